@@ -1,0 +1,73 @@
+# dsc: everything a developer types. `make` or `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+DEMO   := build/demo
+
+# A package of Debian is installed only where the file it brings is missing.
+need = [ -e $(1) ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(2) >/dev/null; }
+
+.PHONY: help
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/bin/pip:
+	@command -v cc >/dev/null || { $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing dsc into $(VENV)"
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing dsc and its development tools into $(VENV)"
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+.PHONY: setup
+setup: $(VENV)/.dev  ## Virtual environment with dsc and the development tools
+	@$(call need,/usr/share/datasets/fashion-mnist,dataset-fashion-mnist)
+
+.PHONY: demo
+demo: $(VENV)/.runtime  ## Compile a real network, verify it, classify a photograph, compare latencies
+	@mkdir -p $(DEMO)
+	@set -x; \
+	$(BIN)/dsc compile zoo:efficientnet-lite0 -o $(DEMO)/efficientnet-lite0.dsc; \
+	$(BIN)/dsc verify zoo:efficientnet-lite0 --module $(DEMO)/efficientnet-lite0.dsc; \
+	$(BIN)/dsc run $(DEMO)/efficientnet-lite0.dsc --input zoo:photo --top 5; \
+	$(BIN)/dsc bench zoo:efficientnet-lite0 --module $(DEMO)/efficientnet-lite0.dsc --against onnxruntime
+
+.PHONY: test
+test: setup  ## Run the tests (installs all they need)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# mypy and import-linter do not follow the mapping of passes/, targets/ and models/ to dsc.*: show them the tree as installed.
+.PHONY: lint
+lint: $(VENV)/.dev  ## ruff, mypy (strict), import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	@rm -rf build/tree && mkdir -p build/tree && cp -rp dsc build/tree/ && cp -rp passes targets models build/tree/dsc/
+	@MYPYPATH=build/tree $(BIN)/mypy -p dsc
+	@PYTHONPATH=build/tree $(BIN)/lint-imports | grep -E 'kept|broken|->|Missing' ; exit $${PIPESTATUS[0]}
+
+.PHONY: format
+format: $(VENV)/.dev  ## Let ruff rewrite what it can
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+.PHONY: bench
+bench: $(VENV)/.dev  ## Speed of the zoo against ONNX Runtime, 1 and 2 threads (minutes; quiet machine)
+	@$(BIN)/dsc bench --zoo --against onnxruntime --threads 1,2
+
+.PHONY: docs
+docs: $(VENV)/.dev  ## Execute the code of docs/ as the tests do
+	@$(BIN)/python -m pytest tests/docs
+
+.PHONY: clean
+clean:  ## Remove what was built (not the caches of models)
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

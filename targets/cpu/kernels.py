@@ -1,0 +1,10 @@
+"""The kernels for CPUs, in order: between equal estimates the first wins, and the last takes any workload."""
+
+from __future__ import annotations
+
+from dsc.targets.kernel import Kernel
+
+
+def cpu_kernels() -> tuple[Kernel, ...]:
+    """All kernels of `dsc.targets.cpu`."""
+    return ()

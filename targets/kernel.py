@@ -1,0 +1,125 @@
+"""The contract between a kernel and those who choose, build and call it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import tvm
+
+from dsc.targets.machine import Machine
+
+if TYPE_CHECKING:
+    from dsc.lower.workload import Workload
+
+Point: TypeAlias = Hashable
+"""One choice in a design space: a frozen dataclass of numbers and strings, to print, compare and store."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A kernel's answer "not mine"."""
+
+    reason: str
+
+
+class Packing(Protocol):
+    """How a constant input is rearranged at compile time: a frozen dataclass of plain data."""
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """The array that the kernel wants instead of `array`; C-contiguous."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rearrange:
+    """Pad with zeros at the end of each axis, reshape, transpose: blocked layouts of weights.
+
+    ``Rearrange(before=(1, 0), pad=(0, 3), reshape=(64, 5, 16), transpose=(1, 0, 2))`` packs a transposed
+    [77, 64] weight as [N/16][K][16].
+    """
+
+    pad: tuple[int, ...]
+    """Elements appended to each axis (after `before`)."""
+    reshape: tuple[int, ...]
+    transpose: tuple[int, ...]
+    before: tuple[int, ...] | None = None
+    """Permutation of the axes of the input before anything else."""
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """The packed copy; the dtype stays."""
+        if self.before is not None:
+            array = array.transpose(self.before)
+        if any(self.pad):
+            array = np.pad(array, [(0, extra) for extra in self.pad])
+        return np.ascontiguousarray(array.reshape(self.reshape).transpose(self.transpose))
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A kernel's code for one workload."""
+
+    func: tvm.tirx.PrimFunc
+    """Destination-passing: inputs in workload order (constants as packed), then outputs, no scalars."""
+    packings: Mapping[int, Packing] = field(default_factory=dict)
+    """By input index; inputs not named come as they are."""
+    symbols: tuple[tvm.tirx.Var, ...] = ()
+    """Symbolic dims that no parameter shape binds by itself; they follow the tensors as scalar parameters."""
+
+
+class Space(Protocol):
+    """The ways a kernel can compute one workload."""
+
+    def points(self) -> Sequence[Point]:
+        """All choices worth considering, in no order; never empty."""
+        ...
+
+    def estimate(self, point: Point) -> float:
+        """Expected seconds on the machine with all its cores."""
+        ...
+
+    def build(self, point: Point) -> Implementation:
+        """The scheduled code of `point`."""
+        ...
+
+
+class Kernel(Protocol):
+    """A way to compute some workloads."""
+
+    @property
+    def name(self) -> str:
+        """Unique and stable, for reports and the tuning database: ``cpu.gemm``."""
+        ...
+
+    def match(self, workload: Workload, machine: Machine) -> Space | Refusal:
+        """The design space for `workload`, or why there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an implementation does, for the roofline. Counts cover all threads."""
+
+    flops: float
+    """fp32 operations executed, those on padding included."""
+    bytes: float
+    """Bytes read and written beyond L1, each time they are touched."""
+    footprint: float | None = None
+    """Distinct bytes touched, which tells the cache they come from; `bytes` if not given."""
+    efficiency: float = 1.0
+    """Fraction of peak that the inner loop reaches with its data in L1."""
+    tasks: int = 1
+    """Equal parts that the parallel axis has; 1 is serial."""
+
+
+def roofline(machine: Machine, work: Work) -> float:
+    """Seconds for `work`: the slower of computing and moving, shared between cores, and the launch."""
+    threads = min(machine.cores, work.tasks)
+    longest = math.ceil(work.tasks / threads) / work.tasks
+    compute = longest * work.flops / (machine.peak_flops * work.efficiency)
+    footprint = work.bytes if work.footprint is None else work.footprint
+    move = longest * threads * work.bytes / machine.bandwidth(footprint, threads)
+    return max(compute, move) + (machine.launch_seconds if work.tasks > 1 else 0.0)

@@ -48,7 +48,7 @@ def families() -> dict[str, Family]:
 
 
 def machine(target: str = "x86") -> Machine:
-    """The machine that `target` names: ``family`` (the host) or ``family:tag``. Raises `UsageError` for others."""
+    """The machine `target` names: ``family`` (the host) or ``family:tag``. Raises `UsageError` for others."""
     family, _, tag = target.partition(":")
     if family not in families():
         raise UsageError(f"unknown target {target!r}: known families are {', '.join(sorted(families()))}")

@@ -25,7 +25,7 @@ def native() -> Machine:
     found = _flags()
     machine = _closest(_llvm_cpu(), found)
     if machine is None:
-        raise UsageError("x86:native needs an x86-64 host with SSE 4.2; name the machine, such as x86:haswell")
+        raise UsageError("x86:native needs an x86-64 host with SSE 4.2; name a machine, as x86:haswell")
     sizes = _cache_sizes()
     return replace(
         machine,

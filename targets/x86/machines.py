@@ -1,4 +1,4 @@
-"""x86 machines by tag. Widths and caches: the vendors' optimization manuals; bandwidths: typical of the parts."""
+"""x86 machines by tag. Widths, caches: the vendors' optimization manuals; bandwidths: typical of the parts."""
 
 from __future__ import annotations
 

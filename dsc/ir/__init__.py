@@ -1,1 +1,47 @@
-"""."""
+"""The IR: a model is a `Graph`: an MLIR module of `onnx` and `dsc` ops, and a `WeightStore`.
+
+>>> from dsc.ir import Graph, onnx
+>>> graph = Graph.build([("x", tensor("float32", (1, 8)))])
+>>> relu = onnx.Relu.make(graph.inputs[0])
+>>> graph.body.add_op(relu)
+>>> graph.set_outputs([("y", relu.out)])
+"""
+
+from __future__ import annotations
+
+from dsc.ir import onnx
+from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, packed_type, unpacked_type
+from dsc.ir.graph import SMALL_CONSTANT, Graph, context, name_hint
+from dsc.ir.onnx import OPSET, OnnxOp, constant_value
+from dsc.ir.types import DYNAMIC, DimsAttr, ElementType, dims_of, element_of, element_of_dtype, shape_of, tensor
+from dsc.ir.verify import describe, op_text
+from dsc.ir.weights import WeightStore
+
+__all__ = [
+    "DYNAMIC",
+    "OPSET",
+    "SMALL_CONSTANT",
+    "DimsAttr",
+    "ElementType",
+    "FusionOp",
+    "Graph",
+    "OnnxOp",
+    "PackOp",
+    "UnpackOp",
+    "WeightOp",
+    "WeightStore",
+    "YieldOp",
+    "constant_value",
+    "context",
+    "describe",
+    "dims_of",
+    "element_of",
+    "element_of_dtype",
+    "name_hint",
+    "onnx",
+    "op_text",
+    "packed_type",
+    "shape_of",
+    "tensor",
+    "unpacked_type",
+]

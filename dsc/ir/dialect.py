@@ -1,0 +1,197 @@
+"""The dsc dialect, small on purpose: weights, fusions (regions of onnx ops), and changes of layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import IntegerAttr, StringAttr, SymbolRefAttr, TensorType, i64
+from xdsl.ir import Attribute, Block, Dialect, Region, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+    var_result_def,
+)
+from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure, RecursiveMemoryEffect
+from xdsl.utils.exceptions import VerifyException
+
+from dsc.errors import UsageError
+from dsc.ir.types import DimsAttr, dims_of, tensor_of_dims
+
+
+@irdl_op_definition
+class WeightOp(IRDLOperation):
+    """`dsc.weight @name : tensor<...>`: a constant tensor whose data is in the WeightStore under that name."""
+
+    name = "dsc.weight"
+    ref = prop_def(SymbolRefAttr)
+    out = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, weight: str, type_: TensorType[Attribute]):
+        super().__init__(properties={"ref": SymbolRefAttr(weight)}, result_types=[type_])
+
+    @property
+    def weight(self) -> str:
+        """The name in the WeightStore."""
+        return self.ref.root_reference.data
+
+
+@irdl_op_definition
+class YieldOp(IRDLOperation):
+    """`dsc.yield`: ends a fusion or a body of control flow with its results."""
+
+    name = "dsc.yield"
+    values = var_operand_def()
+    traits = traits_def(IsTerminator(), Pure())
+
+    def __init__(self, *values: SSAValue):
+        super().__init__(operands=[list(values)])
+
+
+@irdl_op_definition
+class FusionOp(IRDLOperation):
+    """`dsc.fusion`: one kernel's work. The body is its definition; operands are its inputs, weights included.
+
+    `kind` names the family ("conv", "attention", ...), `rule` the equation of the rule that formed it.
+    """
+
+    name = "dsc.fusion"
+    inputs = var_operand_def()
+    outputs = var_result_def()
+    kind = prop_def(StringAttr)
+    rule = opt_prop_def(StringAttr)
+    body = region_def()
+    traits = traits_def(IsolatedFromAbove(), RecursiveMemoryEffect())
+
+    def __init__(
+        self,
+        kind: str,
+        inputs: Sequence[SSAValue],
+        result_types: Sequence[Attribute],
+        body: Region,
+        rule: str | None = None,
+    ):
+        super().__init__(
+            operands=[list(inputs)],
+            result_types=[list(result_types)],
+            properties={"kind": StringAttr(kind), "rule": StringAttr(rule) if rule else None},
+            regions=[body],
+        )
+
+    @property
+    def block(self) -> Block:
+        """The only block of the body: its arguments are the inputs, its last op is the `dsc.yield`."""
+        return self.body.block
+
+    @property
+    def yield_op(self) -> YieldOp:
+        """The terminator of the body."""
+        last = self.block.last_op
+        assert isinstance(last, YieldOp)
+        return last
+
+    def verify_(self) -> None:
+        if len(self.body.blocks) != 1:
+            raise VerifyException("the body of a fusion is one block")
+        if not isinstance(self.block.last_op, YieldOp):
+            raise VerifyException("the body of a fusion ends with dsc.yield")
+        _same_types("inputs", [v.type for v in self.inputs], [a.type for a in self.block.args])
+        _same_types("results", [v.type for v in self.outputs], [v.type for v in self.yield_op.values])
+
+
+def _same_types(what: str, outside: Sequence[Attribute], inside: Sequence[Attribute]) -> None:
+    if len(outside) != len(inside):
+        raise VerifyException(f"{len(outside)} {what} outside, {len(inside)} inside the body")
+    for i, (a, b) in enumerate(zip(outside, inside, strict=True)):
+        if a != b:
+            raise VerifyException(f"{what} {i} is {a} outside, {b} inside the body")
+
+
+class _LayoutOp(IRDLOperation):
+    """What pack and unpack share: `axis` (the channels, 1) and `block`, which divides them."""
+
+    def verify_(self) -> None:
+        packed, plain = (self.results[0], self.operands[0])
+        if isinstance(self, UnpackOp):
+            packed, plain = plain, packed
+        expected = packed_type(plain.type, self.axis_index, self.block_size)
+        if packed.type != expected:
+            raise VerifyException(f"{plain.type} packed is {expected}, not {packed.type}")
+
+    @property
+    def axis_index(self) -> int:
+        """The dim that is split."""
+        return int(self.properties["axis"].value.data)  # type: ignore[attr-defined]
+
+    @property
+    def block_size(self) -> int:
+        """How many of its elements lie innermost."""
+        return int(self.properties["block"].value.data)  # type: ignore[attr-defined]
+
+
+@irdl_op_definition
+class PackOp(_LayoutOp):
+    """`dsc.pack {axis = 1, block = b}`: NCHW to NC/b HW b, for any rank >= 2."""
+
+    name = "dsc.pack"
+    source = operand_def(TensorType)
+    out = result_def(TensorType)
+    axis = prop_def(IntegerAttr)
+    block = prop_def(IntegerAttr)
+    traits = traits_def(Pure())
+
+    def __init__(self, source: SSAValue, block: int, axis: int = 1):
+        super().__init__(
+            operands=[source],
+            result_types=[packed_type(source.type, axis, block)],
+            properties={"axis": IntegerAttr(axis, i64), "block": IntegerAttr(block, i64)},
+        )
+
+
+@irdl_op_definition
+class UnpackOp(_LayoutOp):
+    """`dsc.unpack {axis = 1, block = b}`: the inverse of dsc.pack."""
+
+    name = "dsc.unpack"
+    source = operand_def(TensorType)
+    out = result_def(TensorType)
+    axis = prop_def(IntegerAttr)
+    block = prop_def(IntegerAttr)
+    traits = traits_def(Pure())
+
+    def __init__(self, source: SSAValue, block: int, axis: int = 1):
+        super().__init__(
+            operands=[source],
+            result_types=[unpacked_type(source.type, axis, block)],
+            properties={"axis": IntegerAttr(axis, i64), "block": IntegerAttr(block, i64)},
+        )
+
+
+def packed_type(type_: Attribute, axis: int, block: int) -> TensorType[Attribute]:
+    """The type after `dsc.pack`. Raises UsageError where `block` does not divide the dim, or it is dynamic."""
+    dims = dims_of(type_)
+    if dims is None or not 0 <= axis < len(dims) or isinstance(dims[axis], str) or dims[axis] % block:
+        raise UsageError(f"{type_} cannot be packed by {block} along dim {axis}: its size is not a known multiple")
+    assert isinstance(type_, TensorType)
+    packed = [*dims[:axis], dims[axis] // block, *dims[axis + 1 :], block]
+    return tensor_of_dims(type_.element_type, packed)
+
+
+def unpacked_type(type_: Attribute, axis: int, block: int) -> TensorType[Attribute]:
+    """The type after `dsc.unpack`. Raises UsageError where the innermost dim is not `block`."""
+    dims = dims_of(type_)
+    if dims is None or not 0 <= axis < len(dims) - 1 or isinstance(dims[axis], str) or dims[-1] != block:
+        raise UsageError(f"{type_} cannot be unpacked by {block} along dim {axis}: its innermost dim is not {block}")
+    assert isinstance(type_, TensorType)
+    plain = [*dims[:axis], dims[axis] * block, *dims[axis + 1 : -1]]
+    return tensor_of_dims(type_.element_type, plain)
+
+
+DIALECT = Dialect("dsc", [WeightOp, YieldOp, FusionOp, PackOp, UnpackOp], [DimsAttr])

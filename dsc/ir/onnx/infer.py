@@ -1,0 +1,148 @@
+"""Result types of an operation, by ONNX's own shape inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+import onnx.shape_inference
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType
+from xdsl.ir import Attribute, OpResult, SSAValue
+
+from dsc.errors import UsageError
+from dsc.ir.onnx.attributes import array_of, to_python
+from dsc.ir.types import OptionalType, SequenceType, dims_of, element_of, element_of_code, tensor_of_dims
+
+if TYPE_CHECKING:
+    from dsc.ir.onnx.base import OnnxOp
+
+OPSET: int = onnx.defs.onnx_opset_version()
+"""The one version of the default domain that the IR has: the newest this onnx package knows."""
+
+_OPSETS = [onnx.helper.make_opsetid("", OPSET)]
+
+
+def constant_value(value: SSAValue | None) -> np.ndarray | None:
+    """The array of a value made by `onnx.Constant`, else None (weights: see `Graph.constant`)."""
+    if not isinstance(value, OpResult) or value.op.name != "onnx.Constant":
+        return None
+    for name, attribute in value.op.properties.items():
+        if name == "value":
+            return array_of(attribute)
+        python = to_python(attribute)
+        dtype = {"i": np.int64, "f": np.float32, "s": np.object_}[name.removeprefix("value_")[0]]
+        return np.asarray(python, dtype)
+    return None
+
+
+def infer_result_types(
+    cls: type[OnnxOp],
+    operands: Sequence[Sequence[SSAValue]],
+    properties: Mapping[str, Attribute],
+    count: int,
+    node: str | None = None,
+) -> list[Attribute | None]:
+    """Types of the first `count` results. `operands` are grouped by the schema's inputs.
+
+    Raises UsageError where ONNX finds the operands or attributes wrong, or cannot tell a type.
+    """
+    names, types, data = _describe(operands)
+    outputs = [f"y{i}" for i in range(count)]
+    attributes = {n: to_python(a) for n, a in properties.items() if n in cls.onnx_schema.attributes}
+    proto = onnx.helper.make_node(cls.onnx_name, names, outputs, name=node)
+    proto.attribute.extend(_attribute_proto(cls, n, v) for n, v in attributes.items())
+    what = f"onnx.{cls.onnx_name}" + (f" ({node})" if node else "")
+    try:
+        found = onnx.shape_inference.infer_node_outputs(cls.onnx_schema, proto, types, data, None, _OPSETS)
+    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        given = ", ".join(str(v.type) for group in operands for v in group)
+        raise UsageError(f"{what} of ({given}) with {attributes} is not valid: {error}") from error
+    if missing := [o for o in outputs if o not in found]:
+        raise UsageError(f"{what}: ONNX cannot infer the type of output {missing[0][1:]}; pass result_types")
+    return [from_type_proto(found[o]) for o in outputs]
+
+
+def _describe(
+    operands: Sequence[Sequence[SSAValue]],
+) -> tuple[list[str], dict[str, onnx.TypeProto], dict[str, onnx.TensorProto]]:
+    """Names, types and known values of the operands, as inference wants them."""
+    names: list[str] = []
+    types: dict[str, onnx.TypeProto] = {}
+    data: dict[str, onnx.TensorProto] = {}
+    for group in operands:
+        for value in group or [None]:
+            name = "" if value is None else f"x{len(names)}"
+            names.append(name)
+            if value is None:
+                continue
+            types[name] = to_type_proto(value.type)
+            constant = constant_value(value)
+            if constant is not None and constant.dtype != np.object_:
+                data[name] = onnx.numpy_helper.from_array(constant, name)
+    while names and not names[-1]:
+        names.pop()
+    return names, types, data
+
+
+def _attribute_proto(cls: type[OnnxOp], name: str, value: object) -> onnx.AttributeProto:
+    if isinstance(value, np.ndarray):
+        value = onnx.numpy_helper.from_array(value)
+    elif isinstance(value, Attribute):
+        value = to_type_proto(value)
+    kind = cls.onnx_schema.attributes[name].type.value
+    return onnx.helper.make_attribute(name, value, attr_type=kind)
+
+
+def to_type_proto(type_: Attribute) -> onnx.TypeProto:
+    """The ONNX type of an MLIR type; names of dims become `dim_param`."""
+    match type_:
+        case SequenceType():
+            return onnx.helper.make_sequence_type_proto(to_type_proto(type_.element))
+        case OptionalType():
+            return onnx.helper.make_optional_type_proto(to_type_proto(type_.element))
+        case _:
+            dims = dims_of(type_)
+            shape = None if dims is None else [d if d != "" else None for d in dims]
+            return onnx.helper.make_tensor_type_proto(element_of(type_).code, shape)
+
+
+def from_type_proto(proto: onnx.TypeProto) -> Attribute:
+    """The inverse of `to_type_proto`; a tensor without shape is unranked."""
+    match proto.WhichOneof("value"):
+        case "sequence_type":
+            return SequenceType(from_type_proto(proto.sequence_type.elem_type))
+        case "optional_type":
+            return OptionalType(from_type_proto(proto.optional_type.elem_type))
+        case "tensor_type":
+            element = element_of_code(proto.tensor_type.elem_type).mlir
+            if not proto.tensor_type.HasField("shape"):
+                return UnrankedTensorType(element)
+            dims = [_dim(d) for d in proto.tensor_type.shape.dim]
+            return tensor_of_dims(element, dims)
+        case other:
+            raise UsageError(f"ONNX type {other or 'without a value'} is not supported; tensors, sequences, optionals are")
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str:
+    return cast(int, dim.dim_value) if dim.HasField("dim_value") else cast(str, dim.dim_param)
+
+
+def merge_types(first: Attribute, second: Attribute) -> Attribute:
+    """The more specific of two types of one value, dim by dim: sizes over names over nothing."""
+    if not isinstance(first, TensorType) or not isinstance(second, TensorType):
+        return second if isinstance(first, UnrankedTensorType) else first
+    a, b = dims_of(first), dims_of(second)
+    assert a is not None and b is not None
+    if len(a) != len(b):
+        return first
+    return tensor_of_dims(first.element_type, [_better(x, y) for x, y in zip(a, b, strict=True)])
+
+
+def _better(a: int | str, b: int | str) -> int | str:
+    if isinstance(a, int):
+        return a
+    return b if isinstance(b, int) or not a else a

@@ -1,0 +1,90 @@
+"""The operation classes of the onnx dialect, generated from the schemas that the onnx package carries."""
+
+from __future__ import annotations
+
+import onnx.defs
+from xdsl.irdl import (
+    AnyAttr,
+    AttrSizedOperandSegments,
+    AttrSizedResultSegments,
+    IRDLOption,
+    irdl_op_definition,
+    operand_def,
+    opt_operand_def,
+    opt_prop_def,
+    opt_result_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+    var_result_def,
+)
+from xdsl.traits import Pure, RecursiveMemoryEffect
+
+from dsc.ir.onnx.base import OnnxOp, OpSchema
+
+_RANDOM = {
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+}  # fmt: skip
+_Option = OpSchema.FormalParameterOption
+_OPERAND = {
+    _Option.Single: operand_def, _Option.Optional: opt_operand_def, _Option.Variadic: var_operand_def,
+}  # fmt: skip
+_RESULT = {_Option.Single: result_def, _Option.Optional: opt_result_def, _Option.Variadic: var_result_def}
+
+
+def newest_schemas(domain: str = "") -> list[OpSchema]:
+    """The newest schema of every operator of a domain that is not deprecated."""
+    return sorted(
+        (s for s in onnx.defs.get_all_schemas() if s.domain == domain and not s.deprecated), key=lambda s: s.name
+    )
+
+
+def op_class(schema: OpSchema) -> type[OnnxOp]:
+    """The class for an operator: `onnx.<name>` with the schema's operands, results, attributes and regions."""
+    graphs = tuple(n for n, a in schema.attributes.items() if a.type.name == "GRAPH")
+    fields: dict[str, object] = {
+        "name": f"onnx.{schema.name}",
+        "traits": _traits(schema, graphs),
+        "irdl_options": _segment_options(schema),
+        "__doc__": f"ONNX operator {schema.name}, version {schema.since_version}.",
+        "__module__": "dsc.ir.onnx",
+    }
+    own = {parameter.name: _OPERAND[parameter.option](AnyAttr()) for parameter in schema.inputs}
+    own |= {parameter.name: _RESULT[parameter.option](AnyAttr()) for parameter in schema.outputs}
+    for name, attribute in schema.attributes.items():
+        if name in graphs:
+            own[name] = region_def()
+        else:
+            own[name] = prop_def(AnyAttr()) if attribute.required else opt_prop_def(AnyAttr())
+    if clash := sorted(set(own) & set(dir(OnnxOp))):
+        raise AssertionError(f"schema names of {schema.name} hide names of OnnxOp: {clash}")
+    cls = irdl_op_definition(type(schema.name, (OnnxOp,), fields | own))
+    cls.onnx_name = schema.name
+    cls.onnx_schema = schema
+    cls.graph_attributes = graphs
+    return cls
+
+
+def _traits(schema: OpSchema, graphs: tuple[str, ...]) -> object:
+    if graphs:
+        return traits_def(RecursiveMemoryEffect())
+    return traits_def() if schema.name in _RANDOM else traits_def(Pure())
+
+
+def _segment_options(schema: OpSchema) -> tuple[IRDLOption, ...]:
+    options: list[IRDLOption] = []
+    if sum(i.option != _Option.Single for i in schema.inputs) > 1:
+        options.append(AttrSizedOperandSegments(as_property=True))
+    if sum(o.option != _Option.Single for o in schema.outputs) > 1:
+        options.append(AttrSizedResultSegments(as_property=True))
+    return tuple(options)
+
+
+def op_classes() -> dict[str, type[OnnxOp]]:
+    """All operators of the default domain by name."""
+    return {schema.name: op_class(schema) for schema in newest_schemas()}
+
+
+__all__ = ["newest_schemas", "op_class", "op_classes"]

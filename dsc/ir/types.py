@@ -1,0 +1,193 @@
+"""Element types in three languages (ONNX codes, numpy dtypes, MLIR types) and the tensor types made of them.
+
+Signed integers are MLIR's signless ones (`i8`), unsigned ones are `ui8`, bool is `i1`. What MLIR has no type for (strings,
+sequences, optionals) are types of the onnx dialect: `!onnx.string`, `!onnx.seq<T>`, `!onnx.opt<T>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import DTypeLike
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    BFloat16Type,
+    ComplexType,
+    Float4E2M1FNType,
+    Float6E2M3FNType,
+    Float6E3M2FNType,
+    Float8E4M3FNType,
+    Float8E4M3FNUZType,
+    Float8E5M2FNUZType,
+    Float8E5M2Type,
+    Float8E8M0FNUType,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    IntegerType,
+    NoneAttr,
+    Signedness,
+    StringAttr,
+    TensorType,
+    UnrankedTensorType,
+)
+from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
+from xdsl.irdl import irdl_attr_definition
+
+from dsc.errors import UnsupportedModelError
+
+DYNAMIC: int = DYNAMIC_INDEX
+"""The size of a dim that is known at run time only, MLIR's `?`: a negative number, the one in `type.get_shape()`."""
+
+
+@irdl_attr_definition
+class StringType(ParametrizedAttribute, TypeAttribute):
+    """`!onnx.string`: the element type of string tensors."""
+
+    name = "onnx.string"
+
+
+@irdl_attr_definition
+class SequenceType(ParametrizedAttribute, TypeAttribute):
+    """`!onnx.seq<T>`: an ONNX sequence of T, mostly tensors."""
+
+    name = "onnx.seq"
+    element: Attribute
+
+
+@irdl_attr_definition
+class OptionalType(ParametrizedAttribute, TypeAttribute):
+    """`!onnx.opt<T>`: an ONNX optional of T."""
+
+    name = "onnx.opt"
+    element: Attribute
+
+
+@irdl_attr_definition
+class DimsAttr(ParametrizedAttribute):
+    """`#dsc.dims<["batch", ""]>`: the names of a tensor's dynamic dims; "" where static or nameless.
+
+    Two dims of the same name have the same size at run time.
+    """
+
+    name = "dsc.dims"
+    names: ArrayAttr[StringAttr]
+
+
+@dataclass(frozen=True)
+class ElementType:
+    """One element type: its ONNX name and `TensorProto.DataType` code, numpy dtype and MLIR type."""
+
+    name: str
+    code: int
+    dtype: np.dtype[np.generic]
+    mlir: Attribute
+
+
+def _unsigned(bits: int) -> IntegerType:
+    return IntegerType(bits, Signedness.UNSIGNED)
+
+
+ELEMENT_TYPES: tuple[ElementType, ...] = tuple(
+    ElementType(name, code, np.dtype(dtype), mlir)
+    for name, code, dtype, mlir in (
+        ("FLOAT", 1, np.float32, Float32Type()),
+        ("UINT8", 2, np.uint8, _unsigned(8)),
+        ("INT8", 3, np.int8, IntegerType(8)),
+        ("UINT16", 4, np.uint16, _unsigned(16)),
+        ("INT16", 5, np.int16, IntegerType(16)),
+        ("INT32", 6, np.int32, IntegerType(32)),
+        ("INT64", 7, np.int64, IntegerType(64)),
+        ("STRING", 8, np.object_, StringType()),
+        ("BOOL", 9, np.bool_, IntegerType(1)),
+        ("FLOAT16", 10, np.float16, Float16Type()),
+        ("DOUBLE", 11, np.float64, Float64Type()),
+        ("UINT32", 12, np.uint32, _unsigned(32)),
+        ("UINT64", 13, np.uint64, _unsigned(64)),
+        ("COMPLEX64", 14, np.complex64, ComplexType(Float32Type())),
+        ("COMPLEX128", 15, np.complex128, ComplexType(Float64Type())),
+        ("BFLOAT16", 16, ml_dtypes.bfloat16, BFloat16Type()),
+        ("FLOAT8E4M3FN", 17, ml_dtypes.float8_e4m3fn, Float8E4M3FNType()),
+        ("FLOAT8E4M3FNUZ", 18, ml_dtypes.float8_e4m3fnuz, Float8E4M3FNUZType()),
+        ("FLOAT8E5M2", 19, ml_dtypes.float8_e5m2, Float8E5M2Type()),
+        ("FLOAT8E5M2FNUZ", 20, ml_dtypes.float8_e5m2fnuz, Float8E5M2FNUZType()),
+        ("UINT4", 21, ml_dtypes.uint4, _unsigned(4)),
+        ("INT4", 22, ml_dtypes.int4, IntegerType(4)),
+        ("FLOAT4E2M1", 23, ml_dtypes.float4_e2m1fn, Float4E2M1FNType()),
+        ("FLOAT8E8M0", 24, ml_dtypes.float8_e8m0fnu, Float8E8M0FNUType()),
+        ("UINT2", 25, ml_dtypes.uint2, _unsigned(2)),
+        ("INT2", 26, ml_dtypes.int2, IntegerType(2)),
+        ("FLOAT6E2M3", 27, ml_dtypes.float6_e2m3fn, Float6E2M3FNType()),
+        ("FLOAT6E3M2", 28, ml_dtypes.float6_e3m2fn, Float6E3M2FNType()),
+    )
+)
+
+_BY_CODE = {e.code: e for e in ELEMENT_TYPES}
+_BY_DTYPE = {e.dtype: e for e in ELEMENT_TYPES}
+_BY_MLIR = {e.mlir: e for e in ELEMENT_TYPES}
+
+
+def element_of_code(code: int) -> ElementType:
+    """The element type of an ONNX `TensorProto.DataType` code."""
+    if code not in _BY_CODE:
+        raise UnsupportedModelError(f"ONNX element type {code} is not known; known are 1 to {max(_BY_CODE)}")
+    return _BY_CODE[code]
+
+
+def element_of_dtype(dtype: DTypeLike) -> ElementType:
+    """The element type of a numpy dtype (ml_dtypes included)."""
+    dtype = np.dtype(dtype)
+    if dtype.kind in "US":
+        dtype = np.dtype(np.object_)
+    if dtype not in _BY_DTYPE:
+        raise UnsupportedModelError(f"numpy dtype {dtype} has no ONNX element type")
+    return _BY_DTYPE[dtype]
+
+
+def element_of(type_: Attribute) -> ElementType:
+    """The element type of a tensor type, or of an MLIR element type itself."""
+    mlir = type_.element_type if isinstance(type_, (TensorType, UnrankedTensorType)) else type_
+    if mlir not in _BY_MLIR:
+        raise UnsupportedModelError(f"{type_} is not a tensor of an ONNX element type")
+    return _BY_MLIR[mlir]
+
+
+def tensor(
+    dtype: DTypeLike | Attribute, shape: Sequence[int], names: Sequence[str] | None = None
+) -> TensorType[Attribute]:
+    """The tensor type of a dtype and shape; negative sizes are dynamic and may have `names` ("" for none)."""
+    element = dtype if isinstance(dtype, Attribute) else element_of_dtype(dtype).mlir
+    kept = [name if size < 0 else "" for name, size in zip(names or [""] * len(shape), shape, strict=True)]
+    encoding = DimsAttr(ArrayAttr([StringAttr(n) for n in kept])) if any(kept) else NoneAttr()
+    return TensorType(element, [int(d) if d >= 0 else DYNAMIC for d in shape], encoding)
+
+
+def shape_of(type_: Attribute) -> tuple[int, ...] | None:
+    """Sizes of the dims, `DYNAMIC` where not known; None when the rank is not known or it is no tensor."""
+    return type_.get_shape() if isinstance(type_, TensorType) else None
+
+
+def dims_of(type_: Attribute) -> tuple[int | str, ...] | None:
+    """Like `shape_of`, with the name of a dynamic dim in its place ("" when it has none)."""
+    if not isinstance(type_, TensorType):
+        return None
+    shape = type_.get_shape()
+    names = dim_names(type_)
+    return tuple(name if size == DYNAMIC else size for size, name in zip(shape, names, strict=True))
+
+
+def dim_names(type_: TensorType[Attribute]) -> tuple[str, ...]:
+    """The name of each dim, "" where static or nameless."""
+    if isinstance(type_.encoding, DimsAttr):
+        return tuple(n.data for n in type_.encoding.names)
+    return ("",) * type_.get_num_dims()
+
+
+def tensor_of_dims(element: Attribute, dims: Sequence[int | str]) -> TensorType[Attribute]:
+    """The inverse of `dims_of`."""
+    shape = [DYNAMIC if isinstance(d, str) else d for d in dims]
+    return tensor(element, shape, [d if isinstance(d, str) else "" for d in dims])

@@ -1,0 +1,103 @@
+"""Integer expressions of dims: numbers where they are known, TVM expressions where they are not."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import TypeAlias
+
+from tvm import sym, tirx
+from tvm.ir import Expr
+from tvm_ffi import structural_equal
+
+Scalar: TypeAlias = "int | float | bool | Expr"
+"""A number, or an expression of symbolic dims."""
+Dim: TypeAlias = "int | Expr"
+"""A size, index or offset."""
+
+
+def simplify(value: Scalar) -> Scalar:
+    """`value` in its simplest form; constants become Python numbers."""
+    if not isinstance(value, Expr):
+        return value
+    if not isinstance(value, tirx.IntImm | tirx.FloatImm | tirx.Var):
+        value = sym.Analyzer().simplify(value)
+    if isinstance(value, tirx.IntImm):
+        return bool(value.value) if str(value.ty) == "bool" else int(value.value)
+    if isinstance(value, tirx.FloatImm):
+        return float(value.value)
+    return value
+
+
+def dims(shape: Iterable[Dim]) -> list[Dim]:
+    """The sizes of a shape, simplified: Python ints where static."""
+    return [simplify(d) for d in shape]  # type: ignore[misc]
+
+
+def same(a: Scalar, b: Scalar) -> bool:
+    """Whether `a` and `b` are provably equal."""
+    if not isinstance(a, Expr) and not isinstance(b, Expr):
+        return a == b
+    if isinstance(a, Expr) and isinstance(b, Expr) and structural_equal(a, b):
+        return True
+    return simplify(a - b) == 0 if _integral(a) and _integral(b) else False  # type: ignore[operator]
+
+
+def product(factors: Iterable[Dim]) -> Dim:
+    """The product of sizes; 1 for none."""
+    return reduce(operator.mul, factors, 1)
+
+
+def floordiv(a: Dim, b: Dim) -> Dim:
+    """a // b, rounded down."""
+    return _apply(operator.floordiv, tirx.floordiv, a, b)
+
+
+def floormod(a: Dim, b: Dim) -> Dim:
+    """a % b, with the sign of b."""
+    return _apply(operator.mod, tirx.floormod, a, b)
+
+
+def ceildiv(a: Dim, b: Dim) -> Dim:
+    """a / b, rounded up."""
+    return -floordiv(-a, b) if isinstance(a, int) and isinstance(b, int) else floordiv(a + b - 1, b)
+
+
+def minimum(a: Scalar, b: Scalar) -> Scalar:
+    """The smaller of two."""
+    return _apply(min, tirx.min, a, b)
+
+
+def maximum(a: Scalar, b: Scalar) -> Scalar:
+    """The larger of two."""
+    return _apply(max, tirx.max, a, b)
+
+
+def clamp(value: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    """`value` limited to [low, high]."""
+    return maximum(minimum(value, high), low)
+
+
+def select(condition: Scalar, then: Scalar, otherwise: Scalar) -> Scalar:
+    """`then` where `condition` holds; both are evaluated."""
+    if not isinstance(condition, Expr):
+        return then if condition else otherwise
+    if not isinstance(then, Expr) and not isinstance(otherwise, Expr):
+        dtype = "float32" if isinstance(then, float) or isinstance(otherwise, float) else "int64"
+        return tirx.Select(condition, tirx.const(then, dtype), tirx.const(otherwise, dtype))
+    return tirx.Select(condition, _like(then, otherwise), _like(otherwise, then))
+
+
+def _like(value: Scalar, other: Scalar) -> Expr:
+    return value if isinstance(value, Expr) else tirx.const(value, str(other.expr_ty()))  # type: ignore[union-attr]
+
+
+def _integral(value: Scalar) -> bool:
+    return isinstance(value, int) or (isinstance(value, Expr) and "int" in str(value.expr_ty()))
+
+
+def _apply(number: Callable[..., Scalar], expression: Callable[..., Expr], a: Scalar, b: Scalar) -> Scalar:
+    if isinstance(a, Expr) or isinstance(b, Expr):
+        return simplify(expression(_like(a, b), _like(b, a)))
+    return number(a, b)

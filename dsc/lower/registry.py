@@ -1,0 +1,142 @@
+"""Which ops have a lowering, and what a lowering is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from tvm import te
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from dsc.errors import UnsupportedModelError
+from dsc.ir.onnx import OnnxOp
+from dsc.ir.onnx.attributes import to_python
+from dsc.ir.types import dims_of, element_of
+from dsc.lower.exprs import Scalar
+
+Lowering: TypeAlias = "Callable[[Call], te.Tensor | Sequence[te.Tensor]]"
+"""Tensor expressions of the results of one op; a single tensor stands for a list of one."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class UnsupportedOpError(UnsupportedModelError):
+    """One op cannot be lowered; the message says why, the caller adds where."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of op is lowered."""
+
+    lower: Lowering
+    value_operands: frozenset[int]
+    """Operands read at compile time as numbers or expressions of dims, never as tensors: the shape of a
+    Reshape."""
+
+
+RULES: dict[str, Rule] = {}
+
+
+def lowers(*op_types: type[Operation], values: Sequence[int] = ()) -> Callable[[F], F]:
+    """Registers a function as the lowering of `op_types`; `values` are the operands it reads at compile
+    time."""
+
+    def register(function: F) -> F:
+        for op_type in op_types:
+            RULES[op_type.name] = Rule(function, frozenset(values))
+        return function
+
+    return register
+
+
+def operands_of(op: Operation) -> tuple[SSAValue | None, ...]:
+    """The operands by position of the ONNX node: None where an optional one is absent, variadic ones
+    spread."""
+    return op.node_inputs() if isinstance(op, OnnxOp) else tuple(op.operands)
+
+
+def results_of(op: Operation) -> tuple[SSAValue | None, ...]:
+    """The results by position of the ONNX node, as `operands_of`."""
+    return op.node_outputs() if isinstance(op, OnnxOp) else tuple(op.results)
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op together with what is known of its operands."""
+
+    op: Operation
+    inputs: tuple[te.Tensor | None, ...]
+    """By position; None where absent or known by value only. Trailing absent ones are padded with None."""
+    known: tuple[np.ndarray | None, ...]
+    """The operands whose elements are known: object arrays of numbers and integer expressions."""
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """The Python value of an attribute: what is set, else the schema's default, else `default`."""
+        if isinstance(self.op, OnnxOp):
+            return self.op.attr(name, default)
+        found = self.op.properties.get(name)
+        return default if found is None else to_python(found)
+
+    def has(self, index: int) -> bool:
+        """Whether an optional operand is there."""
+        operands = operands_of(self.op)
+        return index < len(operands) and operands[index] is not None
+
+    def values(self, index: int) -> list[Scalar] | None:
+        """The elements of an operand read at compile time; None where it is absent.
+
+        Raises UnsupportedOpError where they depend on data.
+        """
+        if not self.has(index):
+            return None
+        known = self.known[index]
+        if known is None:
+            raise UnsupportedOpError(
+                f"operand {index} depends on data; it must be constant or computed from shapes"
+            )
+        return list(known.reshape(-1))
+
+    def integers(self, index: int) -> list[int] | None:
+        """Like `values`, where every element must be a plain integer (axes, for instance)."""
+        values = self.values(index)
+        if values is None:
+            return None
+        if not all(isinstance(v, int) for v in values):
+            raise UnsupportedOpError(f"operand {index} must be constant, and depends on a dynamic dim")
+        return [int(v) for v in values]  # type: ignore[arg-type]
+
+    def dtype(self, result: int = 0) -> str:
+        """The TVM element type of a result, by its position."""
+        return tvm_dtype(self._result(result).type)
+
+    def dims(self, result: int = 0) -> tuple[int | str, ...] | None:
+        """The dims that the IR gives a result: sizes, or names where dynamic; None when the rank is
+        unknown."""
+        return dims_of(self._result(result).type)
+
+    def wanted(self, result: int) -> bool:
+        """Whether an optional result is there."""
+        results = results_of(self.op)
+        return result < len(results) and results[result] is not None
+
+    def _result(self, position: int) -> SSAValue:
+        value = results_of(self.op)[position]
+        assert value is not None, "only results that are wanted have types"
+        return value
+
+
+def tvm_dtype(type_: Attribute) -> str:
+    """The TVM element type of a tensor type.
+
+    Raises UnsupportedOpError for types that TVM has no tensors of (strings, complex numbers, sequences,
+    optionals).
+    """
+    if not isinstance(type_, TensorType):
+        raise UnsupportedOpError(f"values of type {type_} are not tensors of a known rank")
+    dtype = element_of(type_).dtype
+    if dtype.kind in "OUSc":
+        raise UnsupportedOpError(f"tensors of element type {dtype} are not supported")
+    return str(dtype.name)

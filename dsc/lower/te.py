@@ -1,0 +1,161 @@
+"""Workloads as TVM tensor expressions: what is computed, not how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tvm import sym, te, tirx
+from tvm.ir import Expr
+from xdsl.ir import Operation, SSAValue
+
+from dsc.ir.onnx import OnnxOp
+from dsc.lower import shape_values
+from dsc.lower.exprs import Scalar, dims, simplify
+from dsc.lower.ops import load_rules
+from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, tvm_dtype
+from dsc.lower.workload import Workload
+
+load_rules()
+
+
+def placeholders(workload: Workload) -> list[te.Tensor]:
+    """One placeholder for each input; dims that are not constant are int64 variables of `workload.symbols`."""
+    return [
+        te.placeholder(_index_typed(shape), tvm_dtype(value.type), name=f"in{index}")
+        for index, (value, shape) in enumerate(zip(workload.inputs, workload.shapes, strict=True))
+    ]
+
+
+def lower_body(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> list[te.Tensor]:
+    """Tensor expressions of the outputs, computed from `bound` on: inputs, or inner values such as the
+    anchor's result.
+
+    Only what the outputs need beyond `bound` is lowered.
+    Raises UnsupportedOpError, with the op's name, where an op has no lowering or cannot be lowered as it
+    stands.
+    """
+    scope = _Scope(workload, dict(bound))
+    needed = _needed(workload, bound)
+    for op in workload.body:
+        if op in needed:
+            scope.lower(op)
+    return [scope.tensor(value) for value in workload.outputs]
+
+
+def output_shapes(workload: Workload) -> list[list[Scalar]]:
+    """The dims of each output in the caller's terms: the sources of `workload.symbols` in place of its
+    variables."""
+    outputs = lower_body(workload, dict(zip(workload.inputs, placeholders(workload), strict=True)))
+    return [[in_callers_terms(workload, d) for d in output.shape] for output in outputs]
+
+
+def in_callers_terms(workload: Workload, value: Scalar) -> Scalar:
+    """An expression of the workload's variables, with the caller's expressions in their place.
+
+    Dims known by name only become int64 variables of that name, one for each variable of the workload.
+    """
+    if not isinstance(value, Expr):
+        return value
+    analyzer = sym.Analyzer()
+    for variable, source in zip(workload.symbols.variables, workload.symbols.sources, strict=True):
+        analyzer.bind(
+            variable, tirx.Var(source or variable.name, "int64") if isinstance(source, str) else source
+        )
+    return simplify(analyzer.simplify(value))
+
+
+def prim_func(workload: Workload, inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> tirx.PrimFunc:
+    """The unscheduled function of `inputs`, then `outputs`; its indices are int64 where a dim is symbolic."""
+    tensors = [*inputs, *outputs]
+    return te.create_prim_func(tensors, index_dtype_override="int64" if workload.symbols.variables else None)
+
+
+class _Scope:
+    """The values of a body that are computed so far: tensors, and integers known at compile time."""
+
+    def __init__(self, workload: Workload, tensors: dict[SSAValue, te.Tensor]) -> None:
+        self.tensors = tensors
+        self.known: dict[SSAValue, np.ndarray] = dict(workload.known)
+        for op in workload.body:
+            if op.name == "onnx.Constant":
+                self.lower(op)
+
+    def lower(self, op: Operation) -> None:
+        known = tuple(None if v is None else self.known.get(v) for v in operands_of(op))
+        shapes = tuple(None if v is None else self._shape(v) for v in operands_of(op))
+        values = shape_values.evaluate(op, known, shapes)
+        if values is not None:
+            self.known[op.results[0]] = values
+            return
+        for result, tensor in zip(results_of(op), self._lower_tensors(op, known), strict=False):
+            if result is not None and result not in self.tensors:
+                self.tensors[result] = tensor
+
+    def _lower_tensors(self, op: Operation, known: tuple[np.ndarray | None, ...]) -> Sequence[te.Tensor]:
+        rule = RULES.get(op.name)
+        if rule is None:
+            raise UnsupportedOpError(f"{op.name} has no lowering")
+        operands = [
+            None if value is None or index in rule.value_operands else self.tensor(value)
+            for index, value in enumerate(operands_of(op))
+        ]
+        padding = (None,) * (_arity(op) - len(operands))
+        lowered = rule.lower(Call(op, (*operands, *padding), (*known, *padding)))
+        return [lowered] if isinstance(lowered, te.Tensor) else lowered
+
+    def tensor(self, value: SSAValue) -> te.Tensor:
+        """`value` as a tensor; integers known at compile time are written out."""
+        if value not in self.tensors:
+            self.tensors[value] = literal(self.known[value], tvm_dtype(value.type))
+        return self.tensors[value]
+
+    def _shape(self, value: SSAValue) -> Sequence[Scalar] | None:
+        if value in self.tensors:
+            return dims(self.tensors[value].shape)
+        return self.known[value].shape if value in self.known else None
+
+
+def literal(array: np.ndarray, dtype: str) -> te.Tensor:
+    """A tensor of known elements (numbers or expressions): meant for a handful, selected by index."""
+    elements = [e if isinstance(e, Expr) else tirx.const(e, dtype) for e in array.reshape(-1)]
+
+    def element(*indices: Expr) -> Expr:
+        flat = sum((i * stride for i, stride in zip(indices, _strides(array.shape), strict=True)), 0)
+        chosen = elements[-1].astype(dtype)
+        for position in reversed(range(len(elements) - 1)):
+            chosen = tirx.Select(flat == position, elements[position].astype(dtype), chosen)
+        return chosen
+
+    if not elements:
+        return te.compute(array.shape, lambda *_: tirx.const(0, dtype), name="empty")
+    return te.compute(array.shape, element, name="literal")
+
+
+def _needed(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> set[Operation]:
+    """The ops between `bound` and the outputs."""
+    wanted = {v for v in workload.outputs if v not in bound}
+    needed: set[Operation] = set()
+    for op in reversed(workload.body):
+        if wanted.intersection(op.results):
+            needed.add(op)
+            wanted.update(v for v in op.operands if v not in bound)
+    return needed
+
+
+def _arity(op: Operation) -> int:
+    return len(op.onnx_schema.inputs) if isinstance(op, OnnxOp) else len(op.operands)
+
+
+def _index_typed(shape: Sequence[int | tirx.Var]) -> list[Expr | int]:
+    """Static sizes become int64 too where a dim is a variable, so that indices have one type."""
+    if all(isinstance(d, int) for d in shape):
+        return list(shape)
+    return [tirx.IntImm("int64", d) if isinstance(d, int) else d for d in shape]
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.insert(0, strides[0] * size)
+    return strides[: len(shape)]

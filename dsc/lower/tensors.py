@@ -1,0 +1,113 @@
+"""Building blocks of lowerings: broadcasting, elementwise maps, index arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import te, tirx
+from tvm.ir import Expr
+
+from dsc.lower.exprs import Dim, dims, floordiv, floormod, product, same, select
+
+
+def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
+    """`use(value)` with `value` computed once, however often `use` mentions it.
+
+    Without it an expression inlined into its consumer is repeated, and chains of them grow exponentially.
+    """
+    if isinstance(value, tirx.Var | tirx.IntImm | tirx.FloatImm):
+        return use(value)
+    variable = tirx.Var("v", value.expr_ty())
+    return tirx.Let(variable, value, use(variable))
+
+
+def const_like(number: float, value: te.Tensor | Expr) -> Expr:
+    """`number` in the element type of `value`."""
+    return tirx.const(number, str(value.expr_ty()))
+
+
+def broadcast_dim(a: Dim, b: Dim) -> Dim:
+    """The size that dims `a` and `b` broadcast to; decided at run time where both are symbolic and may
+    differ."""
+    if isinstance(a, int) and a == 1:
+        return b
+    if (isinstance(b, int) and b == 1) or same(a, b):
+        return a
+    if isinstance(a, int):
+        return a
+    return b if isinstance(b, int) else select(tirx.EQ(a, 1), b, a)  # type: ignore[return-value]
+
+
+def broadcast_shape(*shapes: Sequence[Dim]) -> list[Dim]:
+    """The common shape of numpy broadcasting."""
+    rank = max(len(s) for s in shapes)
+    result: list[Dim] = [1] * rank
+    for shape in shapes:
+        for position, size in enumerate(dims(shape), rank - len(shape)):
+            result[position] = broadcast_dim(result[position], size)
+    return result
+
+
+def broadcast_index(shape: Sequence[Dim], target: Sequence[Dim], indices: Sequence[Expr]) -> list[Dim]:
+    """Where element `indices` of the broadcast `target` is found in a tensor of `shape`."""
+    skipped = len(target) - len(shape)
+    found: list[Dim] = []
+    for size, wanted, index in zip(dims(shape), target[skipped:], indices[skipped:], strict=True):
+        if isinstance(size, int):
+            found.append(0 if size == 1 else index)
+        else:
+            found.append(index if same(size, wanted) else select(tirx.EQ(size, 1), 0, index))  #
+            type: ignore[arg - type]
+    return found
+
+
+def elementwise(
+    function: Callable[..., Expr], *tensors: te.Tensor, name: str, bind: bool = False
+) -> te.Tensor:
+    """`function` of the elements of broadcast tensors; `bind` when it mentions an argument more than once."""
+    shape = broadcast_shape(*(t.shape for t in tensors))
+
+    def element(*indices: Expr) -> Expr:
+        loads = [t(*broadcast_index(t.shape, shape, indices)) for t in tensors]
+        return bound(function, loads) if bind else function(*loads)
+
+    return te.compute(shape, element, name=name)
+
+
+def bound(function: Callable[..., Expr], arguments: Sequence[Expr]) -> Expr:
+    """`function` of `arguments`, each computed once."""
+    if not arguments:
+        return function()
+    return let(arguments[0], lambda first: bound(lambda *rest: function(first, *rest), arguments[1:]))
+
+
+def broadcast_to(tensor: te.Tensor, shape: Sequence[Dim], name: str = "expand") -> te.Tensor:
+    """`tensor` repeated along the dims where it has size 1."""
+    return te.compute(shape, lambda *i: tensor(*broadcast_index(tensor.shape, shape, i)), name=name)
+
+
+def cast(tensor: te.Tensor, dtype: str) -> te.Tensor:
+    """`tensor` in another element type; itself when it has it."""
+    return tensor if tensor.dtype == dtype else elementwise(lambda x: x.astype(dtype), tensor, name="cast")
+
+
+def normalize_axis(axis: int, rank: int) -> int:
+    """A possibly negative axis counted from the front."""
+    return axis + rank if axis < 0 else axis
+
+
+def unravel(flat: Dim, shape: Sequence[Dim]) -> list[Dim]:
+    """The indices of element `flat`, row-major."""
+    indices: list[Dim] = []
+    for position, size in reversed(list(enumerate(shape))):
+        indices.insert(0, floormod(flat, size) if position else flat)
+        flat = floordiv(flat, size)
+    return indices
+
+
+def ravel(indices: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
+    """The row-major position of the element at `indices`."""
+    flat: Dim = 0
+    for position, index in enumerate(indices):
+        flat = flat + index * product(shape[position + 1 :])
+    return flat

@@ -1,0 +1,205 @@
+"""The unit for which a kernel is chosen: one fusion region or one lone op."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from tvm import tirx
+from tvm.ir import Expr
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from dsc.ir.dialect import FusionOp, WeightOp
+from dsc.ir.types import dims_of, element_of
+from dsc.lower.exprs import Scalar, same, simplify
+from dsc.lower.registry import RULES, UnsupportedOpError, operands_of
+
+Known: TypeAlias = "Mapping[SSAValue, np.ndarray]"
+"""Integer tensors whose elements are known: object arrays of numbers and integer expressions of dims."""
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Fresh variables for the non-constant dims of a workload; one for each distinct one of the caller."""
+
+    sources: list[Expr | str] = field(default_factory=list)
+    """What each variable stands for: the caller's expression, or the dim's name in the IR ("" for none)."""
+    variables: list[tirx.Var] = field(default_factory=list)
+
+    def variable(self, source: Expr | str) -> tirx.Var:
+        """The variable that stands for `source`; nameless dims get one each."""
+        for known, variable in zip(self.sources, self.variables, strict=True):
+            if source == "" or isinstance(source, str) != isinstance(known, str):
+                continue
+            if source == known if isinstance(source, str) else same(source, known):
+                return variable
+        self.sources.append(source)
+        self.variables.append(tirx.Var(f"d{len(self.variables)}", "int64"))
+        return self.variables[-1]
+
+    def number(self, source: Scalar | str) -> int | float | tirx.Var:
+        """A plain number as it is; anything else as its variable."""
+        source = source if isinstance(source, str) else simplify(source)
+        return self.variable(source) if isinstance(source, Expr | str) else source
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """One dsc.fusion or one lone op, with everything that decides its code."""
+
+    op: Operation
+    body: tuple[Operation, ...]
+    """Topological order, without the yield; the small constants a lone op reads are part of it."""
+    inputs: tuple[SSAValue, ...]
+    """The tensors a kernel is given, as the body sees them: block arguments, the lone op's operands, and last
+    the constants of the body that are no scalars."""
+    sources: tuple[SSAValue, ...]
+    """Where the caller finds each input: operands of `op`, or constants inside the body."""
+    outputs: tuple[SSAValue, ...]
+    """As the body defines them."""
+    constant_inputs: frozenset[int]
+    """Inputs that are weights: a kernel may ask for them rearranged."""
+    kind: str
+    """The fusion's kind, or the op's name ("onnx.Softmax")."""
+    shapes: tuple[tuple[int | tirx.Var, ...], ...]
+    """The dims of each input."""
+    known: Known
+    """Inputs of the body that are no tensors for the kernel: integers, known or given by variables."""
+    symbols: Symbols
+
+    @staticmethod
+    def of(
+        op: Operation,
+        shapes: Mapping[SSAValue, Sequence[Scalar]] | None = None,
+        known: Known | None = None,
+    ) -> Workload:
+        """The workload of a dsc.fusion or a lone onnx op.
+
+        `shapes` gives dims of operands (as the caller sees them) where more is known than their types say,
+        and `known` the operands that are shapes, axes and the like, with their elements.
+        Raises UnsupportedOpError where an operand's rank is not known.
+        """
+        return _Builder(op, shapes or {}, known or {}).build()
+
+    def key(self) -> str:
+        """Structural text: body, types, constness. Workloads of equal key have the same kernel."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
+        names: dict[SSAValue, str] = {}
+        lines = [self.kind]
+        for index, (value, shape) in enumerate(zip(self.inputs, self.shapes, strict=True)):
+            names[value] = f"%{index}"
+            const = " const" if index in self.constant_inputs else ""
+            lines.append(f"%{index}: {_element(value.type)}[{_text(shape)}]{const}")
+        for value, array in self.known.items():
+            names[value] = f"[{_text(array.reshape(-1))}]:{array.shape}"
+        lines += [_op_text(op, names) for op in self.body if not set(op.results) & set(self.inputs)]
+        return "\n".join([*lines, "yield " + ", ".join(names[v] for v in self.outputs)])
+
+
+class _Builder:
+    """Collects the parts of a workload."""
+
+    def __init__(self, op: Operation, shapes: Mapping[SSAValue, Sequence[Scalar]], known: Known) -> None:
+        self.op, self.shapes, self.known = op, shapes, known
+        self.symbols = Symbols()
+        if isinstance(op, FusionOp):
+            *body, end = op.block.ops
+            self.body, self.outputs = tuple(body), tuple(end.operands)
+            self.arguments: tuple[SSAValue, ...] = tuple(op.block.args)
+            self.kind = op.kind.data
+            self.operands = tuple(op.operands)
+        else:
+            constants = dict.fromkeys(v.owner for v in op.operands if is_constant(v))
+            self.body, self.outputs, self.kind = (*constants, op), tuple(op.results), op.name
+            self.operands = tuple(dict.fromkeys(v for v in op.operands if not is_constant(v)))
+            self.arguments = self.operands
+
+    def build(self) -> Workload:
+        read = {*_tensors_read(self.body), *self.outputs}
+        given = [
+            (source, argument)
+            for source, argument in zip(self.operands, self.arguments, strict=True)
+            if argument in read and source not in self.known
+        ]
+        shapes = [self._shape(source, argument) for source, argument in given]
+        constants = [op.results[0] for op in self.body if is_constant(op.results[0])]
+        hoisted = [value for value in constants if value in read and not is_scalar(value)]
+        sources = [source for source, _ in given] + hoisted
+        return Workload(
+            op=self.op,
+            body=self.body,
+            inputs=(*(argument for _, argument in given), *hoisted),
+            sources=tuple(sources),
+            outputs=self.outputs,
+            constant_inputs=frozenset(
+                i for i, source in enumerate(sources) if source.owner.name in _CONSTANTS
+            ),
+            kind=self.kind,
+            shapes=(*shapes, *(self._shape(value, value) for value in hoisted)),
+            known=self._known(),
+            symbols=self.symbols,
+        )
+
+    def _known(self) -> dict[SSAValue, np.ndarray]:
+        pairs = zip(self.operands, self.arguments, strict=True)
+        return {
+            argument: self._symbolic(self.known[source]) for source, argument in pairs if source in self.known
+        }
+
+    def _shape(self, source: SSAValue, value: SSAValue) -> tuple[int | tirx.Var, ...]:
+        dims = self.shapes.get(source, dims_of(value.type))
+        if dims is None:
+            raise UnsupportedOpError(f"the rank of an input of type {value.type} is not known")
+        return tuple(self.symbols.number(d) for d in dims)  # type: ignore[misc]
+
+    def _symbolic(self, array: np.ndarray) -> np.ndarray:
+        result = np.empty(array.shape, object)
+        for index in np.ndindex(array.shape):
+            result[index] = self.symbols.number(array[index])
+        return result
+
+
+_CONSTANTS = ("onnx.Constant", WeightOp.name)
+
+
+def is_constant(value: SSAValue) -> bool:
+    """Whether `value` is a constant in the IR itself (weights are not: their data is elsewhere)."""
+    return isinstance(value.owner, Operation) and value.owner.name == "onnx.Constant"
+
+
+def is_scalar(value: SSAValue) -> bool:
+    """Whether the static type of `value` has one element."""
+    dims = dims_of(value.type)
+    return dims is not None and all(d == 1 for d in dims)
+
+
+def _tensors_read(body: Sequence[Operation]) -> Iterator[SSAValue]:
+    """What the ops read as tensors; the operands a lowering reads as compile-time integers are left out."""
+    for op in body:
+        value_operands = RULES[op.name].value_operands if op.name in RULES else frozenset()
+        for index, operand in enumerate(operands_of(op)):
+            if operand is not None and index not in value_operands:
+                yield operand
+
+
+def _element(type_: Attribute) -> str:
+    return str(element_of(type_).dtype)
+
+
+def _text(elements: Sequence[Scalar] | np.ndarray) -> str:
+    return ",".join(e.name if isinstance(e, tirx.Var) else repr(e) for e in elements)
+
+
+def _op_text(op: Operation, names: dict[SSAValue, str]) -> str:
+    for result in op.results:
+        names[result] = f"%{len(names)}"
+    operands = ",".join("_" if v is None else names[v] for v in operands_of(op))
+    attributes = ",".join(f"{k}={v}" for k, v in sorted(op.properties.items()) if k != "node")
+    types = ",".join(str(r.type.element_type) for r in op.results if hasattr(r.type, "element_type"))  # type: ignore[attr-defined]
+    return f"{names[op.results[0]]} = {op.name}({operands}) {{{attributes}}}: {types}"

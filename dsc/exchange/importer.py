@@ -1,0 +1,64 @@
+"""import_model: every step from a file to the IR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx.helper
+
+from dsc.errors import UnsupportedModelError
+from dsc.exchange.build import build_graph
+from dsc.exchange.functions import inline_functions
+from dsc.exchange.read import ModelSource, read_model
+from dsc.exchange.shapes import Shapes, infer_shapes, pin_shapes
+from dsc.exchange.upgrade import opset_of, upgrade_model
+from dsc.exchange.validate import check, check_operators
+from dsc.ir import Graph
+
+
+def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
+    """Read an ONNX model into the IR: checked, functions inlined, at the canonical opset, with types.
+
+    source: a path (mapped: weights are not read before they are needed), serialized bytes, or a ModelProto.
+    shapes: for some inputs the size or name of each dim, e.g. {"input": [1, 3, 224, 224]}.
+    Raises UsageError for a file that cannot be read or shapes that do not fit, and UnsupportedModelError for a model
+    that is broken, hostile, or uses operators that ONNX's default domain does not have (all listed).
+    """
+    read = read_model(source)
+    try:
+        return _import(read.proto, read.weights, shapes or {})
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{read.name}: {error}") from error
+
+
+def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: Shapes) -> Graph:
+    _weights_as_inputs(model.graph, weights)
+    opset_of(model.opset_import)
+    check(model)
+    model = inline_functions(model)
+    check_operators(model.graph)
+    upgrade_model(model)
+    _forget_negative_dims(model.graph)
+    pin_shapes(model.graph, {**shapes})
+    model = infer_shapes(model, keep_hints=not shapes)
+    return build_graph(model, weights)
+
+
+def _weights_as_inputs(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> None:
+    """Declare what was taken out as inputs, so that the model stays valid and its types stay known."""
+    inside = {t.name for t in graph.initializer}
+    declared = {v.name for v in graph.input}
+    for name, array in weights.items():
+        if name not in inside and name not in declared:
+            code = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            graph.input.append(onnx.helper.make_tensor_value_info(name, code, array.shape))
+
+
+def _forget_negative_dims(graph: onnx.GraphProto) -> None:
+    """Some exporters write -1 for a dim of any size."""
+    for value in (*graph.input, *graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.Clear()

@@ -1,0 +1,84 @@
+"""Pin input shapes and infer all others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx
+import onnx.helper
+import onnx.shape_inference
+
+from dsc.errors import UnsupportedModelError, UsageError
+
+Shapes = Mapping[str, Sequence[int | str]]
+
+
+def pin_shapes(graph: onnx.GraphProto, shapes: Shapes) -> None:
+    """Give inputs the shapes the user asked for: a size for each dim, or a name for one that stays symbolic.
+
+    Pinning a dim that has a name pins that name everywhere. Raises UsageError for unknown inputs, another rank, a size that differs from the
+    model's fixed one, or one name pinned to two sizes.
+    """
+    inputs = {v.name: v for v in graph.input}
+    pinned: dict[str, int | str] = {}
+    for name, wanted in shapes.items():
+        if name not in inputs:
+            raise UsageError(f"the model has no input {name!r}; it has {', '.join(map(repr, inputs)) or 'none'}")
+        _pin(inputs[name], list(wanted), pinned)
+    for dim in _dims(graph):
+        if dim.dim_param in pinned:
+            _set(dim, pinned[dim.dim_param])
+
+
+def _pin(value: onnx.ValueInfoProto, wanted: list[int | str], pinned: dict[str, int | str]) -> None:
+    tensor = value.type.tensor_type
+    said = f"input {value.name!r}: shape {'x'.join(map(str, wanted))}"
+    if not value.type.HasField("tensor_type"):
+        raise UsageError(f"{said} asked for, but it is not a tensor")
+    if bad := [d for d in wanted if (isinstance(d, int) and d < 0) or d == ""]:
+        raise UsageError(f"{said}: {bad[0]!r} is neither a size nor a name")
+    if not tensor.HasField("shape"):
+        tensor.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in wanted)
+    has = [_said(d) for d in tensor.shape.dim]
+    if len(has) != len(wanted):
+        raise UsageError(f"{said} has {len(wanted)} dims, but the model's is {has}")
+    for dim, old, new in zip(tensor.shape.dim, has, wanted, strict=True):
+        if isinstance(old, int) and old != new:
+            raise UsageError(f"{said} asked for, but the model's is fixed to {has}")
+        if isinstance(old, str) and old != "?" and pinned.setdefault(old, new) != new:
+            raise UsageError(f"{said}: dim {old!r} is {new} here, but {pinned[old]} elsewhere")
+        _set(dim, new)
+
+
+def _said(dim: onnx.TensorShapeProto.Dimension) -> int | str:
+    return dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+
+
+def _set(dim: onnx.TensorShapeProto.Dimension, to: int | str) -> None:
+    if isinstance(to, int):
+        dim.dim_value = to
+    else:
+        dim.dim_param = to
+
+
+def _dims(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
+    for value in (*graph.input, *graph.output):
+        yield from value.type.tensor_type.shape.dim
+
+
+def infer_shapes(model: onnx.ModelProto, *, keep_hints: bool) -> onnx.ModelProto:
+    """The model with the types of all values as far as ONNX can tell them.
+
+    keep_hints: whether shapes written in the model (`value_info`) are believed where inference knows nothing; they are wrong
+    once inputs were pinned. Raises UnsupportedModelError where operands do not fit an operator.
+    """
+    hints = {v.name: v for v in model.graph.value_info}
+    del model.graph.value_info[:]
+    try:
+        typed: onnx.ModelProto = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise UnsupportedModelError(f"the model's shapes or types do not fit together: {error}") from error
+    if keep_hints:
+        known = {v.name for v in typed.graph.value_info}
+        typed.graph.value_info.extend(v for name, v in hints.items() if name not in known)
+    return typed

@@ -1,0 +1,101 @@
+"""Bring a model of any opset from 7 on to the canonical opset, in place.
+
+onnx.version_converter is not used: it leaves the nodes of subgraphs as they are, drops names and metadata on the way
+through its own graph form, and has no way over several of the steps below. Between opset 7 and today some 120 operators
+changed, but most only took more element types; the rules here are the rest, one for each change of meaning or form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import onnx
+import onnx.shape_inference
+
+from dsc.errors import UnsupportedModelError
+from dsc.exchange.upgrade import attributes_to_inputs, meaning, resize
+from dsc.exchange.upgrade.edit import RULES, Edit
+from dsc.ir.onnx import OPSET
+
+OLDEST = 7
+"""The oldest opset that is read."""
+
+__all__ = ["OLDEST", "RULES", "attributes_to_inputs", "meaning", "opset_of", "resize", "upgrade_model"]
+
+
+def opset_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
+    """The version of the default domain; `OPSET` where it is not imported.
+
+    Raises UnsupportedModelError outside `OLDEST` to `OPSET`.
+    """
+    versions = [i.version for i in imports if i.domain in ("", "ai.onnx")]
+    version: int = versions[0] if versions else OPSET
+    if not OLDEST <= version <= OPSET:
+        raise UnsupportedModelError(f"opset {version} is not supported: {OLDEST} to {OPSET} are")
+    return version
+
+
+def upgrade_model(model: onnx.ModelProto) -> None:
+    """Rewrite all nodes, those of subgraphs too, for `OPSET`. Raises UnsupportedModelError where that cannot be done."""
+    version = opset_of(model.opset_import)
+    ranks = _ranks(model) if _needs_ranks(model.graph, version) else {}
+    names = set(_names(model.graph))
+
+    def fresh(base: str) -> str:
+        name, count = base, 0
+        while name in names:
+            name, count = f"{base}_{count}", count + 1
+        names.add(name)
+        return name
+
+    for graph in _graphs(model.graph):
+        nodes = [new for node in graph.node for new in _upgraded(node, version, ranks, fresh)]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    for imported in model.opset_import:
+        if imported.domain in ("", "ai.onnx"):
+            imported.version = OPSET
+
+
+def _upgraded(
+    node: onnx.NodeProto, version: int, ranks: Mapping[str, int], fresh: Callable[[str], str]
+) -> list[onnx.NodeProto]:
+    if node.domain not in ("", "ai.onnx") or node.op_type not in RULES:
+        return [node]
+    edit = Edit(node, ranks, fresh)
+    at = version
+    while rule := next(((to, r) for to, r in RULES.get(node.op_type, []) if to > at), None):
+        at = rule[0]
+        rule[1](edit)
+    return [*edit.before, node, *edit.after]
+
+
+def _needs_ranks(graph: onnx.GraphProto, version: int) -> bool:
+    return version < 13 and any(n.op_type in ("Softmax", "LogSoftmax", "Hardmax") for g in _graphs(graph) for n in g.node)
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    try:
+        typed = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return {}
+    return {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for graph in _graphs(typed.graph)
+        for value in (*graph.input, *graph.output, *graph.value_info)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                yield from _graphs(inner)
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    for inner in _graphs(graph):
+        yield from (v.name for v in (*inner.input, *inner.initializer))
+        yield from (name for node in inner.node for name in node.output)

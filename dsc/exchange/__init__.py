@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dsc.exchange.exporter import export_model
 from dsc.exchange.importer import import_model
 from dsc.exchange.read import ModelSource
+from dsc.exchange.save import save_model
 
-__all__ = ["ModelSource", "import_model"]
+__all__ = ["ModelSource", "export_model", "import_model", "save_model"]

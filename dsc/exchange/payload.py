@@ -16,6 +16,8 @@ _PACKED_BITS = {
     np.dtype(ml_dtypes.int4): 4,
     np.dtype(ml_dtypes.uint4): 4,
     np.dtype(ml_dtypes.float4_e2m1fn): 4,
+    np.dtype(ml_dtypes.float6_e2m3fn): 6,
+    np.dtype(ml_dtypes.float6_e3m2fn): 6,
     np.dtype(ml_dtypes.int2): 2,
     np.dtype(ml_dtypes.uint2): 2,
 }
@@ -38,7 +40,9 @@ def array_of_bytes(tensor: onnx.TensorProto, data: memoryview | bytes) -> np.nda
             f"but has {len(data)}"
         )
     if element.dtype in _PACKED_BITS:
-        return _unpack(np.frombuffer(data, np.uint8), bits, math.prod(shape)).view(element.dtype).reshape(shape)
+        packed = onnx.TensorProto(dims=shape, data_type=tensor.data_type, raw_data=bytes(data))
+        unpacked: np.ndarray = onnx.numpy_helper.to_array(packed)
+        return unpacked
     return np.frombuffer(data, element.dtype).reshape(shape)
 
 
@@ -50,8 +54,8 @@ def array_of_tensor(tensor: onnx.TensorProto) -> np.ndarray:
     count = math.prod(shape)
     stored = max(len(getattr(tensor, f)) for f in _TYPED_FIELDS)
     per_item = 2 if element.name.startswith("COMPLEX") else 1
-    per_byte = 8 // _PACKED_BITS[element.dtype] if element.dtype in _PACKED_BITS else 1
-    if stored != -(-count * per_item // per_byte):
+    bits = _PACKED_BITS.get(element.dtype, 8)  # packed types have a byte in each int32
+    if stored != -(-count * per_item * bits // 8):
         raise UnsupportedModelError(
             f"weight {tensor.name!r} of shape {list(shape)} needs {count * per_item} values, but has {stored}"
         )
@@ -91,9 +95,3 @@ def _shape(tensor: onnx.TensorProto) -> tuple[int, ...]:
     if min(tensor.dims, default=0) < 0 or tensor.HasField("segment"):
         raise UnsupportedModelError(f"weight {tensor.name!r}: dims {list(tensor.dims)} are no tensor's")
     return tuple(tensor.dims)
-
-
-def _unpack(data: np.ndarray, bits: int, count: int) -> np.ndarray:
-    """Values of `bits` bits, lowest first in each byte, as uint8 bit patterns."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return ((data[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx.helper
 
 from dsc.exchange.upgrade.edit import Edit, upgrade
+from dsc.ir.onnx import OPSET
 
 
 @upgrade("Softmax", "LogSoftmax", "Hardmax", to=13)
@@ -69,3 +70,9 @@ def _scatter(edit: Edit) -> None:
 @upgrade("Scan", to=9)
 def _scan(edit: Edit) -> None:
     raise edit.refuse("the batched Scan of opset 8 is not supported; convert the model to opset 9 or newer")
+
+
+@upgrade("MeanVarianceNormalization", to=OPSET + 1)
+def _mean_variance(edit: Edit) -> None:
+    """At every opset: ONNX infers types through this operator's function body, which fails where `axes` is left to its default."""
+    edit.put("axes", edit.attribute("axes", [0, 2, 3]))

@@ -47,19 +47,30 @@ class _Names:
 
     of: dict[SSAValue, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    nodes: set[str] = field(default_factory=set)
 
     def fresh(self, wish: str) -> str:
-        name, n = wish, 0
-        while name in self.taken:
-            n += 1
-            name = f"{wish}_{n}"
-        self.taken.add(name)
-        return name
+        """A name for a value that no other has."""
+        return _unique(wish, self.taken)
+
+    def node(self, wish: str) -> str | None:
+        """A name for a node that no other has; None for a nameless one."""
+        return _unique(wish, self.nodes) if wish else None
 
     def define(self, value: SSAValue) -> str:
+        """The name of a value; made from its hint when it has none yet."""
         if value not in self.of:
             self.of[value] = self.fresh(value.name_hint or "v")
         return self.of[value]
+
+
+def _unique(wish: str, taken: set[str]) -> str:
+    name, n = wish, 0
+    while name in taken:
+        n += 1
+        name = f"{wish}_{n}"
+    taken.add(name)
+    return name
 
 
 class _Exporter:
@@ -134,7 +145,7 @@ class _Exporter:
         self._opset = max(self._opset, oldest_opset(op))
         inputs = ["" if v is None else names.of[v] for v in op.node_inputs()]
         outputs = ["" if v is None else names.define(v) for v in op.node_outputs()]
-        node: onnx.NodeProto = onnx.helper.make_node(op.onnx_name, inputs, outputs, name=op.node or None)
+        node: onnx.NodeProto = onnx.helper.make_node(op.onnx_name, inputs, outputs, name=names.node(op.node))
         for name, value in op.attrs().items():
             node.attribute.append(_attribute(op, name, value))
         for name, region in zip(op.graph_attributes, op.regions, strict=True):
@@ -160,7 +171,7 @@ class _Exporter:
         function = self._function(op)
         inputs = [names.of[v] for v in op.inputs]
         outputs = [names.define(v) for v in op.outputs]
-        return onnx.helper.make_node(function.name, inputs, outputs, domain=DOMAIN, name=names.fresh(function.name))
+        return onnx.helper.make_node(function.name, inputs, outputs, domain=DOMAIN, name=names.node(function.name))
 
     def _function(self, op: FusionOp) -> onnx.FunctionProto:
         """The function of a fusion; fusions whose bodies are the same share one."""

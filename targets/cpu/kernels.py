@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.kernel import Kernel
 
 
 def cpu_kernels() -> tuple[Kernel, ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return ()
+    return (GenericKernel(),)

@@ -1,0 +1,115 @@
+"""Which stages share their outer loops, so that what one writes the next finds in L1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+
+from dsc.targets.cpu.generic.sizes import same, volume
+from dsc.targets.cpu.generic.stages import Stage, element_bits
+from dsc.targets.cpu.generic.vectors import Axis, vector_axis
+from dsc.targets.machine import Machine
+
+ROWS_PER_CORE = 4
+"""Stages share loops only where that leaves each core as many iterations of them."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Successive stages that run in one nest: all of them for one row, then all for the next."""
+
+    stages: tuple[Stage, ...]
+    rows: int = 0
+    """How many leading loops the stages share."""
+    flat: bool = False
+    """Whether the stages are elementwise over one shape, and share blocks of the flattened elements instead."""
+
+    @property
+    def work(self) -> int:
+        """Nominal element operations."""
+        return sum(stage.work for stage in self.stages)
+
+    def row_volume(self, rows: int) -> int:
+        """Nominal iterations of the first `rows` loops."""
+        return volume(i.dom.extent for i in self.stages[0].spatial[:rows])
+
+
+def group(stages: Sequence[Stage], machine: Machine) -> list[Group]:
+    """Greedily joins each stage to the group before it."""
+    groups: list[Group] = []
+    for stage in stages:
+        joined = _join(groups[-1], stage, machine) if groups else None
+        if joined is None:
+            groups.append(_alone(stage))
+        else:
+            groups[-1] = joined
+    return [_fewest_rows(g, machine) for g in groups]
+
+
+def _alone(stage: Stage) -> Group:
+    if not stage.regular:
+        return Group((stage,))
+    rows = _own_rows(stage)
+    return Group((stage,), rows, flat=rows == 0 and not stage.reduce and vector_axis(stage) is not None)
+
+
+def _join(group: Group, stage: Stage, machine: Machine) -> Group | None:
+    members = (*group.stages, stage)
+    if not all(member.regular for member in members):
+        return None
+    if group.flat and _alone(stage).flat and _aligned_all(members, len(stage.spatial)) == len(stage.spatial):
+        return Group(members, flat=True)
+    joined = Group(members, _aligned_all(members, min(_own_rows(member) for member in members)))
+    enough = joined.row_volume(joined.rows) >= ROWS_PER_CORE * machine.cores
+    return joined if joined.rows and enough else None
+
+
+def _own_rows(stage: Stage) -> int:
+    """Leading spatial loops outside of the one that is vectorized."""
+    axis = vector_axis(stage)
+    return axis.first if axis is not None and axis.kind is Axis.Kind.SPATIAL else len(stage.spatial)
+
+
+def _aligned_all(members: Sequence[Stage], rows: int) -> int:
+    """How many leading loops the members have in common, reading of one another only what lies in the same row."""
+    first = members[0].spatial
+    for member in members[1:]:
+        rows = min(rows, _common(first, member.spatial))
+    for reader in members:
+        for writer in members:
+            rows = min(rows, _aligned(reader, writer, rows))
+    return rows
+
+
+def _common(first: Sequence[tirx.IterVar], second: Sequence[tirx.IterVar]) -> int:
+    rows = 0
+    for a, b in zip(first, second, strict=False):
+        if not same(a.dom.extent, b.dom.extent):
+            break
+        rows += 1
+    return rows
+
+
+def _aligned(reader: Stage, writer: Stage, rows: int) -> int:
+    for access in reader.loads:
+        if access.buffer.same_as(writer.buffer):
+            for axis in range(rows):
+                if not access.indices[axis].same_as(reader.spatial[axis].var):
+                    rows = axis
+                    break
+    return rows
+
+
+def _fewest_rows(group: Group, machine: Machine) -> Group:
+    """Shares only as many loops as parallelism and L1 ask for: index arithmetic is cheaper in separate loops."""
+    if len(group.stages) == 1:
+        stored = 0
+    else:
+        stored = sum(volume(s.buffer.shape) * element_bits(s.buffer) // 8 for s in group.stages)
+    for rows in range(1, group.rows):
+        volume_ = group.row_volume(rows)
+        if volume_ >= ROWS_PER_CORE * machine.cores and stored // volume_ <= machine.l1_bytes // 2:
+            return Group(group.stages, rows)
+    return group

@@ -1,0 +1,42 @@
+"""Which stages are computed where they are read, instead of being stored."""
+
+from __future__ import annotations
+
+from tvm import s_tir
+from tvm.s_tir.schedule import SBlockRV
+
+from dsc.targets.cpu.generic.stages import Stage, stages
+
+CHEAP = 2
+"""Extra vector additions per element that are cheaper than a store and the loads of it."""
+
+
+def inline(sch: s_tir.Schedule) -> None:
+    """Inlines every injective stage for which reading it back would cost more than computing it again."""
+    for stage in stages(sch):
+        if not stage.regular or stage.reduce:
+            continue
+        consumers = [Stage.of(sch, block) for block in sch.get_consumers(stage.block)]
+        if consumers and all(c.regular for c in consumers) and _pays(Stage.of(sch, stage.block), consumers):
+            _try_inline(sch, stage.block)
+
+
+def _pays(stage: Stage, consumers: list[Stage]) -> bool:
+    reads = sum(_reads(consumer, stage) for consumer in consumers)
+    times = reads / max(1, stage.iterations)
+    if times <= 1:
+        return True
+    if stage.body.branches and any(c.reduce and _reads(c, stage) > stage.iterations for c in consumers):
+        return False
+    return (stage.body.cost + len(stage.loads) - 1) * (times - 1) <= CHEAP
+
+
+def _reads(consumer: Stage, stage: Stage) -> int:
+    return consumer.iterations * sum(access.buffer.same_as(stage.buffer) for access in consumer.loads)
+
+
+def _try_inline(sch: s_tir.Schedule, block: SBlockRV) -> None:
+    try:
+        sch.compute_inline(block)
+    except s_tir.ScheduleError:
+        return  # an output of the function is stored anyway

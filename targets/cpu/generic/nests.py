@@ -1,0 +1,119 @@
+"""The loops of one stage: rows outside, then vectors, accumulators and trees of partial results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm import s_tir
+from tvm.s_tir.schedule import LoopRV, SBlockRV
+
+from dsc.targets.cpu.generic.sizes import static
+from dsc.targets.cpu.generic.stages import Stage
+from dsc.targets.cpu.generic.vectors import Axis, lanes, vector_axis
+from dsc.targets.machine import Machine
+
+PARTITION = "pragma_loop_partition_hint"
+"""Makes TVM peel the ragged last iteration off, so that the others have no condition."""
+CHUNK = 64
+"""Vectors in a block of flattened elements: what one iteration of the parallel loop does."""
+
+
+@dataclass(frozen=True)
+class Nest:
+    """The loops of one block after it has been scheduled: `row` can be merged with others and be parallel."""
+
+    row: LoopRV | None
+    ragged: bool = False
+    """Whether TVM is to peel the last iteration of `row`, which then cannot be parallel."""
+
+
+def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, *, flat: bool) -> list[Nest]:
+    """Vectorizes the innermost loops of a stage without reduction."""
+    loops = sch.get_loops(stage.block)
+    row = _fuse(sch, loops[:rows])
+    axis = vector_axis(stage)
+    if axis is None:
+        return [Nest(row or (loops[0] if loops else None))]
+    width = lanes(axis.extent, stage.element_bits(), machine)
+    inner = _fuse(sch, loops[max(rows, axis.first) :])
+    assert inner is not None
+    if flat:
+        row, inner = sch.split(inner, [None, CHUNK * width])
+    _vectorize(sch, inner, width)
+    return [Nest(row)]
+
+
+def reduction(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine) -> list[Nest]:
+    """Vectorizes a reduction: over results where they are adjacent in memory, else over partial results."""
+    axis = vector_axis(stage)
+    width = 1 if axis is None else lanes(axis.extent, stage.element_bits(), machine)
+    if axis is None or width == 1:
+        loops = sch.get_loops(stage.block)
+        return [Nest(_fuse(sch, loops[:rows]) or (loops[0] if stage.spatial else None))]
+    if axis.kind is Axis.Kind.SPATIAL:
+        return [_spatial_reduction(sch, stage, axis, width, rows)]
+    return _partial_reductions(sch, stage, axis, width, rows)
+
+
+def _spatial_reduction(sch: s_tir.Schedule, stage: Stage, axis: Axis, width: int, rows: int) -> Nest:
+    """rows, other results, vectors of results { accumulators; reduction; copy }."""
+    copy = sch.cache_write(stage.block, 0, "local")
+    loops = sch.get_loops(stage.block)
+    row = _fuse(sch, loops[:rows])
+    inner = _fuse(sch, loops[max(rows, axis.first) : len(stage.spatial)])
+    assert inner is not None
+    outer, lane = sch.split(inner, [None, width])
+    walk = loops[len(stage.spatial) :]
+    sch.reorder(outer, *walk, lane)
+    sch.vectorize(lane)
+    sch.annotate(outer, PARTITION, 1)
+    sch.reverse_compute_at(copy, outer)
+    copied = sch.get_loops(copy)
+    sch.vectorize(copied[-1])
+    sch.decompose_reduction(stage.block, walk[0])
+    return Nest(row or outer, ragged=row is None)
+
+
+def _partial_reductions(sch: s_tir.Schedule, stage: Stage, axis: Axis, width: int, rows: int) -> list[Nest]:
+    """Partial results in lanes over the contiguous loops, then halves added to halves until one is left."""
+    spatial = len(stage.spatial)
+    contiguous = _fuse(sch, sch.get_loops(stage.block)[spatial + axis.first :])
+    assert contiguous is not None
+    _, lane = sch.split(contiguous, [None, width])
+    partials = [sch.rfactor(lane, factor_axis=spatial)]
+    while width > 2:
+        width //= 2
+        _, lane = sch.split(sch.get_loops(stage.block)[-1], [2, width])
+        partials.append(sch.rfactor(lane, factor_axis=spatial))
+    found = [_partial(sch, partial, spatial, rows) for partial in partials]
+    loops = sch.get_loops(stage.block)
+    return [*found, Nest(_fuse(sch, loops[:rows]))]
+
+
+def _partial(sch: s_tir.Schedule, block: SBlockRV, spatial: int, rows: int) -> Nest:
+    loops = sch.get_loops(block)
+    row = _fuse(sch, loops[:rows])
+    *walk, lane = loops[spatial:]
+    sch.set_scope(block, 0, "local")
+    sch.vectorize(lane)
+    sch.annotate(walk[-1], PARTITION, 1)
+    sch.decompose_reduction(block, walk[0])
+    return Nest(row)
+
+
+def _vectorize(sch: s_tir.Schedule, loop: LoopRV, width: int) -> None:
+    if width == 1:
+        return
+    if static(sch.get(loop).extent) == width:
+        sch.vectorize(loop)
+        return
+    outer, lane = sch.split(loop, [None, width])
+    sch.vectorize(lane)
+    sch.annotate(outer, PARTITION, 1)
+
+
+def _fuse(sch: s_tir.Schedule, loops: list[LoopRV]) -> LoopRV | None:
+    if not loops:
+        return None
+    return loops[0] if len(loops) == 1 else sch.fuse(*loops)
+

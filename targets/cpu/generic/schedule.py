@@ -1,0 +1,65 @@
+"""Schedules any function for a CPU: inlined, joined, vectorized, parallel."""
+
+from __future__ import annotations
+
+import tvm_ffi
+from tvm import s_tir, tirx
+
+from dsc.targets.cpu.generic.groups import Group, group
+from dsc.targets.cpu.generic.inline import inline
+from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
+from dsc.targets.cpu.generic.sizes import nominal, static
+from dsc.targets.cpu.generic.stages import stages
+from dsc.targets.machine import Machine
+
+PARALLEL = "dsc.parallel"
+LAUNCHES = 3
+"""Work worth a parallel region takes one core as many times longer than a launch."""
+
+
+def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
+    """`func` as `te.create_prim_func` made it, with a schedule for `machine`.
+
+    What cannot be scheduled stays as it is: every function that TVM can build comes back as one that it can build.
+    """
+    if _empty(func):
+        return func
+    sch = s_tir.Schedule(func)
+    inline(sch)
+    for part in group(stages(sch), machine):
+        _schedule_group(sch, part, machine)
+    func = sch.mod["main"]
+    return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
+
+
+def _empty(func: tirx.PrimFunc) -> bool:
+    return any(static(size) == 0 for buffer in func.params if tirx.is_buffer_var(buffer) for size in buffer.shape)
+
+
+def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
+    if not all(stage.regular for stage in part.stages):
+        return
+    nests: list[Nest] = []
+    for stage in part.stages:
+        if stage.reduce:
+            nests += reduction(sch, stage, part.rows, machine)
+        else:
+            nests += elementwise(sch, stage, part.rows, machine, flat=part.flat)
+    row = nests[0].row
+    if row is not None and len(nests) > 1:
+        row = sch.merge(*(nest.row for nest in nests))
+    if row is not None and worth_a_launch(part.work, machine) and nominal(sch.get(row).extent) > 1:
+        sch.annotate(row, PARALLEL, 1)
+
+
+def _parallel(loop: tirx.For) -> tirx.For:
+    """Marked loops become parallel when all is done: TVM's primitive would not take initialized reductions."""
+    if PARALLEL not in loop.annotations:
+        return loop
+    return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.PARALLEL, loop.body)
+
+
+def worth_a_launch(work: int, machine: Machine) -> bool:
+    """Whether `work` element operations take long enough to share them between cores."""
+    per_second = machine.frequency * machine.lanes() * machine.fma_vectors
+    return machine.cores > 1 and work / per_second > LAUNCHES * machine.launch_seconds

@@ -1,0 +1,83 @@
+"""Which loops of a stage become vectors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tvm.ir import Expr
+
+from dsc.targets.cpu.generic.sizes import nominal, same, static
+from dsc.targets.cpu.generic.stages import Stage
+from dsc.targets.machine import Machine
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Adjacent loops that walk through memory like one, and are vectorized as one."""
+
+    class Kind(Enum):
+        """What an element of the vector is."""
+
+        SPATIAL = auto()
+        """One result: no stage crosses lanes."""
+        REDUCE = auto()
+        """A partial result: lanes are combined at the end."""
+
+    kind: Axis.Kind
+    first: int
+    """Position of the outermost of the loops, among the spatial or among the reduction loops."""
+    extent: Expr | int
+    """Product of their extents."""
+
+
+def vector_axis(stage: Stage) -> Axis | None:
+    """The loops of `stage` that walk through memory in steps of one; None where there are none."""
+    spatial = _suffix(stage, len(stage.spatial), 0)
+    if spatial is not None and (not stage.reduce or _long_enough(spatial.extent)):
+        return spatial
+    if stage.reduce:
+        reduce = _suffix(stage, len(stage.iters), len(stage.spatial))
+        if reduce is not None and _long_enough(reduce.extent):
+            return reduce
+    return spatial
+
+
+def _long_enough(extent: Expr | int) -> bool:
+    return nominal(extent) >= 4
+
+
+def _suffix(stage: Stage, stop: int, start: int) -> Axis | None:
+    """The longest run of loops before `stop`, none before `start`, that is one walk with steps of zero or one."""
+    if stop == start:
+        return None
+    inner = stage.strides[stop - 1]
+    stores = start == 0
+    if stores and inner[0] != 1 or any(s is None or s not in (0, 1) for s in inner[1:]) or not any(s == 1 for s in inner):
+        return None
+    first, extent = stop - 1, stage.iters[stop - 1].dom.extent
+    while first > start and _continues(stage.strides[first - 1], inner, extent):
+        first -= 1
+        extent = extent * stage.iters[first].dom.extent
+    known = static(extent)
+    kind = Axis.Kind.SPATIAL if stores else Axis.Kind.REDUCE
+    return Axis(kind, first - start, extent if known is None else known)
+
+
+def _continues(outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | None, ...], extent: Expr | int) -> bool:
+    return all(o is not None and same(o, extent if i == 1 else 0) for o, i in zip(outer, inner, strict=True))
+
+
+def lanes(extent: Expr | int, element_bits: int, machine: Machine, unroll: int = 4) -> int:
+    """Elements of the vectors over `extent`: up to `unroll` registers, as many as divide it where one does.
+
+    1 where the extent is shorter than one register.
+    """
+    one = machine.lanes(element_bits)
+    known = static(extent)
+    if known is None:
+        return one
+    if known < one:
+        return known if known >= 4 and known & (known - 1) == 0 else 1
+    return math.gcd(known // one, unroll) * one if known % one == 0 else one

@@ -1,1 +1,9 @@
-"""."""
+"""Graph -> Relax -> library and weights: the back half of the compiler."""
+
+from __future__ import annotations
+
+from dsc.codegen.build import Progress, build
+from dsc.codegen.compiled import CompiledModel
+from dsc.codegen.selection import Candidate, Choice, Chooser, fastest_by_estimate
+
+__all__ = ["Candidate", "Choice", "Chooser", "CompiledModel", "Progress", "build", "fastest_by_estimate"]

@@ -1,0 +1,73 @@
+"""The code generator on one screen: select, emit, lower, link."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+from dsc.codegen.compiled import CompiledModel
+from dsc.codegen.emit import Emitted, Emitter
+from dsc.codegen.link import link
+from dsc.codegen.lowering import compile_module
+from dsc.codegen.selection import Chooser, fastest_by_estimate
+from dsc.errors import UnsupportedModelError
+from dsc.ir import Graph
+from dsc.lower import unsupported
+from dsc.runtime.manifest import Manifest
+from dsc.targets.machine import Machine
+from dsc.targets.registry import kernels
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told a stage ("select", "lower", "link"), the steps done and how many there are."""
+
+
+def build(
+    graph: Graph,
+    machine: Machine,
+    chooser: Chooser | None = None,
+    progress: Progress | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> CompiledModel:
+    """Compile a graph for a machine.
+
+    chooser: decides between candidate kernels; by estimate if not given. provenance: recorded in the artifact.
+    Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` if there is no linker.
+    """
+    if problems := unsupported(graph):
+        raise UnsupportedModelError(
+            "\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)])
+        )
+    tell = progress or (lambda stage, done, total: None)
+    emitter = Emitter(
+        graph,
+        machine,
+        kernels(machine),
+        chooser or fastest_by_estimate,
+        lambda done, total: tell("select", done, total),
+    )
+    emitted = emitter.emit()
+    tell("lower", 0, 1)
+    executable = compile_module(emitted.module, machine.tvm_target())
+    tell("link", 0, 1)
+    library = link(executable)
+    tell("link", 1, 1)
+    manifest = _manifest(graph.name, machine, emitted, provenance or {})
+    return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(emitted.choices))
+
+
+def _manifest(name: str, machine: Machine, emitted: Emitted, provenance: Mapping[str, Any]) -> Manifest:
+    return Manifest(
+        name=name,
+        target=machine.name,
+        arch=machine.triple.partition("-")[0] if machine.triple else platform.machine(),
+        features=tuple(sorted(machine.required_features())),
+        inputs=emitted.inputs,
+        outputs=emitted.outputs,
+        parameters=tuple(weight.name for weight in emitted.parameters.weights),
+        versions={package: version(package) for package in ("dsc", "apache-tvm", "apache-tvm-ffi")},
+        provenance=dict(provenance),
+        kernels=tuple(asdict(choice) for choice in emitted.choices),
+    )

@@ -1,0 +1,44 @@
+"""What `dsc.codegen.build` makes: a model that can be written or run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsc.codegen.selection import Choice
+from dsc.runtime.container import write_artifact, write_stream
+from dsc.runtime.manifest import Manifest
+from dsc.runtime.module import Module
+from dsc.runtime.weights import Weight, total_size
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """Code in memory, weights still where the graph has them: they are packed when they are written."""
+
+    manifest: Manifest
+    library: bytes
+    weights: tuple[Weight, ...]
+    choices: tuple[Choice, ...]
+    """What was decided for each distinct workload."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of code and weights."""
+        return len(self.library) + total_size(self.weights)
+
+    def write(self, path: str | Path, progress: Callable[[int], None] | None = None) -> Manifest:
+        """Write the artifact, whole or not at all; `progress` is told the bytes written.
+
+        Raises `UsageError` where it cannot be written.
+        """
+        return write_artifact(Path(path), self.manifest, self.library, self.weights, progress)
+
+    def load(self, threads: int | None = None) -> Module:
+        """The model ready to run, kept in an unnamed temporary file."""
+        file = tempfile.TemporaryFile(prefix="dsc-")  # noqa: SIM115 - the Module keeps it
+        write_stream(file, self.manifest, self.library, self.weights)
+        file.flush()
+        return Module(file, self.manifest.name, threads)

@@ -1,0 +1,279 @@
+"""A graph as one Relax function: a call of a scheduled PrimFunc for each fusion or lone op."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import relax, te, tirx
+from tvm.ir import Expr
+from xdsl.ir import Operation, SSAValue
+
+from dsc.codegen.parameters import Parameters
+from dsc.codegen.selection import Choice, Chooser, candidates
+from dsc.ir import Graph, dims_of, element_of
+from dsc.lower import shape_values
+from dsc.lower.exprs import Scalar, simplify
+from dsc.lower.registry import operands_of
+from dsc.lower.te import in_callers_terms, literal, output_shapes
+from dsc.lower.workload import Workload
+from dsc.runtime.manifest import TensorSpec
+from dsc.runtime.sessions import MAIN
+from dsc.targets.kernel import Implementation, Kernel
+from dsc.targets.machine import Machine
+
+_VIEWS = frozenset({"onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity"})
+"""Ops that leave the data as it is: no kernel, only another shape."""
+_CONSTANTS = frozenset({"dsc.weight", "onnx.Constant"})
+
+
+@dataclass(frozen=True)
+class Code:
+    """A kernel that is part of the module."""
+
+    function: tvm.ir.GlobalVar
+    implementation: Implementation
+    scalars: tuple[int, ...]
+    """Which of the workload's symbols follow the tensors."""
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The Relax module of a graph and what belongs to it."""
+
+    module: tvm.IRModule
+    parameters: Parameters
+    choices: list[Choice]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Emitter:
+    """Walks a graph once and collects the bindings of its function."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        machine: Machine,
+        kernels: Sequence[Kernel],
+        chooser: Chooser,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """`progress` is told how many ops are done, and of how many."""
+        self.graph, self.machine, self.kernels = graph, machine, kernels
+        self.chooser, self.progress = chooser, progress
+        self.parameters = Parameters(graph)
+        self.choices: list[Choice] = []
+        self._bindings: list[relax.VarBinding] = []
+        self._builder = relax.BlockBuilder()
+        self._codes: dict[str, Code] = {}
+        self._symbols: dict[str, tirx.Var] = {}
+        self._tensors: dict[SSAValue, relax.Expr] = {}
+        """Values that exist at run time."""
+        self._dims: dict[SSAValue, list[Scalar]] = {}
+        """Sizes, in terms of the symbolic dims of the inputs."""
+        self._known: dict[SSAValue, np.ndarray] = {}
+        """Values known at compile time: shapes and what is computed from them."""
+
+    def emit(self) -> Emitted:
+        """The module of the graph. Raises `UnsupportedModelError` where an op cannot be lowered."""
+        named_inputs = list(zip(self.graph.inputs, self.graph.input_names, strict=True))
+        variables = [self._input(value, name) for value, name in named_inputs]
+        ops = list(self.graph.ops())
+        for done, op in enumerate(ops):
+            self.progress(done, len(ops))
+            self._op(op)
+        results = [self._tensor(value) for value in self.graph.outputs]
+        self._builder.add_func(self._function(variables, results), MAIN)
+        return Emitted(
+            self._builder.get(),
+            self.parameters,
+            self.choices,
+            tuple(_input_spec(value, name) for value, name in named_inputs),
+            tuple(map(self._output_spec, self.graph.outputs, self.graph.output_names)),
+        )
+
+    # --- inputs and outputs
+
+    def _input(self, value: SSAValue, name: str) -> relax.Var:
+        dims = dims_of(value.type)
+        assert dims is not None, "inputs have a rank; dsc.lower.unsupported lists those that do not"
+        sizes = [
+            self._symbol(d or f"{name}.{axis}") if isinstance(d, str) else d for axis, d in enumerate(dims)
+        ]
+        variable = relax.Var(_identifier(name), relax.TensorType(sizes, _dtype(value)))
+        self._tensors[value], self._dims[value] = variable, list(sizes)
+        return variable
+
+    def _symbol(self, name: str) -> tirx.Var:
+        """The variable of a symbolic dim: one for each name."""
+        return self._symbols.setdefault(name, tirx.Var(_identifier(name), "int64"))
+
+    def _output_spec(self, value: SSAValue, name: str) -> TensorSpec:
+        names = {variable: name for name, variable in self._symbols.items()}
+        dims = (names.get(d, str(d)) if isinstance(d, Expr) else int(d) for d in self._sizes(value))
+        return TensorSpec(name, element_of(value.type).dtype.name, tuple(dims))
+
+    def _function(self, inputs: Sequence[relax.Var], results: Sequence[relax.Expr]) -> relax.Function:
+        parameters = [*inputs, *self.parameters.variables]
+        output = relax.Var("outputs", relax.TupleType([result.ty for result in results]))
+        bindings = [*self._bindings, relax.VarBinding(output, relax.Tuple(list(results)))]
+        body = relax.SeqExpr([relax.BindingBlock(bindings)], output)
+        attributes = tvm.ir.make_node("ir.DictAttrs", global_symbol=MAIN, num_input=len(inputs))
+        return relax.Function(parameters, body, output.ty, is_pure=True, attrs=attributes)
+
+    # --- ops
+
+    def _op(self, op: Operation) -> None:
+        if op.name == "dsc.weight":
+            return
+        if op.name != "dsc.fusion" and self._evaluate(op):
+            return
+        workload = Workload.of(op, self._dims, self._known)
+        shapes = output_shapes(workload)
+        for result, sizes in zip(op.results, shapes, strict=True):
+            self._dims[result] = [simplify(d) for d in sizes]
+        if op.name in _VIEWS:
+            self._view(op.operands[0], op.results[0])
+        else:
+            self._call(workload, op.results)
+
+    def _evaluate(self, op: Operation) -> bool:
+        """Compute a shape value, if that is what `op` is."""
+        operands = operands_of(op)
+        known = [None if value is None else self._known.get(value) for value in operands]
+        shapes = [None if value is None else self._sizes(value) for value in operands]
+        values = shape_values.evaluate(op, known, shapes)
+        if values is None:
+            return op.name == "onnx.Constant"
+        self._known[op.results[0]] = values
+        return True
+
+    def _view(self, source: SSAValue, result: SSAValue) -> None:
+        tensor, sizes = self._tensor(source), self._dims[result]
+        if [str(d) for d in tensor.ty.shape] == [str(d) for d in sizes]:
+            self._tensors[result] = tensor
+        else:
+            self._tensors[result] = self._bind(
+                relax.op.reshape(tensor, relax.ShapeExpr(_index_typed(sizes))), [result]
+            )[0]
+
+    def _call(self, workload: Workload, results: Sequence[SSAValue]) -> None:
+        code = self._codes.get(workload.key()) or self._generate(workload)
+        func = code.implementation.func
+        arguments = []
+        for index, source in enumerate(workload.sources):
+            if index in workload.constant_inputs:
+                buffer = func.params[index].ty
+                packing = code.implementation.packings.get(index)
+                shape = tuple(int(d) for d in buffer.shape)
+                arguments.append(self.parameters.add(source, packing, shape, str(buffer.dtype)))
+            else:
+                arguments.append(self._tensor(source))
+        symbols = workload.symbols
+        scalars = [in_callers_terms(workload, symbols.variables[index]) for index in code.scalars]
+        self._bind_call(code.function, arguments, results, scalars)
+
+    def _bind_call(
+        self,
+        function: tvm.ir.GlobalVar,
+        arguments: Sequence[relax.Expr],
+        results: Sequence[SSAValue],
+        scalars: Sequence[Scalar],
+    ) -> None:
+        types = [relax.TensorType(_index_typed(self._dims[r]), _dtype(r)) for r in results]
+        shape = relax.ShapeExpr(_index_typed(scalars)) if scalars else None
+        call = relax.call_tir(function, relax.Tuple(list(arguments)), types, tir_vars=shape)
+        self._tensors.update(zip(results, self._bind(call, results), strict=True))
+
+    def _bind(self, value: relax.Expr, results: Sequence[SSAValue]) -> list[relax.Expr]:
+        """Bind `value` to a variable; a tuple is taken apart."""
+        types = [relax.TensorType(_index_typed(self._dims[r]), _dtype(r)) for r in results]
+        number = len(self._bindings)
+        if len(types) == 1:
+            variable = relax.Var(f"v{number}", types[0])
+            self._bindings.append(relax.VarBinding(variable, value))
+            return [variable]
+        whole = relax.Var(f"v{number}", relax.TupleType(types))
+        self._bindings.append(relax.VarBinding(whole, value))
+        parts = [relax.Var(f"v{number}_{index}", type_) for index, type_ in enumerate(types)]
+        for index, part in enumerate(parts):
+            self._bindings.append(relax.VarBinding(part, relax.TupleGetItem(whole, index)))
+        return list(parts)
+
+    # --- values
+
+    def _sizes(self, value: SSAValue) -> Sequence[Scalar]:
+        """The dims of any value."""
+        if value in self._known:
+            return list(self._known[value].shape)
+        return self._dims[value] if value in self._dims else list(dims_of(value.type) or ())  # type: ignore[arg-type]
+
+    def _tensor(self, value: SSAValue) -> relax.Expr:
+        """`value` as something a kernel can read: constants become parameters, computed shapes are written out."""
+        if value not in self._tensors:
+            if value.owner.name in _CONSTANTS:  # type: ignore[union-attr]
+                shape = tuple(int(d) for d in dims_of(value.type) or ())
+                self._tensors[value] = self.parameters.add(value, None, shape, _dtype(value))
+            else:
+                self._tensors[value] = self._written_out(value)
+        return self._tensors[value]
+
+    def _written_out(self, value: SSAValue) -> relax.Expr:
+        elements = self._known[value]
+        dtype = element_of(value.type).dtype
+        if not any(isinstance(element, Expr) for element in elements.reshape(-1)):
+            return self.parameters.add_array(elements.astype(dtype))
+        self._dims[value] = list(elements.shape)
+        symbols = list(self._symbols.values())
+        func = te.create_prim_func([literal(elements, dtype.name), *symbols])
+        function = self._add(func, "shape_value")
+        self._bind_call(function, [], [value], symbols)
+        return self._tensors[value]
+
+    # --- kernels
+
+    def _generate(self, workload: Workload) -> Code:
+        """Choose a kernel for a workload not met before and add its code to the module."""
+        found, refusals = candidates(workload, self.kernels, self.machine)
+        chosen = self.chooser(workload, found)
+        implementation = chosen.build()
+        function = self._add(implementation.func, f"{chosen.kernel.name}_{workload.kind}")
+        scalars = tuple(
+            next(i for i, v in enumerate(workload.symbols.variables) if v.same_as(symbol))
+            for symbol in implementation.symbols
+        )
+        code = self._codes[workload.key()] = Code(function, implementation, scalars)
+        self.choices.append(
+            Choice(
+                function.name_hint, workload.kind, workload.key(), chosen.kernel.name, str(chosen.point),
+                chosen.estimate, tuple(refusals), len(found),
+            )
+        )  # fmt: skip
+        return code
+
+    def _add(self, func: tirx.PrimFunc, name: str) -> tvm.ir.GlobalVar:
+        """Add code to the module, unless the same code is there already."""
+        unique = f"{_identifier(name.replace('onnx.', ''))}_{len(self._codes)}"
+        return self._builder.add_func(func.without_attr("global_symbol"), unique)
+
+
+def _dtype(value: SSAValue) -> str:
+    return element_of(value.type).dtype.name
+
+
+def _identifier(name: str) -> str:
+    """`name` with what a symbol cannot hold replaced."""
+    return re.sub(r"\W", "_", name)
+
+
+def _index_typed(sizes: Sequence[Scalar]) -> list[Expr]:
+    return [d if isinstance(d, Expr) else tirx.IntImm("int64", int(d)) for d in sizes]
+
+
+def _input_spec(value: SSAValue, name: str) -> TensorSpec:
+    dims = tuple(dim if isinstance(dim, int) else dim or None for dim in dims_of(value.type) or ())
+    return TensorSpec(name, _dtype(value), dims)

@@ -1,0 +1,85 @@
+"""From a Relax module of scheduled PrimFuncs to objects: an explicit, short list of passes.
+
+Everything is scheduled and every tensor op is a call already, so nothing of TVM's legalization, fusion and constant
+folding is here; those cost tens of seconds on large models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+from tvm import relax, s_tir, tirx
+
+_NAME = "dsc"
+
+
+def relax_passes() -> tvm.transform.Pass:
+    """Calls of kernels to VM instructions, with memory planned."""
+    passes = relax.transform
+    return tvm.transform.Sequential(
+        [
+            passes.RemovePurityChecking(),
+            passes.CallTIRRewrite(),
+            passes.StaticPlanBlockMemory(),
+            passes.LowerAllocTensor(),
+            passes.KillAfterLastUse(),
+            passes.LowerRuntimeBuiltin(),
+            passes.ComputePrimValue(),
+            passes.VMShapeLower(),
+            passes.AttachGlobalSymbol(),
+        ],
+        name="dsc.relax",
+    )
+
+
+def _tir_passes() -> tvm.transform.Pass:
+    """Scheduled S-TIR for CPUs to what LLVM code is generated from: TVM's own list without its GPU part."""
+    return tvm.transform.Sequential(
+        [
+            s_tir.transform.CanonicalizeLoop(),
+            s_tir.transform.LowerInitBlock(),
+            s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+            s_tir.transform.ConvertBlocksToOpaque(),
+            s_tir.transform.CompactBufferAllocation(),
+            s_tir.transform.LowerMatchBuffer(),
+            s_tir.transform.StmtSimplify(),
+            s_tir.transform.AnnotateIrregularLoop(),
+            s_tir.transform.LowerOpaqueBlock(),
+            tirx.transform.FlattenBuffer(),
+            tirx.transform.BF16ComputeLegalize(),
+            tirx.transform.NarrowDataType(32),
+            s_tir.transform.LoopPartition(),
+            tirx.transform.VectorizeLoop(True),
+            tirx.transform.StorageRewrite(),
+            s_tir.transform.HoistIfThenElse(),
+            tirx.transform.UnrollLoop(),
+            s_tir.transform.RenormalizeSplitPattern(),
+            tirx.transform.StmtSimplify(),
+            tirx.transform.RemoveNoOp(),
+            s_tir.transform.RewriteUnsafeSelect(),
+            tirx.transform.CommonSubexprElim(),
+            tirx.transform.VerifyMemory(),
+            tirx.transform.AnnotateEntryFunc(),
+            tirx.transform.SplitHostDevice(),
+            tirx.transform.MakePackedAPI(),
+            tirx.transform.BF16StorageLegalize(),
+        ],
+        name="dsc.tir",
+    )
+
+
+def _pipeline() -> tuple[
+    tvm.transform.Pass, Callable[[], tvm.transform.Pass], Callable[[], tvm.transform.Pass]
+]:
+    """What `tvm.compile(tir_pipeline=...)` asks for: lowering, then finishing host and device functions."""
+    host = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])
+    return _tir_passes(), lambda: host, lambda: host
+
+
+tirx.register_tir_pipeline(_NAME, _pipeline)
+
+
+def compile_module(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Executable:
+    """LLVM objects and VM bytecode of a module made by `dsc.codegen.emit`."""
+    return tvm.compile(module, target=target, relax_pipeline=relax_passes(), tir_pipeline=_NAME)

@@ -1,0 +1,171 @@
+/* Parallel loops of compiled kernels.
+ *
+ * This is linked into every model's library and takes the place of TVM's thread pool, which is one pool per calling
+ * thread, of one size per process, and keeps its workers spinning for a tenth of a second. Here each loaded model has
+ * its own workers, as many as it was loaded with:
+ *
+ *  - A launch splits a loop into one task per thread. Every thread starts with its own task, so that the same rows stay
+ *    in the same core's cache from kernel to kernel; the caller then takes the tasks nobody has started. A worker that
+ *    sleeps or was descheduled therefore never holds up the caller.
+ *  - One launch at a time owns the workers. A second Python thread that runs the same model meanwhile computes its
+ *    loops alone: the cores are busy already.
+ *  - Workers wait actively for about the time between two kernels, then sleep on a futex.
+ */
+#define _GNU_SOURCE
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define MAX_THREADS 256
+#define CACHE_LINE 64
+#define PAUSES 2000 /* some 50 us: most gaps between kernels of one run */
+#define YIELDS 1000 /* some 500 us more, giving the core to whoever wants it */
+
+/* The interfaces of TVM's c_backend_api.h and c_api.h that generated code and tvm-ffi use. */
+typedef struct {
+  void *sync_handle;
+  int32_t num_task;
+} Group;
+typedef int (*Loop)(int task, Group *group, void *closure);
+typedef struct {
+  int32_t type_index;
+  uint32_t padding;
+  int64_t value;
+} Any;
+extern void TVMFFIErrorSetRaisedFromCStr(const char *kind, const char *message);
+/* Generated code launches through this; it is absent when no loop is parallel. */
+extern int (*__TVMBackendParallelLaunch)(Loop, void *, int) __attribute__((weak));
+
+typedef struct {
+  _Alignas(CACHE_LINE) atomic_uint claimed; /* the last launch whose task of this index was started */
+} Slot;
+
+static Slot slots[MAX_THREADS];
+static pthread_t workers[MAX_THREADS];
+static int threads = 1; /* the caller and the workers */
+
+static _Alignas(CACHE_LINE) atomic_uint launch; /* number of launches so far: workers wait for it to change */
+static _Alignas(CACHE_LINE) atomic_int pending; /* tasks of the current launch that are not finished */
+static _Alignas(CACHE_LINE) atomic_int sleepers;
+static atomic_int failed;
+static atomic_flag owned = ATOMIC_FLAG_INIT;
+static atomic_int stopping;
+static struct {
+  Loop loop;
+  void *closure;
+  Group group;
+} job; /* written by the owner before `launch` changes, read by who has claimed a task of that launch */
+
+static inline void pause_core(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static void futex(atomic_uint *word, int operation, unsigned value) {
+  syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+/* Run task `index` of launch `number` unless someone has started it. */
+static void try_task(int index, unsigned number) {
+  unsigned before = number - 1;
+  if (!atomic_compare_exchange_strong(&slots[index].claimed, &before, number)) return;
+  if (job.loop(index, &job.group, job.closure) != 0) atomic_store(&failed, 1);
+  atomic_fetch_sub(&pending, 1);
+}
+
+/* Wait until `launch` is no longer `seen`, actively at first; returns its new value. */
+static unsigned next_launch(unsigned seen) {
+  unsigned now;
+  for (int i = 0; i < PAUSES; ++i) {
+    if ((now = atomic_load_explicit(&launch, memory_order_acquire)) != seen) return now;
+    pause_core();
+  }
+  for (int i = 0; i < YIELDS; ++i) {
+    if ((now = atomic_load_explicit(&launch, memory_order_acquire)) != seen) return now;
+    sched_yield();
+  }
+  atomic_fetch_add(&sleepers, 1);
+  while ((now = atomic_load(&launch)) == seen) futex(&launch, FUTEX_WAIT, seen);
+  atomic_fetch_sub(&sleepers, 1);
+  return now;
+}
+
+static void *work(void *argument) {
+  int index = (int)(intptr_t)argument;
+  unsigned seen = 0;
+  for (;;) {
+    seen = next_launch(seen);
+    if (atomic_load(&stopping)) return NULL;
+    try_task(index, seen);
+  }
+}
+
+static void wake(void) {
+  if (atomic_load(&sleepers) > 0) futex(&launch, FUTEX_WAKE, MAX_THREADS);
+}
+
+static int run_alone(Loop loop, void *closure) {
+  Group group = {NULL, 1};
+  return loop(0, &group, closure);
+}
+
+/* Takes the place of TVMBackendParallelLaunch. Generated code always asks for as many tasks as there are threads. */
+static int parallel_launch(Loop loop, void *closure, int num_task) {
+  (void)num_task;
+  if (threads == 1 || atomic_flag_test_and_set(&owned)) return run_alone(loop, closure);
+  job.loop = loop;
+  job.closure = closure;
+  job.group.sync_handle = NULL;
+  job.group.num_task = threads;
+  atomic_store(&failed, 0);
+  atomic_store(&pending, threads);
+  unsigned number = atomic_fetch_add(&launch, 1) + 1;
+  wake();
+  for (int index = 0; index < threads; ++index) try_task(index, number);
+  for (int spins = 0; atomic_load_explicit(&pending, memory_order_acquire) != 0; ++spins) {
+    if (spins < PAUSES) pause_core(); else sched_yield();
+  }
+  int error = atomic_load(&failed);
+  atomic_flag_clear(&owned);
+  if (error) TVMFFIErrorSetRaisedFromCStr("RuntimeError", "a parallel kernel failed");
+  return error ? -1 : 0;
+}
+
+/* A forked child has no workers. */
+static void forget_workers(void) {
+  threads = 1;
+  atomic_flag_clear(&owned);
+}
+
+__attribute__((destructor)) static void stop(void) {
+  if (threads == 1) return;
+  atomic_store(&stopping, 1);
+  atomic_fetch_add(&launch, 1);
+  futex(&launch, FUTEX_WAKE, MAX_THREADS);
+  for (int index = 1; index < threads; ++index) pthread_join(workers[index], NULL);
+  threads = 1;
+}
+
+/* dsc_start(threads) -> threads that there are: fewer if the system gives no more. Called once, after loading. */
+EXPORT int __tvm_ffi_dsc_start(void *self, const Any *arguments, int32_t count, Any *result) {
+  (void)self;
+  int wanted = count == 1 ? (int)arguments[0].value : 1;
+  if (wanted > MAX_THREADS) wanted = MAX_THREADS;
+  if (&__TVMBackendParallelLaunch != NULL) {
+    __TVMBackendParallelLaunch = parallel_launch;
+    if (wanted > 1) pthread_atfork(NULL, NULL, forget_workers);
+    while (threads < wanted && pthread_create(&workers[threads], NULL, work, (void *)(intptr_t)threads) == 0) ++threads;
+  }
+  result->type_index = 1; /* kTVMFFIInt */
+  result->padding = 0;
+  result->value = threads;
+  return 0;
+}

@@ -1,0 +1,56 @@
+"""Checking what the caller passes against what the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dsc.errors import UsageError
+from dsc.runtime.manifest import TensorSpec
+
+
+def checked_inputs(specs: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) -> list[np.ndarray]:
+    """The arrays in the order of `specs`. Nothing is cast.
+
+    Raises `UsageError` for a name, dtype, rank or dim that does not fit, or symbolic dims that contradict each other.
+    """
+    names = [spec.name for spec in specs]
+    if len(given) != len(names) or any(name not in given for name in names):
+        raise UsageError(_wrong_names(specs, given))
+    sizes: dict[str, tuple[int, str]] = {}
+    return [_checked(spec, given[spec.name], sizes) for spec in specs]
+
+
+def _wrong_names(specs: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) -> str:
+    names = [spec.name for spec in specs]
+    missing = [name for name in names if name not in given]
+    unknown = [str(name) for name in given if name not in names]
+    problems = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(
+        unknown
+    )
+    return f"inputs: {'; '.join(problems)}. The model takes {', '.join(map(str, specs)) or 'none'}"
+
+
+def _checked(spec: TensorSpec, value: ArrayLike, sizes: dict[str, tuple[int, str]]) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.name != spec.dtype:
+        raise UsageError(
+            f"input {spec} was given {array.dtype.name}; nothing is cast silently: pass array.astype({spec.dtype!r})"
+        )
+    if array.ndim != len(spec.shape):
+        raise UsageError(
+            f"input {spec} has {len(spec.shape)} dims, was given {array.ndim}: shape {list(array.shape)}"
+        )
+    for axis, (dim, size) in enumerate(zip(spec.shape, array.shape, strict=True)):
+        if isinstance(dim, int):
+            if size != dim:
+                raise UsageError(
+                    f"input {spec}: dim {axis} must be {dim}, was given shape {list(array.shape)}"
+                )
+        elif dim is not None:
+            expected, first = sizes.setdefault(dim, (size, spec.name))
+            if size != expected:
+                raise UsageError(f"input {spec}: {dim!r} is {size} here, but {expected} in input {first}")
+    return array

@@ -1,0 +1,192 @@
+"""`Module`: a compiled model, loaded and ready to run."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import tvm
+import tvm_ffi
+from numpy.typing import ArrayLike
+
+from dsc.errors import ArtifactError, UsageError
+from dsc.runtime.container import LIBRARY, WEIGHTS, check_hash, read_manifest, replacing
+from dsc.runtime.host import check_host, physical_cores
+from dsc.runtime.inputs import checked_inputs
+from dsc.runtime.library import load_library
+from dsc.runtime.manifest import Manifest, TensorSpec
+from dsc.runtime.sessions import Extent, SessionPool
+from dsc.runtime.weights import parse
+
+_MAX_THREADS = 256
+
+
+class Module:
+    """A compiled model. Any number of Python threads may call `run` at once; each run has its own state."""
+
+    def __init__(self, file: BinaryIO, source: str, threads: int | None = None) -> None:
+        """Take over the open artifact `file`; use `load` for one that has a path."""
+        self._file, self._source = file, source
+        self.manifest = read_manifest(file, source)
+        _check_versions(self.manifest, source)
+        check_host(self.manifest, source)
+        check_hash(file, self.manifest, LIBRARY, source)
+        self.threads = _thread_count(threads)
+        code = _member(file, self.manifest, LIBRARY)
+        mapped = _map(file)
+        weights = _weights(mapped, self.manifest, source)
+        self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
+        self._sessions = SessionPool(load_library(code, self.threads, source), weights)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+        return self.manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
+        return self.manifest.outputs
+
+    def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+        """Compute the outputs by name. The arrays belong to the caller; inputs are not changed.
+
+        Anything `np.asarray` takes will do as an input, but its dtype must be the model's: nothing is cast.
+        Raises `UsageError` for inputs that do not fit.
+        """
+        arrays = checked_inputs(self.manifest.inputs, inputs)
+        with self._sessions.borrow() as session:
+            passed, results = session(arrays)
+            owned = self._owned(passed, results)
+        return {spec.name: array for spec, array in zip(self.manifest.outputs, owned, strict=True)}
+
+    def profile(self, inputs: Mapping[str, ArrayLike]) -> list[tuple[str, float]]:
+        """Run once and return (kernel name, seconds) for each kernel, in the order of execution."""
+        arrays = checked_inputs(self.manifest.inputs, inputs)
+        times: list[tuple[str, float]] = []
+        started = 0.0
+
+        def around(_: object, name: str, before: bool, *_rest: object) -> int:
+            nonlocal started
+            if before:
+                started = time.perf_counter()
+            elif not name.startswith("vm."):
+                times.append((name, time.perf_counter() - started))
+            return 0
+
+        session = self._sessions.new()
+        session(arrays)
+        session.set_instrument(tvm_ffi.convert(around))
+        session(arrays)
+        return times
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the artifact to `path`, whole or not at all. Raises `UsageError` where that cannot be done."""
+        with replacing(Path(path)) as target:
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, target, 1 << 20)
+
+    def check(self) -> None:
+        """Compare the hashes of everything in the artifact. Raises `ArtifactError` if something was changed."""
+        for name in (LIBRARY, WEIGHTS):
+            check_hash(self._file, self.manifest, name, self._source)
+
+    def _owned(self, passed: Sequence[Extent], results: Sequence[tvm.runtime.Tensor]) -> list[np.ndarray]:
+        """The results as arrays, copied where they share memory with inputs, weights or one another."""
+        taken = [self._mapping, *passed]
+        arrays = []
+        for tensor in results:
+            begin, array = tensor.data_ptr(), np.from_dlpack(tensor)
+            end = begin + array.nbytes
+            if any(begin < other_end and other_begin < end for other_begin, other_end in taken):
+                array = array.copy()
+            else:
+                taken.append((begin, end))
+            arrays.append(array)
+        return arrays
+
+    def __repr__(self) -> str:
+        takes, gives = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
+        return f"<dsc.Module {self.manifest.name}: ({takes}) -> ({gives}), {self.threads} threads>"
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Module:
+    """Load a model.dsc file, after checking that it is whole and that this host can run it.
+
+    threads: how many cores one run uses; all physical cores this process may use if not given.
+    Raises `ArtifactError` for a file that is damaged or made for something else, `UsageError` if there is none.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - the Module keeps it
+    except OSError as error:
+        raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
+    try:
+        return Module(file, os.fspath(path), threads)
+    except BaseException:
+        file.close()
+        raise
+
+
+def inspect(path: str | os.PathLike[str], check: bool = False) -> Manifest:
+    """The manifest of an artifact, which need not be for this host; `check` compares all hashes too.
+
+    Raises as `load` does.
+    """
+    try:
+        with open(path, "rb") as file:
+            manifest = read_manifest(file, os.fspath(path))
+            for name in (LIBRARY, WEIGHTS) if check else ():
+                check_hash(file, manifest, name, os.fspath(path))
+            return manifest
+    except OSError as error:
+        raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
+
+
+def _thread_count(threads: int | None) -> int:
+    if threads is None:
+        return physical_cores()
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= _MAX_THREADS:
+        raise UsageError(f"threads must be a number from 1 to {_MAX_THREADS}, not {threads!r}")
+    return threads
+
+
+def _check_versions(manifest: Manifest, source: str) -> None:
+    needed, here = manifest.versions.get("apache-tvm", ""), version("apache-tvm")
+    if needed.split(".")[:2] != here.split(".")[:2]:
+        raise ArtifactError(
+            f"{source} was compiled with apache-tvm {needed or 'of unknown version'}, here is {here}; compile the model "
+            f"again, or `pip install 'apache-tvm=={needed}'`"
+        )
+
+
+def _member(file: BinaryIO, manifest: Manifest, name: str) -> bytes:
+    member = manifest.members[name]
+    file.seek(member.offset)
+    return file.read(member.size)
+
+
+def _map(file: BinaryIO) -> np.ndarray:
+    """The file's bytes. The mapping is private because DLPack has no read-only tensors; nothing writes to it."""
+    return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
+
+
+def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[tvm.runtime.Tensor]:
+    """The parameters in the order of the code, where they lie in the file. Pages are read when first used."""
+    member = manifest.members[WEIGHTS]
+    content = mapped[member.offset : member.offset + member.size]
+    entries, start = parse(memoryview(content), source)
+    tensors = []
+    for name in manifest.parameters:
+        if name not in entries:
+            raise ArtifactError(f"{source}: weight {name} is missing; compile the model again")
+        entry = entries[name]
+        raw = content[start + entry.offset :][: entry.size]
+        tensors.append(tvm_ffi.from_dlpack(raw.view(entry.dtype).reshape(entry.shape)))
+    return tensors

@@ -1,0 +1,79 @@
+"""One virtual machine per run in flight, and the buffers it copies inputs to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm.relax import VirtualMachine
+
+from dsc.runtime.weights import ALIGNMENT
+
+MAIN = "main"
+"""The function of the compiled library that computes the model."""
+_BOUND = "main with weights"
+
+Extent: TypeAlias = tuple[int, int]
+"""Addresses where memory begins and ends."""
+
+
+class Session:
+    """A virtual machine with the weights bound. Used by one thread at a time."""
+
+    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor]) -> None:
+        self._machine = VirtualMachine(library, tvm.cpu())
+        self._machine.save_function(MAIN, _BOUND, *parameters)
+        self._call = self._machine[_BOUND]
+        self._staged: dict[int, tuple[np.ndarray, tvm.runtime.Tensor]] = {}
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[list[Extent], list[tvm.runtime.Tensor]]:
+        """Run: where the inputs lie, and the outputs, which may share memory with them."""
+        tensors = [self._tensor(index, array) for index, array in enumerate(inputs)]
+        results = self._call(*tensors)
+        return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], list(
+            results
+        )
+
+    def set_instrument(self, callback: object) -> None:
+        """Have the machine call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
+        self._machine.set_instrument(callback)
+
+    def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
+        """The array itself where kernels can read it, else a copy in a buffer that is kept for the next run."""
+        if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0:
+            return tvm_ffi.from_dlpack(array)
+        view, tensor = self._staged.get(index, (None, None))
+        if view is None or view.shape != array.shape:
+            tensor = tvm.runtime.empty(array.shape, array.dtype.name)
+            view = np.from_dlpack(tensor)
+            self._staged[index] = (view, tensor)
+        np.copyto(view, array)
+        return tensor
+
+
+class SessionPool:
+    """Sessions on one loaded library: each run borrows one, and as many exist as runs were ever in flight."""
+
+    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor]) -> None:
+        self._library, self._parameters = library, parameters
+        self._idle: list[Session] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def borrow(self) -> Iterator[Session]:
+        """A session nobody else uses until the block ends. One whose run failed is not used again."""
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        session = session or self.new()
+        yield session
+        with self._lock:
+            self._idle.append(session)
+
+    def new(self) -> Session:
+        """A session outside the pool."""
+        return Session(self._library, self._parameters)

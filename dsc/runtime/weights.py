@@ -1,0 +1,124 @@
+"""weights.safetensors: laid out so that every tensor can be used where it is mapped.
+
+The format (https://huggingface.co/docs/safetensors) allows no holes between tensors, so the gaps that 64-byte
+alignment leaves are tensors themselves, named ``.pad.N``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsc.errors import ArtifactError
+
+ALIGNMENT = 64
+_PAD = ".pad."
+_CODES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16",
+    "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+_DTYPES = {code: np.dtype(name) for name, code in _CODES.items()}
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor to be written. `load` is called once, when its turn comes, so only one needs to be in memory."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    load: Callable[[], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor in a file: `offset` counts from the end of the header."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+def header(weights: Sequence[Weight]) -> bytes:
+    """Length and table: everything before the first tensor's data. Its size is a multiple of 64."""
+    table: dict[str, object] = {}
+    position = 0
+    for weight in weights:
+        end = position + weight.size
+        table[weight.name] = _entry(_CODES[weight.dtype], weight.shape, position, end)
+        position = end + _gap(end)
+        if position > end:
+            table[f"{_PAD}{len(table)}"] = _entry("U8", (position - end,), end, position)
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * _gap(8 + len(text))
+    return len(text).to_bytes(8, "little") + text
+
+
+def chunks(weights: Sequence[Weight]) -> Iterator[bytes | memoryview]:
+    """The whole file in pieces, one tensor in memory at a time."""
+    yield header(weights)
+    for weight in weights:
+        array = np.ascontiguousarray(weight.load())
+        if array.dtype != weight.dtype or array.shape != weight.shape:
+            raise AssertionError(
+                f"{weight.name}: announced {weight.dtype}{weight.shape}, got {array.dtype}{array.shape}"
+            )
+        if array.nbytes:
+            yield memoryview(array.reshape(-1).view(np.uint8))
+        if _gap(array.nbytes):
+            yield bytes(_gap(array.nbytes))
+
+
+def total_size(weights: Sequence[Weight]) -> int:
+    """Bytes of the whole file."""
+    return len(header(weights)) + sum(weight.size + _gap(weight.size) for weight in weights)
+
+
+def parse(view: memoryview, source: str) -> tuple[dict[str, Entry], int]:
+    """The table of a file and where its data starts. Raises `ArtifactError` if it lies about its sizes."""
+    broken = ArtifactError(f"{source}: weights.safetensors is damaged; compile the model again")
+    if len(view) < 8:
+        raise broken
+    start = 8 + int.from_bytes(view[:8], "little")
+    if start > len(view):
+        raise broken
+    try:
+        table = json.loads(bytes(view[8:start]))
+        entries = {name: _parsed(entry) for name, entry in table.items() if not name.startswith(_PAD)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise broken from None
+    for entry in entries.values():
+        inside = entry.offset >= 0 and entry.offset + entry.size <= len(view) - start
+        if (
+            not inside
+            or entry.size != math.prod(entry.shape) * entry.dtype.itemsize
+            or entry.offset % ALIGNMENT
+        ):
+            raise broken
+    return entries, start
+
+
+def _gap(size: int) -> int:
+    return -size % ALIGNMENT
+
+
+def _entry(code: str, shape: tuple[int, ...], begin: int, end: int) -> dict[str, object]:
+    return {"dtype": code, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+def _parsed(entry: dict[str, list[int]]) -> Entry:
+    begin, end = (int(value) for value in entry["data_offsets"])
+    shape = tuple(int(dim) for dim in entry["shape"])
+    if min(shape, default=0) < 0:
+        raise ValueError("negative dim")
+    return Entry(_DTYPES[str(entry["dtype"])], shape, begin, end - begin)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dsc.targets.cpu.conv.kernels import Direct
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.kernel import Kernel
 
 
 def cpu_kernels() -> tuple[Kernel, ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return (GenericKernel(),)
+    return (Direct(), GenericKernel())

@@ -1,0 +1,112 @@
+"""The design space of direct convolution, and its estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, gcd
+
+from dsc.targets.cpu.conv.cost import STORE_CYCLES, TILE_CYCLES, step_cycles, vector_lanes, widths
+from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement
+from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
+from dsc.targets.kernel import Implementation
+from dsc.targets.machine import Machine
+
+WIDTHS = 5
+"""Tile widths tried for each number of vectors."""
+
+
+@dataclass(frozen=True)
+class DirectSpace:
+    """All tilings worth trying of one direct convolution."""
+
+    region: Region
+    machine: Machine
+    out_block: int
+
+    @property
+    def conv(self) -> Convolution:
+        """The sizes."""
+        return self.region.conv
+
+    @cached_property
+    def columns(self) -> int:
+        """Pixels in a row of the result."""
+        columns = columns_of(self.conv)
+        return columns if isinstance(columns, int) else nominal(columns, self._image[1])
+
+    @cached_property
+    def _image(self) -> tuple[int, int]:
+        """Rows, and columns of a row, of the result to reckon with."""
+        oh, ow = nominal(self.conv.oh), nominal(self.conv.ow)
+        return (1, oh * ow) if self.conv.pointwise else (oh, ow)
+
+    def points(self) -> Sequence[DirectPoint]:
+        """For each register tile the best of its ways to share the work."""
+        return [min(self._shared(*tile), key=self.estimate) for tile in self._tiles()]
+
+    def _tiles(self) -> Iterator[tuple[int, int, int]]:
+        per_group = self.conv.oc // self.conv.groups
+        for lanes in vector_lanes(self.machine):
+            needed = -(-per_group // lanes)
+            for vectors in range(1, min(needed, self.machine.vector_registers // 2 - 1) + 1):
+                if vectors > 4 and (vectors < needed or self.columns > 4):
+                    continue
+                for width in widths(self.machine, vectors, self.columns)[:WIDTHS]:
+                    yield lanes, vectors, width
+
+    def _shared(self, lanes: int, vectors: int, width: int) -> Iterator[DirectPoint]:
+        panels = -(-self.conv.oc // self.conv.groups // (lanes * vectors))
+        rows = -(-self.columns // width) if self.conv.pointwise else self._image[0]
+        cores = self.machine.cores
+        for panel_parts in {1, min(cores, panels), panels}:
+            for row_parts in (1, cores, 2 * cores, 4 * cores, 8 * cores):
+                if row_parts == 1 or row_parts <= rows:
+                    yield DirectPoint(lanes, vectors, width, ceil(rows / row_parts), ceil(panels / panel_parts))
+
+    def estimate(self, point: DirectPoint) -> float:
+        """Seconds: the tiles of the busiest thread, what their panels stream, and the scratch rows."""
+        conv, machine = self.conv, self.machine
+        n = nominal(conv.n, 1)
+        panels = -(-conv.oc // conv.groups // point.panel)
+        tiles = -(-self.columns // point.width)
+        rows, per_row = (tiles, 1) if conv.pointwise else (self._image[0], tiles)
+        tasks = n * conv.groups * ceil(panels / point.panels) * ceil(rows / point.rows)
+        longest = ceil(tasks / machine.cores) if tasks > 1 else 1
+        task_rows, task_panels = min(point.rows, rows), min(point.panels, panels)
+        cycles = longest * (task_rows * per_row * task_panels * self._tile(point) + self._scratch(task_rows))
+        seconds = cycles / machine.frequency + self._streaming(point, longest, task_panels)
+        return seconds + (machine.launch_seconds if tasks > 1 else 0.0)
+
+    def _tile(self, point: DirectPoint) -> float:
+        """Cycles of one register tile with its epilogue."""
+        conv, machine = self.conv, self.machine
+        inner = gcd(conv.c // conv.groups, conv.block)
+        reduction = conv.taps * step_cycles(machine, point.lanes, point.vectors, point.width)
+        loops = 2.0 * conv.taps / max(inner, 4)
+        panel_bytes = 4.0 * conv.taps * point.panel
+        if panel_bytes > machine.l1_bytes / 2:
+            rate = machine.l2_bandwidth if panel_bytes < 0.75 * machine.l2_bytes else machine.l3_bandwidth
+            reduction = max(reduction, panel_bytes / rate * machine.frequency) + 0.1 * panel_bytes / rate * machine.frequency
+        stored = point.width * point.panel / gcd(point.lanes, self.out_block)
+        return reduction + loops + stored * STORE_CYCLES + TILE_CYCLES
+
+    def _scratch(self, rows: int) -> float:
+        """Cycles to fill the padded rows of a task."""
+        conv, machine = self.conv, self.machine
+        if not conv.pads:
+            return 0.0
+        lines = (rows - 1) * conv.strides[0] + (conv.kernel[0] - 1) * conv.dilations[0] + 1
+        size = 4.0 * conv.c // conv.groups * lines * nominal(conv.w)
+        return 2 * size / machine.l2_bandwidth * machine.frequency
+
+    def _streaming(self, point: DirectPoint, tasks: int, panels: int) -> float:
+        """Seconds to bring the weights of one thread's tasks to its L2."""
+        size = 4.0 * self.conv.taps * point.panel * panels
+        times = tasks if size > self.machine.l2_bytes / 2 else 1
+        return 0.5 * times * size / self.machine.l3_bandwidth
+
+    def build(self, point: DirectPoint) -> Implementation:
+        """The code of `point`."""
+        return implement(self.region, point)

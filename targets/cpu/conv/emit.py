@@ -1,0 +1,142 @@
+"""Writing loop nests as TIR, where the schedule primitives stand in the way.
+
+The convolutions here want three things that schedules of tensor expressions do not give: tiles that overlap at
+the ragged end of a row instead of predicates, scratch rows whose padding is filled once per task, and accumulators
+that are certainly registers. So the nests are written down as they should run; each helper is one TIR node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from tvm import tirx
+
+Dim: TypeAlias = "int | tirx.Expr"
+"""A size or an index: a Python int where it is known."""
+
+Stmt: TypeAlias = tirx.Stmt
+
+
+def index(value: Dim) -> tirx.Expr:
+    """`value` as an expression. Known sizes are int32, as the axes that TE makes of them; symbolic ones int64."""
+    return tirx.IntImm("int32", value) if isinstance(value, int) else value
+
+
+def seq(*parts: Stmt | None) -> Stmt:
+    """The statements one after the other; those that are None are left out."""
+    kept = [part for part in parts if part is not None]
+    return kept[0] if len(kept) == 1 else tirx.SeqStmt(kept)
+
+
+def loop(
+    extent: Dim, body: Callable[[tirx.Expr], Stmt], name: str = "i", kind: tirx.ForKind = tirx.ForKind.SERIAL
+) -> Stmt:
+    """``for name in range(extent): body(name)``; without the loop when it would run exactly once."""
+    if isinstance(extent, int) and extent == 1:
+        return body(index(0))
+    limit = index(extent)
+    var = tirx.Var(name, str(limit.expr_ty()))
+    return tirx.For(var, tirx.const(0, str(limit.expr_ty())), limit, kind, body(var))
+
+
+def parallel(extent: Dim, body: Callable[[tirx.Expr], Stmt]) -> Stmt:
+    """The loop over tasks, which the threads share; serial when there is but one task."""
+    return loop(extent, body, "task", tirx.ForKind.PARALLEL)
+
+
+def bind(name: str, value: Dim, body: Callable[[tirx.Expr], Stmt]) -> Stmt:
+    """``name = value; body(name)``: computed once, where the inner loop would compute it again."""
+    if isinstance(value, int):
+        return body(index(value))
+    var = tirx.Var(name, str(value.expr_ty()))
+    return seq(tirx.Bind(var, value), body(var))
+
+
+def when(condition: tirx.Expr | bool, then: Stmt, otherwise: Stmt | None = None) -> Stmt | None:
+    """``if condition: then else: otherwise``, decided here where the condition is a Python bool."""
+    if isinstance(condition, bool):
+        return then if condition else otherwise
+    return tirx.IfThenElse(condition, then, otherwise)
+
+
+def ceildiv(value: Dim, divisor: int) -> Dim:
+    """``ceil(value / divisor)``."""
+    if isinstance(value, int):
+        return -(-value // divisor)
+    return value if divisor == 1 else tirx.floordiv(value + (divisor - 1), divisor)
+
+
+def least(left: Dim, right: Dim) -> Dim:
+    """The smaller of two sizes."""
+    if isinstance(left, int) and isinstance(right, int):
+        return min(left, right)
+    return tirx.min(left, right)
+
+
+def unravel(position: tirx.Expr, shape: tuple[Dim, ...]) -> tuple[tirx.Expr, ...]:
+    """Row-major coordinates of the `position`-th element of `shape`."""
+    coordinates: list[tirx.Expr] = []
+    for size in reversed(shape[1:]):
+        if isinstance(size, int) and size == 1:
+            coordinates.append(index(0))
+            continue
+        coordinates.append(tirx.floormod(position, size))
+        position = tirx.floordiv(position, size)
+    return (position, *reversed(coordinates))
+
+
+def product(*sizes: Dim) -> Dim:
+    """The product of sizes."""
+    known = 1
+    unknown: tirx.Expr | None = None
+    for size in sizes:
+        if isinstance(size, int):
+            known *= size
+        else:
+            unknown = size if unknown is None else unknown * size
+    if unknown is None:
+        return known
+    return unknown if known == 1 else unknown * known
+
+
+class Vectors:
+    """An array of `count` vectors of `lanes` floats that only ever is indexed by constants: registers."""
+
+    def __init__(self, name: str, count: int, lanes: int) -> None:
+        self.count, self.lanes = count, lanes
+        self.buffer = tirx.decl_buffer((count * lanes,), "float32", name, scope="local")
+
+    def allocate(self) -> Stmt:
+        """The statement that declares it."""
+        return tirx.AllocBuffer(self.buffer)
+
+    def _at(self, position: int) -> list[tirx.Expr]:
+        return [span(position * self.lanes, self.lanes)]
+
+    def __getitem__(self, position: int) -> tirx.Expr:
+        return tirx.BufferLoad(self.buffer, self._at(position))
+
+    def store(self, position: int, value: tirx.Expr) -> Stmt:
+        """Set one vector."""
+        return tirx.BufferStore(self.buffer, value, self._at(position))
+
+    def clear(self) -> Stmt:
+        """Set all to zero."""
+        return seq(*[self.store(position, zeros(self.lanes)) for position in range(self.count)])
+
+
+def span(start: Dim, lanes: int) -> tirx.Expr:
+    """The indices ``start .. start + lanes - 1`` as one vector; a scalar index when there is one lane."""
+    first = index(start)
+    return first if lanes == 1 else tirx.Ramp(first, tirx.const(1, str(first.expr_ty())), lanes)
+
+
+def broadcast(value: tirx.Expr, lanes: int) -> tirx.Expr:
+    """`value` in every lane."""
+    return value if lanes == 1 else tirx.Broadcast(value, lanes)
+
+
+def zeros(lanes: int) -> tirx.Expr:
+    """A vector of zeros."""
+    return broadcast(tirx.FloatImm("float32", 0.0), lanes)

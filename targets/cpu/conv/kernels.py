@@ -1,0 +1,22 @@
+"""The convolution kernels, as the registry of CPU kernels lists them."""
+
+from __future__ import annotations
+
+from dsc.lower.workload import Workload
+from dsc.targets.cpu.conv.direct_space import DirectSpace
+from dsc.targets.cpu.conv.problem import region_of
+from dsc.targets.kernel import Refusal
+from dsc.targets.machine import Machine
+
+
+class Direct:
+    """`dsc.targets.Kernel`: direct convolution, dense or grouped, with constant weights."""
+
+    name = "cpu.conv2d.direct"
+
+    def match(self, workload: Workload, machine: Machine) -> DirectSpace | Refusal:
+        """The design space for `workload`, or why there is none."""
+        region = region_of(workload)
+        if isinstance(region, Refusal):
+            return region
+        return DirectSpace(region, machine, region.frame().epilogue.block)

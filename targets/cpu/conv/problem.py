@@ -1,0 +1,207 @@
+"""A 2-D convolution as numbers: what all kernels here need to know of their workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tvm import te, tirx
+from xdsl.ir import SSAValue
+
+from dsc.ir import onnx
+from dsc.ir.dialect import UnpackOp
+from dsc.ir.onnx.base import OnnxOp
+from dsc.lower.registry import tvm_dtype
+from dsc.lower.te import lower_body, placeholders
+from dsc.lower.workload import Workload, is_constant, is_scalar
+from dsc.targets.cpu.conv.emit import Dim
+from dsc.targets.cpu.conv.epilogue import Epilogue, Output
+from dsc.targets.kernel import Refusal
+
+NOMINAL_SIZE = 64
+"""Height and width assumed of images whose size is known at run time only."""
+
+
+@dataclass(frozen=True)
+class Pads:
+    """Zeros around the image."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def __bool__(self) -> bool:
+        return any((self.top, self.left, self.bottom, self.right))
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Sizes of one 2-D convolution. Only N, H and W may be symbolic."""
+
+    n: Dim
+    c: int
+    h: Dim
+    w: Dim
+    oc: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: Pads
+    groups: int
+    block: int
+    """Channels of the input that lie next to each other; 1 for plain NCHW."""
+
+    @property
+    def oh(self) -> Dim:
+        """Rows of the result."""
+        return self._size(self.h, self.pads.top + self.pads.bottom, 0)
+
+    @property
+    def ow(self) -> Dim:
+        """Columns of the result."""
+        return self._size(self.w, self.pads.left + self.pads.right, 1)
+
+    def _size(self, size: Dim, pads: int, axis: int) -> Dim:
+        slack = pads - (self.kernel[axis] - 1) * self.dilations[axis] - 1
+        stride = self.strides[axis]
+        if isinstance(size, int):
+            return (size + slack) // stride + 1
+        return size + (slack + 1) if stride == 1 else tirx.floordiv(size + slack, stride) + 1
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """[OC, IC / groups, KH, KW]."""
+        return self.oc, self.c // self.groups, *self.kernel
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each pixel of the result comes from the same pixel of the input: the image is one long row."""
+        return self.kernel == (1, 1) and self.strides == (1, 1) and not self.pads
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel of the result comes from its own channel of the input."""
+        return self.groups == self.c == self.oc
+
+    @property
+    def taps(self) -> int:
+        """Multiplications for one element of the result."""
+        return self.c // self.groups * self.kernel[0] * self.kernel[1]
+
+    @property
+    def static(self) -> bool:
+        """Whether all sizes are known."""
+        return all(isinstance(size, int) for size in (self.n, self.h, self.w))
+
+
+def nominal(size: Dim, assumed: int = NOMINAL_SIZE) -> int:
+    """A size to reckon with: `assumed` where it is symbolic."""
+    return size if isinstance(size, int) else assumed
+
+
+@dataclass(frozen=True)
+class Region:
+    """A convolution region: its sizes, and its tensors as TE placeholders."""
+
+    workload: Workload
+    conv: Convolution
+    anchor: SSAValue
+    x: SSAValue
+    weight: SSAValue
+    bias: SSAValue | float | None
+    """A number where it is a constant of one element: those stay inside the body."""
+
+    def position(self, value: SSAValue) -> int:
+        """The index of an input."""
+        return self.workload.inputs.index(value)
+
+    def frame(self, weight_shape: Sequence[int] | None = None) -> Frame:
+        """The function's parameters, with the weights of that shape."""
+        tensors = dict(zip(self.workload.inputs, placeholders(self.workload), strict=True))
+        conv = self.conv
+        anchor = te.placeholder((conv.n, conv.oc, conv.oh, conv.ow), "float32", name="conv")
+        results = lower_body(self.workload, {**tensors, self.anchor: anchor})
+        buffers = {
+            value: _buffer(tensor, f"in{i}", weight_shape if value is self.weight else None)
+            for i, (value, tensor) in enumerate(tensors.items())
+        }
+        outputs = tuple(Output(t, _buffer(t, f"out{i}")) for i, t in enumerate(results))
+        inputs = {tensors[value]: buffer for value, buffer in buffers.items()}
+        bias = buffers[self.bias] if isinstance(self.bias, SSAValue) else self.bias
+        return Frame(tuple(buffers.values()), buffers[self.x], buffers[self.weight], Epilogue(anchor, outputs, inputs, bias))
+
+
+def _buffer(tensor: te.Tensor, name: str, shape: Sequence[int] | None = None) -> tirx.Buffer:
+    return tirx.decl_buffer(tuple(shape or tensor.shape), tensor.dtype, name)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The parameters of the function that computes a region."""
+
+    inputs: tuple[tirx.Buffer, ...]
+    x: tirx.Buffer
+    weight: tirx.Buffer
+    epilogue: Epilogue
+
+    def function(self, body: tirx.Stmt) -> tirx.PrimFunc:
+        """The function; its buffers do not overlap."""
+        params = [*self.inputs, *(output.buffer for output in self.epilogue.outputs)]
+        return tirx.PrimFunc(params, body).with_attrs({"s_tir": True, "tirx.noalias": True})
+
+
+def region_of(workload: Workload) -> Region | Refusal:
+    """The convolution region that `workload` is, or why it is none."""
+    convs = [op for op in workload.body if isinstance(op, OnnxOp) and op.onnx_name == "Conv"]
+    if len(convs) != 1:
+        return Refusal(f"{len(convs)} convolutions")
+    (op,) = convs
+    x, block = _source(op.operands[0])
+    weight, bias = op.W, op.B
+    if bias is not None and is_constant(bias) and is_scalar(bias):
+        bias = float(onnx.constant_value(bias).reshape(()))
+    tensors = ((x, "input"), (weight, "weight"), *([(bias, "bias")] if isinstance(bias, SSAValue) else []))
+    if any(tvm_dtype(value.type) != "float32" for value, _ in tensors):
+        return Refusal("only float32 is convolved here")
+    for value, what in tensors:
+        if value not in workload.inputs:
+            return Refusal(f"the {what} is computed inside the region")
+    if workload.inputs.index(weight) not in workload.constant_inputs:
+        return Refusal("the weight is not constant")
+    shapes = {value: shape for value, shape in zip(workload.inputs, workload.shapes, strict=True)}
+    conv = _convolution(op, shapes, x, weight, block)
+    if isinstance(conv, Refusal):
+        return conv
+    region = Region(workload, conv, op.results[0], x, weight, bias)
+    problem = region.frame().epilogue.problems()
+    return region if problem is None else Refusal(problem)
+
+
+def _source(value: SSAValue) -> tuple[SSAValue, int]:
+    """Where the convolution's input comes from, and the block it is unpacked from."""
+    owner = value.owner
+    if isinstance(owner, UnpackOp) and owner.axis_index == 1:
+        return owner.source, owner.block_size
+    return value, 1
+
+
+def _convolution(
+    op: OnnxOp, shapes: Mapping[SSAValue, tuple[Dim, ...]], x: SSAValue, weight: SSAValue, block: int
+) -> Convolution | Refusal:
+    if len(shapes[weight]) != 4:
+        return Refusal(f"{len(shapes[weight]) - 2}-D convolution")
+    if op.attr("auto_pad") not in ("NOTSET", "VALID"):
+        return Refusal("auto_pad")
+    n, blocks, h, w = shapes[x][:4]
+    oc, per_group, *kernel = shapes[weight]
+    groups = int(op.attr("group"))
+    if not all(isinstance(size, int) for size in (blocks, oc, per_group, *kernel)):
+        return Refusal("symbolic channels")
+    if blocks * block != per_group * groups:
+        return Refusal("channels and weights disagree")
+    return Convolution(
+        n, blocks * block, h, w, oc, tuple(kernel),
+        tuple(op.attr("strides", (1, 1))), tuple(op.attr("dilations", (1, 1))),
+        Pads(*op.attr("pads", (0, 0, 0, 0))), groups, block,
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""The reference: ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from dsc.errors import UnsupportedModelError, UsageError
+
+Model: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
+_SILENT = 4  # onnxruntime's severity "fatal": what goes wrong is raised
+
+
+class Reference:
+    """A model in ONNX Runtime.
+
+    threads: cores one run uses, all if None. optimized: False turns its graph optimizations off, so that a
+    fault of theirs is not taken for one of ours. Raises UnsupportedModelError when ONNX Runtime does not
+    take the model.
+    """
+
+    def __init__(self, model: Model, threads: int | None = None, optimized: bool = True) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _SILENT
+        options.intra_op_num_threads = threads or 0
+        if not optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
+        try:
+            self._session = onnxruntime.InferenceSession(
+                source if isinstance(source, bytes) else os.fspath(source),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        except Exception as error:  # onnxruntime's errors have no common base but this
+            raise UnsupportedModelError(
+                f"ONNX Runtime, the reference, refuses the model: {_first_line(error)}"
+            ) from error
+
+    @property
+    def output_names(self) -> list[str]:
+        """The outputs in the model's order."""
+        return [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name. Raises UsageError for inputs that the model does not take."""
+        try:
+            values = self._session.run(None, dict(inputs))
+        except Exception as error:
+            raise UsageError(
+                f"ONNX Runtime, the reference, does not run on these inputs: {_first_line(error)}; "
+                "give inputs that fit, or fix the model's free dims (--shape)"
+            ) from error
+        return dict(zip(self.output_names, values, strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

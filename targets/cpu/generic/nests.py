@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tvm import s_tir
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
+from dsc.targets.cpu.generic.flatten import mark
 from dsc.targets.cpu.generic.sizes import static
 from dsc.targets.cpu.generic.stages import Stage
 from dsc.targets.cpu.generic.vectors import Axis, lanes, vector_axis
@@ -40,6 +41,8 @@ def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, 
     if flat:
         row, inner = sch.split(inner, [None, CHUNK * width])
     _vectorize(sch, inner, width)
+    if not stage.touches_private:
+        mark(sch, stage, axis.first)
     return [Nest(row)]
 
 

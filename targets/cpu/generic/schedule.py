@@ -5,6 +5,7 @@ from __future__ import annotations
 import tvm_ffi
 from tvm import s_tir, tirx
 
+from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inline import inline
 from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
@@ -28,7 +29,7 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     inline(sch)
     for part in group(stages(sch), machine):
         _schedule_group(sch, part, machine)
-    func = sch.mod["main"]
+    func = flatten(sch.mod["main"])
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
 
 

@@ -101,6 +101,8 @@ class Stage:
     reduce: tuple[tirx.IterVar, ...]
     body: Body
     regular: bool
+    parameters: tuple[Buffer, ...]
+    """Of the function: the other buffers are its own."""
 
     @staticmethod
     def of(sch: s_tir.Schedule, block: SBlockRV) -> Stage:
@@ -119,7 +121,8 @@ class Stage:
             and len(body.stores[0].indices) == len(spatial)
             and all(x.same_as(i.var) for x, i in zip(body.stores[0].indices, spatial, strict=True))
         )
-        return Stage(block, node.name_hint, spatial, reduce, body, regular)
+        parameters = tuple(p for p in sch.mod["main"].params if tirx.is_buffer_var(p))
+        return Stage(block, node.name_hint, spatial, reduce, body, regular, parameters)
 
     @property
     def buffer(self) -> Buffer:
@@ -135,6 +138,12 @@ class Stage:
     def loads(self) -> tuple[Access, ...]:
         """What is read of other stages and of the inputs."""
         return tuple(a for a in self.body.loads if not any(a.buffer.same_as(s.buffer) for s in self.body.stores))
+
+    @cached_property
+    def touches_private(self) -> bool:
+        """Whether a buffer of the function's own is read or written."""
+        buffers = [a.buffer for a in (*self.body.loads, *self.body.stores)]
+        return not all(any(b.same_as(p) for p in self.parameters) for b in buffers)
 
     @cached_property
     def iterations(self) -> int:

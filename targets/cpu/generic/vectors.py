@@ -13,6 +13,11 @@ from dsc.targets.cpu.generic.stages import Stage
 from dsc.targets.machine import Machine
 
 
+SIMPLIFIED = 2
+"""Loops that TVM can fuse and still see that the fused one walks in steps of one. `flatten` helps with more, but not
+where a buffer is the function's own: TVM would cut too little of it out for a row."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """Adjacent loops that walk through memory like one, and are vectorized as one."""
@@ -56,10 +61,15 @@ def _suffix(stage: Stage, stop: int, start: int) -> Axis | None:
     stores = start == 0
     if stores and inner[0] != 1 or any(s is None or s not in (0, 1) for s in inner[1:]) or not any(s == 1 for s in inner):
         return None
+    room = SIMPLIFIED if stage.reduce or stage.touches_private else len(stage.iters)
     first, extent = stop - 1, stage.iters[stop - 1].dom.extent
     while first > start and _continues(stage.strides[first - 1], inner, extent):
+        size = stage.iters[first - 1].dom.extent
+        room -= not same(size, 1)
+        if room == 0:
+            break
         first -= 1
-        extent = extent * stage.iters[first].dom.extent
+        extent = extent * size
     known = static(extent)
     kind = Axis.Kind.SPATIAL if stores else Axis.Kind.REDUCE
     return Axis(kind, first - start, extent if known is None else known)

@@ -1,0 +1,76 @@
+"""The functions of `import dsc`. Heavy imports wait until they are needed: `dsc.load` does without the compiler."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsc.exchange import ModelSource
+    from dsc.exchange.shapes import Shapes
+    from dsc.ir import Graph
+    from dsc.passes import Pipeline
+    from dsc.runtime import Module
+    from dsc.targets import Machine
+
+
+def compile(
+    model: ModelSource | Graph,
+    target: str | Machine = "x86",
+    opt_level: int = 2,
+    *,
+    shapes: Shapes | None = None,
+    passes: str | Pipeline | None = None,
+    threads: int | None = None,
+    tuning_seconds: float = 60.0,
+    database: str | os.PathLike[str] | None = None,
+) -> Module:
+    """Compile a model and load it.
+
+    model: path, serialized bytes, onnx.ModelProto, or a Graph.
+    target: "x86" is this machine; "x86:avx2", "x86:znver5" and others are named ones.
+    opt_level: 0 to 3, see `dsc.pipeline.preset`.
+    shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
+    passes: a pipeline instead of the preset's, e.g. "canonicalize,fuse{max-epilogue=8}".
+    threads: cores that a run uses; all by default.
+    tuning_seconds, database: what opt_level 3 may spend on measuring, and the file in which it remembers.
+    Raises DscError: what is wrong, where, and what to do.
+    """
+    from dsc.pipeline import compile_model
+
+    compilation = compile_model(
+        model,
+        target=target,
+        opt_level=opt_level,
+        shapes=shapes,
+        passes=passes,
+        tuning_seconds=tuning_seconds,
+        database=Path(database) if database is not None else None,
+    )
+    return compilation.model.load(threads)
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Module:
+    """Load a model.dsc file, after checking that it is whole and that this host can run it.
+
+    threads: cores that a run uses; all physical cores this process may use by default.
+    Raises ArtifactError or UsageError.
+    """
+    from dsc.runtime import load
+
+    return load(path, threads)
+
+
+def import_onnx(model: ModelSource, *, shapes: Shapes | None = None) -> Graph:
+    """The IR of an ONNX model. Raises UsageError or UnsupportedModelError."""
+    from dsc.exchange import import_model
+
+    return import_model(model, shapes=shapes)
+
+
+def export_onnx(graph: Graph, path: str | os.PathLike[str]) -> None:
+    """Write a graph, at any stage, as an ONNX file that ONNX Runtime runs; fusions become model-local functions."""
+    from dsc.exchange import save_model
+
+    save_model(graph, Path(path))

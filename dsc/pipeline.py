@@ -1,0 +1,121 @@
+"""The whole compiler on one screen: import, optimize, build."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from dsc.codegen import CompiledModel, build
+from dsc.errors import UsageError
+from dsc.exchange import ModelSource, import_model
+from dsc.exchange.shapes import Shapes
+from dsc.ir import Graph
+from dsc.passes import Observer, PassRecord, Pipeline
+from dsc.targets import Machine, machine
+from dsc.tune import Database, Tuner
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told a phase ("import", "optimize", "select", "lower", "link"), the steps done and how many there are."""
+
+OPT_LEVELS = range(4)
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A compiled model and how it came about."""
+
+    graph: Graph
+    """As the last pass left it."""
+    passes: tuple[PassRecord, ...]
+    model: CompiledModel
+    seconds: dict[str, float]
+    """Time of each phase."""
+
+
+def preset(opt_level: int, machine: Machine) -> Pipeline:
+    """The passes of an optimization level for a machine.
+
+    0: none but what makes ops compilable. 1: canonicalize. 2: fuse and lay out as well; kernels by estimate.
+    3: the same passes; kernels by measurement. Raises UsageError for other levels.
+    """
+    texts = {
+        0: "",
+        1: "canonicalize",
+        2: f"canonicalize,layout{{block={machine.lanes()}}},fuse",
+    }
+    texts[3] = texts[2]
+    if opt_level not in texts:
+        raise UsageError(f"there is no optimization level {opt_level}: choose one of 0, 1, 2, 3")
+    return Pipeline.parse(texts[opt_level])
+
+
+def optimize(
+    graph: Graph, pipeline: Pipeline, observers: Sequence[Observer] = (), progress: Progress | None = None
+) -> list[PassRecord]:
+    """Run the passes on the graph, in place; the IR is verified after each."""
+    tell = progress or _silent
+    count = len(pipeline.passes)
+    tell("optimize", 0, count)
+
+    def report(index: int, *_: object) -> None:
+        tell("optimize", index + 1, count)
+
+    return pipeline.run(graph, [report, *observers])
+
+
+def compile_model(
+    source: ModelSource | Graph,
+    *,
+    target: str | Machine = "x86",
+    opt_level: int = 2,
+    shapes: Shapes | None = None,
+    passes: str | Pipeline | None = None,
+    tuning_seconds: float = 60.0,
+    database: Path | None = None,
+    observers: Sequence[Observer] = (),
+    progress: Progress | None = None,
+) -> Compilation:
+    """Compile an ONNX model (or a graph that was imported before) for a target.
+
+    shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
+    passes: instead of the preset of `opt_level`.
+    tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
+    Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
+    """
+    tell, clock = progress or _silent, _Clock()
+    onto = target if isinstance(target, Machine) else machine(target)
+    pipeline = Pipeline.parse(passes) if isinstance(passes, str) else passes or preset(opt_level, onto)
+    chooser = Tuner(onto, tuning_seconds, Database(database)) if opt_level == 3 else None
+
+    tell("import", 0, 1)
+    graph = source.clone() if isinstance(source, Graph) else import_model(source, shapes=shapes)
+    graph.verify()
+    tell("import", 1, 1)
+    clock.lap("import")
+
+    records = optimize(graph, pipeline, observers, progress)
+    clock.lap("optimize")
+
+    provenance = {"passes": str(pipeline), "opt_level": opt_level, "model": graph.metadata}
+    model = build(graph, onto, chooser, progress, provenance)
+    clock.lap("build")
+    return Compilation(graph, tuple(records), model, clock.laps)
+
+
+class _Clock:
+    """Seconds since the last lap, by name."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """The progress of nobody watching."""

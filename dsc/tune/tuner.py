@@ -1,0 +1,82 @@
+"""The chooser of -O3: the best few candidates of each workload by estimate, then by measurement."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import zip_longest
+
+from dsc.codegen import Candidate
+from dsc.errors import UsageError
+from dsc.lower.workload import Workload
+from dsc.runtime.host import cpu_features
+from dsc.targets import Machine
+from dsc.tune.database import Database, Record
+from dsc.tune.measure import measure
+
+_FINALISTS = 8
+"""Candidates measured of one workload: estimates rarely rank the best one lower."""
+_SHARE = 0.1
+"""Of the time that is left, what one workload may take: all get some, however many follow."""
+
+
+class Tuner:
+    """A `Chooser` that measures on this host within a time budget, and remembers in a database."""
+
+    def __init__(self, machine: Machine, seconds: float, database: Database) -> None:
+        """`seconds` for all workloads together. Raises UsageError if this host cannot run the machine's code."""
+        if missing := machine.required_features() - cpu_features():
+            raise UsageError(
+                f"-O3 measures on this machine, which cannot run code for {machine.name} "
+                f"(it lacks {', '.join(sorted(missing))}); compile with -O2 or on such a machine"
+            )
+        self._machine, self._database = machine, database
+        self._deadline = time.monotonic() + seconds
+        self._identity = _identity(machine)
+        self.measured = 0
+        """Candidates measured by this tuner, those known from the database not counted."""
+
+    def __call__(self, workload: Workload, candidates: Sequence[Candidate]) -> Candidate:
+        """The fastest candidate as far as known: measured now or before, else by estimate."""
+        if len(candidates) == 1:
+            return candidates[0]
+        key = hashlib.blake2b(workload.key().encode(), digest_size=16).hexdigest()
+        known = {(r.kernel, r.point): r.seconds for r in self._database.lookup(key, self._identity)}
+        finalists = _finalists(candidates)
+        pending = [c for c in finalists if _name(c) not in known]
+        found = self._measure(key, pending)
+        self._database.add(found)
+        known.update({(r.kernel, r.point): r.seconds for r in found})
+        timed = [c for c in candidates if _name(c) in known]
+        return min(timed, key=lambda c: known[_name(c)]) if timed else candidates[0]
+
+    def _measure(self, key: str, pending: Sequence[Candidate]) -> list[Record]:
+        stop = time.monotonic() + _SHARE * (self._deadline - time.monotonic())
+        records = []
+        for candidate in pending:
+            if time.monotonic() >= stop:
+                break
+            seconds = measure(candidate.build(), self._machine)
+            records.append(Record(key, self._identity, *_name(candidate), seconds))
+            self.measured += 1
+        return records
+
+
+def _finalists(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The best by estimate, each kernel's best first: estimates compare points of one kernel better than kernels."""
+    by_kernel: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_kernel.setdefault(candidate.kernel.name, []).append(candidate)
+    rounds = zip_longest(*by_kernel.values())
+    return [c for group in rounds for c in group if c is not None][:_FINALISTS]
+
+
+def _name(candidate: Candidate) -> tuple[str, str]:
+    return candidate.kernel.name, repr(candidate.point)
+
+
+def _identity(machine: Machine) -> str:
+    versions = " ".join(f"{package}-{version(package)}" for package in ("dsc", "apache-tvm"))
+    return f"{machine.name} {machine.mcpu} {machine.vector_bits}b x{machine.cores} {versions}"

@@ -33,8 +33,9 @@ def build(
 ) -> CompiledModel:
     """Compile a graph for a machine.
 
-    chooser: decides between candidate kernels; by estimate if not given. provenance: recorded in the artifact.
-    Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` if there is no linker.
+    chooser: decides between candidate kernels; by estimate if not given.
+    provenance: recorded in the artifact.
+    Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without a linker.
     """
     if problems := unsupported(graph):
         raise UnsupportedModelError(

@@ -185,8 +185,7 @@ class Emitter:
         scalars: Sequence[Scalar],
     ) -> None:
         types = [relax.TensorType(_index_typed(self._dims[r]), _dtype(r)) for r in results]
-        shape = relax.ShapeExpr(_index_typed(scalars)) if scalars else None
-        call = relax.call_tir(function, relax.Tuple(list(arguments)), types, tir_vars=shape)
+        call = relax.call_tir(function, relax.Tuple([*arguments, *_index_typed(scalars)]), types)
         self._tensors.update(zip(results, self._bind(call, results), strict=True))
 
     def _bind(self, value: relax.Expr, results: Sequence[SSAValue]) -> list[relax.Expr]:
@@ -213,7 +212,7 @@ class Emitter:
         return self._dims[value] if value in self._dims else list(dims_of(value.type) or ())  # type: ignore[arg-type]
 
     def _tensor(self, value: SSAValue) -> relax.Expr:
-        """`value` as something a kernel can read: constants become parameters, computed shapes are written out."""
+        """`value` as something a kernel can read: constants become parameters, shapes are written out."""
         if value not in self._tensors:
             if value.owner.name in _CONSTANTS:  # type: ignore[union-attr]
                 shape = tuple(int(d) for d in dims_of(value.type) or ())
@@ -229,7 +228,7 @@ class Emitter:
             return self.parameters.add_array(elements.astype(dtype))
         self._dims[value] = list(elements.shape)
         symbols = list(self._symbols.values())
-        func = te.create_prim_func([literal(elements, dtype.name), *symbols])
+        func = te.create_prim_func([*symbols, literal(elements, dtype.name)])
         function = self._add(func, "shape_value")
         self._bind_call(function, [], [value], symbols)
         return self._tensors[value]
@@ -241,7 +240,8 @@ class Emitter:
         found, refusals = candidates(workload, self.kernels, self.machine)
         chosen = self.chooser(workload, found)
         implementation = chosen.build()
-        function = self._add(implementation.func, f"{chosen.kernel.name}_{workload.kind}")
+        func = _scalars_before_outputs(implementation, len(workload.inputs))
+        function = self._add(func, f"{chosen.kernel.name}_{workload.kind}")
         scalars = tuple(
             next(i for i, v in enumerate(workload.symbols.variables) if v.same_as(symbol))
             for symbol in implementation.symbols
@@ -259,6 +259,19 @@ class Emitter:
         """Add code to the module, unless the same code is there already."""
         unique = f"{_identifier(name.replace('onnx.', ''))}_{len(self._codes)}"
         return self._builder.add_func(func.without_attr("global_symbol"), unique)
+
+
+def _scalars_before_outputs(implementation: Implementation, inputs: int) -> tirx.PrimFunc:
+    """The function with its parameters in the order that `call_tir` wants."""
+    func = implementation.func
+    if not implementation.symbols:
+        return func
+    tensors, scalars = (
+        func.params[: -len(implementation.symbols)],
+        func.params[-len(implementation.symbols) :],
+    )
+    params = [*tensors[:inputs], *scalars, *tensors[inputs:]]
+    return tirx.PrimFunc(params, func.body, func.ret_type, func.attrs)
 
 
 def _dtype(value: SSAValue) -> str:

@@ -1,7 +1,7 @@
 """From a Relax module of scheduled PrimFuncs to objects: an explicit, short list of passes.
 
-Everything is scheduled and every tensor op is a call already, so nothing of TVM's legalization, fusion and constant
-folding is here; those cost tens of seconds on large models.
+Everything is scheduled and every tensor op is a call already, so nothing of TVM's legalization, fusion and
+constant folding is here; those cost tens of seconds on large models.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The weights that the code takes, as the kernels want them; nothing is read until the artifact is written."""
+"""The weights that the code takes, as the kernels want them; read when the artifact is written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The artifact as a file: a ZIP of stored members whose bytes can be mapped, written aside and then renamed.
 
-``manifest.json`` is written last, so it can hold the offset, size and hash of the others; the archive's comment holds
-the manifest's own hash. Timestamps are fixed: equal contents are equal bytes.
+``manifest.json`` is written last, so it can hold the offset, size and hash of the others; the archive's
+comment holds the manifest's own hash. Timestamps are fixed: equal contents are equal bytes.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def write_artifact(
 ) -> Manifest:
     """Write `path` in one piece or not at all; weights stream through one at a time.
 
-    `progress` is told the bytes written so far. Returns the manifest with its members filled in. Raises `UsageError`
-    where the file cannot be written.
+    `progress` is told the bytes written so far. Returns the manifest with its members filled in.
+    Raises `UsageError` where the file cannot be written.
     """
     with replacing(path) as file:
         return write_stream(file, manifest, library, weights, progress)
@@ -145,7 +145,7 @@ def read_manifest(file: BinaryIO, source: str) -> Manifest:
         OverflowError,
     ) as error:
         raise ArtifactError(
-            f"{source} is not a whole model.dsc file ({error}): it was cut short, changed or is something else; "
+            f"{source} is not a whole model.dsc file ({error}): it was cut short, changed or is another; "
             f"make it with `dsc compile model.onnx -o {Path(source).name}`"
         ) from None
     if comment != _COMMENT + hashlib.sha256(text).hexdigest().encode():

@@ -34,12 +34,13 @@ def check_host(manifest: Manifest, source: str) -> None:
     """Raise `ArtifactError` if this host cannot run the artifact's code."""
     if platform.machine() != manifest.arch:
         raise ArtifactError(
-            f"{source} was compiled for {manifest.arch} ({manifest.target}), this host is {platform.machine()}; "
-            f"compile the model again on this host or with --target for it"
+            f"{source} was compiled for {manifest.arch} ({manifest.target}), this host is "
+            f"{platform.machine()}; compile the model again on this host or with --target for it"
         )
     missing = sorted(set(manifest.features) - cpu_features())
     if missing:
         raise ArtifactError(
-            f"{source} was compiled for {manifest.target} and needs the CPU features {', '.join(missing)}, which this "
-            f"host does not have; compile the model again here (`dsc compile --target x86`)"
+            f"{source} was compiled for {manifest.target} and needs the CPU features "
+            f"{', '.join(missing)}, which this host does not have; compile the model again here "
+            f"(`dsc compile --target x86`)"
         )

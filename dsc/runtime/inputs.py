@@ -14,7 +14,8 @@ from dsc.runtime.manifest import TensorSpec
 def checked_inputs(specs: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) -> list[np.ndarray]:
     """The arrays in the order of `specs`. Nothing is cast.
 
-    Raises `UsageError` for a name, dtype, rank or dim that does not fit, or symbolic dims that contradict each other.
+    Raises `UsageError` for a name, dtype, rank or dim that does not fit, or symbolic dims that contradict
+    each other.
     """
     names = [spec.name for spec in specs]
     if len(given) != len(names) or any(name not in given for name in names):
@@ -37,12 +38,11 @@ def _checked(spec: TensorSpec, value: ArrayLike, sizes: dict[str, tuple[int, str
     array = np.asarray(value)
     if array.dtype.name != spec.dtype:
         raise UsageError(
-            f"input {spec} was given {array.dtype.name}; nothing is cast silently: pass array.astype({spec.dtype!r})"
+            f"input {spec} was given {array.dtype.name}; nothing is cast silently: "
+            f"pass array.astype({spec.dtype!r})"
         )
     if array.ndim != len(spec.shape):
-        raise UsageError(
-            f"input {spec} has {len(spec.shape)} dims, was given {array.ndim}: shape {list(array.shape)}"
-        )
+        raise UsageError(f"input {spec} needs {len(spec.shape)} dims, was given shape {list(array.shape)}")
     for axis, (dim, size) in enumerate(zip(spec.shape, array.shape, strict=True)):
         if isinstance(dim, int):
             if size != dim:

@@ -14,8 +14,8 @@ from dsc.errors import ArtifactError
 def load_library(code: bytes, threads: int, source: str) -> tvm.runtime.Module:
     """Load the shared library `code` and start its threads (the caller's included).
 
-    The system loader wants a file: a private one that is gone when this returns. Raises `ArtifactError`, naming
-    `source`, if the code cannot be loaded.
+    The system loader wants a file: a private one that is gone when this returns.
+    Raises `ArtifactError`, naming `source`, if the code cannot be loaded.
     """
     load = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
     with tempfile.TemporaryDirectory(prefix="dsc-") as private:

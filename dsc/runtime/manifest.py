@@ -15,7 +15,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output: its ONNX name, numpy dtype name, and dims (a name for a symbolic one, None if nameless)."""
+    """One input or output. A dim is its size, its name if symbolic, or None if it has no name either."""
 
     name: str
     dtype: str

@@ -88,13 +88,13 @@ class Module:
         return times
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the artifact to `path`, whole or not at all. Raises `UsageError` where that cannot be done."""
+        """Write the artifact to `path`, whole or not at all. Raises `UsageError` if that cannot be done."""
         with replacing(Path(path)) as target:
             self._file.seek(0)
             shutil.copyfileobj(self._file, target, 1 << 20)
 
     def check(self) -> None:
-        """Compare the hashes of everything in the artifact. Raises `ArtifactError` if something was changed."""
+        """Compare the hashes of all in the artifact. Raises `ArtifactError` if something was changed."""
         for name in (LIBRARY, WEIGHTS):
             check_hash(self._file, self.manifest, name, self._source)
 
@@ -121,7 +121,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Module:
     """Load a model.dsc file, after checking that it is whole and that this host can run it.
 
     threads: how many cores one run uses; all physical cores this process may use if not given.
-    Raises `ArtifactError` for a file that is damaged or made for something else, `UsageError` if there is none.
+    Raises `ArtifactError` for a file that is damaged or made for something else, `UsageError` if it cannot be
+    read.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115 - the Module keeps it
@@ -161,8 +162,8 @@ def _check_versions(manifest: Manifest, source: str) -> None:
     needed, here = manifest.versions.get("apache-tvm", ""), version("apache-tvm")
     if needed.split(".")[:2] != here.split(".")[:2]:
         raise ArtifactError(
-            f"{source} was compiled with apache-tvm {needed or 'of unknown version'}, here is {here}; compile the model "
-            f"again, or `pip install 'apache-tvm=={needed}'`"
+            f"{source} was compiled with apache-tvm {needed or 'of unknown version'}, here is {here}; "
+            f"compile the model again or `pip install 'apache-tvm=={needed}'`"
         )
 
 
@@ -173,7 +174,7 @@ def _member(file: BinaryIO, manifest: Manifest, name: str) -> bytes:
 
 
 def _map(file: BinaryIO) -> np.ndarray:
-    """The file's bytes. The mapping is private because DLPack has no read-only tensors; nothing writes to it."""
+    """The file's bytes. The mapping is private as DLPack has no read-only tensors; nothing writes to it."""
     return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
 
 

@@ -40,11 +40,11 @@ class Session:
         )
 
     def set_instrument(self, callback: object) -> None:
-        """Have the machine call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
+        """Call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
         self._machine.set_instrument(callback)
 
     def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
-        """The array itself where kernels can read it, else a copy in a buffer that is kept for the next run."""
+        """The array itself where kernels can read it, else a copy in a buffer kept for the next run."""
         if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0:
             return tvm_ffi.from_dlpack(array)
         view, tensor = self._staged.get(index, (None, None))

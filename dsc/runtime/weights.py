@@ -26,7 +26,7 @@ _DTYPES = {code: np.dtype(name) for name, code in _CODES.items()}
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor to be written. `load` is called once, when its turn comes, so only one needs to be in memory."""
+    """A tensor to be written. `load` is called when its turn comes, so only one needs to be in memory."""
 
     name: str
     dtype: str

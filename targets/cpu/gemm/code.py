@@ -1,0 +1,285 @@
+"""The code of a matrix product: packed panels, register tiles, and the epilogue on what is in registers.
+
+``a`` is read as it lies in memory, one scalar at a time, broadcast. ``b`` is in panels of as many columns as
+the tile has, ``[n / columns][k][columns]``: packed at compile time if it is constant, else by each task for
+itself.
+Ragged rows read the last row again and are not stored; ragged columns are zeros in the panel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tvm import te, tirx
+from tvm.ir import Expr
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
+
+from dsc.lower.exprs import Dim, ceildiv, dims, minimum, product
+from dsc.targets.cpu.gemm.product import Product, broadcast_at, same_dims, same_place
+from dsc.targets.cpu.inline import Inliner, Leaf
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A point of the design space: the register tile, and what the tasks are."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    axis: str
+    """``columns``: a task is one panel; ``rows``: a task is `block` row tiles; ``none``: no tasks."""
+    block: int = 1
+    """Row tiles in one task along the rows."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of a tile."""
+        return self.vectors * self.lanes
+
+
+def write(source: Product, tiling: Tiling) -> tirx.PrimFunc:
+    """The function that computes `source`; a constant `b` is a parameter in panels."""
+    with IRBuilder() as builder, T.prim_func(private=True, s_tir=True):
+        T.func_attr({"tirx.noalias": True})
+        _Writer(source, tiling).write()
+    return builder.get()
+
+
+def panel_shape(source: Product, tiling: Tiling) -> tuple[Dim, ...]:
+    """The shape of a packed constant `b`."""
+    return (*dims(source.b.shape[:-2]), ceildiv(source.n, tiling.columns), source.k, tiling.columns)
+
+
+class _Writer:
+    def __init__(self, source: Product, tiling: Tiling) -> None:
+        self.source, self.tiling = source, tiling
+        symbolic = any(isinstance(d, Expr) for tensor in source.params for d in dims(tensor.shape))
+        self.index = "int64" if symbolic else "int32"
+        self.row_tiles = ceildiv(source.m, tiling.rows)
+        self.panels = ceildiv(source.n, tiling.columns)
+
+    def write(self) -> None:
+        """Declares the parameters and writes the body."""
+        self.buffers: dict[te.Tensor, tirx.Buffer] = {}
+        for position, tensor in enumerate(self.source.params):
+            shape = panel_shape(self.source, self.tiling) if position == self.source.weight else tensor.shape
+            self.buffers[tensor] = T.arg(f"in{position}", T.buffer(shape, tensor.dtype))
+        outputs = [
+            T.arg(f"out{i}", T.buffer(out.shape, out.dtype)) for i, out in enumerate(self.source.outputs)
+        ]
+        self.flat = {tensor: self._flat(self.buffers[tensor]) for tensor in self._shaped_as_product()}
+        self.flat_outputs = [self._flat(out) for out in outputs]
+        self._tasks()
+
+    def _shaped_as_product(self) -> list[te.Tensor]:
+        """Tensors that are read where the outputs are written, or row by row: as one long array."""
+        shape = self.source.shape
+        same = [t for t in self.source.params if len(t.shape) == len(shape) and same_dims(t.shape, shape)]
+        return [*same, self.source.a] if self.source.plain_a and self.source.a not in same else same
+
+    def _flat(self, buffer: tirx.Buffer) -> tirx.Buffer:
+        return T.decl_buffer((product(dims(buffer.shape)),), buffer.dtype, data=buffer.data)
+
+    def _const(self, value: Dim) -> Expr:
+        return tirx.const(value, self.index) if isinstance(value, int) else value
+
+    @contextmanager
+    def _loop(self, extent: Dim, kind: Callable[..., object] = T.serial) -> Iterator[Expr]:
+        """``for i in range(extent)``; no loop where it would run once."""
+        if isinstance(extent, int) and extent == 1:
+            yield self._const(0)
+            return
+        with kind(self._const(0), self._const(extent)) as var:
+            yield var
+
+    def _tasks(self) -> None:
+        batches = product(self.source.batch)
+        if self.tiling.axis == "columns":
+            with self._loop(batches * self.panels, T.parallel) as task:
+                self._panel(*self._split(task, self.panels), self._const(0), self.row_tiles)
+            return
+        blocks = ceildiv(self.row_tiles, self.tiling.block) if self.tiling.axis == "rows" else 1
+        with self._loop(batches * blocks, T.parallel if self.tiling.axis == "rows" else T.serial) as task:
+            batch, block = self._split(task, blocks)
+            first = block * self.tiling.block
+            count = self.row_tiles if blocks == 1 else minimum(self.tiling.block, self.row_tiles - first)
+            with self._loop(self.panels) as panel:
+                self._panel(batch, panel, first, count)
+
+    def _split(self, task: Expr, parts: Dim) -> tuple[Expr, Expr]:
+        """Which of the batch, and which part of it."""
+        if not self.source.batch:
+            return self._const(0), task
+        return tirx.floordiv(task, self._const(parts)), tirx.floormod(task, self._const(parts))
+
+    def _panel(self, batch: Expr, panel: Expr, first: Expr, count: Dim) -> None:
+        """Row tiles ``first .. first + count - 1`` of one panel."""
+        at = self._unravel(batch, self.source.batch)
+        constant = self.source.weight is not None
+        panel_of_b = self._constant_panel(at, panel) if constant else self._packed(at, panel)
+        with self._loop(count) as i:
+            self._tile(_Place(batch, at, panel, first + i), panel_of_b)
+
+    def _unravel(self, position: Expr, shape: Sequence[Dim]) -> list[Expr]:
+        """Row-major coordinates, in variables."""
+        at: list[Expr] = []
+        for size in reversed(shape[1:]):
+            at.insert(0, T.Bind(tirx.floormod(position, self._const(size))))
+            position = T.Bind(tirx.floordiv(position, self._const(size)))
+        return [position, *at] if shape else []
+
+    def _constant_panel(self, batch: list[Expr], panel: Expr) -> Callable[[Expr, Expr], Expr]:
+        stored = self.buffers[self.source.params[self.source.weight]]
+        leading = broadcast_at(self.source.b.shape[:-2], batch)
+        return lambda k, column: stored[(*leading, panel, k, column)]
+
+    def _packed(self, batch: list[Expr], panel: Expr) -> Callable[[Expr, Expr], Expr]:
+        """Copies the panel to a buffer of the task's own."""
+        columns = self.tiling.columns
+        scratch = T.alloc_buffer((self.source.k, columns), "float32")
+        left = self.source.n - panel * columns
+        with self._loop(self.source.k) as k:
+            for is_full, width in self._widths(panel):
+                with _when(is_full):
+                    if isinstance(width, int):
+                        self._copy_vectors(scratch, batch, panel, k, width)
+                    else:
+                        with T.serial(self._const(0), self._const(columns)) as column:
+                            at = panel * columns + tirx.min(column, left - 1)
+                            T.buffer_store(scratch, self._b(batch, k, at), [k, column])
+        return lambda k, column: scratch[k, column]
+
+    def _copy_vectors(
+        self, scratch: tirx.Buffer, batch: list[Expr], panel: Expr, k: Expr, width: int
+    ) -> None:
+        zero = tirx.const(0.0, "float32")
+        for start, lanes in _pieces(width, self.tiling.lanes):
+            with T.vectorized(self._const(0), self._const(lanes)) as lane:
+                at = panel * self.tiling.columns + start + lane
+                T.buffer_store(scratch, self._b(batch, k, at), [k, start + lane])
+        for column in range(width, self.tiling.columns):
+            T.buffer_store(scratch, zero, [k, self._const(column)])
+
+    def _b(self, batch: list[Expr], k: Expr, n: Expr) -> Expr:
+        b = self.source.b
+        return Inliner(self._leaves(), bind=False).at(b, [*broadcast_at(b.shape[:-2], batch), k, n])
+
+    def _tile(self, place: _Place, panel: Callable[[Expr, Expr], Expr]) -> None:
+        tiling, rows = self.tiling, self.tiling.rows
+        acc = T.alloc_buffer((rows, tiling.columns), "float32", scope="local")
+        ragged = not (isinstance(self.source.m, int) and self.source.m % rows == 0)
+        wanted = [T.Bind(place.row_tile * rows + i) for i in range(rows)]
+        read = [T.Bind(tirx.min(row, self._const(self.source.m) - 1)) if ragged else row for row in wanted]
+        a_rows = [self._a_row(place, row) for row in read]
+        for i, vector in self._vectors():
+            with T.vectorized(self._const(0), self._const(tiling.lanes)) as lane:
+                T.buffer_store(acc, tirx.const(0.0, "float32"), [i, vector + lane])
+        with self._loop(self.source.k) as k:
+            scalars = [T.Bind(row(k)) for row in a_rows]
+            for i, vector in self._vectors():
+                with T.vectorized(self._const(0), self._const(tiling.lanes)) as lane:
+                    at = vector + lane
+                    T.buffer_store(acc, acc[i, at] + scalars[i] * panel(k, at), [i, at])
+        for is_full, width in self._widths(place.panel):
+            with _when(is_full):
+                for i, row in enumerate(wanted):
+                    with _when(row < self._const(self.source.m) if ragged else None):
+                        self._store(place, row, width, acc, i)
+
+    def _vectors(self) -> Iterator[tuple[int, int]]:
+        """Row, and first column, of each vector of the tile."""
+        for i in range(self.tiling.rows):
+            for vector in range(self.tiling.vectors):
+                yield i, vector * self.tiling.lanes
+
+    def _a_row(self, place: _Place, row: Expr) -> Callable[[Expr], Expr]:
+        """Reads a row of `a` by column."""
+        a = self.source.a
+        if self.source.plain_a:
+            base = T.Bind((place.batch * self._const(self.source.m) + row) * self._const(self.source.k))
+            return lambda k: self.flat[a][base + k]
+        inliner = Inliner(self._leaves(), bind=False)
+        rows = self._unravel(row, self.source.rows)
+        at = [*broadcast_at(a.shape[: len(a.shape) - 1 - len(rows)], place.at), *rows]
+        return lambda k: inliner.at(a, [*at, k])
+
+    def _widths(self, panel: Expr) -> list[tuple[Expr | None, Dim]]:
+        """The numbers of columns that panels have, each with the condition that `panel` has so many."""
+        n, columns = self.source.n, self.tiling.columns
+        if isinstance(n, int) and n % columns == 0:
+            return [(None, columns)]
+        last = n - (self.panels - 1) * columns
+        if self.panels == 1:
+            return [(None, last)]
+        end = self._const(self.panels - 1)
+        return [(panel < end, columns), (panel == end, last)]
+
+    def _store(self, place: _Place, row: Expr, width: Dim, acc: tirx.Buffer, i: int) -> None:
+        """One row of a tile: the first `width` columns of every output."""
+        at = [*place.at, *self._unravel(row, self.source.rows)]
+        first = place.panel * self.tiling.columns
+        base = T.Bind((place.batch * self._const(self.source.m) + row) * self._const(self.source.n) + first)
+        if isinstance(width, int):
+            for start, lanes in _pieces(width, self.tiling.lanes):
+                with T.vectorized(self._const(0), self._const(lanes)) as lane:
+                    column = start + lane
+                    self._outputs([*at, first + column], base + column, acc[i, column])
+            return
+        # registers cannot be indexed by a variable: columns of an unknown number go through memory
+        copied = T.alloc_buffer((self.tiling.columns,), "float32", scope="local")
+        for start, lanes in _pieces(self.tiling.columns, self.tiling.lanes):
+            with T.vectorized(self._const(0), self._const(lanes)) as lane:
+                T.buffer_store(copied, acc[i, start + lane], [start + lane])
+        with self._loop(width) as column:
+            self._outputs([*at, first + column], base + column, copied[column])
+
+    def _outputs(self, at: list[Expr], position: Expr, acc: Expr) -> None:
+        leaves = {**self._leaves(at, position), self.source.acc: lambda _: acc}
+        inliner = Inliner(leaves, bind=not self.source.branches)
+        values = [inliner.at(output, at) for output in self.source.outputs]
+        for buffer, value in zip(self.flat_outputs, values, strict=True):
+            T.buffer_store(buffer, value, [position])
+
+    def _leaves(self, at: list[Expr] | None = None, position: Expr | None = None) -> dict[te.Tensor, Leaf]:
+        """Loads of the inputs; those at the element that is being computed by its `position` in memory."""
+        shape = self.source.shape
+
+        def leaf(tensor: te.Tensor) -> Leaf:
+            def load(indices: Sequence[Expr]) -> Expr:
+                if at is not None and tensor in self.flat and same_place(indices, at, shape):
+                    return self.flat[tensor][position]
+                return self.buffers[tensor][tuple(indices)]
+
+            return load
+
+        return {tensor: leaf(tensor) for tensor in self.source.params}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tile is."""
+
+    batch: Expr
+    at: list[Expr]
+    """Coordinates of the batch."""
+    panel: Expr
+    row_tile: Expr
+
+
+def _pieces(width: int, lanes: int) -> Iterator[tuple[int, int]]:
+    """Start and lanes of the vectors that make up `width` columns."""
+    for start in range(0, width, lanes):
+        yield start, min(lanes, width - start)
+
+
+@contextmanager
+def _when(condition: Expr | None) -> Iterator[None]:
+    """``if condition:``; nothing for None."""
+    if condition is None:
+        yield
+        return
+    with T.If(condition), T.Then():
+        yield

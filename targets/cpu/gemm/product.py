@@ -1,0 +1,174 @@
+"""What a workload with one matrix product computes, apart from how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tvm import te, tirx
+from tvm.ir import Expr
+from tvm_ffi import structural_equal
+from xdsl.ir import SSAValue
+
+from dsc.ir.onnx import OnnxOp
+from dsc.lower.exprs import Dim, dims, product, same
+from dsc.lower.registry import operands_of
+from dsc.lower.te import lower_body, placeholders
+from dsc.lower.workload import Workload
+from dsc.targets.cpu.inline import Inliner, Leaf
+from dsc.targets.kernel import Refusal
+
+PRODUCTS = ("onnx.MatMul", "onnx.Gemm")
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """``acc[batch.., rows.., n] = sum over k of a[batch.., rows.., k] * b[batch.., k, n]``, and its epilogue.
+
+    Either `batch` is empty and `rows` are all leading dims of `a`, which share one `b`; or `rows` is one dim,
+    and the leading dims of `a` and `b` are broadcast to `batch`.
+    """
+
+    params: tuple[te.Tensor, ...]
+    """The inputs of the workload."""
+    a: te.Tensor
+    b: te.Tensor
+    weight: int | None
+    """The input that is `b`, or `b` transposed, if that is constant."""
+    transposed_weight: bool
+    batch: tuple[Dim, ...]
+    rows: tuple[Dim, ...]
+    k: Dim
+    n: Dim
+    acc: te.Tensor
+    """Placeholder for the product, of shape ``(*batch, *rows, n)``."""
+    outputs: tuple[te.Tensor, ...]
+    """Each of the shape of `acc`, and elementwise in it."""
+    branches: bool
+    """Whether an output is computed with `if_then_else`."""
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        """The shape of the product."""
+        return (*self.batch, *self.rows, self.n)
+
+    @property
+    def m(self) -> Dim:
+        """Rows in all, for each of the batch."""
+        return product(self.rows)
+
+    @property
+    def plain_a(self) -> bool:
+        """Whether `a` is in memory, with its rows in order, for each of the batch."""
+        shape = (*self.batch, *self.rows, self.k)
+        return self.a in self.params and len(self.a.shape) == len(shape) and same_dims(self.a.shape, shape)
+
+
+def product_of(workload: Workload) -> Product | Refusal:
+    """The product that `workload` is, or why it is none."""
+    anchors = [op for op in workload.body if isinstance(op, OnnxOp) and op.name in PRODUCTS]
+    if len(anchors) != 1:
+        return Refusal(f"{len(anchors)} matrix products in the body")
+    anchor = anchors[0]
+    params = placeholders(workload)
+    bound = dict(zip(workload.inputs, params, strict=True))
+    first, second, *rest = operands_of(anchor)
+    assert first is not None
+    assert second is not None
+    a, b = lower_body(replace(workload, outputs=(first, second)), bound)
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        return Refusal("a vector operand")
+    if {str(t.dtype) for t in (a, b)} != {"float32"}:
+        return Refusal(f"element type {a.dtype}")
+    swap_a, swap_b = (anchor.name == "onnx.Gemm" and bool(anchor.attr(t, 0)) for t in ("transA", "transB"))
+    a, stored_b, b = _swapped(a) if swap_a else a, b, _swapped(b) if swap_b else b
+    batch, rows = _leading(a, b)
+    k, n = dims(b.shape[-2:])
+    acc = te.placeholder((*batch, *rows, n), "float32", name="acc")
+    bias = (
+        lower_body(replace(workload, outputs=(rest[0],)), bound)[0] if rest and rest[0] is not None else None
+    )
+    result = _scaled(anchor, acc, bias)
+    outputs = lower_body(workload, {**bound, anchor.results[0]: result})
+    weight = _constant(workload, second) if stored_b in params else None
+    found = Product(
+        tuple(params), a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), False,
+    )  # fmt: skip
+    return _checked(found)
+
+
+def _constant(workload: Workload, value: SSAValue) -> int | None:
+    index = workload.inputs.index(value)
+    return index if index in workload.constant_inputs else None
+
+
+def _swapped(matrix: te.Tensor) -> te.Tensor:
+    rows, columns = matrix.shape
+    return te.compute((columns, rows), lambda i, j: matrix[j, i], name="transposed")
+
+
+def _leading(a: te.Tensor, b: te.Tensor) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
+    """Batch dims and row dims."""
+    left, right = dims(a.shape), dims(b.shape)
+    if all(d == 1 for d in right[:-2]) and len(right) <= len(left):
+        return (), tuple(left[:-1])
+    rank = max(len(left), len(right)) - 2
+    left_batch, right_batch = ([*[1] * (rank - len(s) + 2), *s[:-2]] for s in (left, right))
+    batch = tuple(y if x == 1 else x for x, y in zip(left_batch, right_batch, strict=True))
+    return batch, (left[-2],)
+
+
+def _scaled(anchor: OnnxOp, acc: te.Tensor, bias: te.Tensor | None) -> te.Tensor:
+    """The anchor's result: the product itself, or Gemm's ``alpha * acc + beta * C``."""
+    if anchor.name == "onnx.MatMul":
+        return acc
+    alpha, beta = (float(anchor.attr(name, 1.0)) for name in ("alpha", "beta"))
+
+    def element(*at: Expr) -> Expr:
+        value = acc(*at) if alpha == 1.0 else acc(*at) * tirx.const(alpha, "float32")
+        if bias is None:
+            return value
+        added = bias(*broadcast_at(bias.shape, at))
+        return value + (added if beta == 1.0 else added * tirx.const(beta, "float32"))
+
+    return te.compute(acc.shape, element, name="gemm")
+
+
+def broadcast_at(shape: Sequence[Dim], at: Sequence[Expr]) -> list[Expr]:
+    """Where a tensor of that shape is read for the element `at` of a larger one."""
+    trailing = at[len(at) - len(shape) :]
+    return [tirx.const(0, "int32") if d == 1 else i for d, i in zip(dims(shape), trailing, strict=True)]
+
+
+def same_dims(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
+    """Whether two shapes of one rank are provably equal."""
+    return all(same(x, y) for x, y in zip(dims(left), dims(right), strict=True))
+
+
+def _checked(found: Product) -> Product | Refusal:
+    """`found`, once each output is known to be elementwise in the product."""
+    at = [tirx.Var(f"i{axis}", str(tirx.convert(d).ty)) for axis, d in enumerate(found.acc.shape)]
+    moved: list[str] = []
+
+    def acc(indices: Sequence[Expr]) -> Expr:
+        if not same_place(indices, at, found.shape):
+            moved.append("an op after the product moves elements")
+        return tirx.const(0.0, "float32")
+
+    leaves: dict[te.Tensor, Leaf] = dict.fromkeys(found.params, _one)
+    probe = Inliner({**leaves, found.acc: acc}, bind=False)
+    for output in found.outputs:
+        if len(output.shape) != len(found.shape) or not same_dims(output.shape, found.shape):
+            return Refusal("an output is not of the shape of the product")
+        probe.at(output, at)
+    problems = [*probe.problems, *moved]
+    return Refusal(problems[0]) if problems else replace(found, branches=probe.branches)
+
+
+def same_place(indices: Sequence[Expr], at: Sequence[Expr], shape: Sequence[Dim]) -> bool:
+    """Whether both are one element of a tensor of that shape: the index along a dim of 1 does not matter."""
+    return all(d == 1 or structural_equal(i, j) for i, j, d in zip(indices, at, shape, strict=True))
+
+
+def _one(_: Sequence[Expr]) -> Expr:
+    return tirx.const(1.0, "float32")

@@ -1,0 +1,144 @@
+"""The tilings of a matrix product, and the time each is expected to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tvm.ir import Expr
+
+from dsc.lower.exprs import Dim, product
+from dsc.targets.cpu.gemm.code import Tiling, panel_shape, write
+from dsc.targets.cpu.gemm.product import Product
+from dsc.targets.kernel import Implementation, Packing, Rearrange
+from dsc.targets.machine import Machine
+
+NOMINAL = 64
+"""Assumed of sizes that are known at run time only."""
+STORE_CYCLES = 1.5
+"""Clearing and storing one vector of a tile, epilogue included."""
+TILE_CYCLES = 30
+"""Starting a tile and draining the pipeline at its end."""
+PACK_CYCLES = 0.3
+"""Packing one element at run time."""
+HIDDEN = 0.3
+"""Share of the time of a stream from L3 or memory that computing does not hide."""
+L1_WAYS = 8
+MAX_VECTORS = 8
+BROADCASTS_PER_CYCLE = 2
+FMA_PIPES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class GemmSpace:
+    """Register tiles that fit the machine, along with the ways to share the work between cores."""
+
+    source: Product
+    machine: Machine
+
+    def points(self) -> Sequence[Tiling]:
+        """All tilings worth considering."""
+        return [
+            Tiling(rows, vectors, lanes, axis, block)
+            for rows, vectors, lanes in self._tiles()
+            for axis, block in self._axes(rows, vectors * lanes)
+        ]
+
+    def _tiles(self) -> Iterator[tuple[int, int, int]]:
+        """Tiles that leave registers for one row of `b` and one broadcast element of `a`."""
+        widest = self.machine.lanes()
+        m = self.source.m
+        for lanes in (widest, widest // 2) if widest > 8 else (widest,):
+            needed = math.ceil(_nominal(self.source.n) / lanes)
+            for vectors in range(1, min(MAX_VECTORS, needed) + 1):
+                most = (self.machine.vector_registers - 1) // vectors - 1
+                for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
+                    if rows * vectors >= self.machine.fma_latency or rows in (m, most):
+                        yield rows, vectors, lanes
+
+    def _axes(self, rows: int, columns: int) -> Iterator[tuple[str, int]]:
+        """Ways to share the work: row tiles of one task keep their part of `a` in half of L2."""
+        tiles = math.ceil(_nominal(self.source.m) / rows)
+        panels = math.ceil(_nominal(self.source.n) / columns)
+        yield "none", max(1, tiles)
+        if panels * self._batches() > 1:
+            yield "columns", 1
+        if tiles * self._batches() > 1:
+            fitting = max(1, self.machine.l2_bytes // 2 // (4 * rows * max(1, _nominal(self.source.k))))
+            for parts in (1, 2, 4):
+                share = max(1, math.ceil(tiles / (parts * self.machine.cores)))
+                if share <= fitting or parts == 4:
+                    yield "rows", min(share, fitting)
+
+    def _batches(self) -> int:
+        return _nominal(product(self.source.batch))
+
+    def estimate(self, point: Tiling) -> float:
+        """Seconds: tiles at the rate of multiplying or loading, and what caches do not hide."""
+        k, batches = _nominal(self.source.k), self._batches()
+        tiles = math.ceil(_nominal(self.source.m) / point.rows)
+        panels = math.ceil(_nominal(self.source.n) / point.columns)
+        blocks = {"none": 1, "columns": panels, "rows": math.ceil(tiles / point.block)}[point.axis]
+        tasks = 1 if point.axis == "none" else batches * blocks
+        cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
+        if self.source.weight is None:
+            times = blocks if point.axis == "rows" else 1
+            cycles += PACK_CYCLES * batches * k * panels * point.columns * times
+        seconds = cycles / self.machine.frequency + self._stream_seconds(point, tiles, panels, blocks)
+        threads = min(tasks, self.machine.cores)
+        share = math.ceil(tasks / threads) / tasks
+        return seconds * share + (self.machine.launch_seconds if tasks > 1 else 0.0)
+
+    def _cycles_per_k(self, point: Tiling) -> float:
+        """Cycles for one rank-1 update of a tile."""
+        machine, bits = self.machine, 32 * point.lanes
+        k = _nominal(self.source.k)
+        multiply = point.rows * point.vectors / min(FMA_PIPES, machine.fma_bits / bits)
+        load = point.vectors * bits / machine.load_bits + point.rows / BROADCASTS_PER_CYCLE
+        panel_bytes = 4 * k * point.columns
+        if panel_bytes > machine.l1_bytes // 2:
+            level = machine.l2_bandwidth if panel_bytes <= machine.l2_bytes // 2 else machine.l3_bandwidth
+            load = max(load, 4 * point.columns * machine.frequency / level)
+        # rows of `a` that are a multiple of 4 KiB apart fall into the same set of L1
+        crowded = 1.3 if point.rows > L1_WAYS and (4 * k) % 4096 == 0 else 1.0
+        return crowded * max(multiply, load, machine.fma_latency)
+
+    def _tile_cycles(self, point: Tiling) -> float:
+        return TILE_CYCLES + STORE_CYCLES * point.rows * point.vectors
+
+    def _stream_seconds(self, point: Tiling, tiles: int, panels: int, blocks: int) -> float:
+        """Reading `a` for each panel and `b` for each block of rows, where they do not stay in L2."""
+        machine, k, batches = self.machine, _nominal(self.source.k), self._batches()
+        a, b = 4.0 * k * tiles * point.rows, 4.0 * k * panels * point.columns
+        near_a = a / (blocks if point.axis == "rows" else 1) <= machine.l2_bytes / 2
+        times_b = blocks if point.axis == "rows" and b > machine.l2_bytes / 2 else 1
+        bytes_read = batches * (a * (1 if near_a else panels) + b * times_b)
+        return HIDDEN * bytes_read / machine.bandwidth(batches * (a + b))
+
+    def build(self, point: Tiling) -> Implementation:
+        """The code, and how a constant `b` is packed into panels."""
+        source = self.source
+        packings: dict[int, Packing] = {}
+        if source.weight is not None:
+            packings[source.weight] = _panels(source, point)
+        return Implementation(write(source, point), packings)
+
+
+def _panels(source: Product, point: Tiling) -> Rearrange:
+    """``[.., k, n]`` or its transpose to ``[.., n / columns, k, columns]``, with zeros beyond `n`."""
+    shape = panel_shape(source, point)
+    *batch, panels, k, columns = (int(d) for d in shape)
+    rank = len(batch)
+    lead = tuple(range(rank))
+    return Rearrange(
+        pad=(*[0] * (rank + 1), panels * columns - int(source.n)),
+        reshape=(*batch, k, panels, columns),
+        transpose=(*lead, rank + 1, rank, rank + 2),
+        before=(*lead, rank + 1, rank) if source.transposed_weight else None,
+    )
+
+
+def _nominal(size: Dim) -> int:
+    """The size, or `NOMINAL` where it is symbolic."""
+    return NOMINAL if isinstance(size, Expr) else size

@@ -35,7 +35,10 @@ def _wrong_names(specs: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) ->
 
 
 def _checked(spec: TensorSpec, value: ArrayLike, sizes: dict[str, tuple[int, str]]) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise UsageError(f"input {spec} was given something that is no array: {error}") from None
     if array.dtype.name != spec.dtype:
         raise UsageError(
             f"input {spec} was given {array.dtype.name}; nothing is cast silently: "

@@ -45,7 +45,8 @@ class Session:
 
     def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
         """The array itself where kernels can read it, else a copy in a buffer kept for the next run."""
-        if array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0:
+        usable = array.flags.c_contiguous and array.flags.writeable and array.size > 0
+        if usable and array.ctypes.data % ALIGNMENT == 0:
             return tvm_ffi.from_dlpack(array)
         view, tensor = self._staged.get(index, (None, None))
         if view is None or view.shape != array.shape:

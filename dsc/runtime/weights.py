@@ -68,15 +68,8 @@ def chunks(weights: Sequence[Weight]) -> Iterator[bytes | memoryview]:
     """The whole file in pieces, one tensor in memory at a time."""
     yield header(weights)
     for weight in weights:
-        array = np.ascontiguousarray(weight.load())
-        if array.dtype != weight.dtype or array.shape != weight.shape:
-            raise AssertionError(
-                f"{weight.name}: announced {weight.dtype}{weight.shape}, got {array.dtype}{array.shape}"
-            )
-        if array.nbytes:
-            yield memoryview(array.reshape(-1).view(np.uint8))
-        if _gap(array.nbytes):
-            yield bytes(_gap(array.nbytes))
+        yield _bytes(weight)
+        yield bytes(_gap(weight.size))
 
 
 def total_size(weights: Sequence[Weight]) -> int:
@@ -106,6 +99,14 @@ def parse(view: memoryview, source: str) -> tuple[dict[str, Entry], int]:
         ):
             raise broken
     return entries, start
+
+
+def _bytes(weight: Weight) -> memoryview:
+    array = np.asarray(weight.load(), order="C")
+    if array.dtype != weight.dtype or array.shape != weight.shape:
+        found = f"{array.dtype}{list(array.shape)}"
+        raise AssertionError(f"{weight.name}: announced {weight.dtype}{list(weight.shape)}, got {found}")
+    return memoryview(array.reshape(-1).view(np.uint8))
 
 
 def _gap(size: int) -> int:

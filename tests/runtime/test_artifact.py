@@ -1,0 +1,195 @@
+"""The file: its layout, its determinism, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsc.errors import ArtifactError, UsageError
+from dsc.runtime import inspect, load
+from dsc.runtime.container import LIBRARY, WEIGHTS, write_artifact
+from dsc.runtime.weights import Weight
+from tests.runtime.artifacts import Sum
+
+
+def test_it_is_a_plain_zip_with_page_aligned_stored_members(artifact: Path) -> None:
+    manifest = inspect(artifact, check=True)
+    with zipfile.ZipFile(artifact) as archive:
+        assert archive.testzip() is None
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert json.loads(archive.read("manifest.json"))["name"] == "sum"
+    assert {member.offset % 4096 for member in manifest.members.values()} == {0}
+
+
+def test_weights_are_safetensors_aligned_for_vector_loads(artifact: Path, compiled_sum: Sum) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    with zipfile.ZipFile(artifact) as archive:
+        content = archive.read(WEIGHTS)
+    for name, array in zip(compiled_sum.manifest.parameters, compiled_sum.arrays, strict=True):
+        np.testing.assert_array_equal(safetensors.load(content)[name], array)
+
+
+def test_odd_sizes_and_all_dtypes_survive_and_stay_aligned(tmp_path: Path, compiled_sum: Sum) -> None:
+    rng = np.random.default_rng(1)
+    arrays = {
+        dtype: (rng.random((3, 5)) * 100).astype(dtype)
+        for dtype in ("float64", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "bool")
+    }
+    arrays["empty"], arrays["scalar"] = np.zeros((0, 4), np.float32), np.array(3.5, np.float32)
+    weights = [Weight(n, a.dtype.name, a.shape, lambda a=a: a) for n, a in arrays.items()]
+    path = tmp_path / "odd.dsc"
+    write_artifact(path, compiled_sum.manifest, compiled_sum.library, weights)
+    with zipfile.ZipFile(path) as archive:
+        loaded = pytest.importorskip("safetensors.numpy").load(archive.read(WEIGHTS))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(loaded[name], array)
+
+
+def test_same_content_is_same_bytes(compiled_sum: Sum, tmp_path: Path) -> None:
+    first, second = compiled_sum.write(tmp_path / "a.dsc"), compiled_sum.write(tmp_path / "b.dsc")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_weights_are_asked_for_one_at_a_time(compiled_sum: Sum, tmp_path: Path) -> None:
+    alive: list[str] = []
+
+    class Counted(np.ndarray):
+        def __del__(self) -> None:
+            alive.remove("x")
+
+    def make() -> np.ndarray:
+        assert not alive, "the one before is still in memory"
+        alive.append("x")
+        return np.ones(100, np.float32).view(Counted)
+
+    weights = [Weight(f"w{i}", "float32", (100,), make) for i in range(3)]
+    write_artifact(tmp_path / "s.dsc", compiled_sum.manifest, compiled_sum.library, weights)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 5000, -1, -30, -200])
+def test_truncated(artifact: Path, kept: int) -> None:
+    content = artifact.read_bytes()
+    artifact.write_bytes(content[:kept])
+    with pytest.raises(ArtifactError, match=r"sum\.dsc.*(cut short|not a whole|compile)"):
+        load(artifact)
+
+
+def test_every_flipped_bit_outside_the_weights_and_padding_is_noticed(artifact: Path) -> None:
+    content = bytearray(artifact.read_bytes())
+    manifest = inspect(artifact)
+    library, weights = manifest.members[LIBRARY], manifest.members[WEIGHTS]
+    end = weights.offset + weights.size
+    rng = np.random.default_rng(3)
+    places = [
+        *rng.integers(library.offset, library.offset + library.size, 20),
+        *rng.integers(weights.offset, weights.offset + 60, 10),  # the table of tensors
+        *rng.integers(content.index(b'{\n "arch"', end), len(content), 60),  # manifest, directory, comment
+    ]
+    before = load(artifact, threads=1).run({"x": np.ones((2, 64), np.float32)})["y"]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        artifact.write_bytes(damaged)
+        try:
+            module = load(artifact, threads=1)
+        except ArtifactError:
+            continue
+        # What is not used (a date in the directory, the name of an alignment gap) may change.
+        np.testing.assert_array_equal(module.run({"x": np.ones((2, 64), np.float32)})["y"], before)
+
+
+def test_a_changed_weight_is_found_by_check(artifact: Path) -> None:
+    content = bytearray(artifact.read_bytes())
+    member = inspect(artifact).members[WEIGHTS]
+    content[member.offset + member.size - 10] ^= 4
+    artifact.write_bytes(content)
+    load(artifact)
+    with pytest.raises(ArtifactError, match=r"weights\.safetensors was changed"):
+        inspect(artifact, check=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x7fELF" + bytes(500), b"PK\x05\x06" + bytes(18)])
+def test_foreign_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other.dsc"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"other.dsc"):
+        load(path)
+
+
+def test_foreign_zip(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("photo.jpg", b"...")
+    with pytest.raises(ArtifactError, match=r"not one that dsc wrote \(it holds photo.jpg\)"):
+        load(path)
+
+
+def _rewritten(compiled_sum: Sum, path: Path, **changes: object) -> Path:
+    changed = replace(compiled_sum, manifest=replace(compiled_sum.manifest, **changes))
+    return changed.write(path)
+
+
+def test_made_for_another_cpu(compiled_sum: Sum, tmp_path: Path) -> None:
+    path = _rewritten(compiled_sum, tmp_path / "m.dsc", features=("avx2", "avx99"), target="x86:future")
+    with pytest.raises(ArtifactError, match=r"x86:future and needs the CPU features avx99.*dsc compile"):
+        load(path)
+    assert inspect(path).features == ("avx2", "avx99")  # inspecting needs no such CPU
+
+
+def test_made_for_another_architecture(compiled_sum: Sum, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="compiled for riscv64"):
+        load(_rewritten(compiled_sum, tmp_path / "m.dsc", arch="riscv64"))
+
+
+def test_made_with_another_tvm(compiled_sum: Sum, tmp_path: Path) -> None:
+    path = _rewritten(compiled_sum, tmp_path / "m.dsc", versions={"apache-tvm": "0.31.2"})
+    with pytest.raises(ArtifactError, match=re.escape("pip install 'apache-tvm==0.31.2'")):
+        load(path)
+
+
+def test_made_with_another_format(compiled_sum: Sum, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("dsc.runtime.manifest.FORMAT", 99)
+        path = compiled_sum.write(tmp_path / "m.dsc")
+    with pytest.raises(ArtifactError, match="format 99, this dsc reads format 1"):
+        load(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read .*No such file"):
+        load(tmp_path / "none.dsc")
+
+
+@pytest.mark.parametrize("where", ["missing/sum.dsc", "file/sum.dsc", "."])
+def test_unwritable_path_is_one_clear_error(compiled_sum: Sum, tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("x")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="cannot write"):
+        compiled_sum.write(tmp_path / where)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_failing_half_way_leaves_nothing(compiled_sum: Sum, artifact: Path, tmp_path: Path) -> None:
+    old = artifact.read_bytes()
+
+    def fails() -> np.ndarray:
+        raise OSError(28, "No space left on device")
+
+    weights = [Weight("w0", "float32", (2,), fails)]
+    with pytest.raises(UsageError, match="No space left"):
+        write_artifact(artifact, compiled_sum.manifest, compiled_sum.library, weights)
+    assert artifact.read_bytes() == old
+    assert os.listdir(tmp_path) == ["sum.dsc"]
+
+
+def test_permissions_follow_the_umask(artifact: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    assert artifact.stat().st_mode & 0o777 == 0o666 & ~umask

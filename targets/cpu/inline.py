@@ -19,8 +19,8 @@ class Inliner:
     """Computes elements of tensors from `leaves`, within a frame of the IR builder.
 
     Stages in between are bound to variables, so that code stays linear in the number of ops. `bind=False`
-    turns that off, as is needed where an `if_then_else` is to be vectorized: TVM makes a loop over the lanes of
-    it, in which vector variables cannot be used.
+    turns that off, as is needed where an `if_then_else` is to be vectorized: TVM makes a loop over the lanes
+    of it, in which vector variables cannot be used.
     One instance serves one scope: variables bound are reused by later calls.
     """
 

@@ -10,4 +10,4 @@ from dsc.targets.kernel import Kernel
 
 def cpu_kernels() -> tuple[Kernel, ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return (Direct(), GenericKernel())
+    return (Direct(), Gemm(), GenericKernel())

@@ -12,8 +12,6 @@ import tvm
 import tvm_ffi
 from tvm.relax import VirtualMachine
 
-from dsc.runtime.weights import ALIGNMENT
-
 MAIN = "main"
 """The function of the compiled library that computes the model."""
 _BOUND = "main with weights"
@@ -45,8 +43,7 @@ class Session:
 
     def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
         """The array itself where kernels can read it, else a copy in a buffer kept for the next run."""
-        usable = array.flags.c_contiguous and array.flags.writeable and array.size > 0
-        if usable and array.ctypes.data % ALIGNMENT == 0:
+        if array.flags.carray and array.size > 0:  # contiguous, aligned to its elements, writeable for DLPack
             return tvm_ffi.from_dlpack(array)
         view, tensor = self._staged.get(index, (None, None))
         if view is None or view.shape != array.shape:

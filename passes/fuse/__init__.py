@@ -1,1 +1,44 @@
-"""."""
+"""fuse: ops become `dsc.fusion` regions, each the work of one kernel. One family a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dsc.ir import Graph
+from dsc.passes.base import Pass, PassRecord
+from dsc.passes.driver import rewrite
+from dsc.passes.fuse import attention, conv, elementwise, matmul, norm, pool, qkv, reduction, softmax
+from dsc.passes.fuse.outline import outline
+from dsc.passes.fuse.pad import PadIntoConv
+from dsc.passes.fuse.plan import Plan
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Forms the regions: attention first, then whatever has an anchor, then chains of what is left.
+
+    max_epilogue: how many elementwise ops may follow an anchor in its region.
+    max_chain: how many a chain without an anchor may have.
+    merge_qkv: whether to make one product of the three projections of an attention.
+    """
+
+    name: ClassVar[str] = "fuse"
+
+    max_epilogue: int = 12
+    max_chain: int = 24
+    merge_qkv: bool = True
+
+    def apply(self, graph: Graph, record: PassRecord) -> None:
+        rewrite(graph, [PadIntoConv()], record)
+        if self.merge_qkv:
+            qkv.merge(graph, record)
+        plan = Plan(graph)
+        attention.form(plan)
+        for family in (conv, matmul, norm, softmax, reduction, pool):
+            family.form(plan, self.max_epilogue)
+        elementwise.form(plan, self.max_chain)
+        outline(plan)
+        for rule, count in Counter(f"{g.kind}: {g.rule}" for g in plan.groups).items():
+            record.fire(rule, count)

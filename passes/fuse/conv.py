@@ -1,0 +1,12 @@
+"""act(conv(x, w, b) + r): convolutions with bias, activation, residual, scale: whatever is elementwise after them."""
+
+from __future__ import annotations
+
+from dsc.passes.fuse.anchored import form_around
+from dsc.passes.fuse.plan import Plan
+from dsc.passes.fuse.roles import CONVOLUTIONS, is_named
+
+
+def form(plan: Plan, max_epilogue: int) -> None:
+    """Group each convolution with its epilogue."""
+    form_around(plan, "conv", lambda op: is_named(op, CONVOLUTIONS), max_epilogue)

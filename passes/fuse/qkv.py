@@ -1,0 +1,102 @@
+"""split(x @ [wq wk wv] + [bq bk bv]): the projections of an attention become one product.
+
+Three products of the same x with constant weights read x three times and are three kernels of a third of the width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+
+from dsc.ir import Graph, OnnxOp, onnx, shape_of
+from dsc.passes.base import PassRecord
+from dsc.passes.driver import erase_if_dead, replace_op
+from dsc.passes.fuse import attention
+from dsc.passes.fuse.outline import sort_block
+from dsc.passes.fuse.plan import Plan
+
+RULE = "x @ wq + bq, x @ wk + bk, x @ wv + bv => split(x @ [wq wk wv] + [bq bk bv])"
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """x @ w (+ b), with w and b constant."""
+
+    product: OnnxOp
+    x: SSAValue
+    weight: np.ndarray
+    bias: np.ndarray | None
+    output: OnnxOp
+
+
+def merge(graph: Graph, record: PassRecord) -> None:
+    """Merge the projections of every attention of the graph that has them."""
+    plan = Plan(graph)
+    found = [a for op in plan.order if (a := attention.find(plan, op)) is not None]
+    for each in found:
+        projections = _projections(graph, plan, each)
+        if projections is not None:
+            _rewrite(graph, projections)
+            record.fire(RULE)
+    if record.fired[RULE]:
+        sort_block(graph.body)
+
+
+def _projections(graph: Graph, plan: Plan, found: attention.Attention) -> list[_Projection] | None:
+    """The projections of q, k and v, where they are of the same x and alike."""
+    sources = [attention.source(plan, found, v) for v in (found.q, found.k, found.v)]
+    matched = [_projection(graph, plan, s) for s in sources]
+    all_of = [p for p in matched if p is not None]
+    if len(all_of) != 3 or len({p.output for p in all_of}) != 3:
+        return None
+    alike = {(p.x, p.weight.shape[0], p.weight.dtype, p.bias is None) for p in all_of}
+    return all_of if len(alike) == 1 else None
+
+
+def _projection(graph: Graph, plan: Plan, value: SSAValue) -> _Projection | None:
+    op = value.owner
+    bias: np.ndarray | None = None
+    if isinstance(op, onnx.Add):
+        constants = [(v, graph.constant(v)) for v in op.operands]
+        known = [(v, c) for v, c in constants if c is not None]
+        if len(known) != 1 or known[0][1].size != known[0][1].shape[-1:][0]:
+            return None
+        bias = known[0][1].reshape(-1)
+        product = next(v for v in op.operands if v is not known[0][0]).owner
+    else:
+        product = op
+    if not isinstance(op, OnnxOp) or not isinstance(product, onnx.MatMul):
+        return None
+    weight = graph.constant(product.B)
+    shape = shape_of(product.A.type)
+    if weight is None or weight.ndim != 2 or shape is None or (bias is not None and bias.size != weight.shape[1]):
+        return None
+    if product is not op and len(plan.users(product.out)) != 1:
+        return None
+    return _Projection(product, product.A, weight, bias, op)
+
+
+def _rewrite(graph: Graph, projections: Sequence[_Projection]) -> None:
+    first = projections[0]
+    node = first.product.node or None
+    weights = [v.product.operands[1].owner for v in projections]
+    new: list[Operation] = [graph.make_constant(np.concatenate([p.weight for p in projections], 1), "qkv.weight")]
+    merged = onnx.MatMul.make(first.x, new[0].results[0], node=node)
+    new.append(merged)
+    if first.bias is not None:
+        bias = graph.make_constant(np.concatenate([p.bias for p in projections]), "qkv.bias")  # type: ignore[misc]
+        merged = onnx.Add.make(merged.out, bias.results[0], node=node)
+        new += [bias, merged]
+    sizes = graph.make_constant(np.array([p.weight.shape[1] for p in projections], np.int64))
+    split = onnx.Split.make(merged.out, sizes.results[0], axis=-1, outputs=3, node=node)
+    new += [sizes, split]
+    graph.body.insert_ops_before(new, first.product)
+    for projection, part in zip(projections, split.results, strict=True):
+        replace_op(projection.output, [part])
+        erase_if_dead(projection.output)
+    for weight in weights:
+        if isinstance(weight, Operation):
+            erase_if_dead(weight)

@@ -1,0 +1,27 @@
+"""f(reduce(g(x))): reductions with the elementwise ops they read, and those on their (smaller) results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import Operation
+
+from dsc.passes.fuse.anchored import form_around
+from dsc.passes.fuse.grow import elementwise_of, grow_up
+from dsc.passes.fuse.plan import Plan
+from dsc.passes.fuse.roles import REDUCTIONS, computes_sizes, is_named
+
+_PROLOGUE = 8
+
+
+def form(plan: Plan, max_epilogue: int) -> None:
+    """Group each reduction with its prologue and epilogue."""
+    form_around(plan, "reduction", _is_anchor, max_epilogue, _prologue)
+
+
+def _is_anchor(op: Operation) -> bool:
+    return is_named(op, REDUCTIONS) and not computes_sizes(op)
+
+
+def _prologue(plan: Plan, op: Operation) -> Sequence[Operation]:
+    return [o for o in grow_up(plan, [op], _PROLOGUE, elementwise_of(op.operands[0])) if o is not op]

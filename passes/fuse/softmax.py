@@ -1,0 +1,23 @@
+"""softmax(x * scale + mask): softmax with the elementwise ops it reads, and an epilogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import Operation
+
+from dsc.passes.fuse.anchored import form_around
+from dsc.passes.fuse.grow import elementwise_of, grow_up
+from dsc.passes.fuse.plan import Plan
+from dsc.passes.fuse.roles import SOFTMAXES, is_named
+
+_PROLOGUE = 4
+
+
+def form(plan: Plan, max_epilogue: int) -> None:
+    """Group each softmax with its prologue and epilogue."""
+    form_around(plan, "softmax", lambda op: is_named(op, SOFTMAXES), max_epilogue, _prologue)
+
+
+def _prologue(plan: Plan, op: Operation) -> Sequence[Operation]:
+    return [o for o in grow_up(plan, [op], _PROLOGUE, elementwise_of(op.operands[0])) if o is not op]

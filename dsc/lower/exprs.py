@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -101,3 +102,29 @@ def _apply(number: Callable[..., Scalar], expression: Callable[..., Expr], a: Sc
     if isinstance(a, Expr) or isinstance(b, Expr):
         return simplify(expression(_like(a, b), _like(b, a)))
     return number(a, b)
+
+
+def quotient(numerators: Iterable[Dim], denominators: Iterable[Dim]) -> Dim:
+    """The product of sizes over that of others which divide it, with common factors cancelled."""
+    top, bottom = _factors(numerators), _factors(denominators)
+    for factor in list(bottom[1]):
+        match = next((f for f in top[1] if same(f, factor)), None)
+        if match is not None:
+            top[1].remove(match)
+            bottom[1].remove(factor)
+    common = math.gcd(top[0], bottom[0]) or 1
+    return floordiv(product([top[0] // common, *top[1]]), product([bottom[0] // common, *bottom[1]]))
+
+
+def _factors(sizes: Iterable[Dim]) -> tuple[int, list[Expr]]:
+    """The number and the expressions that a product of sizes is made of."""
+    number, expressions, queue = 1, list[Expr](), list(sizes)
+    while queue:
+        size = simplify(queue.pop())
+        if isinstance(size, int):
+            number *= size
+        elif isinstance(size, tirx.Mul):
+            queue += [size.a, size.b]
+        else:
+            expressions.append(size)
+    return number, expressions

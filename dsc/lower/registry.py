@@ -128,6 +128,12 @@ class Call:
         return value
 
 
+_DTYPES = frozenset(
+    f"{kind}{bits}" for kind, widths in {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}.items()
+    for bits in widths
+) | {"bool", "bfloat16"}  # fmt: skip
+
+
 def tvm_dtype(type_: Attribute) -> str:
     """The TVM element type of a tensor type.
 
@@ -137,6 +143,6 @@ def tvm_dtype(type_: Attribute) -> str:
     if not isinstance(type_, TensorType):
         raise UnsupportedOpError(f"values of type {type_} are not tensors of a known rank")
     dtype = element_of(type_).dtype
-    if dtype.kind in "OUSc":
+    if dtype.name not in _DTYPES:
         raise UnsupportedOpError(f"tensors of element type {dtype} are not supported")
     return str(dtype.name)

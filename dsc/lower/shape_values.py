@@ -143,6 +143,8 @@ def _multiply(a: Scalar, b: Scalar) -> Scalar:
     for dim, factor in ((a, b), (b, a)):
         if isinstance(dim, tirx.Cast) and isinstance(factor, float) and factor.is_integer():
             return tirx.Cast(dim.ty, dim.value * int(factor))
+    if not isinstance(a, Expr) and not isinstance(b, Expr) and isinstance(a * b, float):
+        return float(np.float32(a) * np.float32(b))
     return a * b  # type: ignore[operator]
 
 
@@ -197,7 +199,8 @@ def _slice(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
     if data is None or any(v is not None and _integers(v) is None for v in limits):
         return None
     starts, ends, axes, steps = [_integers(v) for v in (*limits, None, None)[:4]]
-    assert starts is not None and ends is not None
+    if starts is None or ends is None:
+        return None
     selected = [slice(None)] * data.ndim
     for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
         step = steps[position] if steps else 1

@@ -20,7 +20,7 @@ load_rules()
 
 
 def placeholders(workload: Workload) -> list[te.Tensor]:
-    """One placeholder for each input; dims that are not constant are int64 variables of `workload.symbols`."""
+    """One placeholder for each input; dims not constant are int64 variables of `workload.symbols`."""
     return [
         te.placeholder(_index_typed(shape), tvm_dtype(value.type), name=f"in{index}")
         for index, (value, shape) in enumerate(zip(workload.inputs, workload.shapes, strict=True))

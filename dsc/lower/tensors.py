@@ -15,15 +15,25 @@ def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
 
     Without it an expression inlined into its consumer is repeated, and chains of them grow exponentially.
     """
-    if isinstance(value, tirx.Var | tirx.IntImm | tirx.FloatImm):
-        return use(value)
+    if isinstance(value, tirx.Var | tirx.IntImm | tirx.FloatImm) or str(value.expr_ty()) == "bfloat16":
+        return use(value)  # TVM's legalization of bfloat16 does not know Let
     variable = tirx.Var("v", value.expr_ty())
     return tirx.Let(variable, value, use(variable))
 
 
+def dtype_of(value: te.Tensor | Expr) -> str:
+    """The element type, as text."""
+    return str(value.expr_ty())
+
+
+def is_float(value: te.Tensor | Expr) -> bool:
+    """Whether the elements are floating point numbers."""
+    return "float" in dtype_of(value)
+
+
 def const_like(number: float, value: te.Tensor | Expr) -> Expr:
     """`number` in the element type of `value`."""
-    return tirx.const(number, str(value.expr_ty()))
+    return tirx.const(number, dtype_of(value))
 
 
 def broadcast_dim(a: Dim, b: Dim) -> Dim:
@@ -56,8 +66,7 @@ def broadcast_index(shape: Sequence[Dim], target: Sequence[Dim], indices: Sequen
         if isinstance(size, int):
             found.append(0 if size == 1 else index)
         else:
-            found.append(index if same(size, wanted) else select(tirx.EQ(size, 1), 0, index))  #
-            type: ignore[arg - type]
+            found.append(index if same(size, wanted) else select(tirx.EQ(size, 1), 0, index))
     return found
 
 
@@ -88,7 +97,9 @@ def broadcast_to(tensor: te.Tensor, shape: Sequence[Dim], name: str = "expand") 
 
 def cast(tensor: te.Tensor, dtype: str) -> te.Tensor:
     """`tensor` in another element type; itself when it has it."""
-    return tensor if tensor.dtype == dtype else elementwise(lambda x: x.astype(dtype), tensor, name="cast")
+    return (
+        tensor if dtype_of(tensor) == dtype else elementwise(lambda x: x.astype(dtype), tensor, name="cast")
+    )
 
 
 def normalize_axis(axis: int, rank: int) -> int:

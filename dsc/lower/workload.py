@@ -32,9 +32,7 @@ class Symbols:
     def variable(self, source: Expr | str) -> tirx.Var:
         """The variable that stands for `source`; nameless dims get one each."""
         for known, variable in zip(self.sources, self.variables, strict=True):
-            if source == "" or isinstance(source, str) != isinstance(known, str):
-                continue
-            if source == known if isinstance(source, str) else same(source, known):
+            if _same_source(source, known):
                 return variable
         self.sources.append(source)
         self.variables.append(tirx.Var(f"d{len(self.variables)}", "int64"))
@@ -102,6 +100,14 @@ class Workload:
         return "\n".join([*lines, "yield " + ", ".join(names[v] for v in self.outputs)])
 
 
+def _same_source(a: Expr | str, b: Expr | str) -> bool:
+    """Whether two dims are the same one; a name of the IR is the caller's variable of that name."""
+    if isinstance(a, Expr) and isinstance(b, Expr):
+        return same(a, b)
+    names = [v.name if isinstance(v, tirx.Var) else v for v in (a, b)]
+    return names[0] == names[1] != "" if all(isinstance(n, str) for n in names) else False
+
+
 class _Builder:
     """Collects the parts of a workload."""
 
@@ -138,7 +144,9 @@ class _Builder:
             sources=tuple(sources),
             outputs=self.outputs,
             constant_inputs=frozenset(
-                i for i, source in enumerate(sources) if source.owner.name in _CONSTANTS
+                i
+                for i, source in enumerate(sources)
+                if isinstance(source.owner, Operation) and source.owner.name in _CONSTANTS
             ),
             kind=self.kind,
             shapes=(*shapes, *(self._shape(value, value) for value in hoisted)),

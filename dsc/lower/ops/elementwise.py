@@ -9,8 +9,8 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import cast, const_like, elementwise
+from dsc.lower.registry import Call, lowers
+from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, let
 
 _BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "Add": operator.add,
@@ -23,7 +23,7 @@ _BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "LessOrEqual": tirx.LE,
     "And": tirx.And,
     "Or": tirx.Or,
-    "Xor": tirx.NE,
+    "Xor": lambda a, b: tirx.Or(tirx.And(a, tirx.Not(b)), tirx.And(b, tirx.Not(a))),
     "BitwiseAnd": operator.and_,
     "BitwiseOr": operator.or_,
     "BitwiseXor": operator.xor,
@@ -56,30 +56,51 @@ def unary(call: Call) -> te.Tensor:
 @lowers(onnx.Div)
 def div(call: Call) -> te.Tensor:
     """a / b; integers truncate towards zero."""
-    integral = "int" in call.inputs[0].dtype
-    return elementwise(tirx.truncdiv if integral else tirx.div, *call.inputs, name="div")
+    divide = tirx.div if is_float(call.inputs[0]) else tirx.truncdiv
+    return elementwise(divide, *call.inputs, name="div")
 
 
 @lowers(onnx.Mod)
 def mod(call: Call) -> te.Tensor:
     """Python's a % b, or C's fmod(a, b) with fmod=1."""
-    if call.attr("fmod"):
-        integral = "int" in call.inputs[0].dtype
-        return elementwise(tirx.truncmod if integral else _fmod, *call.inputs, name="mod")
-    return elementwise(tirx.floormod, *call.inputs, name="mod")
+    if is_float(call.inputs[0]):
+        return elementwise(_fmod if call.attr("fmod") else _float_mod, *call.inputs, name="mod", bind=True)
+    return elementwise(tirx.truncmod if call.attr("fmod") else tirx.floormod, *call.inputs, name="mod")
 
 
 def _fmod(a: Expr, b: Expr) -> Expr:
-    if a.expr_ty() == "float16" or a.expr_ty() == "bfloat16":
-        return tirx.fmod(a.astype("float32"), b.astype("float32")).astype(a.expr_ty())
-    return tirx.fmod(a, b)
+    if dtype_of(a) == "float64":
+        return tirx.call_pure_extern("float64", "fmod", a, b)
+    remainder = tirx.call_pure_extern("float32", "fmodf", a.astype("float32"), b.astype("float32"))
+    return remainder.astype(dtype_of(a))
+
+
+def _float_mod(a: Expr, b: Expr) -> Expr:
+    """The remainder with the sign of b: fmod's, moved by b where the signs differ."""
+    zero = const_like(0, a)
+
+    def signed(r: Expr) -> Expr:
+        differs = tirx.And(tirx.NE(r, zero), tirx.NE(tirx.LT(r, zero), tirx.LT(b, zero)))
+        return tirx.Select(differs, r + b, tirx.Select(tirx.EQ(r, zero), tirx.copysign(zero, b), r))
+
+    return let(_fmod(a, b), signed)
 
 
 @lowers(onnx.BitShift)
 def bit_shift(call: Call) -> te.Tensor:
-    """a << b or a >> b of unsigned integers."""
-    shift = operator.lshift if call.attr("direction") == "LEFT" else operator.rshift
-    return elementwise(shift, *call.inputs, name="bitshift")
+    """a << b or a >> b; all bits are shifted out where b is negative or at least the width."""
+    left = call.attr("direction") == "LEFT"
+    bits = int(dtype_of(call.inputs[0]).lstrip("uint"))
+
+    def shift(a: Expr, b: Expr) -> Expr:
+        zero = const_like(0, a)
+        signed = not dtype_of(a).startswith("u")
+        inside = tirx.And(b >= zero, b < const_like(bits, b)) if signed else b < const_like(bits, b)
+        count = tirx.Select(inside, b, zero)
+        beyond = tirx.Select(a < zero, const_like(-1, a), zero) if signed and not left else zero
+        return tirx.Select(inside, a << count if left else a >> count, beyond)
+
+    return elementwise(shift, *call.inputs, name="bitshift", bind=True)
 
 
 @lowers(onnx.Max, onnx.Min, onnx.Sum, onnx.Mean)
@@ -155,12 +176,7 @@ def is_inf(call: Call) -> te.Tensor:
 @lowers(onnx.Cast, onnx.CastLike)
 def cast_op(call: Call) -> te.Tensor:
     """x in another element type: floats truncate to integers, anything but zero is true."""
-    source, target = call.inputs[0].dtype, call.dtype()
-    for dtype in (source, target):
-        if dtype.startswith("float8") or (
-            "4" in dtype.removesuffix("64")[-2:] and dtype not in ("float64", "int64")
-        ):
-            raise UnsupportedOpError(f"casts from {source} to {target} are not supported")
+    target = call.dtype()
     if target == "bool":
         return elementwise(lambda x: tirx.NE(x, const_like(0, x)), call.inputs[0], name="cast")
     return cast(call.inputs[0], target)

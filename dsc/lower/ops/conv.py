@@ -1,0 +1,128 @@
+"""Convolutions of any rank, groups, dilation and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvm import te, tirx
+from tvm.ir import Expr
+
+from dsc.ir import onnx
+from dsc.lower.exprs import Dim, dims, floordiv, floormod, simplify
+from dsc.lower.ops.reduce import accumulator
+from dsc.lower.registry import Call, lowers
+from dsc.lower.tensors import cast, const_like, elementwise
+from dsc.lower.windows import Windows, padded, windows
+
+
+@lowers(onnx.Conv)
+def conv(call: Call) -> te.Tensor:
+    """X [N, C, ...] with W [M, C/group, ...] and bias B [M]; half precision accumulates in float32."""
+    x, w, bias = call.inputs
+    dtype = accumulator(x)
+    spatial = windows(call, x.shape[2:], [int(k) for k in w.shape[2:]])
+    result = convolve(x, w, spatial, call.attr("group"), dtype)
+    if bias is not None:
+        result = add_bias(result, bias, dtype)
+    return cast(result, call.dtype())
+
+
+def convolve(x: te.Tensor, w: te.Tensor, spatial: Windows, group: int, dtype: str) -> te.Tensor:
+    """The convolution as one reduction over the channels of the group and the taps."""
+    n, c = dims(x.shape)[:2]
+    m, per_group = dims(w.shape)[:2]
+    if spatial.padded:
+        x = padded(x, [0, 0, *spatial.begin], [0, 0, *spatial.end], const_like(0, x))
+    channel = te.reduce_axis((0, per_group), "rc")
+    taps = [te.reduce_axis((0, k), f"rk{a}") for a, k in enumerate(spatial.kernel)]
+
+    def element(b: Expr, o: Expr, *out: Expr) -> Expr:
+        first = 0 if group == 1 else floordiv(o, floordiv(m, group)) * per_group
+        at = [i * s + k * d for i, s, k, d in zip(out, spatial.strides, taps, spatial.dilations, strict=True)]
+        product = x(b, first + channel, *at).astype(dtype) * w(o, channel, *taps).astype(dtype)
+        return te.sum(product, axis=[channel, *taps])
+
+    del c
+    return te.compute([n, m, *spatial.out], element, name="conv")
+
+
+def add_bias(result: te.Tensor, bias: te.Tensor, dtype: str) -> te.Tensor:
+    """`result` [N, M, ...] plus bias [M]."""
+    return te.compute(result.shape, lambda *i: result(*i) + bias(i[1]).astype(dtype), name="bias")
+
+
+@lowers(onnx.ConvTranspose)
+def conv_transpose(call: Call) -> te.Tensor:
+    """The transpose of a convolution: each input element spreads over a window of the output."""
+    x, w, bias = call.inputs
+    dtype = accumulator(x)
+    kernel = [int(k) for k in w.shape[2:]]
+    strides = call.attr("strides") or [1] * len(kernel)
+    dilations = call.attr("dilations") or [1] * len(kernel)
+    begin, out = _transposed_sizes(call, dims(x.shape)[2:], kernel, strides, dilations)
+    group = call.attr("group")
+    per_group = simplify(w.shape[1])
+    inputs = floordiv(simplify(x.shape[1]), group)
+    channel = te.reduce_axis((0, inputs), "rc")
+    taps = [te.reduce_axis((0, k), f"rk{a}") for a, k in enumerate(kernel)]
+
+    def element(b: Expr, o: Expr, *at: Expr) -> Expr:
+        first = 0 if group == 1 else floordiv(o, per_group) * inputs
+        offsets = [i + p - k * d for i, p, k, d in zip(at, begin, taps, dilations, strict=True)]
+        sources = [floordiv(v, s) for v, s in zip(offsets, strides, strict=True)]
+        hit = [tirx.EQ(floormod(v, s), 0) for v, s in zip(offsets, strides, strict=True) if s != 1]
+        for source, size in zip(sources, x.shape[2:], strict=True):
+            hit += [source >= 0, source < size]
+        load = x(b, first + channel, *sources).astype(dtype)
+        spread = tirx.if_then_else(tirx.all(*hit), load, tirx.const(0, dtype))
+        return te.sum(
+            spread * w(first + channel, floormod(o, per_group), *taps).astype(dtype), axis=[channel, *taps]
+        )
+
+    result = te.compute([x.shape[0], per_group * group, *out], element, name="conv_transpose")
+    return cast(result if bias is None else add_bias(result, bias, dtype), call.dtype())
+
+
+def _transposed_sizes(
+    call: Call, source: Sequence[Dim], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[list[Dim], list[Dim]]:
+    """Padding taken off before the first element, and the sizes of the output."""
+    rank = len(kernel)
+    extra = call.attr("output_padding") or [0] * rank
+    full = [
+        (size - 1) * s + e + (k - 1) * d + 1
+        for size, s, e, k, d in zip(source, strides, extra, kernel, dilations, strict=True)
+    ]
+    mode = call.attr("auto_pad", "NOTSET")
+    wanted = call.attr("output_shape")
+    if wanted is None and mode in ("SAME_UPPER", "SAME_LOWER"):
+        wanted = [size * s for size, s in zip(source, strides, strict=True)]
+    if wanted is None:
+        pads = (call.attr("pads") if mode != "VALID" else None) or [0] * (2 * rank)
+        sizes = [simplify(f - b - e) for f, b, e in zip(full, pads[:rank], pads[rank:], strict=True)]
+        return list(pads[:rank]), sizes
+    totals = [simplify(f - o) for f, o in zip(full, wanted[-rank:], strict=True)]
+    halves = [floordiv(t, 2) for t in totals]
+    upper = mode == "SAME_UPPER"
+    begin = halves if upper else [simplify(t - h) for t, h in zip(totals, halves, strict=True)]
+    return begin, list(wanted[-rank:])
+
+
+@lowers(onnx.ConvInteger)
+def conv_integer(call: Call) -> te.Tensor:
+    """A convolution of integers in int32, zero points taken off first."""
+    x, w, x_zero, w_zero = call.inputs
+    spatial = windows(call, x.shape[2:], [int(k) for k in w.shape[2:]])
+    return convolve(centered(x, x_zero), centered(w, w_zero), spatial, call.attr("group"), "int32")
+
+
+def centered(x: te.Tensor, zero_point: te.Tensor | None) -> te.Tensor:
+    """X minus its zero point in int32; one of rank 1 belongs to the first axis."""
+    if zero_point is None:
+        return cast(x, "int32")
+    if len(zero_point.shape) == 1 and simplify(zero_point.shape[0]) != 1:
+        return te.compute(
+            x.shape, lambda *i: x(*i).astype("int32") - zero_point(i[0]).astype("int32"), name="centered"
+        )
+    scalar = zero_point(*[0] * len(zero_point.shape)).astype("int32")
+    return elementwise(lambda v: v.astype("int32") - scalar, x, name="centered")

@@ -1,0 +1,250 @@
+"""Reductions over axes, softmax and its like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import te, tirx
+from tvm.ir import Expr
+
+from dsc.ir import onnx
+from dsc.lower import approx
+from dsc.lower.exprs import Dim, product
+from dsc.lower.registry import Call, lowers
+from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, normalize_axis
+
+Reducer = Callable[..., Expr]
+
+_PRODUCT = te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="prod")
+_ALL = te.comm_reducer(lambda a, b: tirx.And(a, b), lambda dtype: tirx.const(True, dtype), name="all")
+_ANY = te.comm_reducer(lambda a, b: tirx.Or(a, b), lambda dtype: tirx.const(False, dtype), name="any")
+
+
+def reduce(
+    reducer: Reducer,
+    of: Callable[..., Expr],
+    shape: Sequence[Dim],
+    axes: Sequence[int],
+    keepdims: bool,
+    name: str,
+) -> te.Tensor:
+    """`reducer` over `axes` of the elements of(*indices) of a virtual tensor of `shape`."""
+    if any(isinstance(d, tirx.IntImm) and d.value == 0 for d in (shape[a] for a in axes)):
+        return _of_nothing(reducer, of, shape, axes, keepdims, name)
+    names = {axis: te.reduce_axis((0, shape[axis]), f"k{axis}") for axis in axes}
+    kept = [1 if a in names else d for a, d in enumerate(shape) if keepdims or a not in names]
+
+    def element(*outer: Expr) -> Expr:
+        rest = list(outer) if not keepdims else [o for a, o in enumerate(outer) if a not in names]
+        indices = [names[a] if a in names else rest.pop(0) for a in range(len(shape))]
+        return reducer(of(*indices), axis=list(names.values()))
+
+    return te.compute(kept, element, name=name)
+
+
+def _of_nothing(
+    reducer: Reducer,
+    of: Callable[..., Expr],
+    shape: Sequence[Dim],
+    axes: Sequence[int],
+    keepdims: bool,
+    name: str,
+) -> te.Tensor:
+    """The reduction of no elements: a loop that does not run would not even write the identity."""
+    dtype = dtype_of(of(*[0] * len(shape)))
+    if reducer in (te.max, te.min) and "float" in dtype:
+        identity = tirx.const(float("-inf") if reducer is te.max else float("inf"), dtype)
+    elif reducer in (te.max, te.min):
+        identity = te.min_value(dtype) if reducer is te.max else te.max_value(dtype)
+    else:
+        identity = tirx.const({_PRODUCT: 1, _ALL: 1}.get(reducer, 0), dtype)
+    kept = [1 if a in axes else d for a, d in enumerate(shape) if keepdims or a not in axes]
+    return te.compute(kept, lambda *_: identity, name=name)
+
+
+def accumulator(tensor: te.Tensor) -> str:
+    """The type in which sums of the tensor's elements are kept."""
+    return "float32" if dtype_of(tensor) in ("float16", "bfloat16") else dtype_of(tensor)
+
+
+def axes_of(call: Call, rank: int) -> list[int]:
+    """The axes a reduction reduces: operand 1, all when it is absent or empty; none with noop_with_empty_axes."""
+    axes = call.integers(1)
+    if not axes:
+        return [] if call.attr("noop_with_empty_axes") else list(range(rank))
+    return sorted({normalize_axis(a, rank) for a in axes})
+
+
+_ELEMENT: dict[str, Callable[[Expr], Expr]] = {
+    "ReduceL1": tirx.abs,
+    "ReduceL2": lambda x: x * x,
+    "ReduceSumSquare": lambda x: x * x,
+}
+_SUMS = ("ReduceSum", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum")
+
+
+@lowers(*(onnx.OPS[name] for name in _SUMS), values=[1])
+def reduce_sum(call: Call) -> te.Tensor:
+    """Sums of x, |x| or x^2 over axes, and what is made of them."""
+    x, name = call.inputs[0], call.op.onnx_name
+    axes = axes_of(call, len(x.shape))
+    of = _ELEMENT.get(name, lambda v: v)
+    kind = accumulator(x)
+
+    def element(*i: Expr) -> Expr:
+        return of(x(*i).astype(kind))
+
+    total = (
+        reduce(te.sum, element, x.shape, axes, bool(call.attr("keepdims")), name.lower())
+        if axes
+        else _whole(x, element)
+    )
+    finish = {
+        "ReduceMean": lambda v: _mean(v, product(x.shape[a] for a in axes)),
+        "ReduceL2": _sqrt,
+        "ReduceLogSum": _log,
+    }.get(name)
+    return cast(elementwise(finish, total, name="finish") if finish else total, call.dtype())
+
+
+def _whole(x: te.Tensor, element: Callable[..., Expr]) -> te.Tensor:
+    return te.compute(x.shape, element, name="noop")
+
+
+def _mean(total: Expr, count: Dim) -> Expr:
+    if is_float(total):
+        return total * (const_like(1, total) / tirx.Cast(dtype_of(total), count))
+    return tirx.truncdiv(total, tirx.Cast(dtype_of(total), count))
+
+
+def _sqrt(value: Expr) -> Expr:
+    return tirx.sqrt(value) if is_float(value) else tirx.sqrt(value.astype("float64")).astype(dtype_of(value))
+
+
+def _log(value: Expr) -> Expr:
+    return (
+        approx.log(value) if is_float(value) else approx.log(value.astype("float64")).astype(dtype_of(value))
+    )
+
+
+@lowers(onnx.ReduceMax, onnx.ReduceMin, onnx.ReduceProd, values=[1])
+def reduce_plain(call: Call) -> te.Tensor:
+    """The largest, smallest or product over axes."""
+    x, name = call.inputs[0], call.op.onnx_name
+    axes = axes_of(call, len(x.shape))
+    if not axes:
+        return elementwise(lambda v: v, x, name="noop")
+    reducer = {"ReduceMax": te.max, "ReduceMin": te.min, "ReduceProd": _PRODUCT}[name]
+    if dtype_of(x) == "bool":
+        reducer = {"ReduceMax": _ANY, "ReduceMin": _ALL}[name]
+    return reduce(reducer, x, x.shape, axes, bool(call.attr("keepdims")), name.lower())
+
+
+@lowers(onnx.ReduceLogSumExp, values=[1])
+def reduce_log_sum_exp(call: Call) -> te.Tensor:
+    """log(sum(e^x)), shifted by the maximum so that nothing overflows."""
+    x = call.inputs[0]
+    wide = cast(
+        x,
+        "float32"
+        if dtype_of(x) in ("float16", "bfloat16")
+        else "float64"
+        if not is_float(x)
+        else dtype_of(x),
+    )
+    axes = axes_of(call, len(x.shape))
+    if not axes:
+        return elementwise(lambda v: v, x, name="noop")
+    peak = reduce(te.max, wide, x.shape, axes, True, "peak")
+
+    def shifted(*i: Expr) -> Expr:
+        return approx.exp(wide(*i) - peak(*_kept(i, axes)))
+
+    total = reduce(te.sum, shifted, x.shape, axes, True, "total")
+    result = elementwise(lambda t, m: approx.log(t) + m, total, peak, name="logsumexp")
+    if not call.attr("keepdims"):
+        result = drop(result, axes)
+    return cast(result, call.dtype())
+
+
+def drop(tensor: te.Tensor, axes: Sequence[int]) -> te.Tensor:
+    """`tensor` without `axes`, which have size 1."""
+    rank = len(tensor.shape)
+    kept = [a for a in range(rank) if a not in axes]
+
+    def element(*outer: Expr) -> Expr:
+        given = dict(zip(kept, outer, strict=True))
+        return tensor(*(given.get(a, 0) for a in range(rank)))
+
+    return te.compute([tensor.shape[a] for a in kept], element, name="drop")
+
+
+def _kept(indices: Sequence[Expr], axes: Sequence[int]) -> list[Dim]:
+    """The indices of the element of a reduction (keepdims) that belongs to an element of its operand."""
+    return [0 if a in axes else i for a, i in enumerate(indices)]
+
+
+@lowers(onnx.Softmax, onnx.LogSoftmax)
+def softmax(call: Call) -> te.Tensor:
+    """e^x over its sum along an axis, or the logarithm of that; shifted by the maximum."""
+    x = cast(call.inputs[0], accumulator(call.inputs[0]))
+    axes = [normalize_axis(call.attr("axis"), len(x.shape))]
+    peak = reduce(te.max, x, x.shape, axes, True, "softmax_max")
+    if call.op.onnx_name == "Softmax":
+        exps = te.compute(x.shape, lambda *i: approx.exp(x(*i) - peak(*_kept(i, axes))), name="softmax_exp")
+        total = reduce(te.sum, exps, x.shape, axes, True, "softmax_sum")
+        result = te.compute(x.shape, lambda *i: exps(*i) / total(*_kept(i, axes)), name="softmax")
+    else:
+        shifted = te.compute(x.shape, lambda *i: x(*i) - peak(*_kept(i, axes)), name="shifted")
+        total = reduce(te.sum, lambda *i: approx.exp(shifted(*i)), x.shape, axes, True, "softmax_sum")
+        logs = elementwise(approx.log, total, name="log")
+        result = elementwise(lambda v, t: v - t, shifted, logs, name="logsoftmax")
+    return cast(result, call.dtype())
+
+
+@lowers(onnx.Hardmax)
+def hardmax(call: Call) -> te.Tensor:
+    """1 at the first largest element along an axis, 0 elsewhere."""
+    x = call.inputs[0]
+    axis = normalize_axis(call.attr("axis"), len(x.shape))
+    first = arg_extreme(x, axis, largest=True, last=False)
+
+    def element(*i: Expr) -> Expr:
+        return tirx.EQ(first(*(0 if a == axis else v for a, v in enumerate(i))), i[axis]).astype(dtype_of(x))
+
+    return te.compute(x.shape, element, name="hardmax")
+
+
+@lowers(onnx.ArgMax, onnx.ArgMin)
+def arg_max(call: Call) -> te.Tensor:
+    """Where along an axis the extreme is; of equal ones the first, or the last where asked."""
+    x = call.inputs[0]
+    axis = normalize_axis(call.attr("axis"), len(x.shape))
+    found = arg_extreme(x, axis, call.op.onnx_name == "ArgMax", bool(call.attr("select_last_index")))
+    return cast(found if call.attr("keepdims") else drop(found, [axis]), "int64")
+
+
+def arg_extreme(x: te.Tensor, axis: int, largest: bool, last: bool) -> te.Tensor:
+    """The int32 position of the extreme along `axis`, which stays with size 1."""
+
+    def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> Expr:
+        beats = a[1] > b[1] if largest else a[1] < b[1]
+        earlier = a[0] > b[0] if last else a[0] < b[0]
+        return tirx.Or(beats, tirx.And(tirx.EQ(a[1], b[1]), earlier))
+
+    def combine(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+        wins = better(a, b)
+        return tirx.Select(wins, a[0], b[0]), tirx.Select(wins, a[1], b[1])
+
+    def identity(index: str, value: str) -> tuple[Expr, Expr]:
+        worst = te.min_value(value) if largest else te.max_value(value)
+        return (tirx.const(-1, index) if last else te.max_value(index)), worst
+
+    reducer = te.comm_reducer(combine, identity, name="arg")
+    k = te.reduce_axis((0, x.shape[axis]), "k")
+    shape = [1 if a == axis else d for a, d in enumerate(x.shape)]
+
+    def element(*i: Expr) -> Sequence[Expr]:
+        return reducer((k.var.astype("int32"), x(*i[:axis], k, *i[axis + 1 :])), axis=[k])
+
+    return te.compute(shape, element, name="arg")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsc.targets.cpu.conv.kernels import Direct
+from dsc.targets.cpu.conv.kernels import Depthwise, Direct
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.kernel import Kernel

@@ -15,8 +15,23 @@ from tvm import tirx
 from tvm.ir import Expr
 
 from dsc.targets.cpu.conv.emit import (
-    Dim, Stmt, Vectors, bind, broadcast, ceildiv, index, least, loop, parallel, product, seq, span, unravel, when,
-)  # fmt: skip
+    Dim,
+    Stmt,
+    Vectors,
+    bind,
+    broadcast,
+    ceildiv,
+    divides,
+    index,
+    least,
+    loop,
+    parallel,
+    product,
+    seq,
+    span,
+    unravel,
+    when,
+)
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Source
 from dsc.targets.kernel import Implementation
@@ -111,7 +126,7 @@ class _Nest:
             n, group, panel_chunk, row_chunk = unravel(position, shape)
             first_row = row_chunk * point.rows
             first_panel = panel_chunk * point.panels
-            count = point.rows if _divides(point.rows, rows) else least(point.rows, rows - first_row)
+            count = point.rows if divides(point.rows, rows) else least(point.rows, rows - first_row)
             here = point.panels if panels % point.panels == 0 else least(point.panels, panels - first_panel)
             per_group = conv.c // conv.groups
             first_block = tirx.floordiv(group * per_group, conv.block)
@@ -136,7 +151,7 @@ class _Nest:
     ) -> Stmt:
         """One register tile: the reduction, then the epilogue."""
         width = self.point.width
-        if not _divides(width, self.columns):
+        if not divides(width, self.columns):
             start = least(start, self.columns - width)
 
         def tile(column: Expr) -> Stmt:
@@ -212,10 +227,6 @@ class _Nest:
         """Channels that are stored together: they lie in one block, one vector and one group."""
         per_group = self.conv.oc // self.conv.groups
         return gcd(self.point.lanes, self.frame.epilogue.block, per_group if self.conv.groups > 1 else 0)
-
-
-def _divides(part: int, whole: Dim) -> bool:
-    return isinstance(whole, int) and whole % part == 0
 
 
 def _unrolled(extent: int, limit: int) -> tirx.ForKind:

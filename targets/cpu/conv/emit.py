@@ -74,6 +74,11 @@ def least(left: Dim, right: Dim) -> Dim:
     return tirx.min(left, right)
 
 
+def divides(part: int, whole: Dim) -> bool:
+    """Whether `whole` is known to be a multiple of `part`."""
+    return isinstance(whole, int) and whole % part == 0
+
+
 def unravel(position: tirx.Expr, shape: tuple[Dim, ...]) -> tuple[tirx.Expr, ...]:
     """Row-major coordinates of the `position`-th element of `shape`."""
     coordinates: list[tirx.Expr] = []

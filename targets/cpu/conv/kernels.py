@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsc.lower.workload import Workload
+from dsc.targets.cpu.conv.depthwise import DepthwiseSpace
 from dsc.targets.cpu.conv.direct_space import DirectSpace
 from dsc.targets.cpu.conv.problem import region_of
 from dsc.targets.kernel import Refusal
@@ -19,4 +20,23 @@ class Direct:
         region = region_of(workload)
         if isinstance(region, Refusal):
             return region
+        if region.conv.depthwise and region.conv.c > 1:
+            return Refusal("depthwise")
         return DirectSpace(region, machine, region.frame().epilogue.block)
+
+
+class Depthwise:
+    """`dsc.targets.Kernel`: depthwise convolution of packed tensors, with constant weights."""
+
+    name = "cpu.conv2d.depthwise"
+
+    def match(self, workload: Workload, machine: Machine) -> DepthwiseSpace | Refusal:
+        """The design space for `workload`, or why there is none."""
+        region = region_of(workload)
+        if isinstance(region, Refusal):
+            return region
+        if not region.conv.depthwise:
+            return Refusal("channels are mixed")
+        if region.conv.block < 4:
+            return Refusal("the input is not packed")
+        return DepthwiseSpace(region, machine)

@@ -109,3 +109,11 @@ class Source:
             return tirx.BufferLoad(self.scratch, [block, line, column, c])
         line = index(0) if conv.pointwise else (first_row + row) * conv.strides[0] + kh * conv.dilations[0]
         return tirx.BufferLoad(self.view, [n, first_block + block, line, column, c])
+
+    def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: int, pad: int, column: Expr) -> Expr:
+        """Elements `c` of `block` straight from the tensor: under row `row` of the result and kernel row `kh`.
+
+        `pad` rows of padding lie above the image; the caller has made sure that the element is none of them.
+        """
+        line = row * self.conv.strides[0] + (kh * self.conv.dilations[0] - pad)
+        return tirx.BufferLoad(self.view, [n, block, line, column, c])

@@ -87,6 +87,9 @@ class Emitter:
             self.progress(done, len(ops))
             self._op(op)
         results = [self._tensor(value) for value in self.graph.outputs]
+        if not self._codes:
+            # A module of VM instructions alone is not exported by TVM.
+            self._builder.add_func(tirx.PrimFunc([], tirx.Evaluate(0)), "nothing")
         self._builder.add_func(self._function(variables, results), MAIN)
         return Emitted(
             self._builder.get(),

@@ -52,7 +52,6 @@ def _tir_passes() -> tvm.transform.Pass:
             s_tir.transform.LoopPartition(),
             tirx.transform.VectorizeLoop(True),
             tirx.transform.StorageRewrite(),
-            s_tir.transform.HoistIfThenElse(),
             tirx.transform.UnrollLoop(),
             s_tir.transform.RenormalizeSplitPattern(),
             tirx.transform.StmtSimplify(),

@@ -26,6 +26,8 @@ from dsc.runtime.sessions import Extent, SessionPool
 from dsc.runtime.weights import parse
 
 _MAX_THREADS = 256
+_NOT_KERNELS = ("vm.", "shape_func")
+"""How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
 
 
 class Module:
@@ -77,7 +79,7 @@ class Module:
             nonlocal started
             if before:
                 started = time.perf_counter()
-            elif not name.startswith("vm."):
+            elif not name.startswith(_NOT_KERNELS):
                 times.append((name, time.perf_counter() - started))
             return 0
 

@@ -1,1 +1,7 @@
-"""."""
+"""Canonicalization: see `Canonicalize`, and one file for each family of rules."""
+
+from __future__ import annotations
+
+from dsc.passes.canonicalize.canonicalize import RULES, Canonicalize
+
+__all__ = ["RULES", "Canonicalize"]

@@ -1,0 +1,107 @@
+"""Constant folding: ops whose operands are all constant, and shape arithmetic whose result is."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import Operation
+from xdsl.traits import is_side_effect_free
+
+from dsc.exchange import EvaluationError, evaluate
+from dsc.ir import Graph, OnnxOp, element_of
+from dsc.passes.base import PassRecord
+from dsc.passes.canonicalize.facts import static_shape
+from dsc.passes.canonicalize.shape_values import ShapeValues
+from dsc.passes.driver import erase_if_dead, replace_op, walk
+
+GROWTH = 8
+"""A result may be this many times as large as its operands (a Cast of int8 to double is) ..."""
+
+ALWAYS = 1 << 20
+"""... or this many bytes: folding must not turn a small model into a large one."""
+
+_NEVER = frozenset({"Constant", "QuantizeLinear", "DynamicQuantizeLinear"})
+
+
+def fold_constants(graph: Graph, values: ShapeValues, record: PassRecord) -> bool:
+    """Replace ops by their constant results where that is possible and not too large; whether any was."""
+    before = record.fired.total()
+    for op in list(walk(graph.func.body)):
+        if op.parent is None or not isinstance(op, OnnxOp) or op.onnx_name in _NEVER:
+            continue
+        if op.regions or not is_side_effect_free(op):
+            continue
+        if not _fold_shape(graph, op, values, record):
+            _fold_op(graph, op, record)
+    return record.fired.total() > before
+
+
+def _fold_shape(graph: Graph, op: OnnxOp, values: ShapeValues, record: PassRecord) -> bool:
+    if len(op.results) != 1:
+        return False
+    found = values.of(op.results[0])
+    array = found.array() if found is not None else None
+    if array is None:
+        return False
+    _replace(graph, op, [array.astype(element_of(op.results[0].type).dtype)])
+    record.fire("shape arithmetic on known dims => constant")
+    return True
+
+
+def _fold_op(graph: Graph, op: OnnxOp, record: PassRecord) -> None:
+    operands = {v: graph.constant(v) for v in op.operands}
+    arrays = {v: a for v, a in operands.items() if a is not None}
+    if len(arrays) != len(operands) or any(a.dtype == np.object_ for a in arrays.values()):
+        return
+    if op.onnx_name == "ConstantOfShape":
+        _fold_fill(graph, op, record)
+        return
+    size = _result_bytes(op)
+    if size is None or size > max(ALWAYS, GROWTH * sum(a.nbytes for a in arrays.values())):
+        record.miss(_RULE, op, "the result would be too large, or its size is not known")
+        return
+    try:
+        results = evaluate(op, arrays)
+    except EvaluationError as error:
+        record.miss(_RULE, op, str(error))
+        return
+    _replace(graph, op, results)
+    record.fire(_RULE)
+
+
+_RULE = "op(constants) => constant"
+
+
+def _result_bytes(op: OnnxOp) -> int | None:
+    total = 0
+    for result in op.results:
+        shape = static_shape(result)
+        if shape is None:
+            return None
+        total += int(np.prod(shape, dtype=np.float64)) * element_of(result.type).dtype.itemsize
+    return total
+
+
+def _fold_fill(graph: Graph, op: OnnxOp, record: PassRecord) -> None:
+    """ConstantOfShape as a weight that is one element, seen many times: it takes no memory."""
+    shape = static_shape(op.results[0])
+    if shape is None:
+        return
+    fill = op.attr("value")
+    value = np.zeros(1, np.float32) if fill is None else fill.reshape(1)
+    _replace(graph, op, [np.broadcast_to(value, shape)])
+    record.fire("constant_of_shape(constant) => constant")
+
+
+def _replace(graph: Graph, op: OnnxOp, arrays: list[np.ndarray]) -> None:
+    block, operands = op.parent, list(op.operands)
+    assert block is not None
+    made = []
+    for result, array in zip(op.results, arrays, strict=True):
+        constant = graph.make_constant(array, result.name_hint or "constant")
+        block.insert_op_before(constant, op)
+        made.append(constant.results[0])
+    replace_op(op, made)
+    block.erase_op(op)
+    for operand in operands:
+        if isinstance(operand.owner, Operation):
+            erase_if_dead(operand.owner)

@@ -1,0 +1,190 @@
+"""Operators that hand on one operand unchanged."""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from dsc.ir import onnx
+from dsc.passes.canonicalize.facts import same_element, same_shape, same_volume_and_all_but_one, static_shape
+from dsc.passes.pattern import const, either, maybe, ops, values
+from dsc.passes.rule import Match, Rule
+
+x, y, z = values("x y z")
+
+
+class _Neutral(Rule):
+    """An operator with its neutral element, which must not widen the shape."""
+
+    inner_values_may_be_used = True
+
+    def check(self, m: Match) -> str | None:
+        return None if same_shape(m.x.type, m.root.out.type) else "the constant may widen the shape"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        return m.x
+
+
+class AddZero(_Neutral):
+    """x + 0 => x; x - 0 => x"""
+
+    pattern = either(x + 0, x - 0)
+
+
+class MulOne(_Neutral):
+    """x * 1 => x; x / 1 => x"""
+
+    pattern = either(x * 1, x / 1)
+
+
+class PowOne(_Neutral):
+    """x ** 1 => x"""
+
+    pattern = x**1
+
+
+class ExpandToSame(_Neutral):
+    """expand(x, shape(x)) => x"""
+
+    pattern = ops.Expand(x, y)
+
+
+class _Same(Rule):
+    """An operator that is the identity as its attributes or operands are."""
+
+    inner_values_may_be_used = True
+
+    def rewrite(self, m: Match) -> SSAValue:
+        return m.x
+
+
+class DropIdentity(_Same):
+    """identity(x) => x"""
+
+    pattern = ops.Identity(x)
+
+
+class DropDropout(_Same):
+    """dropout(x) => x, at inference"""
+
+    pattern = ops.Dropout(x, maybe("ratio"), maybe("training"))
+
+    def check(self, m: Match) -> str | None:
+        if m.root.mask is not None and m.root.mask.uses:
+            return "its mask is used"
+        training = m.graph.constant(m.training)
+        return None if m.training is None or (training is not None and not training.any()) else "it may be training"
+
+    def rewrite(self, m: Match) -> list[SSAValue]:  # type: ignore[override]
+        # The mask, where there is one, is not used: what stands for it vanishes.
+        return [m.x] if m.root.mask is None else [m.x, m.emit(onnx.Equal, m.x, m.x).out]
+
+
+class DropCast(_Same):
+    """cast<T>(x: T) => x"""
+
+    pattern = either(ops.Cast(x), ops.CastLike(x, y))
+
+    def check(self, m: Match) -> str | None:
+        return None if same_element(m.x, m.root.out) else "the types differ"
+
+
+class DropVariadic(_Same):
+    """concat(x) => x; also Sum, Max, Min and Mean of one"""
+
+    pattern = ops.any("Concat", "Sum", "Max", "Min", "Mean")(x)
+
+
+class NegNeg(_Same):
+    """-(-x) => x; not(not(x)) => x"""
+
+    pattern = either(-(-x), ops.Not(ops.Not(x)))
+
+
+class DropClip(_Same):
+    """clip(x) without bounds => x"""
+
+    pattern = ops.Clip(x)
+
+
+class DropPad(_Same):
+    """pad(x, 0) => x"""
+
+    pattern = ops.Pad(x, const("pads"), ...)
+
+    def check(self, m: Match) -> str | None:
+        return "it pads" if m.array("pads").any() else None
+
+
+class DropTile(_Same):
+    """tile(x, 1) => x"""
+
+    pattern = ops.Tile(x, 1)
+
+
+class DropReduction(_Same):
+    """reduce(x, no axes) => x, when an empty list of axes means none"""
+
+    pattern = ops.any("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd")(
+        x, maybe(const("axes")), noop_with_empty_axes=1
+    )
+
+    def check(self, m: Match) -> str | None:
+        return "it has axes" if m.axes is not None and m.array("axes").size else None
+
+
+class DropSplit(_Same):
+    """split(x) in one => x"""
+
+    pattern = ops.Split(x, ...)
+
+    def check(self, m: Match) -> str | None:
+        return None if len(m.root.results) == 1 else "it has more outputs"
+
+
+class DropSlice(_Same):
+    """slice(x, everything) => x"""
+
+    pattern = ops.Slice(x, const("starts"), const("ends"), maybe(const("axes")), maybe(const("steps")))
+
+    def check(self, m: Match) -> str | None:
+        if m.steps is not None and (m.array("steps") != 1).any():
+            return "it has steps"
+        if not m.array("starts").any() and (m.array("ends") >= _INT32_MAX).all():
+            return None
+        whole = static_shape(m.x) is not None and same_shape(m.x.type, m.root.out.type)
+        return None if whole else "it cuts something off"
+
+
+_INT32_MAX = 2**31 - 1
+
+
+class DropReshape(_Same):
+    """reshape(x, shape(x)) => x; also Flatten, Squeeze, Unsqueeze and Transpose-free chains of the same shape"""
+
+    pattern = ops.any("Reshape", "Flatten", "Squeeze", "Unsqueeze")(x, ...)
+
+    def check(self, m: Match) -> str | None:
+        # A reshape keeps the number of elements, so that all dims but one prove the last.
+        return None if same_volume_and_all_but_one(m.x.type, m.root.out.type) else "the shapes may differ"
+
+
+RULES: tuple[Rule, ...] = (
+    DropIdentity(),
+    DropDropout(),
+    DropCast(),
+    DropVariadic(),
+    AddZero(),
+    MulOne(),
+    PowOne(),
+    NegNeg(),
+    DropClip(),
+    DropPad(),
+    DropTile(),
+    DropReduction(),
+    DropSplit(),
+    DropSlice(),
+    DropReshape(),
+    ExpandToSame(),
+)
+
+

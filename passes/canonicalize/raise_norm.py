@@ -1,0 +1,139 @@
+"""Layer and RMS normalization, written out, as the operators of that name.
+
+The steps are small: what divides by a root mean square becomes RMSNormalization with a scale of ones, centering before it
+makes that LayerNormalization, and a product or sum with a constant after it becomes the scale or bias.
+Both compute in float32 whatever the input type (stash_type 1), which is at least as exact as what was written.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dsc.ir import OnnxOp, dims_of, element_of, onnx
+from dsc.passes.canonicalize.facts import is_float, rank, reduced_axes
+from dsc.passes.pattern import OpPattern, Pattern, const, either, maybe, ops, scalar, value
+from dsc.passes.rule import Match, Rule
+
+x = value("x")
+_SQUARE = either(x**2, x * x)
+_MEAN_SQUARE = ops.ReduceMean(_SQUARE, const("axes"), keepdims=1)
+_VARIANCE = _MEAN_SQUARE + scalar("eps")
+_DEVIATION = ops.Sqrt(_VARIANCE)
+
+
+class RmsNorm(Rule):
+    """x / sqrt(mean(x²) + eps) => rms_norm(x, 1)"""
+
+    pattern = either(
+        x / _DEVIATION,
+        x * ops.Reciprocal(_DEVIATION),
+        x * (1 / _DEVIATION),
+        x * (_VARIANCE**-0.5),
+    )
+
+    def check(self, m: Match) -> str | None:
+        if not is_float(m.x):
+            return "it is not of floats"
+        return _refuse_axes(m.graph.constant(m.axes), m.x)
+
+    def rewrite(self, m: Match) -> SSAValue:
+        axes = reduced_axes(m.array("axes"), rank(m.x))
+        assert axes is not None
+        sizes = dims_of(m.x.type)
+        assert sizes is not None
+        ones = np.ones(sizes[axes[0] :], element_of(m.x.type).dtype)
+        made: SSAValue = m.emit(
+            onnx.RMSNormalization,
+            m.x,
+            m.constant(ones, "ones"),
+            axis=axes[0] - len(sizes),
+            epsilon=m.array("eps").item(),
+        ).out
+        return made
+
+
+def _refuse_axes(axes: np.ndarray | None, of: SSAValue) -> str | None:
+    """Normalized axes must be the last ones, and of known size (for the scale)."""
+    found, r, dims = reduced_axes(axes, rank(of)), rank(of), dims_of(of.type)
+    if not found or r is None or dims is None:
+        return "the axes are not known"
+    if found != tuple(range(r - len(found), r)):
+        return "the axes are not the last ones"
+    return None if all(isinstance(dims[a], int) for a in found) else "a normalized dim is not known"
+
+
+class CenteredRmsNorm(Rule):
+    """rms_norm(x - mean(x), scale) => layer_norm(x, scale)"""
+
+    pattern = ops.RMSNormalization(
+        x - ops.ReduceMean(x, const("axes"), keepdims=1), value("scale"), label="norm", stash_type=1
+    )
+
+    def check(self, m: Match) -> str | None:
+        r = rank(m.x)
+        if r is None or reduced_axes(m.array("axes"), r) != tuple(range(m.norm.attr("axis") % r, r)):
+            return "the mean is over other axes"
+        return None
+
+    def rewrite(self, m: Match) -> SSAValue:
+        made: SSAValue = m.emit(
+            onnx.LayerNormalization, m.x, m.scale, axis=m.norm.attr("axis"), epsilon=m.norm.attr("epsilon")
+        ).out
+        return made
+
+
+def _norm(*operands: Pattern) -> OpPattern:
+    return ops.any("LayerNormalization", "RMSNormalization")(*operands, label="norm")
+
+
+def _as_parameter(norm: OnnxOp, array: np.ndarray) -> np.ndarray | None:
+    """A constant as a scale or bias, of exactly the normalized dims; None if it does not broadcast to them alone."""
+    dims, r = dims_of(norm.X.type), rank(norm.X)
+    if dims is None or r is None or array.ndim > r:
+        return None
+    wanted = dims[norm.attr("axis") % r :]
+    leading = max(0, array.ndim - len(wanted))
+    if any(isinstance(d, str) for d in wanted) or math.prod(array.shape[:leading]) != 1:
+        return None
+    own = array.reshape(array.shape[leading:])
+    padded = (1,) * (len(wanted) - own.ndim) + own.shape
+    if any(size not in (1, want) for size, want in zip(padded, wanted, strict=True)):
+        return None
+    return np.broadcast_to(own, tuple(int(d) for d in wanted))
+
+
+class NormScale(Rule):
+    """layer_norm(x, s) * c => layer_norm(x, s * c); also rms_norm"""
+
+    pattern = _norm(x, const("s")) * const("c")
+
+    def check(self, m: Match) -> str | None:
+        return "c is not of the normalized shape" if _as_parameter(m.norm, m.array("c")) is None else None
+
+    def rewrite(self, m: Match) -> SSAValue:
+        factor = _as_parameter(m.norm, m.array("c"))
+        assert factor is not None
+        made: SSAValue = m.like(m.norm, m.x, m.constant(m.array("s") * factor, "norm_scale")).out
+        return made
+
+
+class NormBias(Rule):
+    """layer_norm(x, s, b) + c => layer_norm(x, s, b + c)"""
+
+    pattern = ops.LayerNormalization(x, value("s"), maybe(const("b")), label="norm") + const("c")
+
+    def check(self, m: Match) -> str | None:
+        return "c is not of the normalized shape" if _as_parameter(m.norm, m.array("c")) is None else None
+
+    def rewrite(self, m: Match) -> SSAValue:
+        bias = _as_parameter(m.norm, m.array("c"))
+        assert bias is not None
+        total = bias if m.b is None else m.array("b") + bias
+        made: SSAValue = m.like(m.norm, m.x, m.s, m.constant(np.ascontiguousarray(total), "norm_bias")).out
+        return made
+
+
+RULES: tuple[Rule, ...] = (RmsNorm(), CenteredRmsNorm(), NormScale(), NormBias())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from xdsl.ir import Operation, SSAValue
 
@@ -17,7 +18,7 @@ from dsc.passes.fuse.plan import Plan
 from dsc.passes.fuse.roles import computes_sizes, is_constant, is_elementwise, is_named
 
 RULE = "softmax(q @ k^T * scale + mask) @ v"
-_HEADS = frozenset({"Expand", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_HEADS = frozenset({"Expand", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
 _SCALES = frozenset({"Cast", "Div", "Mul"})
 
 
@@ -124,35 +125,29 @@ def _product(plan: Plan, softmax: OnnxOp) -> tuple[OnnxOp, list[Operation]] | No
 def _with_heads(plan: Plan, attention: Attention) -> list[Operation]:
     """The core and, where they may join, the ops that split the heads of q, k and v and that join them again."""
     region = attention.core
-    for value in (attention.q, attention.k, attention.v):
-        region = _absorb_up(plan, region, value)
-    region = _absorb_splits(plan, region)
+    pending = [attention.q, attention.k, attention.v]
+    while pending:
+        op = pending.pop(0).owner
+        if op not in region and _splits_heads(plan, op, region) and plan.is_convex([*region, op]):
+            region = [*region, op]
+            pending.append(_data_operand(op))
     return _absorb_down(plan, region, attention.output.out)
-
-
-def _absorb_up(plan: Plan, region: list[Operation], value: SSAValue) -> list[Operation]:
-    while _splits_heads(plan, op := value.owner, region):
-        assert isinstance(op, OnnxOp)
-        if op in region or not plan.is_convex([*region, op]):
-            break
-        region = [*region, op]
-        value = _data_operand(op)
-    return region
 
 
 def source(plan: Plan, attention: Attention, value: SSAValue) -> SSAValue:
     """Where the heads of q, k or v come from: the value before the ops that split (and scale) them."""
     region = attention.core
     while _splits_heads(plan, op := value.owner, region):
-        assert isinstance(op, OnnxOp)
         region = [*region, op]
         value = _data_operand(op)
     return value
 
 
-def _splits_heads(plan: Plan, op: object, region: Iterable[Operation]) -> bool:
+def _splits_heads(plan: Plan, op: object, region: Iterable[Operation]) -> TypeGuard[OnnxOp]:
     """Whether an op moves or scales elements only, and only for this region."""
     if not isinstance(op, OnnxOp) or not plan.free(op) or computes_sizes(op):
+        return False
+    if isinstance(op, onnx.Gather) and not _is_scalar(op.indices):
         return False
     scales = is_named(op, _SCALES) and all(v is _data_operand(op) or _is_scalar(v) for v in op.operands)
     if not (is_named(op, _HEADS) or scales):
@@ -169,17 +164,6 @@ def _data_operand(op: OnnxOp) -> SSAValue:
 def _is_scalar(value: SSAValue) -> bool:
     shape = shape_of(value.type)
     return is_constant(value) and shape is not None and all(d == 1 for d in shape)
-
-
-def _absorb_splits(plan: Plan, region: list[Operation]) -> list[Operation]:
-    """Take in a Split (of a merged projection) all of whose parts are used in the region only."""
-    inside = set(region)
-    splits = {v.owner for op in region for v in op.operands if isinstance(v.owner, onnx.Split)}
-    for split in plan.sorted(s for s in splits if plan.free(s)):
-        users = {user for result in split.results for user in plan.users(result)}
-        if users <= inside and plan.is_convex([*region, split]):
-            region = [*region, split]
-    return region
 
 
 def _absorb_down(plan: Plan, region: list[Operation], value: SSAValue) -> list[Operation]:

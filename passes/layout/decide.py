@@ -1,0 +1,114 @@
+"""Which ops work on packed tensors, and which tensors are packed.
+
+A tensor is packed by the largest of 16, 8, 4 (up to the pass's block) that divides its channels, so its layout follows from its
+type alone and neighbours always agree. Tensors whose spatial dims are all 1 stay plain: both layouts are the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from dsc.ir import FusionOp, OnnxOp, UnpackOp, WeightOp, dims_of, onnx, shape_of
+from dsc.passes.fuse.roles import ELEMENTWISE, REDUCTIONS, broadcasts_into, is_named
+
+BLOCKS = (16, 8, 4)
+_CHANNELS = 1
+_POOLS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"})
+_CONV = frozenset({"Conv", "ConvTranspose"})
+
+
+def block_of(type_: Attribute, largest: int) -> int | None:
+    """The block of a tensor of images [N, C, H, W]; None where it stays plain."""
+    dims = dims_of(type_)
+    if dims is None or len(dims) != 4 or not isinstance(dims[_CHANNELS], int) or dims[2:] == (1, 1):
+        return None
+    return next((b for b in BLOCKS if b <= largest and dims[_CHANNELS] % b == 0), None)
+
+
+def body_of(op: Operation) -> list[OnnxOp] | None:
+    """The ops that a lone op or a fusion computes, without constants; None when they are packed already."""
+    if isinstance(op, FusionOp):
+        body = [o for o in op.block.ops if isinstance(o, (OnnxOp, UnpackOp))]
+    else:
+        body = [op] if isinstance(op, OnnxOp) and not op.regions else []
+    if not body or any(isinstance(o, UnpackOp) for o in body):
+        return None
+    return [o for o in body if not isinstance(o, onnx.Constant)]  # type: ignore[misc]
+
+
+def wants_packed(op: Operation, largest: int) -> bool:
+    """Whether an op is why tensors are packed: a 2-d convolution whose result can be."""
+    body = body_of(op)
+    if body is None or not all(_keeps_channels(o) for o in body):
+        return False
+    return isinstance(op, FusionOp) and any(
+        isinstance(o, onnx.Conv) and block_of(o.out.type, largest) is not None for o in body
+    )
+
+
+def takes_packed(op: Operation) -> bool:
+    """Whether an op can work on packed tensors as well as on plain ones."""
+    body = body_of(op)
+    return body is not None and all(_keeps_channels(o) for o in body)
+
+
+def _keeps_channels(op: OnnxOp) -> bool:
+    """Whether an op leaves dim 1 the channels, and reads and writes it in order."""
+    for names, test in _TESTS:
+        if is_named(op, names):
+            return test(op)
+    return False
+
+
+def _images_only(op: OnnxOp) -> bool:
+    """Whether the result of an elementwise op is [N, C, H, W] and all operands broadcast into it."""
+    target = op.results[0].type
+    shape = shape_of(target)
+    return shape is not None and len(shape) == 4 and all(broadcasts_into(v.type, target) for v in op.operands)
+
+
+def _is_2d(op: OnnxOp) -> bool:
+    shape = shape_of(op.results[0].type)
+    return shape is not None and len(shape) == 4 and len(op.results) == 1
+
+
+def _along_channels(op: OnnxOp) -> bool:
+    shape = shape_of(op.results[0].type)
+    return shape is not None and len(shape) == 4 and op.attr("axis") in (_CHANNELS, _CHANNELS - 4)
+
+
+def _over_images(op: OnnxOp) -> bool:
+    """Whether a reduction is over height and width and keeps the dims."""
+    axes = onnx.constant_value(op.axes) if len(op.operands) > 1 else None
+    kept = op.attr("keepdims", 1) == 1
+    return _is_2d(op) and kept and axes is not None and sorted(int(a) % 4 for a in axes) == [2, 3]
+
+
+def _resizes_images(op: OnnxOp) -> bool:
+    """Whether a Resize leaves batch and channels as they are."""
+    source, result = dims_of(op.X.type), dims_of(op.results[0].type)
+    if source is None or result is None or len(source) != 4:
+        return False
+    return source[_CHANNELS] == result[_CHANNELS] and source[0] == result[0] and op.attr("axes") in (None, [2, 3])
+
+
+def _pads_images(op: OnnxOp) -> bool:
+    pads = onnx.constant_value(op.pads)
+    return _is_2d(op) and op.axes is None and pads is not None and not pads[[0, 1, 4, 5]].any()
+
+
+_TESTS: tuple[tuple[frozenset[str], Callable[[OnnxOp], bool]], ...] = (
+    (ELEMENTWISE, _images_only),
+    (_CONV | _POOLS, _is_2d),
+    (frozenset({"Concat", "Split"}), _along_channels),
+    (REDUCTIONS, _over_images),
+    (frozenset({"Resize"}), _resizes_images),
+    (frozenset({"Pad"}), _pads_images),
+)
+
+
+def is_weight(value: SSAValue) -> bool:
+    """Whether a value is a constant: packing those is the kernel's business, not the layout's."""
+    return isinstance(value.owner, (WeightOp, onnx.Constant))

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import tvm
 from tvm import relax, s_tir, tirx
 
+from dsc.targets.cpu.stack import on_stack
+
 _NAME = "dsc"
 
 
@@ -95,7 +97,9 @@ def _pipeline() -> tuple[
     tvm.transform.Pass, Callable[[], tvm.transform.Pass], Callable[[], tvm.transform.Pass]
 ]:
     """What `tvm.compile(tir_pipeline=...)` asks for: lowering, then finishing host and device functions."""
-    host = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])
+    host = tvm.transform.Sequential(
+        [on_stack(), tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()]
+    )
     return _tir_passes(), lambda: host, lambda: host
 
 

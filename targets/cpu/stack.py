@@ -1,0 +1,44 @@
+"""Small buffers on the stack: TVM 0.27 asks its allocator for all in scope "local", and for all of 1 KiB or more."""
+
+from __future__ import annotations
+
+import math
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+
+STACK_BYTES = 128 * 1024
+"""What one function may put on the stack. Threads have 8 MiB by default, and some runtimes give theirs 1 MiB."""
+FINAL = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
+"""Tells `LowerTVMBuiltin` to leave an allocation alone; code generation makes an `alloca` of it."""
+
+
+def on_stack() -> tvm.transform.Pass:
+    """Puts buffers of a fixed size on the stack, first come, first served; for just before `LowerTVMBuiltin`.
+
+    An allocation by a call costs some 30 ns, and LLVM neither keeps it in registers nor knows what it overlaps.
+    """
+
+    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.on_stack")
+    def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
+        left = STACK_BYTES
+
+        def allocate(node: tirx.AllocBuffer) -> tirx.AllocBuffer:
+            nonlocal left
+            size = _bytes(node.buffer)
+            if size is None or size > left:
+                return node
+            left -= size
+            return tirx.AllocBuffer(node.buffer, dict(FINAL))
+
+        return func.with_body(tvm_ffi.structural_map(func.body, (tirx.AllocBuffer, allocate)))
+
+    return apply
+
+
+def _bytes(buffer: tirx.Var) -> int | None:
+    if not all(isinstance(size, tirx.IntImm) for size in buffer.shape):
+        return None
+    element = tvm_ffi.dtype(str(buffer.dtype))
+    return math.prod(int(size.value) for size in buffer.shape) * max(8, element.bits) * element.lanes // 8

@@ -10,4 +10,4 @@ from dsc.targets.kernel import Kernel
 
 def cpu_kernels() -> tuple[Kernel, ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return (Direct(), Gemm(), GenericKernel())
+    return (Depthwise(), Direct(), Gemm(), GenericKernel())

@@ -42,7 +42,7 @@ def _target(plain: tuple[int, ...], axis: int, channels: tuple[int, ...], source
     """The shape to Reshape to: dims before `axis` are copied (0), those after it are read at run time if they are dynamic."""
     head, tail = [0] * axis + list(channels), list(plain[axis + 1 :])
     if tail.count(DYNAMIC) <= 1:
-        name, node = _constant(head + tail, fresh)
+        name, node = _constant(head + [-1 if d == DYNAMIC else d for d in tail], fresh)
         return _Shape(name, [node])
     first, head_node = _constant(head, fresh)
     last, name = fresh("tail"), fresh("shape")

@@ -1,0 +1,174 @@
+"""Linear quantization and products of quantized matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvm import te, tirx
+from tvm.ir import Expr
+
+from dsc.ir import onnx
+from dsc.lower.exprs import Dim, dims, floordiv, simplify
+from dsc.lower.ops.conv import centered, convolve
+from dsc.lower.ops.matmul import matmul
+from dsc.lower.ops.reduce import reduce
+from dsc.lower.registry import Call, lowers
+from dsc.lower.tensors import const_like, dtype_of, elementwise, let, normalize_axis
+from dsc.lower.windows import windows
+
+
+def parameter(call: Call, tensor: te.Tensor, shape: Sequence[Dim], indices: Sequence[Expr]) -> Expr:
+    """The scale or zero point that belongs to an element: of the tensor, of an axis, or of blocks along it."""
+    if not len(tensor.shape):
+        return tensor()
+    axis = normalize_axis(call.attr("axis", 1), len(shape))
+    if len(tensor.shape) == 1:
+        return tensor(0 if simplify(tensor.shape[0]) == 1 else indices[axis])
+    block = call.attr("block_size", 0)
+    return tensor(*(floordiv(i, block) if a == axis else i for a, i in enumerate(indices)))
+
+
+def saturated(value: Expr, dtype: str) -> Expr:
+    """A whole float as an integer, cut down to what the type holds."""
+    low, high = (tirx.const(float(f(dtype).value), dtype_of(value)) for f in (te.min_value, te.max_value))
+    return tirx.Min(high, tirx.Max(low, value)).astype(dtype)
+
+
+@lowers(onnx.QuantizeLinear)
+def quantize(call: Call) -> te.Tensor:
+    """Saturate(round(x / scale) + zero point), halves to even."""
+    x, scale, zero = call.inputs
+    dtype = call.dtype()
+
+    def element(*i: Expr) -> Expr:
+        step = parameter(call, scale, x.shape, i).astype("float32")
+        value = tirx.nearbyint(x(*i).astype("float32") / step)
+        if zero is not None:
+            value = value + parameter(call, zero, x.shape, i).astype("float32")
+        return saturated(value, dtype)
+
+    return te.compute(x.shape, element, name="quantize")
+
+
+@lowers(onnx.DequantizeLinear)
+def dequantize(call: Call) -> te.Tensor:
+    """(x - zero point) * scale."""
+    x, scale, zero = call.inputs
+
+    def element(*i: Expr) -> Expr:
+        value = x(*i).astype("int32")
+        if zero is not None:
+            value = value - parameter(call, zero, x.shape, i).astype("int32")
+        step = parameter(call, scale, x.shape, i)
+        return (value.astype("float32") * step.astype("float32")).astype(call.dtype())
+
+    return te.compute(x.shape, element, name="dequantize")
+
+
+@lowers(onnx.DynamicQuantizeLinear)
+def dynamic_quantize(call: Call) -> list[te.Tensor]:
+    """Quantized to uint8 by the range of the data, which includes 0; also the scale and zero point found."""
+    x = call.inputs[0]
+    axes = list(range(len(x.shape)))
+    low = reduce(te.min, x, x.shape, axes, False, "low")
+    high = reduce(te.max, x, x.shape, axes, False, "high")
+
+    def span() -> Expr:
+        zero = const_like(0, x)
+        return (tirx.Max(high(), zero) - tirx.Min(low(), zero)) / const_like(255, x)
+
+    scale = te.compute((), span, name="scale")
+
+    def origin() -> Expr:
+        least = tirx.Min(low(), const_like(0, x))
+        return let(scale(), lambda s: saturated(tirx.nearbyint(_over(-least, s)), "uint8"))
+
+    zero_point = te.compute((), origin, name="zero_point")
+
+    def element(v: Expr) -> Expr:
+        return saturated(tirx.nearbyint(_over(v, scale())) + zero_point().astype("float32"), "uint8")
+
+    return [elementwise(element, x, name="quantized"), scale, zero_point]
+
+
+def _over(value: Expr, scale: Expr) -> Expr:
+    """Value / scale; 0 where the scale is."""
+    zero = const_like(0, value)
+    return tirx.Select(tirx.EQ(scale, zero), zero, value / scale)
+
+
+@lowers(onnx.MatMulInteger)
+def matmul_integer(call: Call) -> te.Tensor:
+    """A product of integer matrices in int32, zero points taken off first; A's may be of rows, B's of columns."""
+    a, b, a_zero, b_zero = call.inputs
+    return matmul(_rows(a, a_zero), _columns(b, b_zero), "int32")
+
+
+def _rows(a: te.Tensor, zero: te.Tensor | None) -> te.Tensor:
+    return _shifted(
+        a, zero, lambda i, z: [*i[: len(z.shape) - 1], i[-2]] if len(z.shape) == 1 else [*i[:-1], 0]
+    )
+
+
+def _columns(b: te.Tensor, zero: te.Tensor | None) -> te.Tensor:
+    return _shifted(b, zero, lambda i, z: [i[-1]] if len(z.shape) == 1 else [*i[:-2], 0, i[-1]])
+
+
+def _shifted(x: te.Tensor, zero: te.Tensor | None, place: object) -> te.Tensor:
+    if zero is None or all(simplify(d) == 1 for d in zero.shape):
+        return centered(x, zero)
+    return te.compute(
+        x.shape, lambda *i: x(*i).astype("int32") - zero(*place(i, zero)).astype("int32"), name="centered"
+    )
+
+
+def _requantized(total: te.Tensor, factor: object, zero: te.Tensor, dtype: str) -> te.Tensor:
+    def element(*i: Expr) -> Expr:
+        value = tirx.nearbyint(total(*i).astype("float32") * factor(i))
+        return saturated(value + zero(*[0] * len(zero.shape)).astype("float32"), dtype)
+
+    return te.compute(total.shape, element, name="requantized")
+
+
+@lowers(onnx.QLinearMatMul)
+def qlinear_matmul(call: Call) -> te.Tensor:
+    """A product of quantized matrices, quantized again."""
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = call.inputs
+    total = matmul(_rows(a, a_zero), _columns(b, b_zero), "int32")
+
+    def factor(i: Sequence[Expr]) -> Expr:
+        left = _at(a_scale, [*i[:-2], i[-2], 0])
+        right = _at(b_scale, [*i[:-2], 0, i[-1]])
+        return left * right / _at(y_scale, [0])
+
+    return _requantized(total, factor, y_zero, call.dtype())
+
+
+def _at(scale: te.Tensor, place: Sequence[Dim]) -> Expr:
+    """The scale of a row or column (the index in `place` that is not 0), as float32."""
+    rank = len(scale.shape)
+    if all(simplify(d) == 1 for d in scale.shape):
+        return scale(*[0] * rank).astype("float32")
+    if rank == 1:
+        return scale(next(p for p in reversed(place) if not (isinstance(p, int) and p == 0))).astype(
+            "float32"
+        )
+    return scale(*place[-rank:]).astype("float32")
+
+
+@lowers(onnx.QLinearConv)
+def qlinear_conv(call: Call) -> te.Tensor:
+    """A convolution of quantized tensors, quantized again; weights may have a scale for each output channel."""
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias = call.inputs
+    spatial = windows(call, x.shape[2:], [int(k) for k in dims(w.shape)[2:]])
+    total = convolve(centered(x, x_zero), centered(w, w_zero), spatial, call.attr("group"), "int32")
+    if bias is not None:
+        plain = total
+        total = te.compute(plain.shape, lambda *i: plain(*i) + bias(i[1]), name="bias")
+
+    def factor(i: Sequence[Expr]) -> Expr:
+        per_channel = len(w_scale.shape) == 1 and simplify(w_scale.shape[0]) != 1
+        weight = w_scale(i[1]) if per_channel else w_scale(*[0] * len(w_scale.shape))
+        return _at(x_scale, [0]) * weight / _at(y_scale, [0])
+
+    return _requantized(total, factor, y_zero, call.dtype())

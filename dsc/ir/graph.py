@@ -172,4 +172,4 @@ def name_hint(name: str) -> str | None:
     hint = re.sub(r"[^A-Za-z0-9_$.-]+", "_", name).strip("_")
     if not hint:
         return None
-    return f"_{hint}" if hint[0].isdigit() else hint
+    return f"v{hint}" if hint[0].isdigit() else hint

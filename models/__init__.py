@@ -12,6 +12,7 @@ ONNX file comes out of it.
 
 from __future__ import annotations
 
+from dsc.models.builder import RECIPE
 from dsc.models.cache import cache_dir
 from dsc.models.catalog import SPEED_BAR, names, recipe
 from dsc.models.data import fashion_mnist, imagenet_labels, imagenet_photos
@@ -20,6 +21,7 @@ from dsc.models.inputs import inputs
 from dsc.models.recipe import InputSpec, Preprocessing, Recipe
 
 __all__ = [
+    "RECIPE",
     "SPEED_BAR",
     "InputSpec",
     "Preprocessing",

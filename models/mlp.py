@@ -17,7 +17,7 @@ def fashion_mlp(package: Path) -> onnx.ModelProto:
     """784-256-128-10, about 88 % of the 10,000 test images; takes a minute or two to train."""
     images, labels = read_split(package, "train")
     kernels, biases = _train(images.reshape(len(images), -1), labels)
-    graph = Builder("fashion_mlp")
+    graph = Builder("fashion-mlp")
     x = graph.input("image", np.float32, ("batch", 784))
     for index, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
         weight = graph.weight(f"layers.{index}.weight", kernel.T.astype(np.float32))

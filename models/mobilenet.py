@@ -17,7 +17,7 @@ _STAGES = (
 
 def mobilenet_v2() -> onnx.ModelProto:
     """3.5 million parameters; input (batch, 3, 224, 224), output logits (batch, 1000)."""
-    graph = Builder("mobilenet_v2")
+    graph = Builder("mobilenet-v2")
     layers = Layers(graph, Random(seed=2))
     x = graph.input("input", np.float32, ("batch", 3, 224, 224))
     x = _conv_norm(layers, x, "features.0", (3, 32), 3, stride=2)

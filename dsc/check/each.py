@@ -19,8 +19,8 @@ def verify_each(
 ) -> Observer:
     """An observer for `Pipeline.run` that runs the graph in ONNX Runtime after each pass.
 
-    expected: the model's outputs on `inputs`. It raises VerificationError, naming the pass and the worst output,
-    where the graph's outputs differ by more than `tolerance`.
+    expected: the model's outputs on `inputs`. It raises VerificationError, naming the pass and the worst
+    output, where the graph's outputs differ by more than `tolerance`.
     """
 
     def observe(index: int, pass_: Pass, graph: Graph, _: PassRecord) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.errors import UsageError
-from dsc.ir import DYNAMIC, Graph, OnnxOp, dims_of, element_of, onnx
+from dsc.ir import DYNAMIC, FusionOp, Graph, OnnxOp, dims_of, element_of, onnx
 
 _SAME_VALUES = (
     onnx.Cast,
@@ -74,6 +74,8 @@ def _bound(value: SSAValue) -> int | None:
             rows = dims[op.attr("axis", 0)] if dims is not None else None
             if isinstance(rows, int) and rows > 0:
                 bounds.append(rows)
+        elif isinstance(op, FusionOp):
+            bounds.append(_bound(op.block.args[use.index]))
         elif isinstance(op, OnnxOp) and isinstance(op, _SAME_VALUES) and op.operands[0] is value:
             bounds.append(_bound(op.results[0]))
     return min((bound for bound in bounds if bound is not None), default=None)

@@ -1,0 +1,107 @@
+"""`dsc compile`: an ONNX model to one deployable file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsc.cli import options
+from dsc.cli.console import progress, write_json
+from dsc.cli.plugins import load_plugins
+from dsc.cli.report import print_summary, to_json
+from dsc.cli.source import check_writable, find_model, parse_shapes, parse_size
+from dsc.errors import BudgetError
+
+if TYPE_CHECKING:
+    from dsc.pipeline import Compilation
+
+
+def compile_(
+    model: options.ModelArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="The artifact; MODEL.dsc here by default."),
+    ] = None,
+    opt_level: options.OptLevel = 2,
+    target: options.Target = "x86",
+    shape: options.ShapeOptions = None,
+    passes: options.Passes = None,
+    plugin: options.Plugins = None,
+    time: options.TuningTime = 60.0,
+    db: options.DatabaseFile = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Fail (exit 4) if code and weights are more, as 12MB.")
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(metavar="MS", min=0, help="Fail (exit 4) if a run takes more milliseconds here."),
+    ] = None,
+    threads: options.Threads = None,
+    json: options.JsonFile = None,
+    dump_phases: options.DumpPhases = None,
+    print_ir_after: options.PrintIrAfter = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write the artifact.")] = False,
+) -> None:
+    """Compile an ONNX model to one deployable file."""
+    shapes, limit = parse_shapes(shape), parse_size(max_size) if max_size is not None else None
+    source = find_model(model)
+    target_file = output or Path(f"{source.name}.dsc")
+    for path in (json, *(() if dry_run else (target_file,))):
+        if path is not None:
+            check_writable(path)
+    load_plugins(plugin)
+    from dsc.pipeline import compile_model
+
+    with progress() as tell:
+        compilation = compile_model(
+            source.path,
+            target=target,
+            opt_level=opt_level,
+            shapes=shapes,
+            passes=passes,
+            tuning_seconds=time,
+            database=db,
+            observers=options.observers(dump_phases, print_ir_after),
+            progress=tell,
+        )
+        latency = _latency_ms(compilation, threads) if max_latency is not None else None
+        missed = _missed_budgets(compilation, limit, latency, max_latency)
+        if not missed and not dry_run:
+            size = compilation.model.size
+            compilation.model.write(target_file, lambda done: tell("write", done, size))
+    written = None if missed or dry_run else target_file
+    report = {
+        "model": model,
+        "opt_level": opt_level,
+        "output": written,
+        "latency_ms": latency,
+        "missed": missed,
+    }
+    write_json(json, {**report, **to_json(compilation)})
+    print_summary(compilation)
+    if missed:
+        raise BudgetError("; ".join(missed) + ": nothing was written")
+    if written is not None:
+        print(f"wrote {written}, {written.stat().st_size / 1e6:.1f} MB")
+
+
+def _missed_budgets(
+    compilation: Compilation, max_bytes: int | None, latency: float | None, max_latency: float | None
+) -> list[str]:
+    missed, size = [], compilation.model.size
+    if max_bytes is not None and size > max_bytes:
+        missed.append(f"code and weights are {size:,} bytes, --max-size is {max_bytes:,}")
+    if latency is not None and max_latency is not None and latency > max_latency:
+        missed.append(f"a run takes {latency:.2f} ms, --max-latency is {max_latency:g} ms")
+    return missed
+
+
+def _latency_ms(compilation: Compilation, threads: int | None) -> float:
+    """Median of several runs on random inputs, free dims at usual sizes."""
+    from dsc.bench import interleave, module_contender
+    from dsc.check import random_inputs
+
+    run = module_contender(compilation.model.load(threads), random_inputs(compilation.graph))
+    return interleave({"dsc": run}, rounds=3)["dsc"].median * 1e3

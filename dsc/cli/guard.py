@@ -1,0 +1,57 @@
+"""From exceptions to one message and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from dsc.errors import DscError
+
+DEBUG = "DSC_DEBUG"
+"""The environment variable that asks for tracebacks."""
+
+_INTERNAL_ERROR, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def guarded(verb: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The verb, ending the process with one message on stderr and the exit code of what it raises."""
+
+    @functools.wraps(verb)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return verb(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except DscError as error:
+            _fail(error, str(error), error.exit_code)
+        except KeyboardInterrupt as error:
+            _fail(error, "interrupted", _INTERRUPTED)
+        except BrokenPipeError as error:
+            # Whoever read our output has left; a second attempt to flush it must not raise again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(_PIPE_CLOSED) from error
+        except MemoryError as error:
+            _fail(error, "out of memory; fix free dims with --shape, or use a machine with more of it", 1)
+        except Exception as error:
+            reason = (str(error).strip() or "no message").splitlines()[0]
+            said = f"internal error: {type(error).__name__}: {reason} (set {DEBUG}=1 for the traceback)"
+            _fail(error, said, _INTERNAL_ERROR)
+        raise AssertionError("every branch above returns or raises")
+
+    return call
+
+
+def _fail(error: BaseException, message: str, code: int) -> None:
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
+        traceback.print_exception(error)
+    print(f"dsc: error: {message}", file=sys.stderr)
+    raise SystemExit(code) from None

@@ -1,0 +1,66 @@
+"""`dsc inspect`: what is in an artifact or a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dsc.cli import options
+from dsc.cli.console import print_table, write_json
+from dsc.cli.source import check_writable, find_model
+from dsc.errors import UsageError
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .dsc or ONNX file, or zoo:NAME.")],
+    check: Annotated[bool, typer.Option("--check", help="Compare the hashes of all contents too.")] = False,
+    kernels: Annotated[bool, typer.Option("--kernels", help="List the kernels that were chosen.")] = False,
+    json: options.JsonFile = None,
+) -> None:
+    """Print inputs, outputs, sizes and kernels of an artifact, or the operators of an ONNX model."""
+    if json is not None:
+        check_writable(json)
+    if model.endswith(".dsc"):
+        _artifact(Path(model), check, kernels, json)
+    else:
+        _onnx(model, json)
+
+
+def _artifact(path: Path, check: bool, kernels: bool, json: Path | None) -> None:
+    from dsc.runtime import inspect as read
+
+    manifest = read(path, check)
+    print(f"{manifest.name}: {path.stat().st_size / 1e6:.1f} MB, for {manifest.target} ({manifest.arch})")
+    print(f"needs: {' '.join(manifest.features) or 'no particular CPU features'}")
+    print(f"made by: {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
+    rows = [["input", str(spec)] for spec in manifest.inputs] + [
+        ["output", str(spec)] for spec in manifest.outputs
+    ]
+    rows += [[name, f"{member.size:,} bytes"] for name, member in manifest.members.items()]
+    print_table(["", ""], rows)
+    if kernels:
+        columns = ["kind", "kernel", "point", "estimate, us"]
+        found = [[k["kind"], k["kernel"], k["point"], f"{k['estimate'] * 1e6:.1f}"] for k in manifest.kernels]
+        print_table(columns, found)
+    if check:
+        print("all hashes match")
+    write_json(json, asdict(manifest))
+
+
+def _onnx(model: str, json: Path | None) -> None:
+    from dsc.exchange import import_model
+
+    if not model.startswith("zoo:") and not Path(model).exists():
+        raise UsageError(f"there is no file {model}")
+    graph = import_model(find_model(model).path)
+    counts = Counter(op.name for op in graph.ops())
+    inputs = {name: str(value.type) for name, value in zip(graph.input_names, graph.inputs, strict=True)}
+    outputs = {name: str(value.type) for name, value in zip(graph.output_names, graph.outputs, strict=True)}
+    print_table(["", "name", "type"], [["input", *item] for item in inputs.items()])
+    print_table(["", "name", "type"], [["output", *item] for item in outputs.items()])
+    print_table(["operator", "count"], [[name, str(count)] for name, count in counts.most_common()])
+    write_json(json, {"inputs": inputs, "outputs": outputs, "operators": counts, "metadata": graph.metadata})

@@ -1,0 +1,76 @@
+"""`dsc opt`: run passes and print the IR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsc.cli import options
+from dsc.cli.plugins import load_plugins
+from dsc.cli.source import check_writable, find_model, parse_shapes
+from dsc.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsc.ir import Graph
+
+
+def opt(
+    model: options.ModelArgument,
+    passes: options.Passes = None,
+    opt_level: options.OptLevel = 2,
+    target: options.Target = "x86",
+    shape: options.ShapeOptions = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write .mlir or .onnx; stdout by default."),
+    ] = None,
+    verify_each: Annotated[
+        bool, typer.Option("--verify-each", help="Run the graph in ONNX Runtime after each pass.")
+    ] = False,
+    plugin: options.Plugins = None,
+    dump_phases: options.DumpPhases = None,
+    print_ir_after: options.PrintIrAfter = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Print which rules fired, and near misses.")] = False,
+) -> None:
+    """Run passes on a model and print it as MLIR; an .onnx output runs in any runtime."""
+    if output is not None:
+        if output.suffix not in (".mlir", ".onnx"):
+            raise UsageError(f"-o {output}: expected a name that ends in .mlir or .onnx")
+        check_writable(output)
+    source = find_model(model)
+    load_plugins(plugin)
+    from dsc.exchange import import_model
+    from dsc.passes import Pipeline
+    from dsc.pipeline import preset
+    from dsc.targets import machine
+
+    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, machine(target))
+    graph = import_model(source.path, shapes=parse_shapes(shape))
+    observers = options.observers(dump_phases, print_ir_after)
+    if verify_each:
+        from dsc.check import Reference, random_inputs
+        from dsc.check import verify_each as watch
+
+        inputs = random_inputs(graph)
+        observers.append(watch(Reference(source.path, optimized=False).run(inputs), inputs))
+    records = pipeline.run(graph, observers)
+    if stats:
+        for record in records:
+            typer.echo(str(record), err=True)
+    _write(graph, output)
+
+
+def _write(graph: Graph, output: Path | None) -> None:
+    if output is None:
+        print(graph.text(), end="")
+    elif output.suffix == ".onnx":
+        from dsc.exchange import save_model
+
+        save_model(graph, output)
+    else:
+        from dsc.runtime.container import replacing
+
+        with replacing(output) as file:
+            file.write(graph.text().encode())

@@ -1,0 +1,23 @@
+"""The kernel for attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsc.lower.workload import Workload
+from dsc.targets.cpu.attention.problem import problem_of
+from dsc.targets.cpu.attention.space import AttentionSpace
+from dsc.targets.kernel import Refusal
+from dsc.targets.machine import Machine
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention in float32, any scale and mask, any layout of the heads, any number of queries and keys."""
+
+    name: str = "cpu.attention"
+
+    def match(self, workload: Workload, machine: Machine) -> AttentionSpace | Refusal:
+        """The blockings of the attention in `workload`."""
+        found = problem_of(workload)
+        return found if isinstance(found, Refusal) else AttentionSpace(found, machine)

@@ -1,0 +1,171 @@
+"""What an attention region computes, apart from how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tvm import te, tirx
+from tvm.ir import Expr
+from xdsl.ir import SSAValue
+
+from dsc.ir.onnx import OnnxOp
+from dsc.lower.exprs import Dim, dims
+from dsc.lower.te import lower_body, placeholders
+from dsc.lower.workload import Workload
+from dsc.targets.cpu.gemm.product import same_place
+from dsc.targets.cpu.inline import Inliner, Leaf
+from dsc.targets.kernel import Refusal
+
+_VIEWS = ("onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of shape, or a transposition, on the way from the context to the output."""
+
+    shape: tuple[Dim, ...]
+    """After it."""
+    permutation: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """``softmax(scores(q @ k)) @ v`` for each of `batch`; ``q[s, d]``, ``k[d, t]``, ``v[t, e]``.
+
+    `q`, `k` and `v` are expressions of the inputs, mostly changes of place. `scores` (scale, mask) and
+    `weights` (guards after the softmax) are elementwise in their placeholders.
+    """
+
+    params: tuple[te.Tensor, ...]
+    batch: tuple[Dim, ...]
+    queries: Dim
+    keys: Dim
+    depth: int
+    """Size of d."""
+    width: int
+    """Size of e."""
+    q: te.Tensor
+    k: te.Tensor
+    v: te.Tensor
+    product: te.Tensor
+    """Placeholder for ``q @ k``."""
+    scores: te.Tensor
+    probabilities: te.Tensor
+    """Placeholder for the softmax of the scores."""
+    weights: te.Tensor
+    output: te.Tensor
+    steps: tuple[Step, ...]
+    branches: bool
+    """Whether scores or weights are computed with `if_then_else`."""
+
+    def place(self, batch: Sequence[Expr], s: Expr, e: Expr) -> Expr:
+        """Position in the output's memory of element (s, e) of the context."""
+        at, shape = [*batch, s, e], (*self.batch, self.queries, self.width)
+        for index, step in enumerate(self.steps):
+            if step.permutation is not None:
+                at, shape = [at[axis] for axis in step.permutation], step.shape
+            elif any(later.permutation is not None for later in self.steps[index:]):
+                at, shape = _unravel(_flatten(at, shape), step.shape), step.shape
+        return _flatten(at, shape)
+
+
+def _flatten(at: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
+    position = at[0]
+    for index, size in zip(at[1:], shape[1:], strict=True):
+        position = position * size + index
+    return position
+
+
+def _unravel(position: Expr, shape: Sequence[Dim]) -> list[Expr]:
+    at: list[Expr] = []
+    for size in reversed(shape[1:]):
+        at.insert(0, tirx.floormod(position, size))
+        position = tirx.floordiv(position, size)
+    return [position, *at]
+
+
+def problem_of(workload: Workload) -> Problem | Refusal:
+    """The attention that `workload` is, or why it is none."""
+    ops = [op for op in workload.body if isinstance(op, OnnxOp)]
+    softmaxes = [op for op in ops if op.name == "onnx.Softmax"]
+    products = [op for op in ops if op.name == "onnx.MatMul"]
+    if len(softmaxes) != 1 or len(products) != 2 or len(workload.outputs) != 1:
+        return Refusal(
+            f"{len(products)} products, {len(softmaxes)} softmaxes, {len(workload.outputs)} outputs"
+        )
+    (softmax,), (first, second) = softmaxes, products
+    steps = _steps(workload, second.results[0])
+    if isinstance(steps, Refusal):
+        return steps
+    params = placeholders(workload)
+    bound = dict(zip(workload.inputs, params, strict=True))
+
+    def tensors(
+        values: Sequence[SSAValue], known: dict[SSAValue, te.Tensor] | None = None
+    ) -> list[te.Tensor]:
+        return lower_body(replace(workload, outputs=tuple(values)), {**bound, **(known or {})})
+
+    q, k, v, shaped = tensors([first.operands[0], first.operands[1], second.operands[1], first.results[0]])
+    if {str(t.dtype) for t in (q, k, v)} != {"float32"}:
+        return Refusal(f"element type {q.dtype}")
+    *batch, queries, keys = dims(shaped.shape)
+    depth, width = dims((q.shape[-1], v.shape[-1]))
+    if not isinstance(depth, int) or not isinstance(width, int):
+        return Refusal("heads of symbolic size")
+    if softmax.attr("axis", -1) not in (-1, len(batch) + 1):
+        return Refusal("softmax over another axis than the keys")
+    multiplied = te.placeholder(shaped.shape, "float32", name="product")
+    probabilities = te.placeholder(shaped.shape, "float32", name="probabilities")
+    (scores,) = tensors([softmax.operands[0]], {first.results[0]: multiplied})
+    (weights,) = tensors([second.operands[0]], {softmax.results[0]: probabilities})
+    (output,) = tensors(workload.outputs)
+    found = Problem(
+        tuple(params), tuple(batch), queries, keys, depth, width, q, k, v,
+        multiplied, scores, probabilities, weights, output, steps, False,
+    )  # fmt: skip
+    return _checked(found)
+
+
+def _steps(workload: Workload, value: SSAValue) -> tuple[Step, ...] | Refusal:
+    """What leads from the context to the output: views and transpositions."""
+    steps: list[Step] = []
+    bound = dict(zip(workload.inputs, placeholders(workload), strict=True))
+    while value is not workload.outputs[0]:
+        users = [use.operation for use in value.uses]
+        if len(users) != 1 or not isinstance(users[0], OnnxOp):
+            return Refusal("the context has several users")
+        op = users[0]
+        if op.name not in (*_VIEWS, "onnx.Transpose"):
+            return Refusal(f"{op.name} after the attention")
+        value = op.results[0]
+        (shaped,) = lower_body(replace(workload, outputs=(value,)), bound)
+        rank = len(shaped.shape)
+        permutation = op.attr("perm", tuple(reversed(range(rank)))) if op.name == "onnx.Transpose" else None
+        steps.append(Step(tuple(dims(shaped.shape)), None if permutation is None else tuple(permutation)))
+    return tuple(steps)
+
+
+def _checked(found: Problem) -> Problem | Refusal:
+    """`found`, once scores and weights are known to be elementwise."""
+    shape = (*found.batch, found.queries, found.keys)
+    at = [tirx.Var(f"i{axis}", str(tirx.convert(d).ty)) for axis, d in enumerate(found.product.shape)]
+    moved: list[str] = []
+
+    def here(indices: Sequence[Expr]) -> Expr:
+        if not same_place(indices, at, shape):
+            moved.append("an op between the products moves elements")
+        return tirx.const(0.0, "float32")
+
+    leaves: dict[te.Tensor, Leaf] = {p: _zero(str(p.dtype)) for p in found.params}
+    probe = Inliner({**leaves, found.product: here, found.probabilities: here}, bind=False)
+    for tensor in (found.scores, found.weights):
+        if len(tensor.shape) != len(shape):
+            return Refusal("scores of another rank than the product")
+        probe.at(tensor, at)
+    problems = [*probe.problems, *moved]
+    return Refusal(problems[0]) if problems else replace(found, branches=probe.branches)
+
+
+def _zero(dtype: str) -> Leaf:
+    return lambda _: tirx.const(0, dtype)

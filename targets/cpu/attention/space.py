@@ -1,0 +1,105 @@
+"""The blockings of an attention, and the time each is expected to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tvm.ir import Expr
+
+from dsc.lower.exprs import Dim
+from dsc.targets.cpu.attention.code import Blocking, write
+from dsc.targets.cpu.attention.problem import Problem
+from dsc.targets.kernel import Implementation
+from dsc.targets.machine import Machine
+
+NOMINAL = 64
+"""Assumed of sizes that are known at run time only."""
+EXP_OPERATIONS = 14
+"""Vector operations for the exponential, its sum, load and store."""
+TRANSPOSE_CYCLES = 1.0
+"""For one element of the queries."""
+TILE_CYCLES = 30
+STORE_CYCLES = 2
+"""For one vector of a tile: clearing, scale and mask, store."""
+MAX_TILE_ROWS = 8
+"""Rows of more keys fall into the same sets of L1 where heads lie side by side."""
+BROADCASTS_PER_CYCLE = 2
+FMA_PIPES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionSpace:
+    """Blocks of queries and the register tiles of the two products."""
+
+    problem: Problem
+    machine: Machine
+
+    def points(self) -> Sequence[Blocking]:
+        """All blockings whose tiles fit the registers."""
+        return list(self._blockings())
+
+    def _blockings(self) -> Iterator[Blocking]:
+        registers = self.machine.vector_registers
+        width = math.ceil(self.problem.width / self.machine.lanes())
+        for lanes, vectors in self._columns():
+            keys = min(MAX_TILE_ROWS, (registers - 1) // vectors - 1)
+            for queries in range(1, min(MAX_TILE_ROWS, lanes * vectors) + 1):
+                widths = min(
+                    width,
+                    (registers - 1) // queries - 1,
+                    -(-width // -(-width // max(1, registers // queries - 1))),
+                )
+                if lanes * vectors % queries == 0 and widths >= 1 and keys >= 1:
+                    for parallel in (True, False):
+                        yield Blocking(lanes, vectors, keys, queries, widths, parallel)
+
+    def _columns(self) -> Iterator[tuple[int, int]]:
+        """Lanes and vectors of a block: narrow vectors only for few queries."""
+        rows = _nominal(self.problem.queries)
+        widest = self.machine.lanes()
+        if isinstance(self.problem.queries, int) and rows <= widest // 2:
+            yield max(2, 1 << (rows - 1).bit_length()), 1
+            return
+        for vectors in range(1, min(6, math.ceil(rows / widest)) + 1):
+            yield widest, vectors
+
+    def estimate(self, point: Blocking) -> float:
+        """Seconds: both products and the exponentials of all blocks, shared by the cores."""
+        problem, machine = self.problem, self.machine
+        blocks = math.ceil(_nominal(problem.queries) / point.rows)
+        tasks = math.prod(_nominal(d) for d in problem.batch) * blocks
+        threads = min(tasks, machine.cores) if point.parallel else 1
+        seconds = math.ceil(tasks / threads) * self._task_cycles(point) / machine.frequency
+        return seconds + (machine.launch_seconds if point.parallel and tasks > 1 else 0.0)
+
+    def _task_cycles(self, point: Blocking) -> float:
+        problem = self.problem
+        keys = _nominal(problem.keys)
+        score = self._tile_cycles(point.keys, point.vectors, point.lanes, problem.depth)
+        groups = math.ceil(math.ceil(problem.width / self.machine.lanes()) / point.widths)
+        weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), keys)
+        rate = min(FMA_PIPES, self.machine.fma_bits / (32 * point.lanes))
+        return (
+            TRANSPOSE_CYCLES * point.rows * problem.depth
+            + math.ceil(keys / point.keys) * score
+            + keys * point.vectors * EXP_OPERATIONS / rate
+            + point.rows // point.queries * groups * weigh
+        )
+
+    def _tile_cycles(self, rows: int, vectors: int, lanes: int, steps: int) -> float:
+        bits = 32 * lanes
+        multiply = rows * vectors / min(FMA_PIPES, self.machine.fma_bits / bits)
+        load = vectors * bits / self.machine.load_bits + rows / BROADCASTS_PER_CYCLE
+        overhead = TILE_CYCLES + STORE_CYCLES * rows * vectors
+        return steps * max(multiply, load, self.machine.fma_latency) + overhead
+
+    def build(self, point: Blocking) -> Implementation:
+        """The code."""
+        return Implementation(write(self.problem, point, self.machine.lanes()))
+
+
+def _nominal(size: Dim) -> int:
+    """The size, or `NOMINAL` where it is symbolic."""
+    return NOMINAL if isinstance(size, Expr) else size

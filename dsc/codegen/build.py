@@ -1,17 +1,21 @@
-"""The code generator on one screen: select, emit, lower, link."""
+"""The code generator on one screen: select and emit, compile, link."""
 
 from __future__ import annotations
 
 import platform
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeAlias
+
+import tvm
 
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.emit import Emitted, Emitter
 from dsc.codegen.link import link
-from dsc.codegen.lowering import compile_module
+from dsc.codegen.objects import write_objects
 from dsc.codegen.selection import Chooser, fastest_by_estimate
 from dsc.errors import UnsupportedModelError
 from dsc.ir import Graph
@@ -21,7 +25,7 @@ from dsc.targets.machine import Machine
 from dsc.targets.registry import kernels
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told a stage ("select", "lower", "link"), the steps done and how many there are."""
+"""Told a stage ("select", "compile"), the steps done and how many there are."""
 
 
 def build(
@@ -50,13 +54,23 @@ def build(
         lambda done, total: tell("select", done, total),
     )
     emitted = emitter.emit()
-    tell("lower", 0, 1)
-    executable = compile_module(emitted.module, machine.tvm_target())
-    tell("link", 0, 1)
-    library = link(executable)
-    tell("link", 1, 1)
+    library = compile_module(
+        emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total)
+    )
     manifest = _manifest(graph.name, machine, emitted, provenance or {})
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(emitted.choices))
+
+
+def compile_module(
+    module: tvm.IRModule,
+    target: tvm.target.Target,
+    progress: Callable[[int, int], None] | None = None,
+) -> bytes:
+    """The shared library of a Relax module whose PrimFuncs are scheduled."""
+    with tempfile.TemporaryDirectory(prefix="dsc-") as folder:
+        output = Path(folder, "lib.so")
+        link(write_objects(module, target, Path(folder), progress), output)
+        return output.read_bytes()
 
 
 def _manifest(name: str, machine: Machine, emitted: Emitted, provenance: Mapping[str, Any]) -> Manifest:

@@ -1,4 +1,4 @@
-"""From a Relax module of scheduled PrimFuncs to objects: an explicit, short list of passes.
+"""The passes between a Relax module of scheduled PrimFuncs and LLVM: an explicit, short list.
 
 Everything is scheduled and every tensor op is a call already, so nothing of TVM's legalization, fusion and
 constant folding is here; those cost tens of seconds on large models.
@@ -6,14 +6,11 @@ constant folding is here; those cost tens of seconds on large models.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tvm
+import tvm_ffi
 from tvm import relax, s_tir, tirx
 
 from dsc.targets.cpu.stack import on_stack
-
-_NAME = "dsc"
 
 
 def relax_passes() -> tvm.transform.Pass:
@@ -35,7 +32,7 @@ def relax_passes() -> tvm.transform.Pass:
     )
 
 
-def _tir_passes() -> tvm.transform.Pass:
+def tir_passes() -> tvm.transform.Pass:
     """Scheduled S-TIR for CPUs to what LLVM code is generated from: TVM's own list without its GPU part."""
     return tvm.transform.Sequential(
         [
@@ -61,51 +58,31 @@ def _tir_passes() -> tvm.transform.Pass:
             s_tir.transform.RewriteUnsafeSelect(),
             tirx.transform.CommonSubexprElim(),
             tirx.transform.VerifyMemory(),
-            tirx.transform.AnnotateEntryFunc(),
             tirx.transform.SplitHostDevice(),
             tirx.transform.MakePackedAPI(),
             _any_alignment(),
             tirx.transform.BF16StorageLegalize(),
+            on_stack(),
+            tirx.transform.LowerTVMBuiltin(),
+            tirx.transform.LowerIntrin(),
         ],
         name="dsc.tir",
     )
 
 
 def _any_alignment() -> tvm.transform.Pass:
-    """Forget that arguments are aligned to 64 bytes: arrays of the caller are not, and need not be copied then.
+    """Forget that arguments are aligned to 64 bytes: arrays of the caller are not, and are not copied then.
 
-    On the processors of today, vector loads that need no alignment cost nothing more where the data is aligned.
+    On today's processors, vector loads that need no alignment cost nothing more where the data is aligned.
     """
 
+    def forget(node: tirx.AttrStmt) -> tirx.Stmt:
+        return node.body if node.attr_key == "storage_alignment" else node
+
     @tirx.transform.prim_func_pass(opt_level=0, name="dsc.any_alignment")
-    def strip(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
-        return func.with_body(_without_alignment(func.body))
+    def apply(
+        func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext
+    ) -> tirx.PrimFunc:
+        return func.with_body(tvm_ffi.structural_map(func.body, (tirx.AttrStmt, forget)))
 
-    return strip
-
-
-def _without_alignment(stmt: tirx.Stmt) -> tirx.Stmt:
-    """The statement without the attributes that MakePackedAPI nests around a function's body."""
-    if isinstance(stmt, tirx.AttrStmt) and stmt.attr_key == "storage_alignment":
-        return _without_alignment(stmt.body)
-    if isinstance(stmt, tirx.SeqStmt):
-        return tirx.SeqStmt([_without_alignment(part) for part in stmt.seq])
-    return stmt
-
-
-def _pipeline() -> tuple[
-    tvm.transform.Pass, Callable[[], tvm.transform.Pass], Callable[[], tvm.transform.Pass]
-]:
-    """What `tvm.compile(tir_pipeline=...)` asks for: lowering, then finishing host and device functions."""
-    host = tvm.transform.Sequential(
-        [on_stack(), tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()]
-    )
-    return _tir_passes(), lambda: host, lambda: host
-
-
-tirx.register_tir_pipeline(_NAME, _pipeline)
-
-
-def compile_module(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Executable:
-    """LLVM objects and VM bytecode of a module made by `dsc.codegen.emit`."""
-    return tvm.compile(module, target=target, relax_pipeline=relax_passes(), tir_pipeline=_NAME)
+    return apply

@@ -31,7 +31,10 @@ def _mlp(name: str = "mlp") -> Graph:
     for index in range(2):
         weight = constant(graph, rng.standard_normal((20, 20), dtype=np.float32), f"w{index}")
         bias = constant(graph, rng.standard_normal((20,), dtype=np.float32))
-        value = add(graph, onnx.Relu.make(add(graph, onnx.Add.make(add(graph, onnx.MatMul.make(value, weight)), bias))))
+        value = add(
+            graph,
+            onnx.Relu.make(add(graph, onnx.Add.make(add(graph, onnx.MatMul.make(value, weight)), bias))),
+        )
     graph.set_outputs([("y", value)])
     return graph
 

@@ -11,8 +11,7 @@ import numpy as np
 import tvm
 from tvm import relax, s_tir, te, tirx
 
-from dsc.codegen.link import link
-from dsc.codegen.lowering import compile_module
+from dsc.codegen.build import compile_module
 from dsc.runtime.container import write_artifact
 from dsc.runtime.host import cpu_features
 from dsc.runtime.manifest import Manifest, TensorSpec
@@ -56,7 +55,7 @@ def make_sum(terms: int = 3) -> Sum:
         parameters=tuple(f"w{i}" for i in range(terms)),
         versions={"apache-tvm": version("apache-tvm")},
     )
-    return Sum(manifest, link(compile_module(_module(terms), target)), arrays)
+    return Sum(manifest, compile_module(_module(terms), target), arrays)
 
 
 def _module(terms: int) -> tvm.IRModule:

@@ -1,0 +1,66 @@
+"""From a Relax module to object files: LLVM works on several kernels at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import tvm
+from tvm import relax, tirx
+
+from dsc.codegen.lowering import relax_passes, tir_passes
+
+
+def write_objects(
+    module: tvm.IRModule,
+    target: tvm.target.Target,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Compile a module made by `dsc.codegen.emit` to object files in `folder`.
+
+    There is one for each kernel, and one with the bytecode.
+
+    `progress` is told how many kernels are done, and of how many. Equal modules give equal files.
+    """
+    with target:
+        module = relax_passes()(module)
+    builder = relax.ExecBuilder()
+    rest = tvm.get_global_func("relax.VMCodeGen")(builder, module)
+    functions = sorted((v.name_hint, f) for v, f in rest.functions.items() if isinstance(f, tirx.PrimFunc))
+    paths = [folder / f"{name}.o" for name, _ in functions]
+    done = 0
+
+    def compiled(name: str, func: tirx.PrimFunc, path: Path) -> tvm.runtime.Module:
+        nonlocal done
+        library = _compile(name, func, target)
+        library.write_to_file(str(path), "o")
+        done += 1
+        if progress is not None:
+            progress(done, len(paths))
+        return library
+
+    # TVM lets go of the interpreter lock while it lowers and generates code.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        first, *others = pool.map(compiled, *zip(*functions, strict=True), paths)
+    executable = tvm.get_global_func("relax.VMLink")(builder, target, first, others, {})
+    bytecode = tvm.get_global_func("runtime.ModulePackImportsToLLVM")(executable, False, _text(first), "")
+    paths.append(folder / "bytecode.o")
+    bytecode.write_to_file(str(paths[-1]), "o")
+    return paths
+
+
+def _compile(name: str, func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
+    """One kernel as an LLVM module."""
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = tvm.IRModule({tvm.ir.GlobalVar(name): func})
+        module = tirx.transform.BindTarget(target.with_host(target))(module)
+        lowered = tir_passes()(module)
+    return tvm.get_global_func("target.build.llvm")(lowered, target)
+
+
+def _text(library: tvm.runtime.Module) -> str:
+    """The target of an LLVM module as the text that packing wants."""
+    return str(library.get_function("_get_target_string")())

@@ -20,20 +20,64 @@ ELEMENTWISE = [
     Region("(float[0,4] x) => (float[0,4] y) { y = Neg(x) }"),
     Region("(float[1000003] x) => (float[1000003] y) { y = Abs(x) }"),
     Region("(float[1,32,7,9] x, float[1,32,1,1] s) => (float[1,32,7,9] y) { y = Mul(x, s) }"),
-#    Region("(float[1,32,7,9] x, float[1,32,1,1] s) => (float[1,32,7,9] y) { y = Mul(x, s) }", block=16),
+    Region("(float[1,32,7,9] x, float[1,32,1,1] s) => (float[1,32,7,9] y) { y = Mul(x, s) }", block=16),
     Region("(float[4,17] x, float[4,1] a, float[17] b) => (float[4,17] y) { t = Add(x, a) y = Mul(t, b) }"),
     Region("(float[b,s,384] x, float[b,s,384] r) => (float[b,s,384] y) { y = Add(x, r) }", {"b": 2, "s": 3}),
     Region("(float[b,n] x, float[n] r) => (float[b,n] y, float[b,n] z) { y = Add(x, r) z = Relu(y) }", {"b": 3, "n": 37}),
-    Region("(float[5,7] x, float[5,7] r) => (float[5,7] y, float[5,7] z) { y = Add(x, r) z = Abs(y) }"),
+    Region("(float[5,7] x, float[5,7] r) => (float[5,7] y, float[5,7] z) { y = Add(x, r) z = Sigmoid(y) }"),
     Region("(int64[3,33] x, int64[33] r) => (int64[3,33] y) { y = Add(x, r) }"),
     Region("(double[3,33] x) => (double[3,33] y) { y = Neg(x) }"),
     Region("(float16[3,33] x, float16[3,33] r) => (float16[3,33] y) { y = Add(x, r) }", atol=1e-2),
     Region("(float[3,33] x, float[33] r) => (bool[3,33] y) { y = Less(x, r) }"),
     Region("(bool[3,33] x, bool[33] r) => (bool[3,33] y) { y = And(x, r) }"),
     Region("(bool[3,33] c, float[3,33] x, float[3,1] r) => (float[3,33] y) { y = Where(c, x, r) }"),
-#    Region("(uint8[3,33] x) => (float[3,33] y) { y = Cast<to=1>(x) }"),
+    Region("(uint8[3,33] x) => (float[3,33] y) { y = Cast<to=1>(x) }"),
 ]
 
 
 def test_elementwise(host: Machine) -> None:
     compare(GenericKernel(), ELEMENTWISE, host)
+
+
+ROWS = [
+    Region("(float[4,37] x) => (float[4,37] y) { y = Softmax<axis=-1>(x) }"),
+    Region("(float[b,n] x) => (float[b,n] y) { y = Softmax<axis=-1>(x) }", {"b": 3, "n": 53}),
+    Region("(float[3,5,70] x) => (float[3,5,70] y) { y = Softmax<axis=1>(x) }"),
+    Region("(float[3,5,70] x) => (float[3,5,70] y) { y = LogSoftmax<axis=0>(x) }"),
+    Region("(float[1,3] x) => (float[1,3] y) { y = LogSoftmax<axis=-1>(x) }"),
+    Region("(float[b,s,384] x, float[384] g, float[384] c) => (float[b,s,384] y) { y = LayerNormalization(x, g, c) }", {"b": 2, "s": 7}),
+    Region("(float[9,100] x, float[100] g, float[100] c) => (float[9,100] y) { y = LayerNormalization(x, g, c) }"),
+    Region("(float[9,100] x, float[9,100] r, float[100] g, float[100] c) => (float[9,100] y, float[9,100] z) "
+           "{ z = Add(x, r) y = LayerNormalization(z, g, c) }"),
+    Region("(float[2,32,5,6] x, float[32] g, float[32] c) => (float[2,32,5,6] y) { y = InstanceNormalization(x, g, c) }"),
+    Region("(float[2,32,5,6] x, float[32] g, float[32] c) => (float[2,32,5,6] y) { y = InstanceNormalization(x, g, c) }", block=16),
+    Region("(float[2,32,5,6] x, float[32] g, float[32] c) => (float[2,32,5,6] y) { y = GroupNormalization<num_groups=4>(x, g, c) }"),
+]
+
+REDUCTIONS = [
+    Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }"),
+    Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }", block=16),
+    Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalMaxPool(x) }", block=8),
+    Region("(float[40,33] x) => (float[33] y) { a = Constant<value_ints=[0]>() y = ReduceSum<keepdims=0>(x, a) }"),
+    Region("(float[40,33] x) => (float[40] y) { a = Constant<value_ints=[1]>() y = ReduceMax<keepdims=0>(x, a) }"),
+    Region("(float[40,33] x) => (float y) { y = ReduceMean<keepdims=0>(x) }"),
+    Region("(float[4,5,6,7] x) => (float[5,7] y) { a = Constant<value_ints=[0,2]>() y = ReduceMean<keepdims=0>(x, a) }"),
+    Region("(float[4,5,6,7] x) => (float[4,6] y) { a = Constant<value_ints=[1,3]>() y = ReduceL2<keepdims=0>(x, a) }"),
+    Region("(int64[4,50] x) => (int64[4] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"),
+    Region("(float[4,50] x) => (int64[4,1] y) { y = ArgMax<axis=1>(x) }"),
+    Region("(float[3,0] x) => (float[3] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"),
+    Region("(float[b,s,384] x) => (float[b,384] y) { a = Constant<value_ints=[1]>() y = ReduceMean<keepdims=0>(x, a) }", {"b": 2, "s": 9}),
+]
+
+WINDOWS = [
+    Region("(float[2,32,9,11] x) => (float[2,32,5,6] y) { y = MaxPool<kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1]>(x) }"),
+    Region("(float[2,32,9,11] x) => (float[2,32,5,6] y) { y = MaxPool<kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1]>(x) }", block=16),
+    Region("(float[2,32,9,11] x) => (float[2,32,9,11] y) { y = AveragePool<kernel_shape=[3,3],pads=[1,1,1,1]>(x) }", block=16),
+    Region("(float[1,5,10,20] x) => (float[1,5,5,10] y) { y = AveragePool<kernel_shape=[2,2],strides=[2,2]>(x) }"),
+    Region("(float[1,5,h,w] x) => (float[1,5,h,w] y) { y = MaxPool<kernel_shape=[3,3],pads=[1,1,1,1]>(x) }", {"h": 9, "w": 21}),
+]
+
+
+@pytest.mark.parametrize("regions", [ROWS, REDUCTIONS, WINDOWS], ids=["rows", "reductions", "windows"])
+def test_reductions(regions: list[Region], host: Machine) -> None:
+    compare(GenericKernel(), regions, host)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Expr, TensorLoad
+from tvm.sym import Analyzer
 from tvm_ffi.structural import StructuralMutator
 
 from dsc.targets.cpu.generic.stages import Access, Stage, flat_index, uses
@@ -84,5 +85,5 @@ class _Rewrite:
             return tirx.const(0, str(var.ty)) if any(var.same_as(f) for f in self.fused) else var
 
         start = [tvm_ffi.structural_map(index, (tirx.Var, outer)) for index in indices]
-        offset = flat_index(Access(buffer, tuple(start))) + self.position
+        offset = flat_index(Access(buffer, tuple(start)), Analyzer()) + self.position
         return [*(tirx.const(0, str(index.ty)) for index in indices[:-1]), offset]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from dsc.targets.cpu.generic.sizes import same, volume
-from dsc.targets.cpu.generic.stages import Stage, element_bits
+from dsc.targets.cpu.generic.stages import Stage, element_bits, is_at
 from dsc.targets.cpu.generic.vectors import Axis, vector_axis
 from dsc.targets.machine import Machine
 
@@ -95,8 +95,10 @@ def _common(first: Sequence[tirx.IterVar], second: Sequence[tirx.IterVar]) -> in
 def _aligned(reader: Stage, writer: Stage, rows: int) -> int:
     for access in reader.loads:
         if access.buffer.same_as(writer.buffer):
+            if not writer.direct:
+                return 0
             for axis in range(rows):
-                if not access.indices[axis].same_as(reader.spatial[axis].var):
+                if not is_at(access.indices[axis], reader.spatial[axis]):
                     rows = axis
                     break
     return rows

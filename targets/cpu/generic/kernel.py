@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from tvm import s_tir, tirx
+from tvm import tirx
 
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.inline import inline
-from dsc.targets.cpu.generic.schedule import schedule, worth_a_launch
+from dsc.targets.cpu.generic.schedule import prepared, schedule, worth_a_launch
 from dsc.targets.cpu.generic.sizes import volume
 from dsc.targets.cpu.generic.stages import element_bits, stages
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
@@ -35,9 +34,7 @@ class GenericSpace:
 
     def estimate(self, point: Automatic) -> float:
         """Arithmetic of all stages that are left after inlining, against the bytes of inputs and outputs."""
-        sch = s_tir.Schedule(self.func)
-        inline(sch)
-        work = sum(stage.work for stage in stages(sch))
+        work = sum(stage.work for stage in stages(prepared(self.func)))
         moved = sum(volume(p.shape) * element_bits(p) // 8 for p in self.func.params if tirx.is_buffer_var(p))
         tasks = self.machine.cores if worth_a_launch(work, self.machine) else 1
         return roofline(self.machine, Work(work, moved, tasks=tasks, efficiency=0.25))

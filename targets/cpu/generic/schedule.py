@@ -9,6 +9,7 @@ from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inline import inline
 from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
+from dsc.targets.cpu.generic.relayout import relayout
 from dsc.targets.cpu.generic.sizes import nominal, static
 from dsc.targets.cpu.generic.stages import stages
 from dsc.targets.machine import Machine
@@ -25,12 +26,19 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     """
     if _empty(func):
         return func
-    sch = s_tir.Schedule(func)
-    inline(sch)
+    sch = prepared(func)
     for part in group(stages(sch), machine):
         _schedule_group(sch, part, machine)
     func = flatten(sch.mod["main"])
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
+
+
+def prepared(func: tirx.PrimFunc) -> s_tir.Schedule:
+    """The stages of `func` that are worth a loop nest, with affine accesses where blocked layouts allow it."""
+    sch = s_tir.Schedule(func)
+    inline(sch)
+    relayout(sch)
+    return s_tir.Schedule(s_tir.transform.StmtSimplify()(sch.mod))
 
 
 def _empty(func: tirx.PrimFunc) -> bool:

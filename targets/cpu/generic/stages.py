@@ -93,7 +93,7 @@ class Body:
 @dataclass(frozen=True)
 class Stage:
     """One block. A regular one is as `te.create_prim_func` makes it: a perfect nest around one store, spatial loops
-    (which index the store) first, then those of the reduction. Anything else is left as it is."""
+    first, then those of the reduction. Anything else is left as it is."""
 
     block: SBlockRV
     name: str
@@ -118,8 +118,6 @@ class Stage:
             and tuple(node.iter_vars) == spatial + reduce
             and len(loops) == len(node.iter_vars)
             and all(loop.extent == i.dom.extent for loop, i in zip(loops, node.iter_vars, strict=True))
-            and len(body.stores[0].indices) == len(spatial)
-            and all(x.same_as(i.var) for x, i in zip(body.stores[0].indices, spatial, strict=True))
         )
         parameters = tuple(p for p in sch.mod["main"].params if tirx.is_buffer_var(p))
         return Stage(block, node.name_hint, spatial, reduce, body, regular, parameters)
@@ -128,6 +126,12 @@ class Stage:
     def buffer(self) -> Buffer:
         """What a regular stage writes."""
         return self.body.stores[0].buffer
+
+    @property
+    def direct(self) -> bool:
+        """Whether the spatial iterators are the indices of what is stored, in order."""
+        indices = self.body.stores[0].indices
+        return len(indices) == len(self.spatial) and all(map(is_at, indices, self.spatial))
 
     @property
     def iters(self) -> tuple[tirx.IterVar, ...]:
@@ -143,7 +147,11 @@ class Stage:
     def touches_private(self) -> bool:
         """Whether a buffer of the function's own is read or written."""
         buffers = [a.buffer for a in (*self.body.loads, *self.body.stores)]
-        return not all(any(b.same_as(p) for p in self.parameters) for b in buffers)
+        return not all(self.is_parameter(buffer) for buffer in buffers)
+
+    def is_parameter(self, buffer: Buffer) -> bool:
+        """Whether the buffer is one of the caller's."""
+        return any(buffer.same_as(p) for p in self.parameters)
 
     @cached_property
     def iterations(self) -> int:
@@ -165,8 +173,10 @@ class Stage:
 
         None where the distance varies.
         """
-        accesses = (*self.body.stores, *self.loads)
-        flat = [flat_index(a) for a in accesses]
+        analyzer = Analyzer()
+        for i in self.iters:
+            analyzer.bind(i.var, i.dom)
+        flat = [flat_index(a, analyzer) for a in (*self.body.stores, *self.loads)]
         return tuple(tuple(self._stride(f, i.var) for f in flat) for i in self.iters)
 
     def _stride(self, flat: Expr | int, var: tirx.Var) -> Expr | int | None:
@@ -180,12 +190,17 @@ class Stage:
         return difference if known is None else known
 
 
-def flat_index(access: Access) -> Expr | int:
-    """The offset of an access in its row-major buffer."""
+def is_at(index: Expr, iterator: tirx.IterVar) -> bool:
+    """Whether an index is just the iterator."""
+    return index.same_as(iterator.var) or (static(iterator.dom.extent) == 1 and static(index) == 0)
+
+
+def flat_index(access: Access, analyzer: Analyzer) -> Expr | int:
+    """The offset of an access in its row-major buffer, simplified with what `analyzer` knows."""
     flat: Expr | int = 0
     for index, size in zip(access.indices, access.buffer.shape, strict=True):
         flat = flat * size + index
-    return flat if isinstance(flat, int) else Analyzer().simplify(flat)
+    return flat if isinstance(flat, int) else analyzer.simplify(flat)
 
 
 def element_bits(buffer: Buffer) -> int:

@@ -6,7 +6,6 @@ import inspect
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 
-from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, BlockArgument, Operation, Region, SSAValue
 from xdsl.traits import is_side_effect_free
 
@@ -142,7 +141,7 @@ def replace_op(op: Operation, values: Sequence[SSAValue]) -> None:
         if not _compatible(old.type, new.type):
             raise PassError(f"a value of {new.type} cannot replace one of {old.type}:\n  {describe(op)}")
         _retype(new, merge_types(new.type, old.type))
-        if new.name_hint is None:
+        if new.name_hint is None and old.name_hint:
             new.name_hint = old.name_hint
         old.replace_all_uses_with(new)
 
@@ -167,9 +166,7 @@ def _retype(value: SSAValue, type_: Attribute) -> None:
 
 def erase_if_dead(op: Operation) -> None:
     """Erase an op without effect whose results nobody uses, and then the ops that only it used."""
-    if op.parent is None or any(r.uses for r in op.results) or isinstance(op, ReturnOp):
-        return
-    if not is_side_effect_free(op):
+    if op.parent is None or not op.results or any(r.uses for r in op.results) or not is_side_effect_free(op):
         return
     operands = set(op.operands)
     op.parent.erase_op(op)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.fuse import attention, conv, elementwise, matmul, norm, pool, qkv, reduction, softmax
+from dsc.passes.fuse import attention, conv, elementwise, leading_dims, matmul, norm, pool, qkv, reduction, softmax
 from dsc.passes.fuse.outline import outline
 from dsc.passes.fuse.pad import PadIntoConv
 from dsc.passes.fuse.plan import Plan
@@ -31,7 +31,7 @@ class Fuse(Pass):
     merge_qkv: bool = True
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
-        rewrite(graph, [PadIntoConv()], record)
+        rewrite(graph, (PadIntoConv(), *leading_dims.RULES), record)
         if self.merge_qkv:
             qkv.merge(graph, record)
         plan = Plan(graph)

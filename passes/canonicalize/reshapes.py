@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import dims_of, onnx
-from dsc.passes.canonicalize.facts import rank, same_volume_and_all_but_one
-from dsc.passes.pattern import const, ops, values
+from dsc.passes.canonicalize.facts import rank, same_volume_and_all_but_one, static_shape
+from dsc.passes.pattern import const, either, ops, values
 from dsc.passes.rule import Match, Rule
 
 x, shape, axes, outer = values("x shape axes outer")
@@ -51,7 +53,7 @@ class FlattenIsReshape(Rule):
 class ConstantReshape(Rule):
     """reshape(x, computed shape) => reshape(x, constant), where the types tell the shape"""
 
-    pattern = ops.Reshape(x, shape, allowzero=0)
+    pattern = ops.Reshape(x, shape)
 
     def check(self, m: Match) -> str | None:
         if m.graph.constant(m.shape) is not None:
@@ -107,4 +109,71 @@ class SqueezeOfUnsqueeze(Rule):
         return captured
 
 
-RULES: tuple[Rule, ...] = (FlattenIsReshape(), ConstantReshape(), SqueezeOfUnsqueeze(), ReshapeOfReshape())
+class TransposeBetweenReshapes(Rule):
+    """reshape(transpose<0,2,1>(reshape(x, [-1, s, d])), [..., d, s]) => transpose(x, last two)
+
+    The way in which exporters of attention transpose keys.
+    """
+
+    pattern = ops.Reshape(
+        ops.Transpose(ops.Reshape(x, ..., label="first"), label="transpose", perm=[0, 2, 1]), ...
+    )
+
+    def check(self, m: Match) -> str | None:
+        source, inner, result = (dims_of(v.type) for v in (m.x, m.first.out, m.root.out))
+        if source is None or inner is None or result is None or len(source) < 3 or len(source) != len(result):
+            return "the ranks are others"
+        *lead, s, d = source
+        kept = inner[1:] == (s, d) and list(result) == [*lead, d, s]
+        return None if kept and "" not in source else "the last two dims are not kept apart"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        r = rank(m.x) or 0
+        made: SSAValue = m.emit(onnx.Transpose, m.x, perm=[*range(r - 2), r - 1, r - 2]).out
+        return made
+
+
+class MatMulBetweenReshapes(Rule):
+    """reshape(reshape(x, [-1, k]) @ w + b, [..., n]) => x @ w + b; the bias may be absent"""
+
+    pattern = ops.Reshape(
+        either(
+            ops.Reshape(x, ..., label="first") @ const("w"),
+            (ops.Reshape(x, ..., label="first") @ const("w")) + const("b"),
+        ),
+        ...,
+    )
+
+    def check(self, m: Match) -> str | None:
+        source, result, weights = dims_of(m.x.type), dims_of(m.root.out.type), static_shape(m.w)
+        if source is None or result is None or weights is None or len(weights) != 2 or rank(m.first.out) != 2:
+            return "the ranks are others"
+        lead, rest = source[: len(result) - 1], source[len(result) - 1 :]
+        if result != (*lead, weights[1]) or "" in lead or any(isinstance(d, str) for d in rest):
+            return "the reshapes do not undo one another"
+        if prod(int(d) for d in rest) != weights[0]:
+            return "w does not have as many rows as the last dims have elements"
+        if m.binding.names.get("b") is not None and m.array("b").shape[:-1] not in ((), (1,)):
+            return "b is not a row"
+        return None
+
+    def rewrite(self, m: Match) -> SSAValue:
+        source, lead = m.x, len(dims_of(m.root.out.type) or ()) - 1
+        if rank(source) != lead + 1:
+            flat = m.constant(np.array([0] * lead + [m.array("w").shape[0]], np.int64))
+            source = m.emit(onnx.Reshape, source, flat).out
+        product: SSAValue = m.emit(onnx.MatMul, source, m.w).out
+        if m.binding.names.get("b") is None:
+            return product
+        total: SSAValue = m.emit(onnx.Add, product, m.constant(m.array("b").reshape(-1), "bias")).out
+        return total
+
+
+RULES: tuple[Rule, ...] = (
+    FlattenIsReshape(),
+    MatMulBetweenReshapes(),
+    TransposeBetweenReshapes(),
+    ConstantReshape(),
+    SqueezeOfUnsqueeze(),
+    ReshapeOfReshape(),
+)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import UnrankedTensorType
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.ir import Attribute, SSAValue
 
 from dsc.errors import UsageError
-from dsc.ir import Graph, OnnxOp, dims_of, shape_of
+from dsc.ir import Graph, OnnxOp, dims_of, element_of, shape_of
 from dsc.ir.onnx.infer import merge_types
 from dsc.ir.types import tensor_of_dims
-from dsc.passes.canonicalize.shape_values import Element, Elements, ShapeValues
+from dsc.passes.canonicalize.known_dims import known_dims
+from dsc.passes.canonicalize.shape_values import ShapeValues
 from dsc.passes.driver import walk
 
 
@@ -29,9 +30,9 @@ def _refine(op: OnnxOp, values: ShapeValues) -> bool:
     changed = False
     for result, inferred in zip(op.results, _inferred(op), strict=True):
         changed |= refine_type(result, inferred)
-    target = _target(op, values)
-    if target is not None:
-        changed |= refine_type(op.results[0], target)
+    dims = known_dims(op, values)
+    if dims is not None:
+        changed |= refine_type(op.results[0], tensor_of_dims(element_of(op.results[0].type).mlir, dims))
     return changed
 
 
@@ -43,70 +44,34 @@ def _inferred(op: OnnxOp) -> list[Attribute]:
     except UsageError:
         return kept
     types = [r.type for r in like.results]
-    like.detach() if like.parent else None
     like.drop_all_references()
     return types if len(types) == len(kept) else kept
 
 
 def refine_type(value: SSAValue, type_: Attribute) -> bool:
     """Give a value what `type_` tells beyond its type; whether that is anything."""
-    merged = merge_types(value.type, type_)
-    if isinstance(value.type, UnrankedTensorType):
-        merged = type_
+    merged = type_ if isinstance(value.type, UnrankedTensorType) else merge_types(value.type, type_)
+    if isinstance(value.type, TensorType) and isinstance(type_, TensorType):
+        merged = _with_better_names(value.type, type_, merged)
     if merged == value.type:
         return False
     value._type = merged
     return True
 
 
+def _with_better_names(old: Attribute, new: Attribute, merged: Attribute) -> Attribute:
+    """Names that ONNX's inference made up give way to those of the model."""
+    before, after, dims = dims_of(old), dims_of(new), dims_of(merged)
+    if before is None or after is None or dims is None or len(before) != len(after):
+        return merged
+    chosen = [n if _is_made_up(o) and n != "" and not _is_made_up(n) else d for o, n, d in zip(before, after, dims, strict=True)]
+    return tensor_of_dims(element_of(merged).mlir, chosen)
+
+
+def _is_made_up(dim: int | str) -> bool:
+    return isinstance(dim, str) and dim.startswith("unk__")
+
+
 def _is_static(value: SSAValue) -> bool:
     shape = shape_of(value.type)
     return shape is not None and min(shape, default=0) >= 0
-
-
-_SHAPE_OPERAND = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
-
-
-def _target(op: OnnxOp, values: ShapeValues) -> Attribute | None:
-    """The type of a Reshape, Expand or ConstantOfShape whose shape operand is known in terms of dims."""
-    if op.onnx_name not in _SHAPE_OPERAND or not hasattr(op.results[0].type, "element_type"):
-        return None
-    found = values.of(op.operands[_SHAPE_OPERAND[op.onnx_name]])
-    if found is None:
-        return None
-    dims = _expanded(op, found) if op.onnx_name == "Expand" else _reshaped(op, found)
-    return None if dims is None else tensor_of_dims(op.results[0].type.element_type, dims)
-
-
-def _reshaped(op: OnnxOp, found: Elements) -> list[int | str] | None:
-    source = dims_of(op.operands[0].type) if op.onnx_name == "Reshape" else ()
-    dims: list[int | str] = []
-    for i, item in enumerate(found.items):
-        if item == 0 and op.onnx_name == "Reshape" and not op.attr("allowzero"):
-            dims.append(source[i] if source and i < len(source) else "")
-        else:
-            dims.append(_dim(item))
-    return dims
-
-
-def _expanded(op: OnnxOp, found: Elements) -> list[int | str] | None:
-    source = dims_of(op.operands[0].type)
-    if source is None:
-        return None
-    size = max(len(source), len(found.items))
-    given = (1,) * (size - len(source)) + source
-    wanted = (1,) * (size - len(found.items)) + found.items
-    return [_dim(w) if g == 1 else g if w == 1 or isinstance(g, int) else "" if w is None else _both(g, _dim(w)) for g, w in zip(given, wanted, strict=True)]
-
-
-def _both(given: int | str, wanted: int | str) -> int | str:
-    """The dim of two that broadcast: a name and a number above 1 give the number."""
-    if isinstance(wanted, int):
-        return wanted
-    return given if given == wanted else ""
-
-
-def _dim(item: Element) -> int | str:
-    if isinstance(item, int):
-        return item if item >= 0 else ""
-    return item if isinstance(item, str) else ""

@@ -24,7 +24,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UnsupportedOpError(UnsupportedModelError):
-    """One op cannot be lowered; the message says why, the caller adds where."""
+    """One op cannot be lowered. `why` says what stands in the way, `op` where, as soon as that is known."""
+
+    def __init__(self, why: str, op: Operation | None = None) -> None:
+        node = getattr(op.attributes.get("node"), "data", "") if op is not None else ""
+        place = f"{op.name}{f' (node {node!r})' if node else ''}: " if op is not None else ""
+        super().__init__(place + why)
+        self.why, self.op = why, op
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import ml_dtypes
 import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
@@ -75,6 +76,8 @@ def _constant(op: OnnxOp) -> Array | None:
         value = op.attr(name)
         if value is not None:
             constant = np.asarray(value)
+            if constant.dtype == ml_dtypes.bfloat16:
+                constant = constant.astype(np.float32)
             return (
                 constant.astype(object) if constant.size <= LIMIT and constant.dtype.kind in "iufb" else None
             )
@@ -191,7 +194,11 @@ def _gather(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
     if data is None or indices is None:
         return None
     picked = np.asarray(indices, np.int64).reshape(known[1].shape)  # type: ignore[union-attr]
-    return np.take(data, picked, axis=op.attr("axis", 0))
+    axis = op.attr("axis", 0) % data.ndim
+    # numpy gives an element, not an array, for a single index of no dims
+    return np.take(data, picked.reshape(-1), axis).reshape(
+        data.shape[:axis] + picked.shape + data.shape[axis + 1 :]
+    )
 
 
 def _slice(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:

@@ -95,13 +95,16 @@ class _Scope:
     def _lower_tensors(self, op: Operation, known: tuple[np.ndarray | None, ...]) -> Sequence[te.Tensor]:
         rule = RULES.get(op.name)
         if rule is None:
-            raise UnsupportedOpError(f"{op.name} has no lowering")
+            raise UnsupportedOpError("this operator has no lowering yet", op)
         operands = [
             None if value is None or index in rule.value_operands else self.tensor(value)
             for index, value in enumerate(operands_of(op))
         ]
         padding = (None,) * (_arity(op) - len(operands))
-        lowered = rule.lower(Call(op, (*operands, *padding), (*known, *padding)))
+        try:
+            lowered = rule.lower(Call(op, (*operands, *padding), (*known, *padding)))
+        except UnsupportedOpError as error:
+            raise UnsupportedOpError(error.why, op) from error
         return [lowered] if isinstance(lowered, te.Tensor) else lowered
 
     def tensor(self, value: SSAValue) -> te.Tensor:

@@ -80,8 +80,9 @@ def _float_mod(a: Expr, b: Expr) -> Expr:
     zero = const_like(0, a)
 
     def signed(r: Expr) -> Expr:
-        differs = tirx.And(tirx.NE(r, zero), tirx.NE(tirx.LT(r, zero), tirx.LT(b, zero)))
-        return tirx.Select(differs, r + b, tirx.Select(tirx.EQ(r, zero), tirx.copysign(zero, b), r))
+        differs = tirx.Or(tirx.And(r < zero, b > zero), tirx.And(r > zero, b < zero))
+        signed_zero = tirx.Select(b < zero, const_like(-0.0, a), zero)
+        return tirx.Select(differs, r + b, tirx.Select(tirx.EQ(r, zero), signed_zero, r))
 
     return let(_fmod(a, b), signed)
 

@@ -10,11 +10,13 @@ from tvm.ir import Expr
 from dsc.ir import PackOp, UnpackOp, onnx
 from dsc.lower.exprs import Dim, clamp, dims, floordiv, floormod, product, quotient, same, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import broadcast_index, broadcast_shape, normalize_axis, ravel, unravel
+from dsc.lower.tensors import const_like, broadcast_index, broadcast_shape, normalize_axis, ravel, unravel
 
 
 def reshape(x: te.Tensor, shape: Sequence[Dim], name: str = "reshape") -> te.Tensor:
     """The elements of `x`, row-major, in another shape. Dims that stay keep their index as it is."""
+    if any(same(d, 0) for d in x.shape):
+        return te.compute(shape, lambda *_: const_like(0, x), name=name)
     groups = _groups(dims(x.shape), dims(shape))
 
     def element(*indices: Expr) -> Expr:

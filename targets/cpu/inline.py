@@ -65,7 +65,14 @@ class Inliner:
             self.branches |= name.endswith("if_then_else")
             return mutator.default_mutate(node)
 
-        return tvm_ffi.structural_mutate(stage.body[0], [(tirx.Var, variable), (Call, call)])
+        def let(node: tirx.Let, mutator: StructuralMutator) -> Expr:
+            # the same stage is written in many places: TVM wants each variable to be bound once
+            value = mutator.mutate(node.value)
+            places[node.var] = T.Bind(value) if self._bind else tirx.Var(node.var.name, node.var.ty)
+            body = mutator.mutate(node.body)
+            return body if self._bind else tirx.Let(places[node.var], value, body)
+
+        return tvm_ffi.structural_mutate(stage.body[0], [(tirx.Var, variable), (Call, call), (tirx.Let, let)])
 
 
 def _worth_binding(value: Expr) -> bool:

@@ -44,7 +44,7 @@ def preset(opt_level: int, machine: Machine) -> Pipeline:
     texts = {
         0: "",
         1: "canonicalize",
-        2: f"canonicalize,layout{{block={machine.lanes()}}},fuse",
+        2: f"canonicalize,fuse,layout{{block={machine.lanes()}}}",
     }
     texts[3] = texts[2]
     if opt_level not in texts:

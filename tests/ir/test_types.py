@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from xdsl.dialects.builtin import UnrankedTensorType, f32
+
+from dsc.errors import UnsupportedModelError
+from dsc.ir import DYNAMIC, dims_of, element_of, element_of_dtype, shape_of, tensor
+from dsc.ir.onnx.infer import from_type_proto, merge_types, to_type_proto
+from dsc.ir.types import ELEMENT_TYPES, OptionalType, SequenceType, tensor_of_dims
+
+
+def test_every_onnx_element_type_has_one_mlir_type_and_numpy_dtype():
+    named = {n: c for n, c in onnx.TensorProto.DataType.items() if n != "UNDEFINED"}
+    assert {e.name: e.code for e in ELEMENT_TYPES} == named
+    for element in ELEMENT_TYPES:
+        assert element.dtype == onnx.helper.tensor_dtype_to_np_dtype(element.code)
+        assert element_of(element.mlir) is element
+        assert element_of_dtype(element.dtype) is element
+
+
+def test_unsigned_integers_are_marked_and_signed_ones_are_not():
+    assert str(tensor(np.uint8, (2,))) == "tensor<2xui8>"
+    assert str(tensor(np.int8, (2,))) == "tensor<2xi8>"
+    assert str(tensor(bool, ())) == "tensor<i1>"
+    with pytest.raises(UnsupportedModelError, match="datetime64"):
+        element_of_dtype(np.dtype("datetime64[s]"))
+
+
+def test_dims_have_names_where_they_are_dynamic():
+    type_ = tensor("float32", (-1, 3, -1), ["n", "unused", ""])
+    assert dims_of(type_) == ("n", 3, "")
+    assert shape_of(type_) == (DYNAMIC, 3, DYNAMIC)
+    assert tensor_of_dims(f32, ("n", 3, "")) == type_
+    assert str(tensor("float32", (1, 2), ["a", "b"])) == "tensor<1x2xf32>", "no encoding where all is static"
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        tensor("float32", (-1, 3, -1), ["n", "", ""]),
+        tensor("float16", ()),
+        UnrankedTensorType(f32),
+        SequenceType(tensor("int64", (2,))),
+        OptionalType(SequenceType(tensor("float32", (1,)))),
+    ],
+)
+def test_types_go_to_onnx_and_back(type_):
+    assert from_type_proto(to_type_proto(type_)) == type_
+
+
+def test_merging_keeps_what_is_known():
+    a = tensor("float32", (-1, 3, -1), ["n", "", ""])
+    b = tensor("float32", (-1, -1, 4), ["m", "c", ""])
+    assert dims_of(merge_types(a, b)) == ("n", 3, 4)
+    assert merge_types(UnrankedTensorType(f32), a) == a

@@ -39,9 +39,9 @@ def _checked(spec: TensorSpec, value: ArrayLike, sizes: dict[str, tuple[int, str
         array = np.asarray(value)
     except ValueError as error:
         raise UsageError(f"input {spec} was given something that is no array: {error}") from None
-    if array.dtype.name != spec.dtype:
+    if array.dtype != spec.dtype:
         raise UsageError(
-            f"input {spec} was given {array.dtype.name}; nothing is cast silently: "
+            f"input {spec} was given {array.dtype}; nothing is cast silently: "
             f"pass array.astype({spec.dtype!r})"
         )
     if array.ndim != len(spec.shape):

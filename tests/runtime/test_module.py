@@ -71,9 +71,10 @@ def test_any_array_will_do(artifact: Path, compiled_sum: Sum, form) -> None:
         ({"x": _input(), "mask": 1}, "unknown mask"),
         ({"X": _input()}, "missing x; unknown X"),
         ({"x": _input().astype(np.float64)}, r"was given float64.*astype\('float32'\)"),
+        ({"x": _input().astype(">f4")}, "was given >f4"),
         ({"x": _input()[0]}, r"needs 2 dims, was given shape \[64\]"),
         ({"x": _input()[:, :10]}, r"dim 1 must be 64, was given shape \[5, 10\]"),
-        ({"x": "abc"}, "was given str"),
+        ({"x": "abc"}, "was given <U3"),
         ({"x": [[1, 2], [3]]}, "x: float32"),
     ],
 )

@@ -13,6 +13,7 @@ from dsc.passes.base import Pass
 
 _BUILTIN = {
     "canonicalize": "dsc.passes.canonicalize:Canonicalize",
+    "expand-functions": "dsc.passes.canonicalize:ExpandFunctions",
     "fuse": "dsc.passes.fuse:Fuse",
     "layout": "dsc.passes.layout:Layout",
 }

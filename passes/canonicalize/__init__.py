@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from dsc.passes.canonicalize.canonicalize import RULES, Canonicalize
+from dsc.passes.canonicalize.expand_functions import ExpandFunctions
 
-__all__ = ["RULES", "Canonicalize"]
+__all__ = ["RULES", "Canonicalize", "ExpandFunctions"]

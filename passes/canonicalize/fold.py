@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 from xdsl.traits import is_side_effect_free
 
 from dsc.exchange import EvaluationError, evaluate
@@ -60,12 +62,23 @@ def _fold_op(graph: Graph, op: OnnxOp, record: PassRecord) -> None:
         record.miss(_RULE, op, "the result would be too large, or its size is not known")
         return
     try:
-        results = evaluate(op, arrays)
+        results = _moved(op, arrays) or evaluate(op, arrays)
     except EvaluationError as error:
         record.miss(_RULE, op, str(error))
         return
     _replace(graph, op, results)
     record.fire(_RULE)
+
+
+def _moved(op: OnnxOp, arrays: Mapping[SSAValue, np.ndarray]) -> list[np.ndarray] | None:
+    """The result of an op that only moves elements, as a view: a weight that is transposed takes no memory."""
+    if op.onnx_name == "Transpose":
+        return [arrays[op.data].transpose(op.attr("perm"))]
+    if op.onnx_name in ("Reshape", "Squeeze", "Unsqueeze", "Flatten"):
+        shape = static_shape(op.results[0])
+        assert shape is not None  # its size was just computed
+        return [arrays[op.operands[0]].reshape(shape)]
+    return None
 
 
 _RULE = "op(constants) => constant"

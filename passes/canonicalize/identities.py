@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from dsc.ir import onnx
+from dsc.ir import element_of, onnx
 from dsc.passes.canonicalize.facts import same_element, same_shape, same_volume_and_all_but_one, static_shape
 from dsc.passes.pattern import const, either, maybe, ops, values
 from dsc.passes.rule import Match, Rule
@@ -168,10 +168,33 @@ class DropReshape(_Same):
         return None if same_volume_and_all_but_one(m.x.type, m.root.out.type) else "the shapes may differ"
 
 
+class SumOfTwo(Rule):
+    """sum(x, y) => x + y"""
+
+    pattern = ops.Sum(x, y)
+
+    def rewrite(self, m: Match) -> SSAValue:
+        made: SSAValue = m.emit(onnx.Add, m.x, m.y).out
+        return made
+
+
+class CastLikeIsCast(Rule):
+    """cast_like(x, y: T) => cast<T>(x)"""
+
+    pattern = ops.CastLike(x, y)
+
+    def rewrite(self, m: Match) -> SSAValue:
+        to = element_of(m.y.type).code
+        made: SSAValue = m.emit(onnx.Cast, m.x, to=to, saturate=m.root.attrs().get("saturate")).out
+        return made
+
+
 RULES: tuple[Rule, ...] = (
+    SumOfTwo(),
     DropIdentity(),
     DropDropout(),
     DropCast(),
+    CastLikeIsCast(),
     DropVariadic(),
     AddZero(),
     MulOne(),

@@ -136,4 +136,55 @@ class NormBias(Rule):
         return made
 
 
-RULES: tuple[Rule, ...] = (RmsNorm(), CenteredRmsNorm(), NormScale(), NormBias())
+_MEAN = ops.ReduceMean(x, const("mean_axes"), keepdims=1)
+_CENTERED_VARIANCE = (
+    ops.ReduceMean(either((x - _MEAN) ** 2, (x - _MEAN) * (x - _MEAN), (_MEAN - x) ** 2), const("axes"), keepdims=1)
+    + scalar("eps")
+)
+_GAIN = either(
+    ops.Reciprocal(ops.Sqrt(_CENTERED_VARIANCE)), 1 / ops.Sqrt(_CENTERED_VARIANCE), _CENTERED_VARIANCE**-0.5
+) * const("c")
+
+
+class AffineLayerNorm(Rule):
+    """x * (r * c) + (b - mean * (r * c)) => layer_norm(x, c, b), r = 1 / sqrt(variance + eps)
+
+    The form that TensorFlow's batch_normalization function leaves.
+    """
+
+    pattern = x * _GAIN + (const("b") - _MEAN * _GAIN)
+
+    def check(self, m: Match) -> str | None:
+        r = rank(m.x)
+        if reduced_axes(m.array("mean_axes"), r) != reduced_axes(m.array("axes"), r):
+            return "mean and variance are over different axes"
+        if reason := _refuse_axes(m.array("axes"), m.x):
+            return reason
+        wanted = _normalized_dims(m)
+        if any(m.array(n).size != 1 and m.array(n).shape != wanted for n in ("b", "c")):
+            return "c or b is not of the normalized shape"
+        return None
+
+    def rewrite(self, m: Match) -> SSAValue:
+        wanted = _normalized_dims(m)
+        scale, bias = (m.constant(np.broadcast_to(m.array(n).reshape(-1) if m.array(n).size == 1 else m.array(n), wanted), f"norm_{n}") for n in ("c", "b"))
+        made: SSAValue = m.emit(
+            onnx.LayerNormalization, m.x, scale, bias, axis=-len(wanted), epsilon=m.array("eps").item()
+        ).out
+        return made
+
+
+def _normalized_dims(m: Match) -> tuple[int, ...]:
+    axes, dims = reduced_axes(m.array("axes"), rank(m.x)), dims_of(m.x.type)
+    assert axes is not None
+    assert dims is not None
+    return tuple(int(dims[a]) for a in axes)
+
+
+RULES: tuple[Rule, ...] = (
+    AffineLayerNorm(),
+    RmsNorm(),
+    CenteredRmsNorm(),
+    NormScale(),
+    NormBias(),
+)

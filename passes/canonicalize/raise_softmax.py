@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import onnx
@@ -41,4 +42,29 @@ class Softmax(Rule):
         return made
 
 
-RULES: tuple[Rule, ...] = (Softmax(),)
+_PROBABILITIES = ops.Softmax(x + value("mask"), label="softmax")
+
+
+class MaskedSoftmaxIsNumber(Rule):
+    """where(is_nan(softmax(x + mask)), 0, softmax(x + mask)) => softmax(x + mask), mask finite
+
+    Exporters guard rows that are masked as a whole: with a mask of -inf their softmax is 0/0. A finite mask has no such rows.
+    What differs is a NaN or infinity in x: it is handed on, and no longer hidden.
+    """
+
+    pattern = ops.Where(ops.IsNaN(_PROBABILITIES), 0, _PROBABILITIES)
+
+    def check(self, m: Match) -> str | None:
+        mask = m.mask.owner
+        choices = [m.graph.constant(v) for v in (mask.X, mask.Y)] if isinstance(mask, onnx.Where) else []
+        parts = choices or [m.graph.constant(m.mask)]
+        if any(part is None for part in parts):
+            return "the mask is not constant, nor a choice of constants"
+        return None if all(np.isfinite(p).all() for p in parts if p is not None) else "the mask has an infinity"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        made: SSAValue = m.softmax.out
+        return made
+
+
+RULES: tuple[Rule, ...] = (Softmax(), MaskedSoftmaxIsNumber())

@@ -104,6 +104,11 @@ def _apply(number: Callable[..., Scalar], expression: Callable[..., Expr], a: Sc
     return number(a, b)
 
 
+def equal(a: Scalar, b: Scalar) -> Expr:
+    """The condition a == b, for an expression and a number or expression of any integer width."""
+    return _like(a, b).equal(_like(b, a))
+
+
 def quotient(numerators: Iterable[Dim], denominators: Iterable[Dim]) -> Dim:
     """The product of sizes over that of others which divide it, with common factors cancelled."""
     top, bottom = _factors(numerators), _factors(denominators)

@@ -291,7 +291,7 @@ def _equal(a: Scalar, b: Scalar) -> Scalar:
     number = b if isinstance(a, Expr) else a
     if isinstance(size, tirx.Var) and isinstance(number, int) and number < 0:
         return False  # a dim is never negative: Reshape's -1 is a number
-    return tirx.EQ(a, b)
+    return exprs.equal(a, b)
 
 
 _RULES: dict[str, Rule] = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from dsc.lower.exprs import Dim, dims, floordiv, floormod, product, same, select
+from dsc.lower.exprs import Dim, dims, equal, floordiv, floormod, product, same, select
 
 
 def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
@@ -45,7 +45,7 @@ def broadcast_dim(a: Dim, b: Dim) -> Dim:
         return a
     if isinstance(a, int):
         return a
-    return b if isinstance(b, int) else select(tirx.EQ(a, 1), b, a)  # type: ignore[return-value]
+    return b if isinstance(b, int) else select(equal(a, 1), b, a)  # type: ignore[return-value]
 
 
 def broadcast_shape(*shapes: Sequence[Dim]) -> list[Dim]:
@@ -66,7 +66,7 @@ def broadcast_index(shape: Sequence[Dim], target: Sequence[Dim], indices: Sequen
         if isinstance(size, int):
             found.append(0 if size == 1 else index)
         else:
-            found.append(index if same(size, wanted) else select(tirx.EQ(size, 1), 0, index))
+            found.append(index if same(size, wanted) else select(equal(size, 1), 0, index))
     return found
 
 

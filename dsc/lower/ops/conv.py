@@ -8,7 +8,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, dims, floordiv, floormod, simplify
+from dsc.lower.exprs import Dim, dims, equal, floordiv, floormod, simplify
 from dsc.lower.ops.reduce import accumulator
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import cast, const_like, elementwise
@@ -70,7 +70,7 @@ def conv_transpose(call: Call) -> te.Tensor:
         first = 0 if group == 1 else floordiv(o, per_group) * inputs
         offsets = [i + p - k * d for i, p, k, d in zip(at, begin, taps, dilations, strict=True)]
         sources = [floordiv(v, s) for v, s in zip(offsets, strides, strict=True)]
-        hit = [tirx.EQ(floormod(v, s), 0) for v, s in zip(offsets, strides, strict=True) if s != 1]
+        hit = [equal(floormod(v, s), 0) for v, s in zip(offsets, strides, strict=True) if s != 1]
         for source, size in zip(sources, x.shape[2:], strict=True):
             hit += [source >= 0, source < size]
         load = x(b, first + channel, *sources).astype(dtype)

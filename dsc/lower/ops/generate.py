@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, ceildiv, dims, floordiv, floormod, maximum, simplify
+from dsc.lower.exprs import Dim, ceildiv, dims, equal, floordiv, floormod, maximum, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, normalize_axis
 from dsc.lower.windows import padded
@@ -42,7 +42,7 @@ def range_op(call: Call) -> te.Tensor:
 def eye_like(call: Call) -> te.Tensor:
     """Ones on the k-th diagonal."""
     k, dtype = call.attr("k"), call.dtype()
-    return te.compute(call.inputs[0].shape, lambda i, j: tirx.EQ(i + k, j).astype(dtype), name="eye")
+    return te.compute(call.inputs[0].shape, lambda i, j: equal(i + k, j).astype(dtype), name="eye")
 
 
 @lowers(onnx.Trilu)

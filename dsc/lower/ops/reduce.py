@@ -9,7 +9,7 @@ from tvm.ir import Expr
 
 from dsc.ir import onnx
 from dsc.lower import approx
-from dsc.lower.exprs import Dim, product
+from dsc.lower.exprs import Dim, equal, product
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, normalize_axis
 
@@ -210,7 +210,7 @@ def hardmax(call: Call) -> te.Tensor:
     first = arg_extreme(x, axis, largest=True, last=False)
 
     def element(*i: Expr) -> Expr:
-        return tirx.EQ(first(*(0 if a == axis else v for a, v in enumerate(i))), i[axis]).astype(dtype_of(x))
+        return equal(first(*(0 if a == axis else v for a, v in enumerate(i))), i[axis]).astype(dtype_of(x))
 
     return te.compute(x.shape, element, name="hardmax")
 

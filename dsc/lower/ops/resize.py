@@ -10,7 +10,7 @@ from tvm.ir import Expr
 
 from dsc.ir import onnx
 from dsc.lower.approx import f32
-from dsc.lower.exprs import Dim, Scalar, clamp, dims, floordiv, same, simplify
+from dsc.lower.exprs import Dim, Scalar, clamp, dims, equal, floordiv, same, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import cast, dtype_of, is_float, normalize_axis
 
@@ -161,7 +161,7 @@ def _guard_one(plan: AxisResize, value: Expr, otherwise: Expr) -> Expr:
     """`value`, or `otherwise` where the output turns out to be one element long at run time."""
     if isinstance(plan.target, int):
         return value
-    return tirx.Select(tirx.EQ(plan.target, 1), otherwise, value)
+    return tirx.Select(equal(plan.target, 1), otherwise, value)
 
 
 def _nearest(call: Call, x: te.Tensor, plan: AxisResize) -> te.Tensor:

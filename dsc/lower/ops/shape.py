@@ -10,7 +10,7 @@ from tvm.ir import Expr
 from dsc.ir import PackOp, UnpackOp, onnx
 from dsc.lower.exprs import Dim, clamp, dims, floordiv, floormod, product, quotient, same, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import const_like, broadcast_index, broadcast_shape, normalize_axis, ravel, unravel
+from dsc.lower.tensors import broadcast_index, broadcast_shape, const_like, normalize_axis, ravel, unravel
 
 
 def reshape(x: te.Tensor, shape: Sequence[Dim], name: str = "reshape") -> te.Tensor:

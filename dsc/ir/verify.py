@@ -33,6 +33,10 @@ def _verify_op(op: Operation, visible: set[SSAValue], weights: WeightStore) -> N
     for i, operand in enumerate(op.operands):
         if operand not in visible:
             raise located(op, f"operand {i} is used before it is defined, or is not visible here")
+    for region in op.regions:
+        inner = set() if isinstance(op, FusionOp) or op.name == "func.func" else set(visible)
+        for block in region.blocks:
+            _verify_block(block, inner, weights)
     try:
         op.verify(verify_nested_ops=False)
         if isinstance(op, WeightOp):
@@ -41,10 +45,6 @@ def _verify_op(op: Operation, visible: set[SSAValue], weights: WeightStore) -> N
             _verify_lean(op)
     except (VerifyException, ValueError, DscError) as error:
         raise located(op, str(error)) from error
-    for region in op.regions:
-        inner = set() if isinstance(op, FusionOp) or op.name == "func.func" else set(visible)
-        for block in region.blocks:
-            _verify_block(block, inner, weights)
     visible.update(op.results)
 
 

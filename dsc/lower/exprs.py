@@ -40,8 +40,11 @@ def same(a: Scalar, b: Scalar) -> bool:
     """Whether `a` and `b` are provably equal."""
     if not isinstance(a, Expr) and not isinstance(b, Expr):
         return a == b
-    if isinstance(a, Expr) and isinstance(b, Expr) and structural_equal(a, b):
-        return True
+    if isinstance(a, Expr) and isinstance(b, Expr):
+        if structural_equal(a, b):
+            return True
+        if isinstance(a, tirx.Var) and isinstance(b, tirx.Var):
+            return False
     return simplify(a - b) == 0 if _integral(a) and _integral(b) else False  # type: ignore[operator]
 
 
@@ -71,8 +74,22 @@ def minimum(a: Scalar, b: Scalar) -> Scalar:
 
 
 def maximum(a: Scalar, b: Scalar) -> Scalar:
-    """The larger of two."""
+    """The larger of two; sizes are known not to be negative."""
+    for low, other in ((a, b), (b, a)):
+        if isinstance(low, int) and low <= 0 and is_natural(other):
+            return other
     return _apply(max, tirx.max, a, b)
+
+
+def is_natural(value: Scalar) -> bool:
+    """Whether `value` is known not to be negative, given that variables are sizes."""
+    if isinstance(value, tirx.IntImm):
+        return bool(value.value >= 0)
+    if isinstance(value, tirx.Add | tirx.Mul | tirx.Min | tirx.FloorDiv | tirx.FloorMod):
+        return is_natural(value.a) and is_natural(value.b)
+    if isinstance(value, tirx.Max):
+        return is_natural(value.a) or is_natural(value.b)
+    return isinstance(value, tirx.Var) or (isinstance(value, int) and value >= 0)
 
 
 def clamp(value: Scalar, low: Scalar, high: Scalar) -> Scalar:

@@ -55,14 +55,21 @@ def in_callers_terms(workload: Workload, value: Scalar) -> Scalar:
 
     Dims known by name only become int64 variables of that name, one for each variable of the workload.
     """
+    value = simplify(value)
     if not isinstance(value, Expr):
         return value
+    pairs = list(zip(workload.symbols.variables, map(_expression, workload.symbols.sources), strict=True))
+    for variable, source in pairs:
+        if value.same_as(variable):
+            return source
     analyzer = sym.Analyzer()
-    for variable, source in zip(workload.symbols.variables, workload.symbols.sources, strict=True):
-        analyzer.bind(
-            variable, tirx.Var(source or variable.name, "int64") if isinstance(source, str) else source
-        )
+    for variable, source in pairs:
+        analyzer.bind(variable, source)
     return simplify(analyzer.simplify(value))
+
+
+def _expression(source: Expr | str) -> Expr:
+    return tirx.Var(source or "nameless", "int64") if isinstance(source, str) else source
 
 
 def prim_func(workload: Workload, inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> tirx.PrimFunc:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from dsc.lower.exprs import Dim, dims, equal, floordiv, floormod, product, same, select
+from dsc.lower.exprs import Dim, dims, floordiv, floormod, maximum, product, same
 
 
 def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
@@ -45,7 +45,7 @@ def broadcast_dim(a: Dim, b: Dim) -> Dim:
         return a
     if isinstance(a, int):
         return a
-    return b if isinstance(b, int) else select(equal(a, 1), b, a)  # type: ignore[return-value]
+    return b if isinstance(b, int) else maximum(a, b)
 
 
 def broadcast_shape(*shapes: Sequence[Dim]) -> list[Dim]:
@@ -59,14 +59,17 @@ def broadcast_shape(*shapes: Sequence[Dim]) -> list[Dim]:
 
 
 def broadcast_index(shape: Sequence[Dim], target: Sequence[Dim], indices: Sequence[Expr]) -> list[Dim]:
-    """Where element `indices` of the broadcast `target` is found in a tensor of `shape`."""
+    """Where element `indices` of the broadcast `target` is found in a tensor of `shape`.
+
+    A symbolic dim may turn out to be 1: its index stays below its size, which for any valid sizes is all it takes.
+    """
     skipped = len(target) - len(shape)
     found: list[Dim] = []
     for size, wanted, index in zip(dims(shape), target[skipped:], indices[skipped:], strict=True):
         if isinstance(size, int):
             found.append(0 if size == 1 else index)
         else:
-            found.append(index if same(size, wanted) else select(equal(size, 1), 0, index))
+            found.append(index if same(size, wanted) else tirx.min(index, size - 1))
     return found
 
 

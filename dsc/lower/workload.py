@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.ir.dialect import FusionOp, WeightOp
 from dsc.ir.types import dims_of, element_of
-from dsc.lower.exprs import Scalar, same, simplify
+from dsc.lower.exprs import Scalar, same
 from dsc.lower.registry import RULES, UnsupportedOpError, operands_of
 
 Known: TypeAlias = "Mapping[SSAValue, np.ndarray]"
@@ -40,7 +40,8 @@ class Symbols:
 
     def number(self, source: Scalar | str) -> int | float | tirx.Var:
         """A plain number as it is; anything else as its variable."""
-        source = source if isinstance(source, str) else simplify(source)
+        if isinstance(source, tirx.IntImm):
+            return int(source.value)
         return self.variable(source) if isinstance(source, Expr | str) else source
 
 

@@ -6,13 +6,14 @@ import time
 from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import ClassVar
 
 from xdsl.ir import Operation
 from xdsl.utils.arg_spec import ArgSpecConvertible
 
 from dsc.errors import DscError
-from dsc.ir import Graph
+from dsc.ir import Graph, describe
 
 
 class PassError(DscError):
@@ -78,6 +79,17 @@ class PassRecord:
         return "\n".join(lines)
 
 
+def _op_at(traceback: TracebackType | None) -> Operation | None:
+    """The op that failing code was working on: a local variable of the innermost frame that has one."""
+    found: Operation | None = None
+    while traceback is not None:
+        local = traceback.tb_frame.f_locals
+        ops = [v for v in (local.get("op"), *local.values()) if isinstance(v, Operation)]
+        found = ops[0] if ops else found
+        traceback = traceback.tb_next
+    return found
+
+
 @dataclass(frozen=True)
 class Pass(ArgSpecConvertible):
     """A rewrite of a whole graph. Subclasses are frozen dataclasses with a `name`; their fields are options.
@@ -103,7 +115,9 @@ class Pass(ArgSpecConvertible):
         except DscError:
             raise
         except Exception as error:
-            raise PassError(f"pass {self} failed: {type(error).__name__}: {error}") from error
+            op = _op_at(error.__traceback__)
+            where = f"\n  at {describe(op)}" if op else ""
+            raise PassError(f"pass {self} failed: {type(error).__name__}: {error}{where}") from error
         record.seconds = time.perf_counter() - start
         if verify:
             self._verify(graph)

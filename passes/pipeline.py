@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
@@ -56,7 +56,8 @@ def _build(spec: ArgSpec) -> Pass:
     try:
         return cls.from_spec(spec)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"pass {spec.name}: {error}") from error
+        options = ", ".join(f"{f.name.replace('_', '-')}: {f.type}" for f in fields(cls)) or "none"
+        raise UsageError(f"pass {spec}: {error}; the options of {spec.name} are {options}") from error
 
 
 def print_after(names: Iterable[str], stream: TextIO | None = None) -> Observer:

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsc.bench.contenders import Contender, module_contender, peer_contender
 from dsc.bench.timing import Timing, interleave
 from dsc.errors import UsageError
-from dsc.runtime import Module
+
+if TYPE_CHECKING:
+    from dsc.runtime import Module
 
 DSC = "dsc"
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Takes a phase, the steps done and how many there are."""
@@ -28,7 +29,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         numbers = bool(rows) and all(_NUMBER.fullmatch(row[index]) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as it stands: brackets are no markup here
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 

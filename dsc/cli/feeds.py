@@ -5,13 +5,16 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsc.cli.images import Pixels
 from dsc.errors import UsageError
 from dsc.models import Preprocessing, imagenet_photos
-from dsc.runtime.manifest import TensorSpec
+
+if TYPE_CHECKING:
+    from dsc.runtime.manifest import TensorSpec
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _PHOTO = "zoo:photo"

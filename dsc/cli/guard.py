@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from dsc.errors import DscError
+from dsc.errors import DscError, UnsupportedModelError
 
 DEBUG = "DSC_DEBUG"
 """The environment variable that asks for tracebacks."""
@@ -31,7 +31,11 @@ def guarded(verb: Callable[_P, _R]) -> Callable[_P, _R]:
             return verb(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
+        except MemoryError as error:
+            _fail(error, _shortage(error), UnsupportedModelError.exit_code)
         except DscError as error:
+            if isinstance(error.__cause__, MemoryError):
+                _fail(error, _shortage(error), UnsupportedModelError.exit_code)
             _fail(error, str(error), error.exit_code)
         except KeyboardInterrupt as error:
             _fail(error, "interrupted", _INTERRUPTED)
@@ -39,8 +43,6 @@ def guarded(verb: Callable[_P, _R]) -> Callable[_P, _R]:
             # Whoever read our output has left; a second attempt to flush it must not raise again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(_PIPE_CLOSED) from error
-        except MemoryError as error:
-            _fail(error, "out of memory; fix free dims with --shape, or use a machine with more of it", 1)
         except Exception as error:
             reason = (str(error).strip() or "no message").splitlines()[0]
             said = f"internal error: {type(error).__name__}: {reason} (set {DEBUG}=1 for the traceback)"
@@ -48,6 +50,12 @@ def guarded(verb: Callable[_P, _R]) -> Callable[_P, _R]:
         raise AssertionError("every branch above returns or raises")
 
     return call
+
+
+def _shortage(error: BaseException) -> str:
+    """What to say where memory ran out, in a pass for example."""
+    advice = "the model's sizes are too large for this machine: fix free dims with --shape"
+    return f"not enough memory: {error}\n{advice}"
 
 
 def _fail(error: BaseException, message: str, code: int) -> None:

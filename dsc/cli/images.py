@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsc.errors import UsageError
-from dsc.runtime.manifest import TensorSpec
+
+if TYPE_CHECKING:
+    from dsc.runtime.manifest import TensorSpec
 
 Triple = tuple[float, float, float]
 

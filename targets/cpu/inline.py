@@ -13,15 +13,17 @@ from tvm_ffi.structural import StructuralMutator
 
 Leaf: TypeAlias = Callable[[Sequence[Expr]], Expr]
 """Gives the element of a tensor that is in memory, or in registers, at the given indices."""
+Keep: TypeAlias = Callable[[Expr], Expr]
+"""Puts a value away, and gives what reads it back."""
 
 
 class Inliner:
-    """Computes elements of tensors from `leaves`, within a frame of the IR builder.
+    """Computes elements of tensors from `leaves`.
 
-    Stages in between are bound to variables, so that code stays linear in the number of ops. `bind=False`
-    turns that off, as is needed where an `if_then_else` is to be vectorized: TVM makes a loop over the lanes
-    of it, in which vector variables cannot be used.
-    One instance serves one scope: variables bound are reused by later calls.
+    The values of stages in between are given to `keep`, so that code stays linear in the number of ops. Without
+    it they are computed again wherever they are read; that is needed where an `if_then_else` is to be vectorized:
+    TVM makes a loop over the lanes of it, which cannot use what was computed as a vector.
+    One instance serves one scope: what is kept is read by later calls.
     """
 
     branches: bool
@@ -29,10 +31,10 @@ class Inliner:
     problems: list[str]
     """Why elements could not be given; zeros stand for them. (Exceptions do not pass TVM's mutators.)"""
 
-    def __init__(self, leaves: Mapping[te.Tensor, Leaf], bind: bool = True) -> None:
+    def __init__(self, leaves: Mapping[te.Tensor, Leaf], keep: Keep | None = None) -> None:
         self._leaves = leaves
-        self._bind = bind
-        self._bound: dict[tuple[te.Tensor, tvm_ffi.StructuralKey], Expr] = {}
+        self._keep = keep
+        self._kept: dict[tuple[te.Tensor, tvm_ffi.StructuralKey], Expr] = {}
         self.branches = False
         self.problems = []
 
@@ -41,12 +43,12 @@ class Inliner:
         if tensor in self._leaves:
             return self._leaves[tensor](indices)
         key = (tensor, tvm_ffi.StructuralKey(list(indices)))
-        if key not in self._bound:
+        if key not in self._kept:
             value = self._computed(tensor, indices)
-            if not self._bind or not _worth_binding(value):
+            if self._keep is None or _is_free(value):
                 return value
-            self._bound[key] = T.Bind(value)
-        return self._bound[key]
+            self._kept[key] = self._keep(value)
+        return self._kept[key]
 
     def _computed(self, tensor: te.Tensor, indices: Sequence[Expr]) -> Expr:
         stage = tensor.op
@@ -66,18 +68,40 @@ class Inliner:
             return mutator.default_mutate(node)
 
         def let(node: tirx.Let, mutator: StructuralMutator) -> Expr:
-            # the same stage is written in many places: TVM wants each variable to be bound once
+            # a stage may be written in many places, and TVM wants each variable to be bound once
             value = mutator.mutate(node.value)
-            places[node.var] = T.Bind(value) if self._bind else tirx.Var(node.var.name, node.var.ty)
-            body = mutator.mutate(node.body)
-            return body if self._bind else tirx.Let(places[node.var], value, body)
+            places[node.var] = tirx.Var(node.var.name, node.var.ty)
+            return tirx.Let(places[node.var], value, mutator.mutate(node.body))
 
         return tvm_ffi.structural_mutate(stage.body[0], [(tirx.Var, variable), (Call, call), (tirx.Let, let)])
 
 
-def _worth_binding(value: Expr) -> bool:
-    """Loads, variables and constants are repeated for free."""
-    return not isinstance(value, TensorLoad | tirx.Var | tirx.FloatImm | tirx.IntImm)
+class Kept:
+    """Registers for the stages of an epilogue: a vector of each type in `dtypes`, in the order of their use.
+
+    They are buffers and no variables, since TVM's simplifier looks through variables: it would write out again
+    what they stand for, and cancel the roundings that the approximations of `dsc.lower.approx` rely on.
+    """
+
+    def __init__(self, dtypes: Sequence[str], lanes: int) -> None:
+        """Allocates them in the current frame of the IR builder."""
+        self._buffers = [T.alloc_buffer((lanes,), dtype, scope="local") for dtype in dtypes]
+
+    def keep(self, lane: Expr) -> Keep:
+        """What an `Inliner` of one element needs, in a vectorized loop over `lane`."""
+        left = iter(self._buffers)
+
+        def keep(value: Expr) -> Expr:
+            buffer = next(left)
+            T.buffer_store(buffer, value, [lane])
+            return buffer[lane]
+
+        return keep
+
+
+def _is_free(value: Expr) -> bool:
+    """Whether it may as well be written again."""
+    return isinstance(value, TensorLoad | tirx.Var | tirx.FloatImm | tirx.IntImm)
 
 
 def _typed(index: Expr, axis: tirx.Var) -> Expr:

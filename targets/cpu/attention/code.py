@@ -21,7 +21,7 @@ from dsc.lower import approx
 from dsc.lower.exprs import Dim, ceildiv, dims, product
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.gemm.product import broadcast_at
-from dsc.targets.cpu.inline import Inliner, Leaf
+from dsc.targets.cpu.inline import Inliner, Kept, Leaf
 
 
 @dataclass(frozen=True)
@@ -130,17 +130,21 @@ class _Writer:
             for i, scalar in enumerate(scalars):
                 for column in self._columns():
                     T.buffer_store(acc, acc[i, column] + scalar * queries[d, column], [i, column])
+        kept = Kept(self.problem.kept[0], self.blocking.rows)
         for i, key in enumerate(keys):
             for column in self._columns():
-                s = self._query(block.first + column)
-                score = self._masked(block, s, key, acc[i, column])
+                at = [*block.at, self._query(block.first + column), key]
+                score = self._elementwise(0, kept, column, at, acc[i, column])
                 T.buffer_store(acc, score, [i, column])
                 T.buffer_store(scores, acc[i, column], [first + i, column])
                 T.buffer_store(largest, tirx.max(largest[column], acc[i, column]), [column])
 
-    def _masked(self, block: _Block, s: Expr, key: Expr, value: Expr) -> Expr:
-        leaves = {**self._leaves(), self.problem.product: lambda _: value}
-        return Inliner(leaves, bind=not self.problem.branches).at(self.problem.scores, [*block.at, s, key])
+    def _elementwise(self, which: int, kept: Kept, column: Expr, at: list[Expr], value: Expr) -> Expr:
+        """An element of the scores (0) or weights (1), from that of the product or the probabilities."""
+        problem = self.problem
+        tensor, source = ((problem.scores, problem.product), (problem.weights, problem.probabilities))[which]
+        leaves = {**self._leaves(), source: lambda _: value}
+        return Inliner(leaves, kept.keep(column) if problem.kept[which] else None).at(tensor, at)
 
     def _query(self, s: Expr) -> Expr:
         return tirx.min(s, self._const(self.problem.queries) - 1) if self.ragged else s
@@ -158,16 +162,14 @@ class _Writer:
             T.buffer_store(scale, tirx.const(1.0, "float32") / scale[column], [column])
         if self.problem.weights is self.problem.probabilities:
             return
+        kept = Kept(self.problem.kept[1], self.blocking.rows)
         with self._loop(self.problem.keys) as key:
             for column in self._columns():
-                probability = scores[key, column] * scale[column]
-                T.buffer_store(scores, self._guarded(block, column, key, probability), [key, column])
+                at = [*block.at, self._query(block.first + column), key]
+                T.buffer_store(scores, scores[key, column] * scale[column], [key, column])
+                weight = self._elementwise(1, kept, column, at, scores[key, column])
+                T.buffer_store(scores, weight, [key, column])
         self._fill(scale, tirx.const(1.0, "float32"))
-
-    def _guarded(self, block: _Block, column: Expr, key: Expr, probability: Expr) -> Expr:
-        leaves = {**self._leaves(), self.problem.probabilities: lambda _: probability}
-        at = [*block.at, self._query(block.first + column), key]
-        return Inliner(leaves, bind=not self.problem.branches).at(self.problem.weights, at)
 
     # the second product
 
@@ -210,7 +212,7 @@ class _Writer:
 
     def _element(self, tensor: te.Tensor, block: _Block, at: Sequence[Expr]) -> Expr:
         leading = broadcast_at(tensor.shape[:-2], block.at)
-        return Inliner(self._leaves(), bind=False).at(tensor, [*leading, *at])
+        return Inliner(self._leaves()).at(tensor, [*leading, *at])
 
     def _leaves(self) -> dict[te.Tensor, Leaf]:
         def load(buffer: tirx.Buffer) -> Leaf:

@@ -56,8 +56,8 @@ class Problem:
     weights: te.Tensor
     output: te.Tensor
     steps: tuple[Step, ...]
-    branches: bool
-    """Whether scores or weights are computed with `if_then_else`."""
+    kept: tuple[tuple[str, ...], tuple[str, ...]]
+    """Types of the values that a kernel keeps on the way to scores and to weights; none where it must not."""
 
     def place(self, batch: Sequence[Expr], s: Expr, e: Expr) -> Expr:
         """Position in the output's memory of element (s, e) of the context."""
@@ -122,7 +122,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     (output,) = tensors(workload.outputs)
     found = Problem(
         tuple(params), tuple(batch), queries, keys, depth, width, q, k, v,
-        multiplied, scores, probabilities, weights, output, steps, False,
+        multiplied, scores, probabilities, weights, output, steps, ((), ()),
     )  # fmt: skip
     return _checked(found)
 
@@ -158,13 +158,27 @@ def _checked(found: Problem) -> Problem | Refusal:
         return tirx.const(0.0, "float32")
 
     leaves: dict[te.Tensor, Leaf] = {p: _zero(str(p.dtype)) for p in found.params}
-    probe = Inliner({**leaves, found.product: here, found.probabilities: here}, bind=False)
-    for tensor in (found.scores, found.weights):
-        if len(tensor.shape) != len(shape):
-            return Refusal("scores of another rank than the product")
-        probe.at(tensor, at)
-    problems = [*probe.problems, *moved]
-    return Refusal(problems[0]) if problems else replace(found, branches=probe.branches)
+    leaves = {**leaves, found.product: here, found.probabilities: here}
+    if not all(len(tensor.shape) == len(shape) for tensor in (found.scores, found.weights)):
+        return Refusal("scores of another rank than the product")
+    scores, weights = (_kept(tensor, at, leaves) for tensor in (found.scores, found.weights))
+    problems = [*moved, *scores[1], *weights[1]]
+    return Refusal(problems[0]) if problems else replace(found, kept=(scores[0], weights[0]))
+
+
+def _kept(
+    tensor: te.Tensor, at: Sequence[Expr], leaves: dict[te.Tensor, Leaf]
+) -> tuple[tuple[str, ...], list[str]]:
+    """What is kept for one element, and what is in the way of computing it."""
+    kept: list[str] = []
+
+    def keep(value: Expr) -> Expr:
+        kept.append(str(value.ty))
+        return tirx.Var("kept", value.ty)
+
+    probe = Inliner(leaves, keep)
+    probe.at(tensor, at)
+    return () if probe.branches else tuple(kept), probe.problems
 
 
 def _zero(dtype: str) -> Leaf:

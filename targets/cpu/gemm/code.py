@@ -19,7 +19,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, dims, minimum, product
 from dsc.targets.cpu.gemm.product import Product, broadcast_at, same_dims, same_place
-from dsc.targets.cpu.inline import Inliner, Leaf
+from dsc.targets.cpu.inline import Inliner, Keep, Kept, Leaf
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Writer:
 
     def _b(self, batch: list[Expr], k: Expr, n: Expr) -> Expr:
         b = self.source.b
-        return Inliner(self._leaves(), bind=False).at(b, [*broadcast_at(b.shape[:-2], batch), k, n])
+        return Inliner(self._leaves()).at(b, [*broadcast_at(b.shape[:-2], batch), k, n])
 
     def _tile(self, place: _Place, panel: Callable[[Expr, Expr], Expr]) -> None:
         tiling, rows = self.tiling, self.tiling.rows
@@ -183,11 +183,12 @@ class _Writer:
                 with T.vectorized(self._const(0), self._const(tiling.lanes)) as lane:
                     at = vector + lane
                     T.buffer_store(acc, acc[i, at] + scalars[i] * panel(k, at), [i, at])
+        kept = Kept(self.source.kept, tiling.lanes)
         for is_full, width in self._widths(place.panel):
             with _when(is_full):
                 for i, row in enumerate(wanted):
                     with _when(row < self._const(self.source.m) if ragged else None):
-                        self._store(place, row, width, acc, i)
+                        self._store(place, row, width, acc, i, kept)
 
     def _vectors(self) -> Iterator[tuple[int, int]]:
         """Row, and first column, of each vector of the tile."""
@@ -201,7 +202,7 @@ class _Writer:
         if self.source.plain_a:
             base = T.Bind((place.batch * self._const(self.source.m) + row) * self._const(self.source.k))
             return lambda k: self.flat[a][base + k]
-        inliner = Inliner(self._leaves(), bind=False)
+        inliner = Inliner(self._leaves())
         rows = self._unravel(row, self.source.rows)
         at = [*broadcast_at(a.shape[: len(a.shape) - 1 - len(rows)], place.at), *rows]
         return lambda k: inliner.at(a, [*at, k])
@@ -217,7 +218,7 @@ class _Writer:
         end = self._const(self.panels - 1)
         return [(panel < end, columns), (panel == end, last)]
 
-    def _store(self, place: _Place, row: Expr, width: Dim, acc: tirx.Buffer, i: int) -> None:
+    def _store(self, place: _Place, row: Expr, width: Dim, acc: tirx.Buffer, i: int, kept: Kept) -> None:
         """One row of a tile: the first `width` columns of every output."""
         at = [*place.at, *self._unravel(row, self.source.rows)]
         first = place.panel * self.tiling.columns
@@ -226,7 +227,7 @@ class _Writer:
             for start, lanes in _pieces(width, self.tiling.lanes):
                 with T.vectorized(self._const(0), self._const(lanes)) as lane:
                     column = start + lane
-                    self._outputs([*at, first + column], base + column, acc[i, column])
+                    self._outputs([*at, first + column], base + column, acc[i, column], kept.keep(lane))
             return
         # registers cannot be indexed by a variable: columns of an unknown number go through memory
         copied = T.alloc_buffer((self.tiling.columns,), "float32", scope="local")
@@ -234,11 +235,12 @@ class _Writer:
             with T.vectorized(self._const(0), self._const(lanes)) as lane:
                 T.buffer_store(copied, acc[i, start + lane], [start + lane])
         with self._loop(width) as column:
-            self._outputs([*at, first + column], base + column, copied[column])
+            lane = tirx.const(0, self.index)
+            self._outputs([*at, first + column], base + column, copied[column], kept.keep(lane))
 
-    def _outputs(self, at: list[Expr], position: Expr, acc: Expr) -> None:
+    def _outputs(self, at: list[Expr], position: Expr, acc: Expr, keep: Keep) -> None:
         leaves = {**self._leaves(at, position), self.source.acc: lambda _: acc}
-        inliner = Inliner(leaves, bind=not self.source.branches)
+        inliner = Inliner(leaves, keep if self.source.kept else None)
         values = [inliner.at(output, at) for output in self.source.outputs]
         for buffer, value in zip(self.flat_outputs, values, strict=True):
             T.buffer_store(buffer, value, [position])

@@ -44,8 +44,8 @@ class Product:
     """Placeholder for the product, of shape ``(*batch, *rows, n)``."""
     outputs: tuple[te.Tensor, ...]
     """Each of the shape of `acc`, and elementwise in it."""
-    branches: bool
-    """Whether an output is computed with `if_then_else`."""
+    kept: tuple[str, ...]
+    """Types of the values between the product and the outputs that a kernel keeps; none where it must not."""
 
     @property
     def shape(self) -> tuple[Dim, ...]:
@@ -92,7 +92,7 @@ def product_of(workload: Workload) -> Product | Refusal:
     outputs = lower_body(workload, {**bound, anchor.results[0]: result})
     weight = _constant(workload, second) if stored_b in params else None
     found = Product(
-        tuple(params), a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), False,
+        tuple(params), a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), (),
     )  # fmt: skip
     return _checked(found)
 
@@ -156,13 +156,19 @@ def _checked(found: Product) -> Product | Refusal:
         return tirx.const(0.0, "float32")
 
     leaves: dict[te.Tensor, Leaf] = dict.fromkeys(found.params, _one)
-    probe = Inliner({**leaves, found.acc: acc}, bind=False)
+    kept: list[str] = []
+
+    def keep(value: Expr) -> Expr:
+        kept.append(str(value.ty))
+        return tirx.Var("kept", value.ty)
+
+    probe = Inliner({**leaves, found.acc: acc}, keep)
     for output in found.outputs:
         if len(output.shape) != len(found.shape) or not same_dims(output.shape, found.shape):
             return Refusal("an output is not of the shape of the product")
         probe.at(output, at)
     problems = [*probe.problems, *moved]
-    return Refusal(problems[0]) if problems else replace(found, branches=probe.branches)
+    return Refusal(problems[0]) if problems else replace(found, kept=() if probe.branches else tuple(kept))
 
 
 def same_place(indices: Sequence[Expr], at: Sequence[Expr], shape: Sequence[Dim]) -> bool:

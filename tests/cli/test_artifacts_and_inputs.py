@@ -115,7 +115,7 @@ def test_unwritable(cli: Cli, model: Path, artifact: Path, image: Path, tmp_path
 
 
 def test_disk_full_leaves_the_old_file(tmp_path: Path) -> None:
-    """Writing fails half way (a limit on file sizes stands for a full disk): the old artifact stays, alone."""
+    """Writing fails half way (a limit on sizes stands for a full disk): the old artifact stays, alone."""
     model = small_model()
     big = np.random.default_rng(1).standard_normal((4000, 1000)).astype(np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(big, "big"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsc.targets.cpu.attention import Attention
-from dsc.targets.cpu.conv.kernels import Depthwise, Direct
+from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.kernel import Kernel
@@ -11,4 +11,4 @@ from dsc.targets.kernel import Kernel
 
 def cpu_kernels() -> tuple[Kernel, ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return (Depthwise(), Direct(), Attention(), Gemm(), GenericKernel())
+    return (Depthwise(), Winograd(), Direct(), Attention(), Gemm(), GenericKernel())

@@ -47,3 +47,8 @@ def widths(machine: Machine, vectors: int, columns: int) -> list[int]:
         if fits(machine, vectors, -(-columns // tiles))
     }
     return sorted(found, reverse=True)
+
+
+def cold_weights(machine: Machine, size: float) -> float:
+    """Seconds until `size` bytes of weights are read from memory, where they are when a network comes to a layer."""
+    return size / machine.bandwidth(4.0 * machine.l3_bytes + size, machine.cores)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, gcd
 
-from dsc.targets.cpu.conv.cost import STORE_CYCLES, TILE_CYCLES, step_cycles, vector_lanes, widths
+from dsc.targets.cpu.conv.cost import STORE_CYCLES, TILE_CYCLES, cold_weights, step_cycles, vector_lanes, widths
 from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement
 from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
 from dsc.targets.kernel import Implementation
@@ -76,8 +76,9 @@ class DirectSpace:
         longest = ceil(tasks / machine.cores) if tasks > 1 else 1
         task_rows, task_panels = min(point.rows, rows), min(point.panels, panels)
         cycles = longest * (task_rows * per_row * task_panels * self._tile(point) + self._scratch(task_rows))
-        seconds = cycles / machine.frequency + self._streaming(point, longest, task_panels)
-        return seconds + (machine.launch_seconds if tasks > 1 else 0.0)
+        compute = cycles / machine.frequency + self._streaming(point, longest, task_panels)
+        cold = cold_weights(machine, 4.0 * conv.taps * conv.groups * panels * point.panel)
+        return max(compute, cold) + 0.3 * min(compute, cold) + (machine.launch_seconds if tasks > 1 else 0.0)
 
     def _tile(self, point: DirectPoint) -> float:
         """Cycles of one register tile with its epilogue."""
@@ -102,9 +103,9 @@ class DirectSpace:
         return 2 * size / machine.l2_bandwidth * machine.frequency
 
     def _streaming(self, point: DirectPoint, tasks: int, panels: int) -> float:
-        """Seconds to bring the weights of one thread's tasks to its L2."""
+        """Seconds for which the weights of a thread's further tasks come from beyond its L2."""
         size = 4.0 * self.conv.taps * point.panel * panels
-        times = tasks if size > self.machine.l2_bytes / 2 else 1
+        times = tasks - 1 if size > self.machine.l2_bytes / 2 else 0
         return 0.5 * times * size / self.machine.l3_bandwidth
 
     def build(self, point: DirectPoint) -> Implementation:

@@ -6,6 +6,7 @@ from dsc.lower.workload import Workload
 from dsc.targets.cpu.conv.depthwise import DepthwiseSpace
 from dsc.targets.cpu.conv.direct_space import DirectSpace
 from dsc.targets.cpu.conv.problem import region_of
+from dsc.targets.cpu.conv.winograd_space import WinogradSpace, refusal
 from dsc.targets.kernel import Refusal
 from dsc.targets.machine import Machine
 
@@ -40,3 +41,18 @@ class Depthwise:
         if region.conv.block < 4:
             return Refusal("the input is not packed")
         return DepthwiseSpace(region, machine)
+
+
+class Winograd:
+    """`dsc.targets.Kernel`: Winograd's F(4x4, 3x3) and F(2x2, 3x3) for packed tensors, with constant weights."""
+
+    name = "cpu.conv2d.winograd"
+
+    def match(self, workload: Workload, machine: Machine) -> WinogradSpace | Refusal:
+        """The design space for `workload`, or why there is none."""
+        region = region_of(workload)
+        if isinstance(region, Refusal):
+            return region
+        out_block = region.frame().epilogue.block
+        reason = refusal(region.conv, out_block)
+        return Refusal(reason) if reason else WinogradSpace(region, machine, out_block)

@@ -19,6 +19,7 @@ from dsc.targets.cpu.conv.emit import (
     Vectors,
     bind,
     broadcast,
+    index,
     least,
     loop,
     parallel,
@@ -30,7 +31,13 @@ from dsc.targets.cpu.conv.emit import (
     zeros,
 )
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
-from dsc.targets.cpu.conv.winograd_transform import PackWinograd, Transform, apply, transform
+from dsc.targets.cpu.conv.winograd_transform import (
+    PackWinograd,
+    Transform,
+    forward,
+    inverse,
+    transform,
+)
 from dsc.targets.kernel import Implementation
 
 
@@ -87,12 +94,14 @@ class _Nest:
         self.conv, self.frame, self.point, self.lanes = conv, frame, point, lanes
         self.transform: Transform = transform(point.outputs)
         patch, block = self.transform.patch, conv.block
-        overlap = patch - point.outputs
-        self.window = (point.rows * point.outputs + overlap, point.columns * point.outputs + overlap)
-        self.image = tirx.decl_buffer((*self.window, block), "float32", "image")
-        shape = (patch * patch, conv.c // block, point.tiles, block)
-        self.patches = tirx.decl_buffer(shape, "float32", "patches")
-        self.products = tirx.decl_buffer((patch * patch, point.tiles, point.panel), "float32", "products")
+        self.width = point.columns * point.outputs + patch - point.outputs
+        self.half = tirx.decl_buffer((patch, self.width, self.lanes), "float32", "half")
+        tall = (point.outputs, point.columns * patch, self.store_lanes)
+        self.tall = tirx.decl_buffer(tall, "float32", "tall")
+        # Odd strides: positions that are powers of two apart would share one set of the L1 cache.
+        lines = (conv.c // block * point.tiles) | 1
+        self.patches = tirx.decl_buffer((patch * patch, lines, block), "float32", "patches")
+        self.products = tirx.decl_buffer((patch * patch, point.tiles | 1, point.panel), "float32", "products")
 
     def tasks(self) -> Stmt:
         """The whole convolution."""
@@ -110,7 +119,7 @@ class _Nest:
             first = part * point.panels
             here = point.panels if panels % point.panels == 0 else least(point.panels, panels - first)
             return seq(
-                *[tirx.AllocBuffer(buffer) for buffer in (self.image, self.patches, self.products)],
+                *[tirx.AllocBuffer(buffer) for buffer in (self.half, self.patches, self.products, self.tall)],
                 loop(conv.c // conv.block, lambda cb: self._patches(n, cb, row, column), "cb"),
                 loop(here, lambda p: self._panel(n, first + p, row, column), "panel"),
             )
@@ -118,72 +127,68 @@ class _Nest:
         return parallel(product(*shape), task)
 
     def _patches(self, n: Expr, cb: Expr, row: Dim, column: Dim) -> Stmt:
-        """Transform the patches of one channel block, by way of a copy of the window with its padding."""
-        lanes = self.lanes
-        columns = self.point.columns
+        """Transform the patches of one channel block: down the columns of the image, then along the rows.
 
-        def tile(t: Expr, v: Expr) -> Stmt:
-            down, right = unravel(t, (self.point.rows, columns))
-            outputs, patch = self.point.outputs, self.transform.patch
+        Neighbouring patches share columns, so the first half is done once for each column. Both are loops of few
+        instructions: written out as a whole, a patch is more than the registers hold.
+        """
+        steps = (self.conv.block // self.lanes, self.point.rows)
 
-            def load(i: int, j: int) -> Expr:
-                place = [down * outputs + i, right * outputs + j, span(v * lanes, lanes)]
-                return tirx.BufferLoad(self.image, place)
-
-            half = Vectors("half", patch * patch, lanes)
-            parts: list[Stmt] = [half.allocate()]
-            for j in range(patch):
-                column_ = [load(i, j) for i in range(patch)]
-                parts += apply(self.transform.data, column_, lambda i, x, j=j: half.store(i * patch + j, x), lanes)
-            for i in range(patch):
-                row_ = [half[i * patch + j] for j in range(patch)]
-                parts += apply(self.transform.data, row_, lambda j, x, i=i: self._put(i * patch + j, cb, t, v, x), lanes)
-            return seq(*parts)
-
-        tiles = loop(
-            self.point.tiles, lambda t: loop(self.conv.block // lanes, lambda v: tile(t, v), "vector"), "tile"
-        )
-        return seq(self._window(n, cb, row, column), tiles)
-
-    def _put(self, position: int, cb: Expr, t: Expr, v: Expr, value: Expr) -> Stmt:
-        place = [tirx.IntImm("int32", position), cb, t, span(v * self.lanes, self.lanes)]
-        return tirx.BufferStore(self.patches, value, place)
-
-    def _window(self, n: Expr, cb: Expr, row: Dim, column: Dim) -> Stmt:
-        """Copy the window of the input under the task's tiles; zeros where it leaves the image."""
-        conv, outputs = self.conv, self.point.outputs
-        top, left = row * outputs - conv.pads.top, column * outputs - conv.pads.left
-        height, width = self.window
-
-        def clamped(edge: Dim) -> Expr:
-            return tirx.max(0, tirx.min(edge, width))
-
-        def line(r: Expr) -> Stmt:
-            def put(w: Expr, value: Expr, c: Expr) -> Stmt:
-                return tirx.BufferStore(self.image, value, [r, w, span(c * self.lanes, self.lanes)])
-
-            def channels(body: object) -> Stmt:
-                return loop(conv.block // self.lanes, body, "c")  # type: ignore[arg-type]
-
-            def zero(w: Expr) -> Stmt:
-                return channels(lambda c: put(w, zeros(self.lanes), c))
-
-            def copy(w: Expr) -> Stmt:
-                def vector(c: Expr) -> Stmt:
-                    place = [n, cb, top + r, left + w, span(c * self.lanes, self.lanes)]
-                    return put(w, tirx.BufferLoad(self.frame.x, place), c)
-
-                return channels(vector)
-
-            start, end = clamped(0 - left), clamped(conv.w - left)
-            inside = seq(
-                loop(start, zero, "w"),
-                loop(end - start, lambda w: copy(start + w), "w"),
-                loop(width - end, lambda w: zero(end + w), "w"),
+        def part(position: Expr) -> Stmt:
+            v, down = unravel(position, steps)
+            top = (row + down) * self.point.outputs - self.conv.pads.top
+            inside = tirx.all(top >= 0, top + self.transform.patch <= self.conv.h)
+            return seq(
+                when(inside, self._down(n, cb, v, top, column, True), self._down(n, cb, v, top, column, False)),
+                self._along(cb, v, down),
             )
-            return seq(when(tirx.all(top + r >= 0, top + r < conv.h), inside, loop(width, zero, "w")))
 
-        return loop(height, line, "r")
+        return loop(steps[0] * steps[1], part, "part")
+
+    def _down(self, n: Expr, cb: Expr, v: Expr, top: Expr, column: Dim, whole: bool) -> Stmt:
+        """Columns of the image under one row of tiles; `whole` if all their rows are inside the image."""
+        conv, lanes, patch = self.conv, self.lanes, self.transform.patch
+        left = column * self.point.outputs - conv.pads.left
+
+        def put(w: Expr, i: int, value: Expr) -> Stmt:
+            return tirx.BufferStore(self.half, value, [index(i), w, span(0, lanes)])
+
+        def load(w: Expr, i: int) -> Expr:
+            line = top + i if whole else tirx.max(0, tirx.min(top + i, conv.h - 1))
+            value = tirx.BufferLoad(self.frame.x, [n, cb, line, left + w, span(v * lanes, lanes)])
+            return value if whole else tirx.Select(tirx.all(top + i >= 0, top + i < conv.h), value, zeros(lanes))
+
+        def transformed(w: Expr) -> Stmt:
+            inputs = [load(w, i) for i in range(patch)]
+            return seq(*forward(self.transform.data, inputs, lambda i, value: put(w, i, value), lanes))
+
+        def blank(w: Expr) -> Stmt:
+            return seq(*[put(w, i, zeros(lanes)) for i in range(patch)])
+
+        def edge(place: Dim) -> Expr:
+            return tirx.max(0, tirx.min(place, self.width))
+
+        start, end = edge(0 - left), edge(conv.w - left)
+        return seq(
+            loop(start, blank, "w"),
+            loop(end - start, lambda w: transformed(start + w), "w"),
+            loop(self.width - end, lambda w: blank(end + w), "w"),
+        )
+
+    def _along(self, cb: Expr, v: Expr, down: Expr) -> Stmt:
+        """The second half for one row of tiles: along each of its transformed rows."""
+        lanes, patch, columns = self.lanes, self.transform.patch, self.point.columns
+
+        def tile(i: Expr, right: Expr) -> Stmt:
+            def put(j: int, value: Expr) -> Stmt:
+                line = cb * self.point.tiles + down * columns + right
+                return tirx.BufferStore(self.patches, value, [i * patch + j, line, span(v * lanes, lanes)])
+
+            place = right * self.point.outputs
+            inputs = [tirx.BufferLoad(self.half, [i, place + j, span(0, lanes)]) for j in range(patch)]
+            return seq(*forward(self.transform.data, inputs, put, lanes))
+
+        return loop(patch, lambda i: loop(columns, lambda right: tile(i, right), "right"), "i")
 
     def _panel(self, n: Expr, panel: Expr, row: Dim, column: Dim) -> Stmt:
         """The products of one panel, and its part of the result."""
@@ -197,7 +202,7 @@ class _Nest:
 
         return seq(
             loop(positions, lambda p: loop(runs, lambda r: run(p, r), "run"), "position"),
-            loop(point.tiles, lambda t: self._inverse(n, panel, row, column, t), "tile"),
+            self._inverse(n, panel, row, column),
         )
 
     def _product(self, panel: Expr, position: Expr, start: Expr) -> Stmt:
@@ -208,7 +213,7 @@ class _Nest:
         def step(cb: Expr, c: Expr) -> Stmt:
             parts = []
             for i in range(point.width):
-                x = broadcast(tirx.BufferLoad(self.patches, [position, cb, start + i, c]), point.lanes)
+                x = broadcast(tirx.BufferLoad(self.patches, [position, cb * self.point.tiles + start + i, c]), point.lanes)
                 for v in range(point.vectors):
                     place = [panel, position, cb, c, span(v * point.lanes, point.lanes)]
                     k = i * point.vectors + v
@@ -227,42 +232,61 @@ class _Nest:
             *[put(k) for k in range(sums.count)],
         )
 
-    def _inverse(self, n: Expr, panel: Expr, row: Dim, column: Dim, t: Expr) -> Stmt:
-        """One tile of the result: inverse transform, then the epilogue of each pixel."""
-        point = self.point
-        down, right = unravel(t, (point.rows, point.columns))
-        lanes = min(point.lanes, self.frame.epilogue.block)
+    def _inverse(self, n: Expr, panel: Expr, row: Dim, column: Dim) -> Stmt:
+        """The part of the result that one panel makes: as `_patches`, down the columns and along the rows."""
+        point, lanes = self.point, self.store_lanes
+        steps = (point.panel // lanes, point.rows)
 
-        def vectors(v: Expr) -> Stmt:
+        def part(position: Expr) -> Stmt:
+            v, down = unravel(position, steps)
             channel = panel * point.panel + v * lanes
-            stored = self._pixels(n, channel, (row + down) * point.outputs, (column + right) * point.outputs, t, v, lanes)
+            stored = seq(
+                self._inverse_down(v, down),
+                self._inverse_along(n, channel, (row + down) * point.outputs, column),
+            )
             return stored if self.conv.oc % point.panel == 0 else seq(when(channel < self.conv.oc, stored))
 
-        return loop(point.panel // lanes, vectors, "v")
+        return loop(steps[0] * steps[1], part, "part")
 
-    def _pixels(self, n: Expr, channel: Expr, h: Expr, w: Expr, t: Expr, v: Expr, lanes: int) -> Stmt:
-        conv, outputs, patch = self.conv, self.point.outputs, self.transform.patch
-        half, result = Vectors("half", outputs * patch, lanes), Vectors("result", outputs * outputs, lanes)
-        parts: list[Stmt] = [half.allocate(), result.allocate()]
-        for j in range(patch):
-            column = [
-                tirx.BufferLoad(self.products, [tirx.IntImm("int32", i * patch + j), t, span(v * lanes, lanes)])
-                for i in range(patch)
+    def _inverse_down(self, v: Expr, down: Expr) -> Stmt:
+        lanes, patch, columns = self.store_lanes, self.transform.patch, self.point.columns
+
+        def tile(j: Expr, right: Expr) -> Stmt:
+            def put(i: int, value: Expr) -> Stmt:
+                return tirx.BufferStore(self.tall, value, [index(i), right * patch + j, span(0, lanes)])
+
+            place = [down * columns + right, span(v * lanes, lanes)]
+            inputs = [tirx.BufferLoad(self.products, [j + i * patch, *place]) for i in range(patch)]
+            return seq(*inverse(self.transform.inverse, inputs, put, lanes))
+
+        return loop(patch, lambda j: loop(columns, lambda right: tile(j, right), "right"), "j")
+
+    def _inverse_along(self, n: Expr, channel: Expr, top: Expr, column: Dim) -> Stmt:
+        """The rest of the inverse transform for a row of tiles, and the epilogue of its pixels."""
+        lanes, patch, outputs, conv = self.store_lanes, self.transform.patch, self.point.outputs, self.conv
+
+        def tile(i: Expr, right: Expr) -> Stmt:
+            result = Vectors("result", outputs, lanes)
+            inputs = [
+                tirx.BufferLoad(self.tall, [i, right * patch + j, span(0, lanes)]) for j in range(patch)
             ]
-            parts += apply(self.transform.inverse, column, lambda i, x, j=j: half.store(i * patch + j, x), lanes)
-        for i in range(outputs):
-            row = [half[i * patch + j] for j in range(patch)]
-            parts += apply(self.transform.inverse, row, lambda j, x, i=i: result.store(i * outputs + j, x), lanes)
-        for i in range(outputs):
+            parts = [result.allocate(), *inverse(self.transform.inverse, inputs, result.store, lanes)]
             for j in range(outputs):
-                offset = (i * outputs + j) * lanes
+                w = (column + right) * outputs + j
                 stored = self.frame.epilogue.store(
-                    n, channel, lanes, h + i, w + j,
-                    lambda c, offset=offset: tirx.BufferLoad(result.buffer, [offset + c]),
+                    n, channel, lanes, top + i, w,
+                    lambda c, j=j: tirx.BufferLoad(result.buffer, [j * lanes + c]),
                 )  # fmt: skip
-                if conv.ow % outputs:
-                    stored = seq(when(w + j < conv.ow, stored))
-                if conv.oh % outputs:
-                    stored = seq(when(h + i < conv.oh, stored))
-                parts.append(stored)
-        return seq(*parts)
+                parts.append(stored if conv.ow % outputs == 0 else seq(when(w < conv.ow, stored)))
+            return seq(*parts)
+
+        def line(i: Expr) -> Stmt:
+            tiles = loop(self.point.columns, lambda right: tile(i, right), "right")
+            return tiles if conv.oh % outputs == 0 else seq(when(top + i < conv.oh, tiles))
+
+        return loop(outputs, line, "i")
+
+    @property
+    def store_lanes(self) -> int:
+        """Channels that are transformed and stored together."""
+        return min(self.point.lanes, self.frame.epilogue.block)

@@ -110,34 +110,47 @@ class PackWinograd:
         return packed
 
 
-def apply(matrix: Matrix, inputs: Sequence[Expr], store: Callable[[int, Expr], Stmt], lanes: int) -> list[Stmt]:
-    """``store(i, sum_j matrix[i][j] * inputs[j])`` for every row, sharing what rows of points +a and -a have in common.
+Store = Callable[[int, Expr], Stmt]
+"""What is done with one element of a transformed vector."""
 
-    For such rows or columns the even and the odd parts are computed once, then added and subtracted.
+
+def inverse(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) -> list[Stmt]:
+    """``store(i, sum_j matrix[i][j] * inputs[j])`` for every row of A^T.
+
+    The columns of points +a and -a differ in the sign of odd powers only: their inputs are added and subtracted once.
     """
-    pairs = [j for j in range(1, len(inputs) - 1, 2)]
-    if len(matrix) < len(inputs):
-        sums = Vectors("even", len(pairs), lanes)
-        differences = Vectors("odd", len(pairs), lanes)
-        parts: list[Stmt] = [sums.allocate(), differences.allocate()]
-        for k, j in enumerate(pairs):
-            parts += [sums.store(k, inputs[j] + inputs[j + 1]), differences.store(k, inputs[j] - inputs[j + 1])]
-        for i, row in enumerate(matrix):
-            source = sums if i % 2 == 0 else differences
-            terms = [(row[0], inputs[0]), (row[-1], inputs[-1])]
-            terms += [(row[j], source[k]) for k, j in enumerate(pairs)]
-            parts.append(store(i, _combination(terms, lanes)))
-        return parts
-    even, odd = Vectors("even", len(pairs), lanes), Vectors("odd", len(pairs), lanes)
-    parts = [even.allocate(), odd.allocate()]
-    for k, i in enumerate(pairs):
-        halves = [((a + b) / 2, (a - b) / 2) for a, b in zip(matrix[i], matrix[i + 1], strict=True)]
-        parts.append(even.store(k, _combination([(e, x) for (e, _), x in zip(halves, inputs, strict=True)], lanes)))
-        parts.append(odd.store(k, _combination([(o, x) for (_, o), x in zip(halves, inputs, strict=True)], lanes)))
-        parts += [store(i, even[k] + odd[k]), store(i + 1, even[k] - odd[k])]
-    for i in (0, len(matrix) - 1):
-        parts.append(store(i, _combination(list(zip(matrix[i], inputs, strict=True)), lanes)))
+    pairs = range(1, len(inputs) - 1, 2)
+    sums, differences = Vectors("sums", len(pairs), lanes), Vectors("differences", len(pairs), lanes)
+    parts: list[Stmt] = [sums.allocate(), differences.allocate()]
+    for k, j in enumerate(pairs):
+        parts += [sums.store(k, inputs[j] + inputs[j + 1]), differences.store(k, inputs[j] - inputs[j + 1])]
+    for i, row in enumerate(matrix):
+        half = differences if i % 2 else sums
+        terms = [(row[0], inputs[0]), (row[-1], inputs[-1]), *((row[j], half[k]) for k, j in enumerate(pairs))]
+        parts.append(store(i, _combination(terms, lanes)))
     return parts
+
+
+def forward(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) -> list[Stmt]:
+    """``store(i, sum_j matrix[i][j] * inputs[j])`` for every row of B^T.
+
+    The rows of +a and -a have their even and odd parts computed once, then added and subtracted.
+    """
+    last = len(matrix) - 1
+    halves = Vectors("halves", last - 1, lanes)
+    parts: list[Stmt] = [halves.allocate()]
+    for i in range(1, last, 2):
+        rows = [matrix[i], matrix[i + 1]]
+        even = [((a + b) / 2, x) for a, b, x in zip(*rows, inputs, strict=True)]
+        odd = [((a - b) / 2, x) for a, b, x in zip(*rows, inputs, strict=True)]
+        parts += [
+            halves.store(i - 1, _combination(even, lanes)),
+            halves.store(i, _combination(odd, lanes)),
+            store(i, halves[i - 1] + halves[i]),
+            store(i + 1, halves[i - 1] - halves[i]),
+        ]
+    ends = [store(i, _combination(list(zip(matrix[i], inputs, strict=True)), lanes)) for i in (0, last)]
+    return parts + ends
 
 
 def _combination(terms: Sequence[tuple[Fraction, Expr]], lanes: int) -> Expr:

@@ -217,7 +217,7 @@ class Emitter:
     def _tensor(self, value: SSAValue) -> relax.Expr:
         """`value` as something a kernel can read: constants become parameters, shapes are written out."""
         if value not in self._tensors:
-            if value.owner.name in _CONSTANTS:  # type: ignore[union-attr]
+            if isinstance(value.owner, Operation) and value.owner.name in _CONSTANTS:
                 shape = tuple(int(d) for d in dims_of(value.type) or ())
                 self._tensors[value] = self.parameters.add(value, None, shape, _dtype(value))
             else:

@@ -26,6 +26,7 @@ def relax_passes() -> tvm.transform.Pass:
             passes.LowerRuntimeBuiltin(),
             passes.ComputePrimValue(),
             passes.VMShapeLower(),
+            _ordered_shape_functions(),
             passes.AttachGlobalSymbol(),
         ],
         name="dsc.relax",
@@ -68,6 +69,23 @@ def tir_passes() -> tvm.transform.Pass:
         ],
         name="dsc.tir",
     )
+
+
+def _ordered_shape_functions() -> tvm.transform.Pass:
+    """Sort the stores of the functions that compute sizes, which are independent of one another.
+
+    VMShapeLower emits them in the order of addresses in memory, which differs from run to run.
+    """
+
+    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.ordered_shape_functions")
+    def apply(
+        func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext
+    ) -> tirx.PrimFunc:
+        if not func.attrs or "tirx.is_host_func" not in func.attrs or not isinstance(func.body, tirx.SeqStmt):
+            return func
+        return func.with_body(tirx.SeqStmt(sorted(func.body, key=lambda store: int(store.indices[0]))))
+
+    return apply
 
 
 def _any_alignment() -> tvm.transform.Pass:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,29 +23,18 @@ class Parameters:
     weights: list[Weight] = field(default_factory=list)
     variables: list[relax.Var] = field(default_factory=list)
     """The parameters of the function, parallel to `weights`."""
-    _known: dict[tuple[str, Packing | None], relax.Var] = field(default_factory=dict)
+    _known: dict[tuple[str, Packing | None, tuple[int, ...]], relax.Var] = field(default_factory=dict)
 
     def add(self, value: SSAValue, packing: Packing | None, shape: tuple[int, ...], dtype: str) -> relax.Var:
         """The parameter for a constant of the graph, in the shape that `packing` (if any) gives it."""
         if isinstance(value.owner, WeightOp):
             return self._add(value.owner.weight, packing, shape, dtype, lambda: self._array(value))
-        return self.add_array(self._array(value), packing, shape, dtype)
+        array = self._array(value)
+        return self._add(_content_name(array), packing, shape, dtype, lambda: array)
 
-    def add_array(
-        self,
-        array: np.ndarray,
-        packing: Packing | None = None,
-        shape: tuple[int, ...] | None = None,
-        dtype: str = "",
-    ) -> relax.Var:
-        """The parameter for a small constant."""
-        name = (
-            "constant."
-            + hashlib.sha256(repr((array.dtype, array.shape, array.tobytes())).encode()).hexdigest()[:16]
-        )
-        return self._add(
-            name, packing, array.shape if shape is None else shape, dtype or array.dtype.name, lambda: array
-        )
+    def add_array(self, array: np.ndarray) -> relax.Var:
+        """The parameter for an array that is not in the graph."""
+        return self._add(_content_name(array), None, array.shape, array.dtype.name, lambda: array)
 
     def _array(self, value: SSAValue) -> np.ndarray:
         array = self.graph.constant(value)
@@ -52,18 +42,23 @@ class Parameters:
         return array
 
     def _add(
-        self, name: str, packing: Packing | None, shape: tuple[int, ...], dtype: str, load: object
+        self,
+        name: str,
+        packing: Packing | None,
+        shape: tuple[int, ...],
+        dtype: str,
+        load: Callable[[], np.ndarray],
     ) -> relax.Var:
-        key = (name, packing)
+        key = (name, packing, shape)
         if key not in self._known:
-            unique = name if packing is None else f"{name}#{sum(known == name for known, _ in self._known)}"
-            source = load
-
-            def packed() -> np.ndarray:
-                array = source()  # type: ignore[operator]
-                return array if packing is None else packing.apply(array)
-
-            self.weights.append(Weight(unique, dtype, shape, packed))
-            self._known[key] = relax.Var(f"w{len(self.variables)}", relax.TensorType(shape, dtype))
+            number = len(self.variables)
+            packed = load if packing is None else lambda: packing.apply(load())
+            self.weights.append(Weight(f"{number}.{name}", dtype, shape, packed))
+            self._known[key] = relax.Var(f"w{number}", relax.TensorType(shape, dtype))
             self.variables.append(self._known[key])
         return self._known[key]
+
+
+def _content_name(array: np.ndarray) -> str:
+    """A name for a small constant: equal ones have the same."""
+    return f"constant.{array.dtype}.{hashlib.sha256(array.tobytes()).hexdigest()[:16]}"

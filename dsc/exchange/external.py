@@ -37,7 +37,7 @@ class Files:
     def _map(self, tensor: str, location: str) -> memoryview:
         if self._folder is None:
             raise UsageError(f"weight {tensor!r} is in the file {location!r}: pass the model as a path, not as bytes")
-        path = (self._folder / location).resolve()
+        path = (self._folder / location.replace("\0", "")).resolve()
         if not location or "\0" in location or not path.is_relative_to(self._folder) or path == self._folder:
             raise UnsupportedModelError(f"weight {tensor!r}: {location!r} is not a file inside the model's folder")
         if path not in self._maps:

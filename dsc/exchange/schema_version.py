@@ -42,7 +42,7 @@ def _older(name: str) -> list[onnx.defs.OpSchema]:
 
 
 def _covers(old: onnx.defs.OpSchema, new: onnx.defs.OpSchema, op: OnnxOp) -> bool:
-    if old.deprecated or _form(old) != _form(new):
+    if old.deprecated or _form(old) != _form(new) or _is_mod_of_floats(op):
         return False
     for name, attribute in new.attributes.items():
         is_set = name in op.properties or name in op.graph_attributes
@@ -54,6 +54,11 @@ def _covers(old: onnx.defs.OpSchema, new: onnx.defs.OpSchema, op: OnnxOp) -> boo
             return False
     takes = _takes_types(old, old.inputs, op.node_inputs())
     return takes and _takes_types(old, old.outputs, op.node_outputs())
+
+
+def _is_mod_of_floats(op: OnnxOp) -> bool:
+    """Before opset 28 Mod took floats with fmod=1 only."""
+    return op.onnx_name == "Mod" and not op.attr("fmod") and element_of(op.A.type).dtype.kind == "f"
 
 
 def _form(schema: onnx.defs.OpSchema) -> tuple[list[object], list[object]]:

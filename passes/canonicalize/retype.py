@@ -18,8 +18,12 @@ def retype(graph: Graph, values: ShapeValues) -> bool:
     """Refine the types of results, in order; whether any became more specific."""
     changed = False
     for op in walk(graph.func.body):
-        if isinstance(op, OnnxOp) and not op.regions and not all(_is_static(r) for r in op.results):
+        if not isinstance(op, OnnxOp):
+            continue
+        if not op.regions and not all(_is_static(r) for r in op.results):
             changed |= _refine(op, values)
+        for result in op.results:
+            values.of(result)  # in order: see ShapeValues.of
     if changed:
         values.forget()
         graph.func.update_function_type()

@@ -6,9 +6,10 @@ from dsc.targets.cpu.attention import Attention
 from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
+from dsc.targets.cpu.transpose import Transpose
 from dsc.targets.kernel import Kernel
 
 
 def cpu_kernels() -> tuple[Kernel, ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return (Depthwise(), Winograd(), Direct(), Attention(), Gemm(), GenericKernel())
+    return (Depthwise(), Winograd(), Direct(), Attention(), Gemm(), Transpose(), GenericKernel())

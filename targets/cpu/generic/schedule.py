@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
 from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
-from dsc.targets.cpu.generic.inline import inline
+from dsc.targets.cpu.generic.inline import inline, inline_padding
 from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
 from dsc.targets.cpu.generic.relayout import relayout
 from dsc.targets.cpu.generic.sizes import nominal, static
 from dsc.targets.cpu.generic.stages import stages
+from dsc.targets.cpu.generic.variables import renewed
 from dsc.targets.machine import Machine
 
 PARALLEL = "dsc.parallel"
@@ -38,7 +40,10 @@ def prepared(func: tirx.PrimFunc) -> s_tir.Schedule:
     sch = s_tir.Schedule(func)
     inline(sch)
     relayout(sch)
-    return s_tir.Schedule(s_tir.transform.StmtSimplify()(sch.mod))
+    simplified = s_tir.transform.StmtSimplify()(tvm.IRModule({"main": renewed(sch.mod["main"])}))
+    sch = s_tir.Schedule(simplified)
+    inline_padding(sch)
+    return s_tir.Schedule(renewed(sch.mod["main"]))
 
 
 def _empty(func: tirx.PrimFunc) -> bool:

@@ -43,8 +43,8 @@ class Body:
     stores: list[Access] = field(default_factory=list)
     cost: int = 0
     """In vector additions; index arithmetic is not counted."""
-    branches: bool = False
-    """Whether something is evaluated under a condition: vectors of it are split into scalars."""
+    conditions: list[Expr] = field(default_factory=list)
+    """Under which something is evaluated: where one differs between lanes, vectors are split into scalars."""
     opaque: bool = False
     """Whether there is anything but loads, arithmetic and stores."""
 
@@ -63,7 +63,8 @@ class Body:
         def call(node: Call, visitor: tvm_ffi.structural.StructuralVisitor) -> None:
             name = getattr(node.op, "name", "").rpartition(".")[2]
             body.cost += CALL_COST.get(name, TRANSCENDENTAL_COST)
-            body.branches |= name == "if_then_else"
+            if name == "if_then_else":
+                body.conditions.append(node.args[0])
             body.opaque |= not isinstance(node.op, tvm_ffi.Object) or name.startswith("call_")
             for argument in node.args:
                 visitor.visit(argument)

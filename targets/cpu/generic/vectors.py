@@ -55,24 +55,34 @@ def _long_enough(extent: Expr | int) -> bool:
 
 def _suffix(stage: Stage, stop: int, start: int) -> Axis | None:
     """The longest run of loops before `stop`, none before `start`, that is one walk with steps of zero or one."""
+    while stop > start and same(stage.iters[stop - 1].dom.extent, 1):
+        stop -= 1
     if stop == start:
         return None
     inner = stage.strides[stop - 1]
     stores = start == 0
     if stores and inner[0] != 1 or any(s is None or s not in (0, 1) for s in inner[1:]) or not any(s == 1 for s in inner):
         return None
-    room = SIMPLIFIED if stage.reduce or stage.touches_private else len(stage.iters)
+    room = _room(stage, stores)
     first, extent = stop - 1, stage.iters[stop - 1].dom.extent
+    room -= not same(extent, 1)
     while first > start and _continues(stage.strides[first - 1], inner, extent):
         size = stage.iters[first - 1].dom.extent
         room -= not same(size, 1)
-        if room == 0:
+        if room < 0:
             break
         first -= 1
         extent = extent * size
     known = static(extent)
     kind = Axis.Kind.SPATIAL if stores else Axis.Kind.REDUCE
     return Axis(kind, first - start, extent if known is None else known)
+
+
+def _room(stage: Stage, stores: bool) -> int:
+    """How many loops may be fused; those of one iteration do not count."""
+    if stage.reduce and stores:
+        return 1  # vectors of results are copied out of accumulators, and TVM copies whole rows where loops are fused
+    return SIMPLIFIED if stage.reduce or stage.touches_private else len(stage.iters)
 
 
 def _continues(outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | None, ...], extent: Expr | int) -> bool:

@@ -1,0 +1,235 @@
+"""Transposes, packs and unpacks: copies of square tiles that are turned in registers.
+
+Where the axis that is contiguous in the result is not the one that is contiguous in the input, a plain loop touches
+a cache line for each element. A tile of vectors reads whole lines and writes whole lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
+
+from dsc.lower.te import lower_body, placeholders, prim_func
+from dsc.lower.workload import Workload
+from dsc.targets.cpu.generic.schedule import prepared
+from dsc.targets.cpu.generic.sizes import same, static, volume
+from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
+from dsc.targets.kernel import Implementation, Refusal, Work, roofline
+from dsc.targets.machine import Machine
+
+Size = Expr | int
+SMALLEST, LARGEST = 4, 16
+"""Sides of tiles: narrow ones gain nothing, and those of more than 16 vectors do not fit the registers."""
+EFFICIENCY = 0.5
+"""Of the bandwidth of plain copies, at most: each element goes through several shuffles."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A loop of the copy: how far one step goes in the result and in the input, in elements."""
+
+    extent: Size
+    store: Size
+    load: Size
+
+
+@dataclass(frozen=True)
+class Copy:
+    """``out[sum(i * store)] = in[sum(i * load)]`` over all axes."""
+
+    inner_out: Axis
+    """Contiguous in the result."""
+    inner_in: Axis
+    """Contiguous in the input."""
+    outer: tuple[Axis, ...]
+
+    @staticmethod
+    def of(stage: Stage) -> Copy | str:
+        """The copy that a stage is, or why it is not a transposing one."""
+        if not stage.regular or stage.reduce or stage.body.cost or len(stage.loads) != 1 or stage.touches_private:
+            return "not a copy of one input"
+        if any(step is None for steps in stage.strides for step in steps):
+            return "the input is not walked through evenly"
+        axes = [Axis(_size(i.dom.extent), *s) for i, s in zip(stage.spatial, stage.strides, strict=True)]  # type: ignore[misc]
+        axes = _joined([axis for axis in axes if axis.extent != 1])
+        results = [axis for axis in axes if axis.store == 1]
+        inputs = [axis for axis in axes if axis.load == 1]
+        if len(results) != 1 or len(inputs) != 1 or results == inputs:
+            return "rows are copied as they are"
+        return Copy(results[0], inputs[0], tuple(a for a in axes if a not in (results[0], inputs[0])))
+
+
+def _size(extent: Expr | int) -> Size:
+    known = static(extent)
+    return extent if known is None else known
+
+
+def _joined(axes: Sequence[Axis]) -> list[Axis]:
+    """Neighbours that are one walk in the result and in the input become one axis."""
+    found: list[Axis] = []
+    for axis in axes:
+        if found and _continues(found[-1].store, axis.store, axis) and _continues(found[-1].load, axis.load, axis):
+            axis = Axis(found.pop().extent * axis.extent, axis.store, axis.load)
+        found.append(axis)
+    return found
+
+
+def _continues(outer: Size, inner: Size, axis: Axis) -> bool:
+    return same(outer, inner * axis.extent)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The one point: tiles of `lanes` by `lanes`."""
+
+    lanes: int
+
+
+@dataclass(frozen=True, eq=False)
+class TransposeSpace:
+    """One transposing copy."""
+
+    func: tirx.PrimFunc
+    copy: Copy
+    lanes: int
+    machine: Machine
+
+    def points(self) -> tuple[Tile]:
+        """The largest tile that fits."""
+        return (Tile(self.lanes),)
+
+    def estimate(self, point: Tile) -> float:
+        """Bytes moved; shuffles count as arithmetic."""
+        size = 2 * volume(self.func.params[0].shape) * element_bits(self.func.params[0]) // 8
+        shuffles = volume(self.func.params[0].shape) * (self.lanes.bit_length() - 1)
+        return roofline(self.machine, Work(shuffles, size, efficiency=EFFICIENCY, tasks=self.machine.cores))
+
+    def build(self, point: Tile) -> Implementation:
+        """The code."""
+        with IRBuilder() as builder, T.prim_func(private=True, s_tir=True):
+            T.func_attr({"tirx.noalias": True})
+            _Writer(self.func, self.copy, point.lanes, self.machine).write()
+        return Implementation(builder.get())
+
+
+class _Writer:
+    def __init__(self, func: tirx.PrimFunc, copy: Copy, lanes: int, machine: Machine) -> None:
+        self.func, self.copy, self.lanes, self.machine = func, copy, lanes, machine
+        sizes = [size for buffer in func.params for size in buffer.shape]
+        self.index = "int32" if all(static(size) is not None for size in sizes) else "int64"
+
+    def write(self) -> None:
+        """Parameters; then all tiles, those along the input's rows outside."""
+        source, result = (
+            T.arg(name, T.buffer(buffer.shape, buffer.dtype))
+            for name, buffer in zip(("in0", "out0"), self.func.params, strict=True)
+        )
+        self.source, self.result = _flat(source), _flat(result)
+        columns, rows = self.copy.inner_in, self.copy.inner_out
+        tasks = self._const(1)
+        for axis in self.copy.outer:
+            tasks = tasks * self._const(axis.extent)
+        per_row = self._tiles(columns)
+        with self._tasks(tasks * per_row) as task:
+            load, store = self._place(tirx.floordiv(task, per_row))
+            column = T.Bind(self._start(tirx.floormod(task, per_row), columns))
+            load, store = T.Bind(load + column), T.Bind(store + column * self._const(columns.store))
+            with T.serial(self._const(0), self._tiles(rows)) as tile:
+                row = T.Bind(self._start(tile, rows))
+                self._tile(load + row * self._const(rows.load), store + row)
+
+    def _tasks(self, count: Expr) -> object:
+        enough = volume(self.func.params[0].shape) * element_bits(self.func.params[0]) // 8
+        seconds = 2 * enough / (EFFICIENCY * self.machine.bandwidth(2 * enough))
+        parallel = self.machine.cores > 1 and seconds > 3 * self.machine.launch_seconds
+        return (T.parallel if parallel else T.serial)(self._const(0), count)
+
+    def _place(self, position: Expr) -> tuple[Expr, Expr]:
+        """Offsets in the input and in the result of one combination of the outer axes."""
+        load = store = self._const(0)
+        for axis in reversed(self.copy.outer):
+            at = T.Bind(tirx.floormod(position, self._const(axis.extent)))
+            position = T.Bind(tirx.floordiv(position, self._const(axis.extent)))
+            load, store = load + at * self._const(axis.load), store + at * self._const(axis.store)
+        return load, store
+
+    def _tiles(self, axis: Axis) -> Expr:
+        return self._const((axis.extent + self.lanes - 1) // self.lanes)
+
+    def _start(self, tile: Expr, axis: Axis) -> Expr:
+        """Where a tile begins: a ragged last one overlaps the one before it."""
+        start = tile * self.lanes
+        if isinstance(axis.extent, int) and axis.extent % self.lanes == 0:
+            return start
+        return tirx.min(start, self._const(axis.extent - self.lanes))
+
+    def _tile(self, load: Expr, store: Expr) -> None:
+        lanes = self.lanes
+        row, column = self._const(self.copy.inner_out.load), self._const(self.copy.inner_in.store)
+        vectors = [
+            T.Bind(tirx.BufferLoad(self.source, [tirx.Ramp(load + i * row, self._const(1), lanes)]))
+            for i in range(lanes)
+        ]
+        for i, vector in enumerate(_turned(vectors)):
+            T.buffer_store(self.result, vector, [tirx.Ramp(store + i * column, self._const(1), lanes)])
+
+    def _const(self, value: Size) -> Expr:
+        return tirx.const(value, self.index) if isinstance(value, int) else value
+
+
+def _turned(vectors: list[Expr]) -> list[Expr]:
+    """The transposed square of `vectors`: blocks beside the diagonal change places, of half the size, a quarter, ..."""
+    lanes = len(vectors)
+    step = lanes // 2
+    while step:
+        turned = list(vectors)
+        for i in (i for i in range(lanes) if not i & step):
+            pair = [vectors[i], vectors[i + step]]
+            low = [k if not k & step else lanes + k - step for k in range(lanes)]
+            high = [k + step if not k & step else lanes + k for k in range(lanes)]
+            turned[i] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in low]))
+            turned[i + step] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in high]))
+        vectors = turned
+        step //= 2
+    return vectors
+
+
+def _flat(buffer: tirx.Buffer) -> tirx.Buffer:
+    size: Size = 1
+    for extent in buffer.shape:
+        size = size * extent
+    return T.decl_buffer((size,), buffer.dtype, data=buffer.data)
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Copies that turn at least one register's worth of rows into columns."""
+
+    name: str = "cpu.transpose"
+
+    def match(self, workload: Workload, machine: Machine) -> TransposeSpace | Refusal:
+        """The space, where the body is one copy whose two contiguous axes differ and are long enough."""
+        if len(workload.inputs) != 1 or len(workload.outputs) != 1:
+            return Refusal("not one input and one output")
+        inputs = placeholders(workload)
+        func = prim_func(workload, inputs, lower_body(workload, dict(zip(workload.inputs, inputs, strict=True))))
+        found = stages(prepared(func))
+        copy = Copy.of(found[0]) if len(found) == 1 else f"{len(found)} stages"
+        if isinstance(copy, str):
+            return Refusal(copy)
+        lanes = _lanes(copy, machine.lanes(element_bits(func.params[0])))
+        if lanes < SMALLEST:
+            return Refusal(f"an axis is shorter than {SMALLEST} elements, or of unknown length")
+        return TransposeSpace(func, copy, lanes, machine)
+
+
+def _lanes(copy: Copy, most: int) -> int:
+    """The largest power of two not above `most` and the lengths of both contiguous axes; 0 if one is not known."""
+    lengths = [axis.extent for axis in (copy.inner_in, copy.inner_out)]
+    shortest = min(length if isinstance(length, int) else 0 for length in lengths)
+    return 1 << (min(most, LARGEST, shortest).bit_length() - 1) if shortest else 0

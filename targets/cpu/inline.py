@@ -20,9 +20,9 @@ Keep: TypeAlias = Callable[[Expr], Expr]
 class Inliner:
     """Computes elements of tensors from `leaves`.
 
-    The values of stages in between are given to `keep`, so that code stays linear in the number of ops. Without
-    it they are computed again wherever they are read; that is needed where an `if_then_else` is to be vectorized:
-    TVM makes a loop over the lanes of it, which cannot use what was computed as a vector.
+    The values of stages in between are given to `keep`, so that code stays linear in the number of ops.
+    Without it they are computed again wherever they are read; that is needed where an `if_then_else` is to be
+    vectorized: TVM makes a loop over the lanes of it, which cannot use what was computed as a vector.
     One instance serves one scope: what is kept is read by later calls.
     """
 
@@ -79,8 +79,8 @@ class Inliner:
 class Kept:
     """Registers for the stages of an epilogue: a vector of each type in `dtypes`, in the order of their use.
 
-    They are buffers and no variables, since TVM's simplifier looks through variables: it would write out again
-    what they stand for, and cancel the roundings that the approximations of `dsc.lower.approx` rely on.
+    They are buffers and no variables, since TVM's simplifier looks through variables: it would write out
+    again what they stand for, and cancel the roundings that the approximations of `dsc.lower.approx` rely on.
     """
 
     def __init__(self, dtypes: Sequence[str], lanes: int) -> None:

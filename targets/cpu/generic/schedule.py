@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
@@ -10,12 +12,14 @@ from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inline import inline, inline_padding
 from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
+from dsc.targets.cpu.generic.reciprocal import multiply_by_reciprocals
 from dsc.targets.cpu.generic.relayout import relayout
 from dsc.targets.cpu.generic.sizes import nominal, static
 from dsc.targets.cpu.generic.stages import stages
 from dsc.targets.cpu.generic.variables import renewed
 from dsc.targets.machine import Machine
 
+_LOG = logging.getLogger(__name__)
 PARALLEL = "dsc.parallel"
 LAUNCHES = 3
 """Work worth a parallel region takes one core as many times longer than a launch."""
@@ -24,15 +28,31 @@ LAUNCHES = 3
 def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     """`func` as `te.create_prim_func` made it, with a schedule for `machine`.
 
-    What cannot be scheduled stays as it is: every function that TVM can build comes back as one that it can build.
+    What TVM's primitives refuse stays without a schedule: every function comes back as one that can be built.
     """
     if _empty(func):
         return func
+    try:
+        return _scheduled(func, machine)
+    except (s_tir.ScheduleError, tvm.error.InternalError) as error:
+        _LOG.warning("no schedule for %s, its loops stay as they are: %s", _blocks(func), _last_line(error))
+        return func
+
+
+def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     sch = prepared(func)
     for part in group(stages(sch), machine):
         _schedule_group(sch, part, machine)
     func = flatten(sch.mod["main"])
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
+
+
+def _blocks(func: tirx.PrimFunc) -> str:
+    return " -> ".join(stage.name for stage in stages(s_tir.Schedule(func)))
+
+
+def _last_line(error: Exception) -> str:
+    return next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
 
 
 def prepared(func: tirx.PrimFunc) -> s_tir.Schedule:
@@ -43,7 +63,7 @@ def prepared(func: tirx.PrimFunc) -> s_tir.Schedule:
     simplified = s_tir.transform.StmtSimplify()(tvm.IRModule({"main": renewed(sch.mod["main"])}))
     sch = s_tir.Schedule(simplified)
     inline_padding(sch)
-    return s_tir.Schedule(renewed(sch.mod["main"]))
+    return s_tir.Schedule(multiply_by_reciprocals(renewed(sch.mod["main"])))
 
 
 def _empty(func: tirx.PrimFunc) -> bool:

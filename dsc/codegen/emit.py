@@ -243,13 +243,11 @@ class Emitter:
         found, refusals = candidates(workload, self.kernels, self.machine)
         chosen = self.chooser(workload, found)
         implementation = chosen.build()
-        func = _scalars_before_outputs(implementation, len(workload.inputs))
+        variables = list(workload.symbols.variables)
+        func, scalars = _with_scalars(implementation, len(workload.inputs), variables)
         function = self._add(func, f"{chosen.kernel.name}_{workload.kind}")
-        scalars = tuple(
-            next(i for i, v in enumerate(workload.symbols.variables) if v.same_as(symbol))
-            for symbol in implementation.symbols
-        )
-        code = self._codes[workload.key()] = Code(function, implementation, scalars)
+        indices = tuple(index for index, v in enumerate(variables) if any(v.same_as(s) for s in scalars))
+        code = self._codes[workload.key()] = Code(function, implementation, indices)
         self.choices.append(
             Choice(
                 function.name_hint, workload.kind, workload.key(), chosen.kernel.name, str(chosen.point),
@@ -264,17 +262,19 @@ class Emitter:
         return self._builder.add_func(func.without_attr("global_symbol"), unique)
 
 
-def _scalars_before_outputs(implementation: Implementation, inputs: int) -> tirx.PrimFunc:
-    """The function with its parameters in the order that `call_tir` wants."""
+def _with_scalars(
+    implementation: Implementation, inputs: int, variables: Sequence[tirx.Var]
+) -> tuple[tirx.PrimFunc, list[tirx.Var]]:
+    """The function with the variables that no tensor's shape gives it as parameters, placed as `call_tir` wants.
+
+    Those are sizes of tensors it is not given: the end of a slice, the shape of an Expand.
+    """
     func = implementation.func
-    if not implementation.symbols:
-        return func
-    tensors, scalars = (
-        func.params[: -len(implementation.symbols)],
-        func.params[-len(implementation.symbols) :],
-    )
+    tensors = [p for p in func.params if tirx.is_buffer_var(p)]
+    given = [d for p in tensors for d in p.ty.shape if isinstance(d, tirx.Var)]
+    scalars = [v for v in variables if not any(v.same_as(d) for d in given)]
     params = [*tensors[:inputs], *scalars, *tensors[inputs:]]
-    return tirx.PrimFunc(params, func.body, func.ret_type, func.attrs)
+    return tirx.PrimFunc(params, func.body, func.ret_type, func.attrs), scalars
 
 
 def _dtype(value: SSAValue) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from xdsl.ir import SSAValue
 
 from dsc.codegen import Candidate, build
 from dsc.codegen.link import find_compiler
@@ -190,3 +191,20 @@ def test_profile_names_the_kernels() -> None:
     compiled = build(_mlp(), HOST)
     times = compiled.load(1).profile({"x": _floats(2, 20)})
     assert [name for name, _ in times] == [c.function for c in compiled.choices] * 2
+
+
+def test_sizes_of_tensors_that_a_kernel_is_not_given() -> None:
+    graph = graph_of(
+        [("x", tensor("float32", (-1, 3), ["n", ""])), ("like", tensor("float32", (-1, 2), ["m", ""]))]
+    )
+    x, like = graph.inputs
+    rows = add(graph, onnx.Slice.make(add(graph, onnx.Shape.make(like)), *_ints(graph, [0], [1])))
+    head = add(graph, onnx.Slice.make(x, *_ints(graph, [0]), rows, *_ints(graph, [0])))
+    shape = add(graph, onnx.Concat.make(rows, *_ints(graph, [3]), axis=0))
+    wide = add(graph, onnx.Expand.make(*[constant(graph, _floats(1, 3))], shape))
+    graph.set_outputs([("head", head), ("wide", wide), ("shape", shape)])
+    check(graph, {"x": _floats(9, 3), "like": _floats(4, 2)})
+
+
+def _ints(graph: Graph, *lists: list[int]) -> list[SSAValue]:
+    return [constant(graph, np.array(numbers)) for numbers in lists]

@@ -3,7 +3,7 @@
 LLVM turns `llvm.exp` and its like on vectors into one libm call an element. These are polynomials and rational
 functions instead, with a relative error below 5e-7 over the whole range; infinities and NaN come out as in libm, and
 results that would be denormal may become zero. The coefficients are minimax fits (Lawson's iteration in float64).
-float16 and bfloat16 go through float32; float64 keeps libm.
+float16 goes through float32; float64 keeps libm.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.lower.tensors import let
+from dsc.lower.registry import UnsupportedOpError
+from dsc.lower.tensors import dtype_of, let
 
 _INF = float("inf")
 _SQRT_HALF_BITS = 0x3F3504F3
@@ -47,7 +48,11 @@ def f32(value: float) -> Expr:
 
 def in_float32(function: Callable[[Expr], Expr], exact: Callable[[Expr], Expr], x: Expr) -> Expr:
     """`function`, which is for float32 only, of x in any float type; `exact` for float64."""
-    dtype = str(x.expr_ty())
+    dtype = dtype_of(x)
+    if dtype == "bfloat16":  # TVM's legalization of bfloat16 makes wrong code of Let
+        raise UnsupportedOpError(
+            "elementary functions of bfloat16 are not supported; convert the model to float32"
+        )
     if dtype == "float64":
         return exact(x)
     return function(x) if dtype == "float32" else function(x.astype("float32")).astype(dtype)

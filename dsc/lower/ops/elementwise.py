@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.registry import Call, lowers
+from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, let
 
 _BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
@@ -195,9 +195,11 @@ def sign(call: Call) -> te.Tensor:
     return elementwise(element, call.inputs[0], name="sign", bind=True)
 
 
-@lowers(onnx.Dropout)
+@lowers(onnx.Dropout, values=[1, 2])
 def dropout(call: Call) -> list[te.Tensor]:
     """Identity at inference, with a mask of all true."""
+    if any(call.values(2) or []) and call.values(1) != [0.0]:
+        raise UnsupportedOpError("dropout in training mode is random")
     data = call.inputs[0]
     kept = te.compute(data.shape, lambda *_: tirx.const(True, "bool"), name="mask")
     return [elementwise(lambda x: x, data, name="dropout"), kept]

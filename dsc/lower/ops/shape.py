@@ -277,14 +277,17 @@ def depth_to_space(call: Call) -> te.Tensor:
 
 @lowers(onnx.SpaceToDepth)
 def space_to_depth(call: Call) -> te.Tensor:
-    """Blocks of pixels become channels, the block outermost."""
+    """Blocks of pixels become channels: the block is the outer part of them in DCR order, the inner in CRD."""
     x = call.inputs[0]
     size = call.attr("blocksize")
     n, c, h, w = dims(x.shape)
 
     def element(b: Expr, channel: Expr, y: Expr, z: Expr) -> Expr:
-        inner = floordiv(channel, c)
-        return x(b, floormod(channel, c), y * size + floordiv(inner, size), z * size + floormod(inner, size))
+        if call.attr("mode") == "CRD":
+            inner, depth = floormod(channel, size * size), floordiv(channel, size * size)
+        else:
+            inner, depth = floordiv(channel, c), floormod(channel, c)
+        return x(b, depth, y * size + floordiv(inner, size), z * size + floormod(inner, size))
 
     return te.compute(
         [n, c * (size * size), floordiv(h, size), floordiv(w, size)], element, name="space_to_depth"

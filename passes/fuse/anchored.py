@@ -21,13 +21,8 @@ def form_around(
     """Make a group of each free anchor, the ops that `before` finds for it, and up to `limit` ops after it."""
     for op in list(plan.order):
         if plan.free(op) and is_anchor(op):
-            prologue = list(before(plan, op)) if before else []
-            claim(plan, kind, op, grow_down(plan, [*prologue, op], limit, outputs=_outputs(plan, [*prologue, op])))
-
-
-def _outputs(plan: Plan, ops: Sequence[Operation]) -> int:
-    """How many values leave the ops: growing them must not make it more."""
-    return max(1, len(plan.live_out(ops)))
+            prologue = before(plan, op) if before else ()
+            claim(plan, kind, op, grow_down(plan, op, limit, prologue))
 
 
 def claim(plan: Plan, kind: str, anchor: Operation | None, ops: Sequence[Operation]) -> Group:

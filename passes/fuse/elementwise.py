@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from xdsl.ir import Operation, SSAValue
 
+from dsc.ir import dims_of, shape_of
 from dsc.passes.fuse.anchored import claim
-from dsc.passes.fuse.grow import epilogue, grow_down, grow_up
+from dsc.passes.fuse.grow import grow_up
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import RELABELLING, computes_sizes, is_elementwise, is_named, same_dims
-
-_OPS_BEFORE = 16
+from dsc.passes.fuse.roles import CHEAP, RELABELLING, computes_sizes, is_elementwise, is_named
 
 
 def form(plan: Plan, max_chain: int) -> None:
-    """Group what is left of elementwise ops into chains of at least two."""
-    for op in list(plan.order):
-        if not plan.free(op) or not is_elementwise(op):
-            continue
-        chain = grow_down(plan, [op], max_chain, epilogue)
-        output = plan.live_out(chain)
-        if len(output) != 1:
-            continue
-        chain = grow_up(plan, chain, _OPS_BEFORE, lambda p, like=output[0]: _reads(p, like))
-        if len(chain) > 1 and len(plan.live_out(chain)) == 1:
-            claim(plan, "elementwise", None, chain)
+    """Group what is left of elementwise ops into chains of at least two, each from its last op upwards."""
+    for op in reversed(list(plan.order)):
+        if plan.free(op) and is_elementwise(op):
+            chain = grow_up(plan, [op], max_chain - 1, lambda p, out=op.results[0]: _joins(p, out))
+            if len(chain) > 1:
+                claim(plan, "elementwise", None, chain)
 
 
-def _reads(op: Operation, like: SSAValue) -> bool:
-    """Whether an op before the chain is as cheap inside it: elementwise of the same dims, or moving elements."""
+def _joins(op: Operation, output: SSAValue) -> bool:
+    """Whether an op before the chain is as cheap inside it.
+
+    Ops that move elements cost nothing there, unless they change what is innermost: then reads are no longer contiguous.
+    Elementwise ops are computed once for each element of the output, so they must not have fewer, or be cheap.
+    """
     if is_named(op, RELABELLING):
-        return not computes_sizes(op)
-    return is_elementwise(op) and same_dims(op.results[0].type, like.type)
+        return not computes_sizes(op) and _keeps_innermost(op)
+    return is_elementwise(op) and (is_named(op, CHEAP) or _as_many(op.results[0], output))
+
+
+def _keeps_innermost(op: Operation) -> bool:
+    rank = len(shape_of(op.results[0].type) or ())
+    perm = getattr(op, "perm", None)
+    return perm is None or list(perm.get_values())[-1] == rank - 1
+
+
+def _as_many(value: SSAValue, output: SSAValue) -> bool:
+    """Whether two values have the same dims, in any order, as far as the types tell."""
+    first, second = dims_of(value.type), dims_of(output.type)
+    if first is None or second is None:
+        return False
+    return sorted(map(str, first)) == sorted(map(str, second))

@@ -18,6 +18,14 @@ ELEMENTWISE = frozenset(
 )
 """Ops whose results are computed element by element, with ONNX broadcasting."""
 
+CHEAP = frozenset(
+    """
+    Abs Add And Cast Ceil Clip Equal Floor Greater GreaterOrEqual Identity IsInf IsNaN LeakyRelu Less LessOrEqual Max Min Mul
+    Neg Not Or PRelu Relu Sign Sub Where Xor
+    """.split()
+)
+"""Elementwise ops of an instruction or two: computing one again costs no more than reading its result."""
+
 RELABELLING = frozenset({"Expand", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Ops that only move elements, by an affine map of the indices: free where they are read inside a kernel."""
 
@@ -74,9 +82,3 @@ def broadcasts_into(operand: Attribute, target: Attribute) -> bool:
     if small is None or large is None or len(small) > len(large):
         return False
     return all(s == 1 or (s == d and s != "") for s, d in zip(small[::-1], large[::-1], strict=False))
-
-
-def keeps_dims(op: Operation, value: SSAValue) -> bool:
-    """Whether an elementwise user of `value` certainly has results of its dims."""
-    others = [v for v in op.operands if v is not value]
-    return all(broadcasts_into(v.type, value.type) for v in others)

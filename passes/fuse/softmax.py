@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.ir import Operation
 
 from dsc.passes.fuse.anchored import form_around
-from dsc.passes.fuse.grow import elementwise_of, grow_up
+from dsc.passes.fuse.grow import grow_up, same_values
 from dsc.passes.fuse.plan import Plan
 from dsc.passes.fuse.roles import SOFTMAXES, is_named
 
@@ -20,4 +20,4 @@ def form(plan: Plan, max_epilogue: int) -> None:
 
 
 def _prologue(plan: Plan, op: Operation) -> Sequence[Operation]:
-    return [o for o in grow_up(plan, [op], _PROLOGUE, elementwise_of(op.operands[0])) if o is not op]
+    return [o for o in grow_up(plan, [op], _PROLOGUE, same_values(op.operands[0])) if o is not op]

@@ -4,8 +4,10 @@ import numpy as np
 import onnx
 import pytest
 from xdsl.dialects.builtin import UnrankedTensorType, f32
+from xdsl.ir import Block
 
 from dsc.errors import UnsupportedModelError
+from dsc.ir import onnx as ops
 from dsc.ir import DYNAMIC, dims_of, element_of, element_of_dtype, shape_of, tensor
 from dsc.ir.onnx.infer import from_type_proto, merge_types, to_type_proto
 from dsc.ir.types import ELEMENT_TYPES, OptionalType, SequenceType, tensor_of_dims
@@ -55,3 +57,24 @@ def test_merging_keeps_what_is_known():
     b = tensor("float32", (-1, -1, 4), ["m", "c", ""])
     assert dims_of(merge_types(a, b)) == ("n", 3, 4)
     assert merge_types(UnrankedTensorType(f32), a) == a
+
+
+@pytest.mark.parametrize(
+    ("attributes", "dims"),
+    [
+        ({"pads": [1, 1, 1, 1]}, ("n", 4, "h", "w")),
+        ({"pads": [1, 1, 1, 1], "strides": [2, 2]}, ("n", 4, "h_m1s2", "w_m1s2")),
+        ({}, ("n", 4, "h_m3s1", "w_m3s1")),
+        ({"pads": [2, 2, 2, 2], "dilations": [2, 2]}, ("n", 4, "h", "w")),
+        ({"auto_pad": "SAME_UPPER", "strides": [2, 1]}, ("n", 4, "h_m1s2", "w")),
+    ],
+)
+def test_windows_name_the_dims_they_make(attributes, dims):
+    x, w = Block(arg_types=[tensor("float32", (-1, 3, -1, -1), ["n", "", "h", "w"]), tensor("float32", (4, 3, 3, 3))]).args
+    assert dims_of(ops.Conv.make(x, w, **attributes).out.type) == dims
+
+
+def test_windows_of_an_unnamed_or_rounded_up_size_stay_unnamed():
+    (x,) = Block(arg_types=[tensor("float32", (1, 3, -1, -1), ["", "", "", "w"])]).args
+    assert dims_of(ops.MaxPool.make(x, kernel_shape=[2, 2], strides=[2, 2]).out.type) == (1, 3, "", "w_m2s2")
+    assert dims_of(ops.MaxPool.make(x, kernel_shape=[2, 2], ceil_mode=1).out.type) == (1, 3, "", "")

@@ -15,6 +15,7 @@ from xdsl.ir import Attribute, OpResult, SSAValue
 
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import array_of, to_python
+from dsc.ir.onnx.dim_names import name_dims
 from dsc.ir.types import OptionalType, SequenceType, dims_of, element_of, element_of_code, tensor_of_dims
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def infer_result_types(
         raise UsageError(f"{what} of ({given}) with {attributes} is not valid: {error}") from error
     if missing := [o for o in outputs if o not in found]:
         raise UsageError(f"{what}: ONNX cannot infer the type of output {missing[0][1:]}; pass result_types")
-    return [from_type_proto(found[o]) for o in outputs]
+    types_found = [from_type_proto(found[o]) for o in outputs]
+    return [name_dims(cls.onnx_name, operands, properties, t) if i == 0 else t for i, t in enumerate(types_found)]
 
 
 def _describe(

@@ -265,7 +265,7 @@ class Emitter:
 def _with_scalars(
     implementation: Implementation, inputs: int, variables: Sequence[tirx.Var]
 ) -> tuple[tirx.PrimFunc, list[tirx.Var]]:
-    """The function with the variables that no tensor's shape gives it as parameters, placed as `call_tir` wants.
+    """The function with the variables that no tensor's shape gives it as parameters, in the order of `call_tir`.
 
     Those are sizes of tensors it is not given: the end of a slice, the shape of an Expand.
     """

@@ -12,7 +12,7 @@ from dsc.errors import UnsupportedModelError
 from dsc.exchange.build import build_graph
 from dsc.exchange.functions import inline_functions
 from dsc.exchange.read import ModelSource, read_model
-from dsc.exchange.shapes import Shapes, infer_shapes, pin_shapes
+from dsc.exchange.shapes import Shapes, complete_outputs, infer_shapes, pin_shapes
 from dsc.exchange.upgrade import opset_of, upgrade_model
 from dsc.exchange.validate import check, check_operators
 from dsc.ir import Graph
@@ -36,6 +36,7 @@ def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
 def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: Shapes) -> Graph:
     _weights_as_inputs(model.graph, weights)
     opset_of(model.opset_import)
+    model = complete_outputs(model)
     check(model)
     model = inline_functions(model)
     upgrade_model(model)

@@ -66,6 +66,17 @@ def _dims(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
         yield from value.type.tensor_type.shape.dim
 
 
+def complete_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the shapes of its outputs, where they are left out: the checker insists on them, exporters do not."""
+    if all(v.type.tensor_type.HasField("shape") for v in model.graph.output if v.type.HasField("tensor_type")):
+        return model
+    try:
+        typed: onnx.ModelProto = onnx.shape_inference.infer_shapes(model)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return model  # the checker says what is wrong
+    return typed
+
+
 def infer_shapes(model: onnx.ModelProto, *, keep_hints: bool) -> onnx.ModelProto:
     """The model with the types of all values as far as ONNX can tell them.
 

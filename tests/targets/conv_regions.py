@@ -1,4 +1,4 @@
-"""Convolution regions to test kernels on: built as the layout pass builds them, with their reference by ONNX Runtime."""
+"""Convolution regions to test kernels on, as the layout pass builds them, and their reference by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import onnxruntime as ort
 import tvm
 from onnx import TensorProto, helper
-from xdsl.dialects.builtin import f32
-from xdsl.ir import Block, SSAValue
+from xdsl.dialects.builtin import TensorType, f32
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir import Region as IrRegion
 
 from dsc.ir import onnx
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, packed_type
 from dsc.ir.types import tensor, tensor_of_dims
 from dsc.lower.workload import Workload
-from dsc.targets import Implementation, Machine
+from dsc.targets import Implementation, Kernel, Machine, Refusal
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,12 @@ class Case:
     block: int = 1
     out_block: int = 1
     bias: bool = True
-    relu: bool = False
+    activation: str = ""
+    """Relu, HardSwish, or Silu: x * sigmoid(x)."""
     residual: bool = False
+    """Something of the result's shape is added before the activation."""
+    gate: bool = False
+    """The result is multiplied by one number for each channel at last, as squeeze-and-excitation does."""
     symbolic: tuple[int, ...] = field(default=())
     """Axes of the input whose size the kernel does not know."""
 
@@ -58,69 +62,89 @@ class Case:
         sizes = []
         for axis in range(2):
             padded = self.x[2 + axis] + self.pads[axis] + self.pads[2 + axis]
-            sizes.append((padded - (self.kernel[axis] - 1) * self.dilations[axis] - 1) // self.strides[axis] + 1)
+            extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+            sizes.append((padded - extent) // self.strides[axis] + 1)
         return self.x[0], self.oc, *sizes
 
-    def _dims(self, shape: Sequence[int], names: str) -> list[int | str]:
-        return [names[axis] if axis in self.symbolic else size for axis, size in enumerate(shape)]
+    def _type(self, shape: Sequence[int], names: str, block: int) -> TensorType:
+        dims = [names[axis] if axis in self.symbolic else size for axis, size in enumerate(shape)]
+        plain = tensor_of_dims(f32, dims)
+        return packed_type(plain, 1, block) if block > 1 else plain
 
     def workload(self) -> Workload:
         """unpack -> Conv -> bias, residual, Relu -> pack, with the blocks that are not 1."""
-        x_type = tensor_of_dims(f32, self._dims(self.x, "nchw"))
-        y_type = tensor_of_dims(f32, self._dims(self.result, "ncpq"))
-        types = [packed_type(x_type, 1, self.block) if self.block > 1 else x_type]
+        same = self.x[2:] == self.result[2:]
+        types = [self._type(self.x, "nchw", self.block)]
         weights = [WeightOp("w", tensor(np.float32, self.weight_shape))]
-        types.append(weights[0].out.type)
         if self.bias:
             weights.append(WeightOp("b", tensor(np.float32, (self.oc,))))
-            types.append(weights[1].out.type)
+        types += [op.out.type for op in weights]
         if self.residual:
-            types.append(packed_type(y_type, 1, self.out_block) if self.out_block > 1 else y_type)
+            types.append(self._type(self.result, "nchw" if same else "ncpq", self.out_block))
+        if self.gate:
+            types.append(self._type((*self.result[:2], 1, 1), "nc  ", self.out_block))
         block = Block(arg_types=types)
         self._fill(block)
-        outside = Block(arg_types=[types[0], *types[-1:]])
-        residual = [outside.args[1]] if self.residual else []
-        operands = [outside.args[0], *(op.out for op in weights), *residual]
+        others = types[1 + len(weights) :]
+        outside = Block(arg_types=[types[0], *others])
+        operands = [outside.args[0], *(op.out for op in weights), *outside.args[1:]]
         result = block.last_op.operands[0].type  # type: ignore[union-attr]
         fusion = FusionOp("conv2d", operands, [result], IrRegion(block))
         outside.add_ops([*weights, fusion])
         return Workload.of(fusion)
 
     def _fill(self, block: Block) -> None:
-        def add(op: object) -> SSAValue:
-            block.add_op(op)  # type: ignore[arg-type]
-            return op.results[0]  # type: ignore[attr-defined]
+        def add(op: Operation) -> SSAValue:
+            block.add_op(op)
+            return op.results[0]
+
+        def plain(value: SSAValue, size: int) -> SSAValue:
+            return add(UnpackOp(value, size)) if size > 1 else value
 
         x, weight, *rest = block.args
-        bias = rest[0] if self.bias else None
-        value = add(UnpackOp(x, self.block)) if self.block > 1 else x
-        value = add(onnx.Conv.make(value, weight, bias, **self.attributes))
+        bias = rest.pop(0) if self.bias else None
+        value = add(onnx.Conv.make(plain(x, self.block), weight, bias, **self.attributes))
         if self.residual:
-            other = rest[-1]
-            value = add(onnx.Add.make(value, add(UnpackOp(other, self.out_block)) if self.out_block > 1 else other))
-        if self.relu:
-            value = add(onnx.Relu.make(value))
+            value = add(onnx.Add.make(value, plain(rest.pop(0), self.out_block)))
+        if self.activation == "Silu":
+            value = add(onnx.Mul.make(value, add(onnx.Sigmoid.make(value))))
+        elif self.activation:
+            value = add(onnx.OPS[self.activation].make(value))
+        if self.gate:
+            value = add(onnx.Mul.make(value, plain(rest.pop(0), self.out_block)))
         if self.out_block > 1:
             value = add(PackOp(value, self.out_block))
         block.add_op(YieldOp(value))
 
     def arrays(self, seed: int) -> list[np.ndarray]:
-        """Random x, weight, bias, residual, those that are there, all NCHW."""
+        """Random x, weight, bias, residual, gate, those that are there, all NCHW."""
         random = np.random.default_rng(seed)
         shapes = [self.x, self.weight_shape]
         shapes += [(self.oc,)] if self.bias else []
         shapes += [self.result] if self.residual else []
+        shapes += [(*self.result[:2], 1, 1)] if self.gate else []
         return [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
 
     def reference(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """What ONNX Runtime makes of `arrays`, NCHW."""
         names = ["x", "w", *(["b"] if self.bias else [])]
-        nodes = [helper.make_node("Conv", names, ["y"], **self.attributes)]
+        nodes = [helper.make_node("Conv", names, ["y0"], **self.attributes)]
+
+        def add(kind: str, *inputs: str) -> str:
+            nodes.append(helper.make_node(kind, inputs, [f"y{len(nodes)}"]))
+            return nodes[-1].output[0]
+
+        last = "y0"
         if self.residual:
-            nodes.append(helper.make_node("Add", ["y", "r"], ["z"]))
             names.append("r")
-        if self.relu:
-            nodes.append(helper.make_node("Relu", [nodes[-1].output[0]], ["relu"]))
+            last = add("Add", last, "r")
+        if self.activation == "Silu":
+            last = add("Mul", last, add("Sigmoid", last))
+        elif self.activation:
+            last = add(self.activation, last)
+        if self.gate:
+            names.append("g")
+            add("Mul", last, "g")
         inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names]
         output = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
         graph = helper.make_graph(nodes, "case", inputs, [output])
@@ -140,9 +164,9 @@ def pack(array: np.ndarray, block: int) -> np.ndarray:
 
 
 def run(cases: Sequence[Case], implementations: Sequence[Implementation], machine: Machine) -> list[float]:
-    """Compile all in one module, run each; the greatest error of each, relative to the greatest output."""
-    functions = {f"f{i}": impl.func.with_attr("global_symbol", f"f{i}") for i, impl in enumerate(implementations)}
-    module = tvm.compile(tvm.IRModule(functions), target=machine.tvm_target())
+    """Compile all in one module and run each: their greatest errors, relative to the greatest output."""
+    named = {f"f{i}": impl.func.with_attr("global_symbol", f"f{i}") for i, impl in enumerate(implementations)}
+    module = tvm.compile(tvm.IRModule(named), target=machine.tvm_target())
     errors = []
     for i, (case, impl) in enumerate(zip(cases, implementations, strict=True)):
         arrays = case.arrays(seed=i)
@@ -151,6 +175,25 @@ def run(cases: Sequence[Case], implementations: Sequence[Implementation], machin
         module[f"f{i}"](*arguments(case, arrays, impl), result)
         errors.append(float(np.abs(result.numpy() - expected).max() / max(1.0, np.abs(expected).max())))
     return errors
+
+
+def check(kernel: Kernel, cases: Sequence[Case], machine: Machine, tolerance: float) -> None:
+    """Every case by its point of best estimate and by another one; no error may exceed `tolerance`."""
+    random = np.random.default_rng(7)
+    tried: list[tuple[Case, object, Implementation]] = []
+    for case in cases:
+        space = kernel.match(case.workload(), machine)
+        assert not isinstance(space, Refusal), f"{case}: {space}"
+        points = sorted(space.points(), key=space.estimate)
+        other = points[random.integers(len(points))]
+        tried += [(case, point, space.build(point)) for point in dict.fromkeys((points[0], other))]
+    errors = run([case for case, _, _ in tried], [impl for _, _, impl in tried], machine)
+    wrong = [
+        f"{case} at {point}: {error:.1e}"
+        for (case, point, _), error in zip(tried, errors, strict=True)
+        if not error <= tolerance
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def arguments(case: Case, arrays: Sequence[np.ndarray], impl: Implementation) -> list[tvm.runtime.Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.ir import FusionOp, OnnxOp, UnpackOp, WeightOp, dims_of, onnx, shape_of
-from dsc.passes.fuse.roles import ELEMENTWISE, REDUCTIONS, broadcasts_into, is_named
+from dsc.passes.fuse.roles import ELEMENTWISE, REDUCTIONS, is_named
 
 BLOCKS = (16, 8, 4)
 _CHANNELS = 1
@@ -63,10 +63,22 @@ def _keeps_channels(op: OnnxOp) -> bool:
 
 
 def _images_only(op: OnnxOp) -> bool:
-    """Whether the result of an elementwise op is [N, C, H, W] and all operands broadcast into it."""
-    target = op.results[0].type
-    shape = shape_of(target)
-    return shape is not None and len(shape) == 4 and all(broadcasts_into(v.type, target) for v in op.operands)
+    """Whether an elementwise op makes [N, C, H, W] of operands that have all C channels, or one for all of them.
+
+    Broadcasting over batch, height and width is the same in both layouts.
+    """
+    dims = dims_of(op.results[0].type)
+    if dims is None or len(dims) != 4 or not isinstance(dims[_CHANNELS], int):
+        return False
+    return all(_channels(v.type) in (dims[_CHANNELS], 1) for v in op.operands)
+
+
+def _channels(type_: Attribute) -> int | str | None:
+    """The dim that broadcasting aligns with the channels; None where the rank is not known or too large."""
+    dims = dims_of(type_)
+    if dims is None or len(dims) > 4:
+        return None
+    return dims[-3] if len(dims) >= 3 else 1
 
 
 def _is_2d(op: OnnxOp) -> bool:
@@ -87,11 +99,13 @@ def _over_images(op: OnnxOp) -> bool:
 
 
 def _resizes_images(op: OnnxOp) -> bool:
-    """Whether a Resize leaves batch and channels as they are."""
+    """Whether a Resize leaves batch and channels as they are: their scales are 1, or sizes of the channels the same."""
     source, result = dims_of(op.X.type), dims_of(op.results[0].type)
-    if source is None or result is None or len(source) != 4:
+    if source is None or result is None or len(source) != 4 or source[_CHANNELS] != result[_CHANNELS]:
         return False
-    return source[_CHANNELS] == result[_CHANNELS] and source[0] == result[0] and op.attr("axes") in (None, [2, 3])
+    scales = onnx.constant_value(op.scales)
+    keeps_batch = source[0] == result[0] if scales is None else scales.size == 4 and scales[0] == 1 == scales[1]
+    return keeps_batch and op.attr("axes") is None and op.attr("coordinate_transformation_mode") != "tf_crop_and_resize"
 
 
 def _pads_images(op: OnnxOp) -> bool:

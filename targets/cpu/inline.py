@@ -76,6 +76,25 @@ class Inliner:
         return tvm_ffi.structural_mutate(stage.body[0], [(tirx.Var, variable), (Call, call), (tirx.Let, let)])
 
 
+def kept_types(
+    tensors: Sequence[te.Tensor], at: Sequence[Expr], leaves: Mapping[te.Tensor, Leaf]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Types of what is kept for the elements of `tensors` at `at`, and what is in the way of computing them.
+
+    Nothing is kept where there is an `if_then_else`.
+    """
+    kept: list[str] = []
+
+    def keep(value: Expr) -> Expr:
+        kept.append(str(value.ty))
+        return tirx.Var("kept", value.ty)
+
+    probe = Inliner(leaves, keep)
+    for tensor in tensors:
+        probe.at(tensor, at)
+    return () if probe.branches else tuple(kept), probe.problems
+
+
 class Kept:
     """Registers for the stages of an epilogue: a vector of each type in `dtypes`, in the order of their use.
 

@@ -51,6 +51,7 @@ CASES = [
     heads(("b", "s", 2, 32), MASKED, "float[b,1,1,s] mask", b=2, s=19),
     heads(("b", "s", 2, 32), MASKED, "float[b,1,1,s] mask", b=1, s=1),
     heads(("b", "s", 3, 8), WHERE, "bool[1,1,s,s] mask", b=2, s=70),
+    heads((2, "s", 2, 16), MASKED, "float[1,1,t,t] mask", s=21, t=21),
     heads((1, 20, 2, 16), GUARDED, "float[1,1,20,20] mask"),
     # heads apart from the beginning; other lengths of keys; values of another size
     Weighted(

@@ -55,6 +55,7 @@ CONSTANT = [
     product("[2,3,5,16] x, [16,20] w, [2,3,5,20] r", "2,3,5,20", "y = MatMul(x, w) z = Add(y, r)"),
     product("[b,s,16] x, [16,20] w, [b,s,20] r", "b,s,20", "p = MatMul(x, w) y = Add(p, r)", b=3, s=7),
     product("[b,s,16] x, [16,20] w, [1,s,1] r", "b,s,20", "p = MatMul(x, w) y = Mul(p, r)", b=3, s=7),
+    product("[b,s,16] x, [16,20] w, [c,t,20] r", "b,s,20", "p = MatMul(x, w) y = Add(p, r)", b=3, s=7, c=3, t=7),
     # transposed, scaled, of a batch
     product("[9,16] x, [20,16] w, [20] r", "9,20", "y = Gemm<transB=1, alpha=0.5, beta=2.0>(x, w, r)"),
     product("[16,9] x, [16,20] w", "9,20", "y = Gemm<transA=1>(x, w)"),

@@ -8,8 +8,7 @@ is copied. Ragged blocks compute the last query or key again: what is double is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm import te, tirx
@@ -18,8 +17,9 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower import approx
-from dsc.lower.exprs import Dim, ceildiv, dims, product
+from dsc.lower.exprs import ceildiv, dims, product
 from dsc.targets.cpu.attention.problem import Problem
+from dsc.targets.cpu.frames import Frames
 from dsc.targets.cpu.gemm.product import broadcast_at
 from dsc.targets.cpu.inline import Inliner, Kept, Leaf
 
@@ -66,8 +66,7 @@ class _Block:
 class _Writer:
     def __init__(self, problem: Problem, blocking: Blocking, lanes: int) -> None:
         self.problem, self.blocking = problem, blocking
-        symbolic = any(isinstance(d, Expr) for tensor in problem.params for d in dims(tensor.shape))
-        self.index = "int64" if symbolic else "int32"
+        self.frames = Frames.of(problem.params)
         self.blocks = ceildiv(problem.queries, blocking.rows)
         self.ragged = not (isinstance(problem.queries, int) and problem.queries % blocking.rows == 0)
         self.width_vectors = [
@@ -83,11 +82,13 @@ class _Writer:
         shape = self.problem.output.shape
         output = T.arg("out0", T.buffer(shape, self.problem.output.dtype))
         self.output = T.decl_buffer((product(dims(shape)),), self.problem.output.dtype, data=output.data)
+        self.frames.assume(self.problem.assumed)
         heads = product(self.problem.batch)
-        with self._loop(heads * self.blocks, T.parallel if self.blocking.parallel else T.serial) as task:
-            head = T.Bind(tirx.floordiv(task, self._const(self.blocks)))
-            block = T.Bind(tirx.floormod(task, self._const(self.blocks)))
-            self._task(_Block(self._unravel(head, self.problem.batch), block * self.blocking.rows))
+        with self.frames.loop(
+            heads * self.blocks, T.parallel if self.blocking.parallel else T.serial
+        ) as task:
+            head, block = self.frames.split(task, self.blocks)
+            self._task(_Block(self.frames.unravel(head, self.problem.batch), block * self.blocking.rows))
 
     def _task(self, block: _Block) -> None:
         problem, rows = self.problem, self.blocking.rows
@@ -98,10 +99,10 @@ class _Writer:
         scale = T.alloc_buffer((rows,), "float32", scope="local")
         self._transpose(block, queries)
         self._fill(largest, tirx.min_value("float32"))
-        with self._loop(ceildiv(problem.keys, self.blocking.keys)) as tile:
+        with self.frames.loop(ceildiv(problem.keys, self.blocking.keys)) as tile:
             self._score(block, tile * self.blocking.keys, queries, scores, largest)
         self._softmax(block, scores, largest, scale)
-        with self._loop(rows // self.blocking.queries) as tile:
+        with self.frames.loop(rows // self.blocking.queries) as tile:
             for start in range(0, len(self.width_vectors), self.blocking.widths):
                 vectors = self.width_vectors[start : start + self.blocking.widths]
                 self._weigh(block, tile * self.blocking.queries, vectors, scores, scale)
@@ -109,9 +110,9 @@ class _Writer:
     # queries and scores
 
     def _transpose(self, block: _Block, queries: tirx.Buffer) -> None:
-        with self._loop(self.blocking.rows) as row:
+        with self.frames.loop(self.blocking.rows) as row:
             s = T.Bind(self._query(block.first + row))
-            with self._loop(self.problem.depth) as d:
+            with self.frames.loop(self.problem.depth) as d:
                 T.buffer_store(queries, self._element(self.problem.q, block, [s, d]), [d, row])
 
     def _score(
@@ -121,11 +122,11 @@ class _Writer:
         count = self.blocking.keys
         acc = T.alloc_buffer((count, self.blocking.rows), "float32", scope="local")
         exact = isinstance(self.problem.keys, int) and self.problem.keys % count == 0
-        last = self._const(self.problem.keys) - 1
+        last = self.frames.const(self.problem.keys) - 1
         keys = [T.Bind(first + i if exact else tirx.min(first + i, last)) for i in range(count)]
         for i in range(count):
             self._fill(acc, tirx.const(0.0, "float32"), i)
-        with self._loop(self.problem.depth) as d:
+        with self.frames.loop(self.problem.depth) as d:
             scalars = [T.Bind(self._element(self.problem.k, block, [d, key])) for key in keys]
             for i, scalar in enumerate(scalars):
                 for column in self._columns():
@@ -147,14 +148,14 @@ class _Writer:
         return Inliner(leaves, kept.keep(column) if problem.kept[which] else None).at(tensor, at)
 
     def _query(self, s: Expr) -> Expr:
-        return tirx.min(s, self._const(self.problem.queries) - 1) if self.ragged else s
+        return tirx.min(s, self.frames.const(self.problem.queries) - 1) if self.ragged else s
 
     # softmax
 
     def _softmax(self, block: _Block, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> None:
         """Exponentials in place of the scores, and the reciprocals of their sums."""
         self._fill(scale, tirx.const(0.0, "float32"))
-        with self._loop(self.problem.keys) as key:
+        with self.frames.loop(self.problem.keys) as key:
             for column in self._columns():
                 T.buffer_store(scores, approx.exp(scores[key, column] - largest[column]), [key, column])
                 T.buffer_store(scale, scale[column] + scores[key, column], [column])
@@ -163,7 +164,7 @@ class _Writer:
         if self.problem.weights is self.problem.probabilities:
             return
         kept = Kept(self.problem.kept[1], self.blocking.rows)
-        with self._loop(self.problem.keys) as key:
+        with self.frames.loop(self.problem.keys) as key:
             for column in self._columns():
                 at = [*block.at, self._query(block.first + column), key]
                 T.buffer_store(scores, scores[key, column] * scale[column], [key, column])
@@ -189,22 +190,22 @@ class _Writer:
             """Row of the tile, column in it, and column of the values: vector by vector."""
             for i in range(rows):
                 for position, (start, lanes) in enumerate(vectors):
-                    with T.vectorized(self._const(0), self._const(lanes)) as lane:
+                    with self.frames.lanes(lanes) as lane:
                         yield i, position * wide + lane, start + lane
 
         for i, column, _ in tile():
             T.buffer_store(acc, tirx.const(0.0, "float32"), [i, column])
-        with self._loop(self.problem.keys) as key:
+        with self.frames.loop(self.problem.keys) as key:
             scalars = [T.Bind(scores[key, first + i]) for i in range(rows)]
             for i, column, e in tile():
                 value = self._element(self.problem.v, block, [key, e])
                 T.buffer_store(acc, acc[i, column] + scalars[i] * value, [i, column])
         for i in range(rows):
             s = block.first + first + i
-            with _when(s < self._const(self.problem.queries) if self.ragged else None):
+            with self.frames.when(s < self.frames.const(self.problem.queries) if self.ragged else None):
                 factor = T.Bind(scale[first + i])
                 for position, (start, lanes) in enumerate(vectors):
-                    with T.vectorized(self._const(0), self._const(lanes)) as lane:
+                    with self.frames.lanes(lanes) as lane:
                         result = acc[i, position * wide + lane] * factor
                         T.buffer_store(self.output, result, [self.problem.place(block.at, s, start + lane)])
 
@@ -227,35 +228,5 @@ class _Writer:
     def _columns(self) -> Iterator[Expr]:
         """The queries of a block, vector by vector."""
         for vector in range(self.blocking.vectors):
-            with T.vectorized(self._const(0), self._const(self.blocking.lanes)) as lane:
+            with self.frames.lanes(self.blocking.lanes) as lane:
                 yield vector * self.blocking.lanes + lane
-
-    def _const(self, value: Dim) -> Expr:
-        return tirx.const(value, self.index) if isinstance(value, int) else value
-
-    @contextmanager
-    def _loop(self, extent: Dim, kind: Callable[..., object] = T.serial) -> Iterator[Expr]:
-        """``for i in range(extent)``; no loop where it would run once."""
-        if isinstance(extent, int) and extent == 1:
-            yield self._const(0)
-            return
-        with kind(self._const(0), self._const(extent)) as var:
-            yield var
-
-    def _unravel(self, position: Expr, shape: Sequence[Dim]) -> list[Expr]:
-        """Row-major coordinates, in variables."""
-        at: list[Expr] = []
-        for size in reversed(shape[1:]):
-            at.insert(0, T.Bind(tirx.floormod(position, self._const(size))))
-            position = T.Bind(tirx.floordiv(position, self._const(size)))
-        return [position, *at] if shape else []
-
-
-@contextmanager
-def _when(condition: Expr | None) -> Iterator[None]:
-    """``if condition:``; nothing for None."""
-    if condition is None:
-        yield
-        return
-    with T.If(condition), T.Then():
-        yield

@@ -13,8 +13,8 @@ from dsc.ir.onnx import OnnxOp
 from dsc.lower.exprs import Dim, dims
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.gemm.product import same_place
-from dsc.targets.cpu.inline import Inliner, Leaf
+from dsc.targets.cpu.gemm.product import same_place, unproven_dims, zero
+from dsc.targets.cpu.inline import Leaf, kept_types
 from dsc.targets.kernel import Refusal
 
 _VIEWS = ("onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity")
@@ -56,6 +56,8 @@ class Problem:
     weights: te.Tensor
     output: te.Tensor
     steps: tuple[Step, ...]
+    assumed: tuple[tuple[Dim, Dim], ...]
+    """Dims that are equal where the model is right, though nothing proves it."""
     kept: tuple[tuple[str, ...], tuple[str, ...]]
     """Types of the values that a kernel keeps on the way to scores and to weights; none where it must not."""
 
@@ -122,7 +124,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     (output,) = tensors(workload.outputs)
     found = Problem(
         tuple(params), tuple(batch), queries, keys, depth, width, q, k, v,
-        multiplied, scores, probabilities, weights, output, steps, ((), ()),
+        multiplied, scores, probabilities, weights, output, steps, (), ((), ()),
     )  # fmt: skip
     return _checked(found)
 
@@ -157,29 +159,14 @@ def _checked(found: Problem) -> Problem | Refusal:
             moved.append("an op between the products moves elements")
         return tirx.const(0.0, "float32")
 
-    leaves: dict[te.Tensor, Leaf] = {p: _zero(str(p.dtype)) for p in found.params}
+    leaves: dict[te.Tensor, Leaf] = {p: zero(p) for p in found.params}
     leaves = {**leaves, found.product: here, found.probabilities: here}
-    if not all(len(tensor.shape) == len(shape) for tensor in (found.scores, found.weights)):
-        return Refusal("scores of another rank than the product")
-    scores, weights = (_kept(tensor, at, leaves) for tensor in (found.scores, found.weights))
+    unproven = [unproven_dims(tensor.shape, shape) for tensor in (found.scores, found.weights)]
+    if any(pairs is None for pairs in unproven):
+        return Refusal("scores of another shape than the product")
+    assumed = tuple(pair for pairs in unproven for pair in pairs or ())
+    scores, weights = (kept_types([tensor], at, leaves) for tensor in (found.scores, found.weights))
     problems = [*moved, *scores[1], *weights[1]]
-    return Refusal(problems[0]) if problems else replace(found, kept=(scores[0], weights[0]))
-
-
-def _kept(
-    tensor: te.Tensor, at: Sequence[Expr], leaves: dict[te.Tensor, Leaf]
-) -> tuple[tuple[str, ...], list[str]]:
-    """What is kept for one element, and what is in the way of computing it."""
-    kept: list[str] = []
-
-    def keep(value: Expr) -> Expr:
-        kept.append(str(value.ty))
-        return tirx.Var("kept", value.ty)
-
-    probe = Inliner(leaves, keep)
-    probe.at(tensor, at)
-    return () if probe.branches else tuple(kept), probe.problems
-
-
-def _zero(dtype: str) -> Leaf:
-    return lambda _: tirx.const(0, dtype)
+    if problems:
+        return Refusal(problems[0])
+    return replace(found, assumed=assumed, kept=(scores[0], weights[0]))

@@ -9,7 +9,6 @@ Ragged rows read the last row again and are not stored; ragged columns are zeros
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tvm import te, tirx
@@ -18,6 +17,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, dims, minimum, product
+from dsc.targets.cpu.frames import Frames
 from dsc.targets.cpu.gemm.product import Product, broadcast_at, same_dims, same_place
 from dsc.targets.cpu.inline import Inliner, Keep, Kept, Leaf
 
@@ -56,8 +56,7 @@ def panel_shape(source: Product, tiling: Tiling) -> tuple[Dim, ...]:
 class _Writer:
     def __init__(self, source: Product, tiling: Tiling) -> None:
         self.source, self.tiling = source, tiling
-        symbolic = any(isinstance(d, Expr) for tensor in source.params for d in dims(tensor.shape))
-        self.index = "int64" if symbolic else "int32"
+        self.frames = Frames.of(source.params)
         self.row_tiles = ceildiv(source.m, tiling.rows)
         self.panels = ceildiv(source.n, tiling.columns)
 
@@ -72,6 +71,7 @@ class _Writer:
         ]
         self.flat = {tensor: self._flat(self.buffers[tensor]) for tensor in self._shaped_as_product()}
         self.flat_outputs = [self._flat(out) for out in outputs]
+        self.frames.assume(self.source.assumed)
         self._tasks()
 
     def _shaped_as_product(self) -> list[te.Tensor]:
@@ -83,53 +83,35 @@ class _Writer:
     def _flat(self, buffer: tirx.Buffer) -> tirx.Buffer:
         return T.decl_buffer((product(dims(buffer.shape)),), buffer.dtype, data=buffer.data)
 
-    def _const(self, value: Dim) -> Expr:
-        return tirx.const(value, self.index) if isinstance(value, int) else value
-
-    @contextmanager
-    def _loop(self, extent: Dim, kind: Callable[..., object] = T.serial) -> Iterator[Expr]:
-        """``for i in range(extent)``; no loop where it would run once."""
-        if isinstance(extent, int) and extent == 1:
-            yield self._const(0)
-            return
-        with kind(self._const(0), self._const(extent)) as var:
-            yield var
-
     def _tasks(self) -> None:
         batches = product(self.source.batch)
         if self.tiling.axis == "columns":
-            with self._loop(batches * self.panels, T.parallel) as task:
-                self._panel(*self._split(task, self.panels), self._const(0), self.row_tiles)
+            with self.frames.loop(batches * self.panels, T.parallel) as task:
+                self._panel(*self._split(task, self.panels), self.frames.const(0), self.row_tiles)
             return
         blocks = ceildiv(self.row_tiles, self.tiling.block) if self.tiling.axis == "rows" else 1
-        with self._loop(batches * blocks, T.parallel if self.tiling.axis == "rows" else T.serial) as task:
+        with self.frames.loop(
+            batches * blocks, T.parallel if self.tiling.axis == "rows" else T.serial
+        ) as task:
             batch, block = self._split(task, blocks)
             first = block * self.tiling.block
             count = self.row_tiles if blocks == 1 else minimum(self.tiling.block, self.row_tiles - first)
-            with self._loop(self.panels) as panel:
+            with self.frames.loop(self.panels) as panel:
                 self._panel(batch, panel, first, count)
 
     def _split(self, task: Expr, parts: Dim) -> tuple[Expr, Expr]:
         """Which of the batch, and which part of it."""
         if not self.source.batch:
-            return self._const(0), task
-        return tirx.floordiv(task, self._const(parts)), tirx.floormod(task, self._const(parts))
+            return self.frames.const(0), task
+        return self.frames.split(task, parts)
 
     def _panel(self, batch: Expr, panel: Expr, first: Expr, count: Dim) -> None:
         """Row tiles ``first .. first + count - 1`` of one panel."""
-        at = self._unravel(batch, self.source.batch)
+        at = self.frames.unravel(batch, self.source.batch)
         constant = self.source.weight is not None
         panel_of_b = self._constant_panel(at, panel) if constant else self._packed(at, panel)
-        with self._loop(count) as i:
+        with self.frames.loop(count) as i:
             self._tile(_Place(batch, at, panel, first + i), panel_of_b)
-
-    def _unravel(self, position: Expr, shape: Sequence[Dim]) -> list[Expr]:
-        """Row-major coordinates, in variables."""
-        at: list[Expr] = []
-        for size in reversed(shape[1:]):
-            at.insert(0, T.Bind(tirx.floormod(position, self._const(size))))
-            position = T.Bind(tirx.floordiv(position, self._const(size)))
-        return [position, *at] if shape else []
 
     def _constant_panel(self, batch: list[Expr], panel: Expr) -> Callable[[Expr, Expr], Expr]:
         stored = self.buffers[self.source.params[self.source.weight]]
@@ -141,13 +123,13 @@ class _Writer:
         columns = self.tiling.columns
         scratch = T.alloc_buffer((self.source.k, columns), "float32")
         left = self.source.n - panel * columns
-        with self._loop(self.source.k) as k:
+        with self.frames.loop(self.source.k) as k:
             for is_full, width in self._widths(panel):
-                with _when(is_full):
+                with self.frames.when(is_full):
                     if isinstance(width, int):
                         self._copy_vectors(scratch, batch, panel, k, width)
                     else:
-                        with T.serial(self._const(0), self._const(columns)) as column:
+                        with T.serial(self.frames.const(0), self.frames.const(columns)) as column:
                             at = panel * columns + tirx.min(column, left - 1)
                             T.buffer_store(scratch, self._b(batch, k, at), [k, column])
         return lambda k, column: scratch[k, column]
@@ -157,11 +139,11 @@ class _Writer:
     ) -> None:
         zero = tirx.const(0.0, "float32")
         for start, lanes in _pieces(width, self.tiling.lanes):
-            with T.vectorized(self._const(0), self._const(lanes)) as lane:
+            with self.frames.lanes(lanes) as lane:
                 at = panel * self.tiling.columns + start + lane
                 T.buffer_store(scratch, self._b(batch, k, at), [k, start + lane])
         for column in range(width, self.tiling.columns):
-            T.buffer_store(scratch, zero, [k, self._const(column)])
+            T.buffer_store(scratch, zero, [k, self.frames.const(column)])
 
     def _b(self, batch: list[Expr], k: Expr, n: Expr) -> Expr:
         b = self.source.b
@@ -172,22 +154,24 @@ class _Writer:
         acc = T.alloc_buffer((rows, tiling.columns), "float32", scope="local")
         ragged = not (isinstance(self.source.m, int) and self.source.m % rows == 0)
         wanted = [T.Bind(place.row_tile * rows + i) for i in range(rows)]
-        read = [T.Bind(tirx.min(row, self._const(self.source.m) - 1)) if ragged else row for row in wanted]
+        read = [
+            T.Bind(tirx.min(row, self.frames.const(self.source.m) - 1)) if ragged else row for row in wanted
+        ]
         a_rows = [self._a_row(place, row) for row in read]
         for i, vector in self._vectors():
-            with T.vectorized(self._const(0), self._const(tiling.lanes)) as lane:
+            with self.frames.lanes(tiling.lanes) as lane:
                 T.buffer_store(acc, tirx.const(0.0, "float32"), [i, vector + lane])
-        with self._loop(self.source.k) as k:
+        with self.frames.loop(self.source.k) as k:
             scalars = [T.Bind(row(k)) for row in a_rows]
             for i, vector in self._vectors():
-                with T.vectorized(self._const(0), self._const(tiling.lanes)) as lane:
+                with self.frames.lanes(tiling.lanes) as lane:
                     at = vector + lane
                     T.buffer_store(acc, acc[i, at] + scalars[i] * panel(k, at), [i, at])
         kept = Kept(self.source.kept, tiling.lanes)
         for is_full, width in self._widths(place.panel):
-            with _when(is_full):
+            with self.frames.when(is_full):
                 for i, row in enumerate(wanted):
-                    with _when(row < self._const(self.source.m) if ragged else None):
+                    with self.frames.when(row < self.frames.const(self.source.m) if ragged else None):
                         self._store(place, row, width, acc, i, kept)
 
     def _vectors(self) -> Iterator[tuple[int, int]]:
@@ -200,10 +184,12 @@ class _Writer:
         """Reads a row of `a` by column."""
         a = self.source.a
         if self.source.plain_a:
-            base = T.Bind((place.batch * self._const(self.source.m) + row) * self._const(self.source.k))
+            base = T.Bind(
+                (place.batch * self.frames.const(self.source.m) + row) * self.frames.const(self.source.k)
+            )
             return lambda k: self.flat[a][base + k]
         inliner = Inliner(self._leaves())
-        rows = self._unravel(row, self.source.rows)
+        rows = self.frames.unravel(row, self.source.rows)
         at = [*broadcast_at(a.shape[: len(a.shape) - 1 - len(rows)], place.at), *rows]
         return lambda k: inliner.at(a, [*at, k])
 
@@ -215,27 +201,29 @@ class _Writer:
         last = n - (self.panels - 1) * columns
         if self.panels == 1:
             return [(None, last)]
-        end = self._const(self.panels - 1)
+        end = self.frames.const(self.panels - 1)
         return [(panel < end, columns), (panel == end, last)]
 
     def _store(self, place: _Place, row: Expr, width: Dim, acc: tirx.Buffer, i: int, kept: Kept) -> None:
         """One row of a tile: the first `width` columns of every output."""
-        at = [*place.at, *self._unravel(row, self.source.rows)]
+        at = [*place.at, *self.frames.unravel(row, self.source.rows)]
         first = place.panel * self.tiling.columns
-        base = T.Bind((place.batch * self._const(self.source.m) + row) * self._const(self.source.n) + first)
+        base = T.Bind(
+            (place.batch * self.frames.const(self.source.m) + row) * self.frames.const(self.source.n) + first
+        )
         if isinstance(width, int):
             for start, lanes in _pieces(width, self.tiling.lanes):
-                with T.vectorized(self._const(0), self._const(lanes)) as lane:
+                with self.frames.lanes(lanes) as lane:
                     column = start + lane
                     self._outputs([*at, first + column], base + column, acc[i, column], kept.keep(lane))
             return
         # registers cannot be indexed by a variable: columns of an unknown number go through memory
         copied = T.alloc_buffer((self.tiling.columns,), "float32", scope="local")
         for start, lanes in _pieces(self.tiling.columns, self.tiling.lanes):
-            with T.vectorized(self._const(0), self._const(lanes)) as lane:
+            with self.frames.lanes(lanes) as lane:
                 T.buffer_store(copied, acc[i, start + lane], [start + lane])
-        with self._loop(width) as column:
-            lane = tirx.const(0, self.index)
+        with self.frames.loop(width) as column:
+            lane = self.frames.const(0)
             self._outputs([*at, first + column], base + column, copied[column], kept.keep(lane))
 
     def _outputs(self, at: list[Expr], position: Expr, acc: Expr, keep: Keep) -> None:
@@ -275,13 +263,3 @@ def _pieces(width: int, lanes: int) -> Iterator[tuple[int, int]]:
     """Start and lanes of the vectors that make up `width` columns."""
     for start in range(0, width, lanes):
         yield start, min(lanes, width - start)
-
-
-@contextmanager
-def _when(condition: Expr | None) -> Iterator[None]:
-    """``if condition:``; nothing for None."""
-    if condition is None:
-        yield
-        return
-    with T.If(condition), T.Then():
-        yield

@@ -15,7 +15,7 @@ from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.registry import operands_of
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.inline import Inliner, Leaf
+from dsc.targets.cpu.inline import Leaf, kept_types
 from dsc.targets.kernel import Refusal
 
 PRODUCTS = ("onnx.MatMul", "onnx.Gemm")
@@ -44,6 +44,8 @@ class Product:
     """Placeholder for the product, of shape ``(*batch, *rows, n)``."""
     outputs: tuple[te.Tensor, ...]
     """Each of the shape of `acc`, and elementwise in it."""
+    assumed: tuple[tuple[Dim, Dim], ...]
+    """Dims that are equal where the model is right, though nothing proves it."""
     kept: tuple[str, ...]
     """Types of the values between the product and the outputs that a kernel keeps; none where it must not."""
 
@@ -92,7 +94,7 @@ def product_of(workload: Workload) -> Product | Refusal:
     outputs = lower_body(workload, {**bound, anchor.results[0]: result})
     weight = _constant(workload, second) if stored_b in params else None
     found = Product(
-        tuple(params), a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), (),
+        tuple(params), a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), (), (),
     )  # fmt: skip
     return _checked(found)
 
@@ -155,26 +157,43 @@ def _checked(found: Product) -> Product | Refusal:
             moved.append("an op after the product moves elements")
         return tirx.const(0.0, "float32")
 
-    leaves: dict[te.Tensor, Leaf] = dict.fromkeys(found.params, _one)
-    kept: list[str] = []
-
-    def keep(value: Expr) -> Expr:
-        kept.append(str(value.ty))
-        return tirx.Var("kept", value.ty)
-
-    probe = Inliner({**leaves, found.acc: acc}, keep)
+    leaves: dict[te.Tensor, Leaf] = {tensor: zero(tensor) for tensor in found.params}
+    leaves[found.acc] = acc
+    assumed: list[tuple[Dim, Dim]] = []
     for output in found.outputs:
-        if len(output.shape) != len(found.shape) or not same_dims(output.shape, found.shape):
+        unproven = unproven_dims(output.shape, found.shape)
+        if unproven is None:
             return Refusal("an output is not of the shape of the product")
-        probe.at(output, at)
-    problems = [*probe.problems, *moved]
-    return Refusal(problems[0]) if problems else replace(found, kept=() if probe.branches else tuple(kept))
+        assumed += unproven
+    kept, problems = kept_types(found.outputs, at, leaves)
+    if problems or moved:
+        return Refusal([*problems, *moved][0])
+    return replace(found, assumed=tuple(assumed), kept=kept)
+
+
+def unproven_dims(left: Sequence[Dim], right: Sequence[Dim]) -> list[tuple[Dim, Dim]] | None:
+    """The pairs of dims that must agree at run time for the shapes to be equal; None if they cannot be."""
+    if len(left) != len(right):
+        return None
+    pairs = [(x, y) for x, y in zip(dims(left), dims(right), strict=True) if not same(x, y)]
+    return None if any(isinstance(x, int) and isinstance(y, int) for x, y in pairs) else pairs
 
 
 def same_place(indices: Sequence[Expr], at: Sequence[Expr], shape: Sequence[Dim]) -> bool:
-    """Whether both are one element of a tensor of that shape: the index along a dim of 1 does not matter."""
-    return all(d == 1 or structural_equal(i, j) for i, j, d in zip(indices, at, shape, strict=True))
+    """Whether both are one element of a tensor of that shape.
+
+    The index along a dim of 1 does not matter, and limiting an index to its dim (as broadcasting of symbolic
+    dims does) changes nothing.
+    """
+
+    def same_index(index: Expr, wanted: Expr, size: Dim) -> bool:
+        if isinstance(index, tirx.Min) and same(index.b + 1, size):
+            index = index.a
+        return (isinstance(size, int) and size == 1) or structural_equal(index, wanted)
+
+    return all(same_index(*each) for each in zip(indices, at, shape, strict=True))
 
 
-def _one(_: Sequence[Expr]) -> Expr:
-    return tirx.const(1.0, "float32")
+def zero(tensor: te.Tensor) -> Leaf:
+    """Stands for the elements of `tensor` where only places matter."""
+    return lambda _: tirx.const(0, str(tensor.dtype))

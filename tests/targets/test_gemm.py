@@ -55,7 +55,7 @@ CONSTANT = [
     product("[2,3,5,16] x, [16,20] w, [2,3,5,20] r", "2,3,5,20", "y = MatMul(x, w) z = Add(y, r)"),
     product("[b,s,16] x, [16,20] w, [b,s,20] r", "b,s,20", "p = MatMul(x, w) y = Add(p, r)", b=3, s=7),
     product("[b,s,16] x, [16,20] w, [1,s,1] r", "b,s,20", "p = MatMul(x, w) y = Mul(p, r)", b=3, s=7),
-    product("[b,s,16] x, [16,20] w, [c,t,20] r", "b,s,20", "p = MatMul(x, w) y = Add(p, r)", b=3, s=7, c=3, t=7),
+    product("[b,s,16] x, [16,20] w, [b,t,20] r", "b,s,20", "p = MatMul(x, w) y = Add(p, r)", b=3, s=7, t=7),
     # transposed, scaled, of a batch
     product("[9,16] x, [20,16] w, [20] r", "9,20", "y = Gemm<transB=1, alpha=0.5, beta=2.0>(x, w, r)"),
     product("[16,9] x, [16,20] w", "9,20", "y = Gemm<transA=1>(x, w)"),
@@ -75,14 +75,20 @@ COMPUTED = [
     product("[h,s,16] x, [h,16,t] w", "h,s,t", "y = MatMul(x, w)", (), h=3, s=11, t=37),
     product("[h,s,t] x, [h,t,8] w", "h,s,8", "y = MatMul(x, w)", (), h=3, s=11, t=37),
     product(
-        "[2,9,3,16] x, [2,20,3,16] w, [2,1,1,20] mask", "2,3,9,20",
-        "q = Transpose<perm=[0,2,1,3]>(x) k = Transpose<perm=[0,2,3,1]>(w) p = MatMul(q, k) y = Add(p, mask)", (),
+        "[2,9,3,16] x, [2,20,3,16] w, [2,1,1,20] mask",
+        "2,3,9,20",
+        """q = Transpose<perm=[0,2,1,3]>(x) k = Transpose<perm=[0,2,3,1]>(w)
+        p = MatMul(q, k) y = Add(p, mask)""",
+        (),
     ),
     product(
-        "[2,9,48] x, [20,16] w", "2,9,3,20",
-        "n = Constant<value_ints=[2,9,3,16]>() r = Reshape(x, n) t = Transpose<perm=[1,0]>(w) y = MatMul(r, t)", (),
+        "[2,9,48] x, [20,16] w",
+        "2,9,3,20",
+        """n = Constant<value_ints=[2,9,3,16]>() r = Reshape(x, n) t = Transpose<perm=[1,0]>(w)
+        y = MatMul(r, t)""",
+        (),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)

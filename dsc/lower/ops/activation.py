@@ -31,17 +31,12 @@ def activation(op_type: type[onnx.OnnxOp]) -> Callable[[Activation], Activation]
 
 
 def in_float32(function: Callable[[Expr], Expr]) -> Callable[[Expr], Expr]:
-    """`function`, with half precision computed in float32."""
+    """`function` of an element computed once, half precision in float32."""
 
-    def element(x: Expr) -> Expr:
-        dtype = str(x.expr_ty())
-        return (
-            let(x.astype("float32"), function).astype(dtype)
-            if dtype in ("float16", "bfloat16")
-            else function(x)
-        )
+    def bound(x: Expr) -> Expr:
+        return let(x, function)
 
-    return element
+    return lambda x: approx.in_float32(bound, bound, x)
 
 
 def _positive(x: Expr) -> Expr:

@@ -12,7 +12,7 @@ import tvm
 from onnx import helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 from tvm import tirx
-from xdsl.dialects.test import TestOp
+from xdsl.dialects.test import TestOp as AnyOp
 from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, onnx, tensor
@@ -92,7 +92,7 @@ def op_case(
     rtol: float = 1e-3,
     atol: float = 1e-7,
 ) -> Case:
-    """The case of an op; what its lowering reads at compile time is constant, the rest comes from a test op."""
+    """The case of an op; what its lowering reads at compile time is constant, the rest are free values."""
     rule = RULES[f"onnx.{op_type}"]
     values: list[SSAValue | None] = []
     by_value: dict[SSAValue, np.ndarray] = {}
@@ -102,7 +102,7 @@ def op_case(
         elif index in rule.value_operands:
             values.append(onnx.Constant.make(value=array).out)
         else:
-            values.append(TestOp(result_types=[tensor(array.dtype, array.shape)]).results[0])
+            values.append(AnyOp(result_types=[tensor(array.dtype, array.shape)]).results[0])
             by_value[values[-1]] = array
     types = types or [tensor(o.dtype, o.shape) for o in outputs]
     op = onnx.OPS[op_type].make(*values, result_types=types, **attributes)

@@ -10,7 +10,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 22
-"""Its operators are those of the canonical opset, as far as these tests go, and ONNX Runtime has all of them."""
+"""Its operators are those of the canonical opset as far as these tests go, and ONNX Runtime has them all."""
 
 
 def run(

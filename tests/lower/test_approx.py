@@ -1,0 +1,96 @@
+"""Elementary functions: accuracy over the whole range, and that vectors of them are vector code."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tvm
+from tvm import te
+from tvm.ir import Expr
+from tvm.s_tir import Schedule
+
+from dsc.lower import approx
+from dsc.lower.tensors import elementwise
+
+TARGET = tvm.target.Target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"})
+"""AVX2, on any x86-64 machine of the last ten years."""
+TINY = np.finfo(np.float32).tiny
+LANES = 8
+
+FUNCTIONS: dict[str, tuple[Callable[[Expr], Expr], Callable[[np.ndarray], np.ndarray]]] = {
+    "exp": (approx.exp, np.exp),
+    "log": (approx.log, np.log),
+    "tanh": (approx.tanh, np.tanh),
+    "erf": (approx.erf, np.vectorize(math.erf, otypes=[float])),
+    "sigmoid": (approx.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
+    "softplus": (approx.log1p_exp, lambda x: np.logaddexp(0, x)),
+    "pow 1/4": (lambda x: approx.power(x, 0.25), lambda x: np.sqrt(np.sqrt(x))),
+    "pow -2": (lambda x: approx.power(x, -2.0), lambda x: np.power(x, -2.0)),
+    "pow 7": (lambda x: approx.power(x, 7.0), lambda x: np.power(x, 7.0)),
+}
+
+
+def samples() -> np.ndarray:
+    rng = np.random.default_rng(7)
+    decades = 10.0 ** rng.uniform(-44, 38.5, 20_000)
+    special = [0, -0.0, np.inf, -np.inf, np.nan, 88.72, 88.73, -87.3, 3.4e38, -3.4e38, 1e-40, -1e-45, 1]
+    x = np.concatenate(
+        [np.linspace(-110, 110, 80_000), rng.standard_normal(20_000), decades, -decades, special]
+    )
+    return np.resize(x, -(-len(x) // LANES) * LANES).astype(np.float32)
+
+
+X = samples()
+
+
+def build(function: Callable[[Expr], Expr]) -> tvm.runtime.Executable:
+    """`function` of as many elements as there are samples, in vectors of 8."""
+    x = te.placeholder(X.shape, "float32", name="x")
+    schedule = Schedule(te.create_prim_func([x, elementwise(function, x, name="y")]))
+    (loop,) = schedule.get_loops(schedule.get_sblock("y"))
+    _, lanes = schedule.split(loop, [None, LANES])
+    schedule.vectorize(lanes)
+    return tvm.compile(schedule.mod, target=TARGET)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_accuracy_and_special_values(name: str) -> None:
+    function, reference = FUNCTIONS[name]
+    result = tvm.runtime.tensor(np.zeros_like(X))
+    build(function).mod["main"](tvm.runtime.tensor(X), result)
+    got = result.numpy()
+    with np.errstate(all="ignore"):
+        exact = reference(X.astype(np.float64))
+        rounded = exact.astype(np.float32)
+    normal = np.isfinite(rounded) & (np.abs(rounded) > 2 * TINY)
+    assert np.max(np.abs(got[normal] / exact[normal] - 1)) < 5e-7
+    tiny = np.isfinite(rounded) & ~normal  # may be flushed to zero
+    assert np.all(np.abs(got[tiny] - exact[tiny]) <= 2 * TINY)
+    rest = ~np.isfinite(rounded)
+    np.testing.assert_array_equal(got[rest], rounded[rest])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_vector_code_without_calls_and_branches(name: str) -> None:
+    executable = build(FUNCTIONS[name][0])
+    assembly = executable.mod.inspect_source("asm")
+    loop = assembly[assembly.index("main_compute_:") :]
+    loop = loop[: loop.index(".Lfunc_end")]
+    assert "%ymm" in loop
+    assert not re.search(r"\bcall", loop)
+    assert len(re.findall(r"\bj[a-z]+\s", loop)) <= 2  # of the loop over vectors
+
+
+def test_half_precision_goes_through_float32() -> None:
+    x = te.placeholder((4,), "float16", name="x")
+    executable = tvm.compile(te.create_prim_func([x, elementwise(approx.exp, x, name="y")]), target=TARGET)
+    values = np.array([-1.5, 0, 2.25, 9], np.float16)
+    result = tvm.runtime.tensor(np.zeros_like(values))
+    executable.mod["main"](tvm.runtime.tensor(values), result)
+    np.testing.assert_allclose(
+        result.numpy(), np.exp(values.astype(np.float32)), rtol=1e-3
+    )  # half an ulp of half

@@ -23,7 +23,7 @@ _Types = Mapping[str, onnx.TypeProto]
 
 
 def build_graph(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> Graph:
-    """The Graph of a model whose top-level initializers are `weights`. Raises UnsupportedModelError for types dsc has not."""
+    """The Graph of a model (whose top-level initializers are `weights`, and are dropped). Raises UnsupportedModelError for types dsc has not."""
     inputs = [v for v in model.graph.input if v.name not in weights]
     graph = Graph.build(
         [(v.name, _type(v.name, v.type)) for v in inputs],
@@ -34,6 +34,7 @@ def build_graph(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> Gr
     scope: _Scope = {v.name: argument for v, argument in zip(inputs, graph.inputs, strict=True)}
     builder = _Builder(graph)
     builder.define_weights(model.graph, weights, scope)
+    del model.graph.initializer[:]  # they are among the weights
     builder.fill(graph.body, model.graph, scope, {})
     graph.set_outputs([(v.name, builder.value(v.name, scope)) for v in model.graph.output])
     return graph
@@ -62,8 +63,7 @@ class _Builder:
         own = {v.name: v.type for v in (*proto.input, *proto.output, *proto.value_info)}
         types: _Types = ChainMap(own, outer)  # type: ignore[arg-type]
         for tensor in proto.initializer:
-            if tensor.name not in scope:
-                self._append(block, self._graph.make_constant(array_of_tensor(tensor), tensor.name), [tensor.name], scope)
+            self._append(block, self._graph.make_constant(array_of_tensor(tensor), tensor.name), [tensor.name], scope)
         for sparse in proto.sparse_initializer:
             name = sparse.values.name
             self._append(block, self._graph.make_constant(array_of_sparse(sparse), name), [name], scope)

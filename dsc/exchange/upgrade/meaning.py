@@ -37,19 +37,6 @@ def _batch_norm_outputs(edit: Edit) -> None:
         raise edit.refuse("it is in training mode (it has outputs for the statistics); export the model for inference")
 
 
-@upgrade("GroupNormalization", to=21)
-def _group_norm(edit: Edit) -> None:
-    """Before opset 21 scale and bias are given for each group, since then for each channel."""
-    data = edit.node.input[0]
-    channels = edit.emit("Shape", [data], start=1, end=2)
-    groups = edit.int64s([edit.attribute("num_groups")])
-    target = edit.emit("Concat", [groups, edit.emit("Div", [channels, groups])], axis=0)
-    for index in (1, 2):
-        column = edit.emit("Unsqueeze", [edit.node.input[index], edit.int64s([1])])
-        wide = edit.emit("Expand", [column, target])
-        edit.node.input[index] = edit.emit("Reshape", [wide, edit.int64s([-1])])
-
-
 @upgrade("GridSample", to=20)
 def _grid_sample(edit: Edit) -> None:
     renamed = {"bilinear": "linear", "bicubic": "cubic"}

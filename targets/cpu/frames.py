@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tvm import te, tirx
-from tvm.ir import Expr, StringImm
+from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, dims
@@ -70,5 +70,5 @@ class Frames:
         """Checks at run time that dims are equal, where the model says so and nothing proves it."""
         for left, right in pairs:
             equal = tirx.EQ(self.const(left), self.const(right))
-            message = [StringImm(f"sizes that must be equal are not: {left} and {right}")]
-            T.add_to_parent(tirx.AssertStmt(StringImm("ValueError"), equal, message))
+            with T.Assert(equal, "sizes that must be equal are not", "ValueError"):
+                pass

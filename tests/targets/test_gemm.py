@@ -6,10 +6,12 @@ import random
 from collections.abc import Sequence
 
 import pytest
+import tvm
 
 from dsc import targets
 from dsc.targets import Machine, Point, Space
 from dsc.targets.cpu.gemm import Gemm
+from tests.targets.regions import implement, library
 from tests.targets.weighted import Weighted, check
 
 AVX2 = targets.machine("x86:haswell")
@@ -112,3 +114,13 @@ def some(space: Space) -> Sequence[Point]:
 
 def test_any_point_is_right():
     check(Gemm(), [dense(29, 53, 20), dense("m", 53, 20, m=29), *COMPUTED[1:3]], MACHINES[0], some)
+
+
+def test_sizes_that_must_agree_are_checked_at_run_time():
+    region = product("[m,16] x, [16,20] w, [t,20] r", "m,20", "p = MatMul(x, w) y = Add(p, r)", m=7, t=8)
+    implementation = implement(Gemm(), region, MACHINES[0])
+    (function,) = library([implementation], MACHINES[0])
+    x, w, r = region.arrays()
+    arrays = [x, implementation.packings[1].apply(w), r, x[:, :1].repeat(20, 1)]
+    with pytest.raises(ValueError, match="sizes that must be equal are not"):
+        function(*map(tvm.runtime.tensor, arrays))

@@ -9,10 +9,14 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.fuse import attention, conv, elementwise, leading_dims, matmul, norm, pool, qkv, reduction, softmax
+from dsc.passes.fuse import attention, conv, conv_transpose, elementwise, leading_dims, matmul, norm, pool, qkv, reduction, softmax
 from dsc.passes.fuse.outline import outline
 from dsc.passes.fuse.pad import PadIntoConv
 from dsc.passes.fuse.plan import Plan
+from dsc.passes.rule import Rule
+
+_RULES: tuple[Rule, ...] = (PadIntoConv(), *leading_dims.RULES, *conv_transpose.RULES)
+"""Rewrites that bring ops next to the anchor to which they belong."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Fuse(Pass):
     merge_qkv: bool = True
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
-        rewrite(graph, (PadIntoConv(), *leading_dims.RULES), record)
+        rewrite(graph, _RULES, record)
         if self.merge_qkv:
             qkv.merge(graph, record)
         plan = Plan(graph)

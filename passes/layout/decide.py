@@ -55,7 +55,7 @@ def takes_packed(op: Operation) -> bool:
 
 
 def _keeps_channels(op: OnnxOp) -> bool:
-    """Whether an op leaves dim 1 the channels, and reads and writes it in order."""
+    """Whether an op leaves dim 1 the channels, and reads and writes it in runs."""
     for names, test in _TESTS:
         if is_named(op, names):
             return test(op)
@@ -91,6 +91,11 @@ def _along_channels(op: OnnxOp) -> bool:
     return shape is not None and len(shape) == 4 and op.attr("axis") in (_CHANNELS, _CHANNELS - 4)
 
 
+def _moves_blocks(op: OnnxOp) -> bool:
+    """Whether channels that are together in the result are together in the operand as well."""
+    return op.attr("mode") == "DCR"
+
+
 def _over_images(op: OnnxOp) -> bool:
     """Whether a reduction is over height and width and keeps the dims."""
     axes = onnx.constant_value(op.axes) if len(op.operands) > 1 else None
@@ -117,6 +122,7 @@ _TESTS: tuple[tuple[frozenset[str], Callable[[OnnxOp], bool]], ...] = (
     (ELEMENTWISE, _images_only),
     (_CONV | _POOLS, _is_2d),
     (frozenset({"Concat", "Split"}), _along_channels),
+    (frozenset({"DepthToSpace"}), _moves_blocks),
     (REDUCTIONS, _over_images),
     (frozenset({"Resize"}), _resizes_images),
     (frozenset({"Pad"}), _pads_images),

@@ -35,7 +35,7 @@ def write_objects(
 
     def compiled(name: str, func: tirx.PrimFunc, path: Path) -> tvm.runtime.Module:
         nonlocal done
-        library = _compile(name, func, target)
+        library = compile_kernel(name, func, target)
         library.write_to_file(str(path), "o")
         done += 1
         if progress is not None:
@@ -52,7 +52,7 @@ def write_objects(
     return paths
 
 
-def _compile(name: str, func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
+def compile_kernel(name: str, func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
     """One kernel as an LLVM module."""
     with target, tvm.transform.PassContext(opt_level=3):
         module = tvm.IRModule({tvm.ir.GlobalVar(name): func})

@@ -7,48 +7,51 @@ import time
 
 import numpy as np
 import tvm
+from tvm import tirx
 
+from dsc.codegen.objects import compile_kernel
 from dsc.targets import Implementation, Machine
 
 _SYMBOLIC_EXTENT = 128
 """What an unknown extent is taken to be: a sentence of usual length, a small batch of anything else."""
+_SYMBOL = "candidate"
+_WARM_UP = 2
+_RUNS = (3, 200)
 
 
-def measure(
-    implementation: Implementation, machine: Machine, seconds: float = 0.05, seed: int = 0
-) -> float:
+def measure(implementation: Implementation, machine: Machine, seconds: float = 0.05, seed: int = 0) -> float:
     """Median seconds of a run on all cores of this machine.
 
     About `seconds` are spent running, after a warm-up that also fills the caches as a loop over a model would not:
     the figure ranks candidates of one workload and is not a share of a model's latency.
     """
-    module = tvm.IRModule({"main": implementation.func.with_attr("global_symbol", "main")})
-    function = tvm.compile(module, target=machine.tvm_target())["main"]
+    tvm.get_global_func("runtime.config_threadpool")(1, machine.cores)
+    func = implementation.func.with_attr("global_symbol", _SYMBOL)
+    function = compile_kernel(_SYMBOL, func, machine.tvm_target()).get_function(_SYMBOL)
     arguments = _arguments(implementation.func, np.random.default_rng(seed))
-    function(*arguments)
+    once = min(_run(function, arguments) for _ in range(_WARM_UP))
+    runs = int(np.clip(seconds / once, *_RUNS))
+    return statistics.median(_run(function, arguments) for _ in range(runs))
+
+
+def _run(function: tvm.runtime.PackedFunc, arguments: list[object]) -> float:
     started = time.perf_counter()
     function(*arguments)
-    once = time.perf_counter() - started
-    runs = int(np.clip(seconds / max(once, 1e-7), 3, 200))
-    times = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        function(*arguments)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    return time.perf_counter() - started
 
 
-def _arguments(func: tvm.tirx.PrimFunc, random: np.random.Generator) -> list[object]:
-    """Tensors for the parameters with a buffer, the representative extent for scalar ones."""
-    arguments: list[object] = []
-    for parameter in func.params:
-        buffer = func.buffer_map.get(parameter)
-        if buffer is None:
-            arguments.append(_SYMBOLIC_EXTENT)
-            continue
-        shape = [int(d) if isinstance(d, int | tvm.tirx.IntImm) else _SYMBOLIC_EXTENT for d in buffer.shape]
-        arguments.append(tvm.runtime.tensor(_random(shape, str(buffer.dtype), random)))
-    return arguments
+def _arguments(func: tirx.PrimFunc, random: np.random.Generator) -> list[object]:
+    """Tensors for the parameters that are buffers, the representative extent for scalar ones."""
+    return [
+        tvm.runtime.tensor(_random([_extent(d) for d in p.shape], str(p.dtype), random))
+        if tirx.is_buffer_var(p)
+        else _SYMBOLIC_EXTENT
+        for p in func.params
+    ]
+
+
+def _extent(dim: object) -> int:
+    return int(dim) if isinstance(dim, int | tirx.IntImm) else _SYMBOLIC_EXTENT
 
 
 def _random(shape: list[int], dtype: str, random: np.random.Generator) -> np.ndarray:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvm import tirx
 
-from dsc.targets.cpu.generic.sizes import same, volume
+from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, is_at
 from dsc.targets.cpu.generic.vectors import Axis, vector_axis
 from dsc.targets.machine import Machine
 
 ROWS_PER_CORE = 4
 """Stages share loops only where that leaves each core as many iterations of them."""
+
+
+MATTERS = 8
+"""A stage with less than this part of a group's work is not worth vectors of its own."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,16 @@ def _join(group: Group, stage: Stage, machine: Machine) -> Group | None:
         return None
     if group.flat and _alone(stage).flat and _aligned_all(members, len(stage.spatial)) == len(stage.spatial):
         return Group(members, flat=True)
-    joined = Group(members, _aligned_all(members, min(_own_rows(member) for member in members)))
+    joined = Group(members, _aligned_all(members, _rows_for_vectors(members)))
     enough = joined.row_volume(joined.rows) >= ROWS_PER_CORE * machine.cores
     return joined if joined.rows and enough else None
+
+
+def _rows_for_vectors(members: Sequence[Stage]) -> int:
+    """Rows that leave vectors to all members that matter; what happens once a row may as well be scalar."""
+    work = sum(member.work for member in members)
+    own = [_own_rows(m) if MATTERS * m.work > work else len(m.spatial) for m in members]
+    return min(own)
 
 
 def _own_rows(stage: Stage) -> int:
@@ -105,13 +117,13 @@ def _aligned(reader: Stage, writer: Stage, rows: int) -> int:
 
 
 def _fewest_rows(group: Group, machine: Machine) -> Group:
-    """Shares only as many loops as parallelism and L1 ask for: index arithmetic is cheaper in separate loops."""
-    if len(group.stages) == 1:
-        stored = 0
-    else:
-        stored = sum(volume(s.buffer.shape) * element_bits(s.buffer) // 8 for s in group.stages)
+    """Elementwise stages share only as many loops as parallelism asks for: separate loops need no index arithmetic."""
+    if any(stage.reduce for stage in group.stages) and len(group.stages) > 1:
+        return group
+    stored = sum(volume(s.buffer.shape) * element_bits(s.buffer) // 8 for s in group.stages[:-1])
     for rows in range(1, group.rows):
-        volume_ = group.row_volume(rows)
-        if volume_ >= ROWS_PER_CORE * machine.cores and stored // volume_ <= machine.l1_bytes // 2:
+        sizes = [i.dom.extent for i in group.stages[0].spatial[:rows]]
+        known = math.prod(static(size) or 1 for size in sizes)
+        if known >= ROWS_PER_CORE * machine.cores and stored // volume(sizes) <= machine.l1_bytes // 2:
             return Group(group.stages, rows)
     return group

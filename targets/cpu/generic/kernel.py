@@ -11,9 +11,16 @@ from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.generic.schedule import prepared, schedule, worth_a_launch
 from dsc.targets.cpu.generic.sizes import volume
-from dsc.targets.cpu.generic.stages import element_bits, stages
+from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
+from dsc.targets.cpu.generic.vectors import vector_axis
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 from dsc.targets.machine import Machine
+
+
+EFFICIENCY = 0.5
+"""Of peak: operations are single additions and the like, where the peak is fused multiply-adds."""
+CONTRACTION = 5
+"""How much longer an operation takes in a sum of products, which wants the register tiles of other kernels."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,14 @@ class GenericSpace:
         return (Automatic(),)
 
     def estimate(self, point: Automatic) -> float:
-        """Arithmetic of all stages that are left after inlining, against the bytes of inputs and outputs."""
-        work = sum(stage.work for stage in stages(prepared(self.func)))
-        moved = sum(volume(p.shape) * element_bits(p) // 8 for p in self.func.params if tirx.is_buffer_var(p))
-        tasks = self.machine.cores if worth_a_launch(work, self.machine) else 1
-        return roofline(self.machine, Work(work, moved, tasks=tasks, efficiency=0.25))
+        """Operations of all stages that are left after inlining, against the bytes of inputs and outputs."""
+        found = stages(prepared(self.func))
+        operations = sum(_operations(stage, self.machine) for stage in found)
+        parameters = [p for p in self.func.params if tirx.is_buffer_var(p)]
+        moved = sum(volume(p.shape) * element_bits(p) // 8 for p in parameters)
+        parallel = worth_a_launch(sum(stage.work for stage in found), self.machine)
+        tasks = 4 * self.machine.cores if parallel else 1
+        return roofline(self.machine, Work(operations, moved, tasks=tasks, efficiency=EFFICIENCY))
 
     def build(self, point: Automatic) -> Implementation:
         """The scheduled function."""
@@ -60,3 +70,10 @@ class GenericKernel:
     def match(self, workload: Workload, machine: Machine) -> GenericSpace | Refusal:
         """Always a space; building it raises `UnsupportedOpError` where an op has no lowering."""
         return GenericSpace(workload, machine)
+
+
+def _operations(stage: Stage, machine: Machine) -> int:
+    """Element operations; those that stay scalars count as if they filled a vector."""
+    scalar = not stage.regular or vector_axis(stage) is None
+    contraction = bool(stage.reduce) and len(stage.loads) > 1 and len(stage.spatial) > 1
+    return stage.work * (machine.lanes() if scalar else 1) * (CONTRACTION if contraction else 1)

@@ -31,18 +31,18 @@ class Nest:
 def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, *, flat: bool) -> list[Nest]:
     """Vectorizes the innermost loops of a stage without reduction."""
     loops = sch.get_loops(stage.block)
-    row = _fuse(sch, loops[:rows])
     axis = vector_axis(stage)
-    if axis is None:
+    row = _fuse(sch, loops[:rows])
+    first = len(loops) if axis is None else max(rows, axis.first)
+    inner = _fuse(sch, loops[first:])
+    if inner is None:
         return [Nest(row or (loops[0] if loops else None))]
-    width = lanes(axis.extent, stage.element_bits(), machine)
-    inner = _fuse(sch, loops[max(rows, axis.first) :])
-    assert inner is not None
+    width = lanes(sch.get(inner).extent, stage.element_bits(), machine)
     if flat:
         row, inner = sch.split(inner, [None, CHUNK * width])
     _vectorize(sch, inner, width)
     if not stage.touches_private:
-        mark(sch, stage, axis.first)
+        mark(sch, stage, first)
     return [Nest(row)]
 
 
@@ -50,10 +50,11 @@ def reduction(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine) ->
     """Vectorizes a reduction: over results where they are adjacent in memory, else over partial results."""
     axis = vector_axis(stage)
     width = 1 if axis is None else lanes(axis.extent, stage.element_bits(), machine)
-    if axis is None or width == 1:
+    spatial = axis is not None and axis.kind is Axis.Kind.SPATIAL
+    if axis is None or width == 1 or (spatial and axis.first < rows):
         loops = sch.get_loops(stage.block)
         return [Nest(_fuse(sch, loops[:rows]) or (loops[0] if stage.spatial else None))]
-    if axis.kind is Axis.Kind.SPATIAL:
+    if spatial:
         return [_spatial_reduction(sch, stage, axis, width, rows)]
     return _partial_reductions(sch, stage, axis, width, rows)
 

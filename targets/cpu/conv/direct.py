@@ -36,7 +36,7 @@ from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Source
 from dsc.targets.kernel import Implementation
 
-UNROLL = 256
+UNROLL = 64
 """Multiply-adds written out in an innermost loop at most."""
 
 

@@ -123,7 +123,7 @@ _RECIPES = (
     Recipe(
         "fashion-mlp", "Perceptron 784-256-128-10, trained here on Fashion-MNIST", "MIT (data)",
         Built(fashion_mlp, (FASHION_MNIST,)),
-        (InputSpec("image", "float32", ("batch", 784), (1, 784), "normal"),),
+        (InputSpec("image", "float32", ("batch", 784), (1, 784), "image"),),
         dataset="fashion_mnist", metric="top-1 88 %",
     ),
     Recipe("resnet18", "ResNet-18, seeded weights", "Apache-2.0", Built(resnet18), _photo(), _TORCHVISION),

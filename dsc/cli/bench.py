@@ -103,7 +103,7 @@ class _Compiler:
         source = find_model(text)
         if module is not None:
             return self._compiled(module, source)
-        shapes = {**self._usual_shapes(source), **self.shapes}
+        shapes = {**source.pinned, **self.shapes}
         from dsc.check import random_inputs
         from dsc.exchange import import_model
         from dsc.pipeline import compile_model
@@ -138,12 +138,6 @@ class _Compiler:
         else:
             inputs = random_inputs(import_model(source.path, shapes=self.shapes))
         return _Subject(source.name, file, source.path, inputs)
-
-    @staticmethod
-    def _usual_shapes(source: Source) -> dict[str, list[int | str]]:
-        """The shapes that a model of the zoo is measured with."""
-        specs = source.recipe.inputs if source.recipe is not None else ()
-        return {spec.name: list(spec.pinned) for spec in specs}
 
 
 def _compare(

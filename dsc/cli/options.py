@@ -27,6 +27,10 @@ ShapeOptions: TypeAlias = Annotated[
         "--shape", metavar="NAME:DIMS", help="Fix an input's shape, as input:1x3x224x224. Repeatable."
     ),
 ]
+Pinned: TypeAlias = Annotated[
+    bool,
+    typer.Option("--pinned", help="Fix free dims of a model of the zoo at the sizes it is measured with."),
+]
 Passes: TypeAlias = Annotated[
     str | None,
     typer.Option("-p", "--passes", help="A pipeline instead of the preset, as 'canonicalize,fuse'."),

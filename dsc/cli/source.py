@@ -24,6 +24,12 @@ class Source:
     recipe: Recipe | None = None
 
     @property
+    def pinned(self) -> dict[str, list[int | str]]:
+        """The shapes of a zoo model's recipe; empty for other models."""
+        specs = self.recipe.inputs if self.recipe is not None else ()
+        return {spec.name: list(spec.pinned) for spec in specs}
+
+    @property
     def name(self) -> str:
         """What to call it, and what is made from it."""
         return self.recipe.name if self.recipe is not None else self.path.stem

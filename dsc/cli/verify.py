@@ -42,6 +42,7 @@ def verify(
     opt_level: options.OptLevel = 2,
     target: options.Target = "x86",
     shape: options.ShapeOptions = None,
+    pinned: options.Pinned = False,
     passes: options.Passes = None,
     plugin: options.Plugins = None,
     input: options.InputOptions = None,
@@ -64,7 +65,7 @@ def verify(
     from dsc import check
     from dsc.exchange import import_model
 
-    graph = import_model(source.path, shapes=shapes)
+    graph = import_model(source.path, shapes={**source.pinned, **shapes} if pinned else shapes)
     compiled, how = _compiled(graph, module, _Recipe(target, opt_level, passes), threads)
     feeds = _samples(source, graph, compiled.inputs, input, range(seed, seed + samples))
     report = check.verify(source.path, compiled, feeds, tolerance, threads)

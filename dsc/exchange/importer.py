@@ -41,7 +41,7 @@ def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: S
     model = inline_functions(model)
     upgrade_model(model)
     check_operators(model.graph)
-    _forget_negative_dims(model.graph)
+    _forget_placeholders(model.graph)
     pin_shapes(model.graph, {**shapes})
     model = infer_shapes(model, keep_hints=not shapes)
     return build_graph(model, weights)
@@ -57,9 +57,9 @@ def _weights_as_inputs(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]
             graph.input.append(onnx.helper.make_tensor_value_info(name, code, array.shape))
 
 
-def _forget_negative_dims(graph: onnx.GraphProto) -> None:
-    """Some exporters write -1 for a dim of any size."""
+def _forget_placeholders(graph: onnx.GraphProto) -> None:
+    """Some exporters write -1, or the name "?", for any dim of any size."""
     for value in (*graph.input, *graph.output):
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_value < 0:
+            if dim.dim_value < 0 or dim.dim_param == "?":
                 dim.Clear()

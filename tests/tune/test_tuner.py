@@ -1,0 +1,75 @@
+"""The tuner: measured time decides, what was measured is not measured again, and time is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from dsc.codegen import Candidate
+from dsc.codegen.selection import candidates
+from dsc.errors import UsageError
+from dsc.ir import Graph, onnx, tensor
+from dsc.lower.workload import Workload
+from dsc.targets import kernels, machine
+from dsc.tune import Database, Tuner
+
+HERE = machine("x86")
+
+
+def matmul() -> tuple[Workload, list[Candidate]]:
+    """A matrix product with a weight, and all ways to compute it."""
+    graph = Graph.build([("x", tensor("float32", (33, 96)))])
+    weight = graph.make_constant(np.random.default_rng(0).standard_normal((96, 80)).astype(np.float32))
+    product = onnx.MatMul.make(graph.inputs[0], weight.results[0])
+    graph.body.add_ops([weight, product])
+    graph.set_outputs([("y", product.out)])
+    workload = Workload.of(product)
+    return workload, candidates(workload, kernels(HERE), HERE)[0]
+
+
+def test_the_fastest_measured_is_chosen_and_remembered() -> None:
+    workload, found = matmul()
+    database = Database()
+    tuner = Tuner(HERE, 60.0, database)
+    chosen = tuner(workload, found)
+    (times,) = [list(r.values()) for r in database._records.values()]
+    assert 2 <= tuner.measured == len(times)
+    assert repr(chosen.point) == min(times, key=lambda r: r.seconds).point
+    again = Tuner(HERE, 60.0, database)
+    assert again(workload, found).point == chosen.point
+    assert again.measured == 0
+
+
+def test_a_measurement_beats_the_estimates() -> None:
+    workload, found = matmul()
+    database = Database()
+    Tuner(HERE, 60.0, database)(workload, found)
+    (known,) = database._records.values()
+    slowest = max(known.values(), key=lambda r: r.seconds)
+    database.add([dataclasses.replace(slowest, seconds=1e-12)])
+    chosen = Tuner(HERE, 60.0, database)(workload, found)
+    assert (chosen.kernel.name, repr(chosen.point)) == (slowest.kernel, slowest.point)
+
+
+def test_without_time_the_estimate_decides() -> None:
+    workload, found = matmul()
+    tuner = Tuner(HERE, 0.0, Database())
+    assert tuner(workload, found) is found[0]
+    assert tuner.measured == 0
+
+
+def test_one_candidate_is_not_measured() -> None:
+    workload, found = matmul()
+    tuner = Tuner(HERE, 60.0, Database())
+    only: Sequence[Candidate] = found[:1]
+    assert tuner(workload, only) is found[0]
+    assert tuner.measured == 0
+
+
+def test_a_machine_that_is_not_here_cannot_be_measured() -> None:
+    foreign = dataclasses.replace(HERE, name="x86:foreign", features=HERE.features | {"amx_tile_of_2099"})
+    with pytest.raises(UsageError, match="lacks amx_tile_of_2099"):
+        Tuner(foreign, 60.0, Database())

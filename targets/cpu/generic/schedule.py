@@ -11,6 +11,7 @@ from tvm import s_tir, tirx
 from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inline import inline, inline_padding
+from dsc.targets.cpu.generic.inplace import reusable, reuse
 from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
 from dsc.targets.cpu.generic.reciprocal import multiply_by_reciprocals
 from dsc.targets.cpu.generic.relayout import relayout
@@ -41,9 +42,10 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
 
 def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     sch = prepared(func)
-    for part in group(stages(sch), machine):
+    groups = group(stages(sch), machine)
+    for part in groups:
         _schedule_group(sch, part, machine)
-    func = flatten(sch.mod["main"])
+    func = flatten(reuse(sch.mod["main"], reusable(groups, machine)))
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
 
 

@@ -13,6 +13,8 @@ from dsc.targets.cpu.generic.stages import Stage
 from dsc.targets.machine import Machine
 
 
+LONG = 8
+"""A ragged extent of at least so many times the widest vectors takes them, and a longer rest."""
 SIMPLIFIED = 2
 """Loops that TVM can fuse and still see that the fused one walks in steps of one. `flatten` helps with more, but not
 where a buffer is the function's own: TVM would cut too little of it out for a row."""
@@ -90,7 +92,8 @@ def _continues(outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | N
 
 
 def lanes(extent: Expr | int, element_bits: int, machine: Machine, unroll: int = 4) -> int:
-    """Elements of the vectors over `extent`: up to `unroll` registers, as many as divide it where one does.
+    """Elements of the vectors over `extent`: up to `unroll` registers, as many as divide it where one does, and all
+    where a rest weighs little.
 
     1 where the extent is shorter than one register.
     """
@@ -100,4 +103,6 @@ def lanes(extent: Expr | int, element_bits: int, machine: Machine, unroll: int =
         return one
     if known < one:
         return known if known >= 4 and known & (known - 1) == 0 else 1
-    return math.gcd(known // one, unroll) * one if known % one == 0 else one
+    if known % one == 0:
+        return math.gcd(known // one, unroll) * one
+    return unroll * one if known >= LONG * unroll * one else one

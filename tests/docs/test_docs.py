@@ -152,3 +152,11 @@ def test_every_option_is_documented(verb: str, command: Any) -> None:
     options = [max(p.opts, key=len) for p in command.params if p.opts[0].startswith("-") and p.name != "help"]
     missing = [option for option in options if f"`{option}" not in section.group(1)]
     assert not missing
+
+
+def test_getting_started_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = executed("getting-started.md")
+    for name, array in names["outputs"].items():
+        np.testing.assert_array_equal(names["again"][name], array)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["optimized.onnx", "squeezenet.dsc"]

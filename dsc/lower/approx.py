@@ -1,9 +1,9 @@
 """Elementary functions in float32 as branch-free expressions that LLVM keeps in vector registers.
 
-LLVM turns `llvm.exp` and its like on vectors into one libm call an element. These are polynomials and rational
-functions instead, with a relative error below 5e-7 over the whole range; infinities and NaN come out as in libm, and
-results that would be denormal may become zero. The coefficients are minimax fits (Lawson's iteration in float64).
-float16 goes through float32; float64 keeps libm.
+LLVM turns `llvm.exp` and its like on vectors into one libm call an element. These are polynomials and
+rational functions instead, with a relative error below 5e-7 over the whole range; infinities and NaN come out
+as in libm, and results that would be denormal may become zero. The coefficients are minimax fits (Lawson's
+iteration in float64). float16 goes through float32; float64 keeps libm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _LOG = (
     0.14201758233753667, -0.1316018306259108, 0.1276157564383496, -0.07634493024061834,
 )  # fmt: skip
 _TANH_P = (
-    0.9999999795111023, 0.13381007221874008, 0.0034955661299661766, 2.0608720630394706e-05, 1.3354167255760403e-08,
+    0.9999999795111023, 0.13381007221874008, 0.0034955661299661766,
+    2.0608720630394706e-05, 1.3354167255760403e-08,
 )  # fmt: skip
 _TANH_Q = (1.0, 0.4671432284413725, 0.025876898745453406, 0.00032855988050246523, 7.776354277146171e-07)
 _ERF_P = (
@@ -146,8 +147,8 @@ def clamp(x: Expr, low: float, high: float) -> Expr:
 def _exp(x: Expr) -> Expr:
     """2^n * e^r with n = round(x / ln 2).
 
-    Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits, safe for NaN. The scale is 2^(n-1), the
-    polynomial doubled, so that n = 128 (results close to the largest float) needs no case of its own.
+    Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits, safe for NaN. The scale is 2^(n-1),
+    the polynomial doubled, so that n = 128 (results close to the largest float) needs no case of its own.
     """
     magic = 12582912.0
     bits = 0x4B400000

@@ -33,7 +33,7 @@ def simplify(value: Scalar) -> Scalar:
 
 def dims(shape: Iterable[Dim]) -> list[Dim]:
     """The sizes of a shape, simplified: Python ints where static."""
-    return [simplify(d) for d in shape]  # type: ignore[misc]
+    return [simplify(d) for d in shape]
 
 
 def same(a: Scalar, b: Scalar) -> bool:
@@ -45,7 +45,7 @@ def same(a: Scalar, b: Scalar) -> bool:
             return True
         if isinstance(a, tirx.Var) and isinstance(b, tirx.Var):
             return False
-    return simplify(a - b) == 0 if _integral(a) and _integral(b) else False  # type: ignore[operator]
+    return simplify(a - b) == 0 if _integral(a) and _integral(b) else False
 
 
 def product(factors: Iterable[Dim]) -> Dim:

@@ -15,7 +15,7 @@ from dsc.errors import UnsupportedModelError
 from dsc.ir.onnx import OnnxOp
 from dsc.ir.onnx.attributes import to_python
 from dsc.ir.types import dims_of, element_of
-from dsc.lower.exprs import Scalar
+from dsc.lower.exprs import Dim, Scalar
 
 Lowering: TypeAlias = "Callable[[Call], te.Tensor | Sequence[te.Tensor]]"
 """Tensor expressions of the results of one op; a single tensor stands for a list of one."""
@@ -74,10 +74,15 @@ class Call:
     """An op together with what is known of its operands."""
 
     op: Operation
-    inputs: tuple[te.Tensor | None, ...]
+    inputs: tuple[te.Tensor, ...]
     """By position; None where absent or known by value only. Trailing absent ones are padded with None."""
     known: tuple[np.ndarray | None, ...]
     """The operands whose elements are known: object arrays of numbers and integer expressions."""
+
+    @property
+    def name(self) -> str:
+        """The ONNX name of the op: "Conv"."""
+        return self.op.name.removeprefix("onnx.")
 
     def attr(self, name: str, default: Any = None) -> Any:
         """The Python value of an attribute: what is set, else the schema's default, else `default`."""
@@ -91,13 +96,13 @@ class Call:
         operands = operands_of(self.op)
         return index < len(operands) and operands[index] is not None
 
-    def values(self, index: int) -> list[Scalar] | None:
-        """The elements of an operand read at compile time; None where it is absent.
+    def values(self, index: int) -> list[Scalar]:
+        """The elements of an operand read at compile time; none where it is absent.
 
         Raises UnsupportedOpError where they depend on data.
         """
         if not self.has(index):
-            return None
+            return []
         known = self.known[index]
         if known is None:
             raise UnsupportedOpError(
@@ -105,14 +110,19 @@ class Call:
             )
         return list(known.reshape(-1))
 
-    def integers(self, index: int) -> list[int] | None:
+    def sizes(self, index: int) -> list[Dim]:
+        """Like `values`, for integers: sizes, positions and the like."""
+        values = self.values(index)
+        if any(isinstance(v, float) for v in values):
+            raise UnsupportedOpError(f"operand {index} must have integers, not {values}")
+        return values
+
+    def integers(self, index: int) -> list[int]:
         """Like `values`, where every element must be a plain integer (axes, for instance)."""
         values = self.values(index)
-        if values is None:
-            return None
         if not all(isinstance(v, int) for v in values):
-            raise UnsupportedOpError(f"operand {index} must be constant, and depends on a dynamic dim")
-        return [int(v) for v in values]  # type: ignore[arg-type]
+            raise UnsupportedOpError(f"operand {index} must be constant integers, not {values}")
+        return [int(v) for v in values]
 
     def dtype(self, result: int = 0) -> str:
         """The TVM element type of a result, by its position."""
@@ -134,10 +144,8 @@ class Call:
         return value
 
 
-_DTYPES = frozenset(
-    f"{kind}{bits}" for kind, widths in {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}.items()
-    for bits in widths
-) | {"bool", "bfloat16"}  # fmt: skip
+_DTYPES = {f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)} - {"float8"}
+_DTYPES |= {"bool", "bfloat16"}
 
 
 def tvm_dtype(type_: Attribute) -> str:

@@ -67,7 +67,7 @@ def _of_shape(op: OnnxOp, name: str, shape: Shape) -> Array | None:
     if shape is None:
         return None
     if name == "Size":
-        return array([simplify(exprs.product(shape))], ())  # type: ignore[arg-type]
+        return array([simplify(exprs.product(shape))], ())
     return array(list(shape)[op.attr("start", 0) : op.attr("end")])
 
 
@@ -134,7 +134,7 @@ def _divide(a: Scalar, b: Scalar) -> Scalar:
         floats = any(
             "float" in str(v.expr_ty()) if isinstance(v, Expr) else isinstance(v, float) for v in (a, b)
         )
-        return a / b if floats else exprs.floordiv(a, b)  # type: ignore[arg-type, operator, return-value]
+        return a / b if floats else exprs.floordiv(a, b)
     if isinstance(a, float) or isinstance(b, float):
         return float(np.float32(a) / np.float32(b))
     quotient = abs(a) // abs(b)
@@ -148,7 +148,7 @@ def _multiply(a: Scalar, b: Scalar) -> Scalar:
             return tirx.Cast(dim.ty, dim.value * int(factor))
     if not isinstance(a, Expr) and not isinstance(b, Expr) and isinstance(a * b, float):
         return float(np.float32(a) * np.float32(b))
-    return a * b  # type: ignore[operator]
+    return a * b
 
 
 def _rounded(
@@ -179,7 +179,7 @@ def _cast(op: OnnxOp, known: tuple[Array | None, ...]) -> Array:
 
     def convert(value: Scalar) -> Scalar:
         if not isinstance(value, Expr):
-            return np.dtype(dtype).type(value).item()  # type: ignore[no-any-return]
+            return np.dtype(dtype).type(value).item()
         if dtype.kind in "iu" and isinstance(value, tirx.Cast) and "int" in str(value.value.expr_ty()):
             value = value.value
         if dtype.kind in "iu" and "int" in str(value.expr_ty()):

@@ -17,7 +17,9 @@ from dsc.lower.te import output_shapes
 from dsc.lower.workload import Workload
 
 _REASONS = {
-    "the shape of its result depends on data": ("NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit"),
+    "the shape of its result depends on data": (
+        "NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit",
+    ),
     "control flow has no lowering yet": ("If", "Loop", "Scan", "SequenceMap"),
     "recurrent networks have no lowering yet": ("LSTM", "GRU", "RNN"),
     "random numbers have no lowering": (
@@ -25,7 +27,8 @@ _REASONS = {
     ),
     "sequences and optionals have no lowering": (
         "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
-        "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence",
+        "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
+        "SplitToSequence",
     ),
     "strings have no lowering": ("RegexFullMatch", "StringConcat", "StringNormalizer", "TfIdfVectorizer"),
 }  # fmt: skip

@@ -154,7 +154,7 @@ def _needed(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> set[Oper
 
 
 def _arity(op: Operation) -> int:
-    return len(op.onnx_schema.inputs) if isinstance(op, OnnxOp) else len(op.operands)
+    return len(op.get_irdl_definition().operands) if isinstance(op, OnnxOp) else len(op.operands)
 
 
 def _index_typed(shape: Sequence[int | tirx.Var]) -> list[Expr | int]:

@@ -61,7 +61,7 @@ def broadcast_shape(*shapes: Sequence[Dim]) -> list[Dim]:
 def broadcast_index(shape: Sequence[Dim], target: Sequence[Dim], indices: Sequence[Expr]) -> list[Dim]:
     """Where element `indices` of the broadcast `target` is found in a tensor of `shape`.
 
-    A symbolic dim may turn out to be 1: its index stays below its size, which for any valid sizes is all it takes.
+    A symbolic dim may turn out to be 1: its index stays below its size, all that valid sizes need.
     """
     skipped = len(target) - len(shape)
     found: list[Dim] = []

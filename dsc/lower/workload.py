@@ -122,7 +122,8 @@ class _Builder:
             self.kind = op.kind.data
             self.operands = tuple(op.operands)
         else:
-            constants = dict.fromkeys(v.owner for v in op.operands if is_constant(v))
+            owners = (v.owner for v in op.operands if is_constant(v))
+            constants = dict.fromkeys(owner for owner in owners if isinstance(owner, Operation))
             self.body, self.outputs, self.kind = (*constants, op), tuple(op.results), op.name
             self.operands = tuple(dict.fromkeys(v for v in op.operands if not is_constant(v)))
             self.arguments = self.operands
@@ -165,7 +166,7 @@ class _Builder:
         dims = self.shapes.get(source, dims_of(value.type))
         if dims is None:
             raise UnsupportedOpError(f"the rank of an input of type {value.type} is not known")
-        return tuple(self.symbols.number(d) for d in dims)  # type: ignore[misc]
+        return tuple(self.symbols.number(d) for d in dims)
 
     def _symbolic(self, array: np.ndarray) -> np.ndarray:
         result = np.empty(array.shape, object)
@@ -210,5 +211,5 @@ def _op_text(op: Operation, names: dict[SSAValue, str]) -> str:
         names[result] = f"%{len(names)}"
     operands = ",".join("_" if v is None else names[v] for v in operands_of(op))
     attributes = ",".join(f"{k}={v}" for k, v in sorted(op.properties.items()) if k != "node")
-    types = ",".join(str(r.type.element_type) for r in op.results if hasattr(r.type, "element_type"))  # type: ignore[attr-defined]
+    types = ",".join(str(r.type.element_type) for r in op.results if hasattr(r.type, "element_type"))
     return f"{names[op.results[0]]} = {op.name}({operands}) {{{attributes}}}: {types}"

@@ -21,7 +21,7 @@ def activation(op_type: type[onnx.OnnxOp]) -> Callable[[Activation], Activation]
 
     def register(make: Activation) -> Activation:
         def lower(call: Call) -> te.Tensor:
-            name = call.op.onnx_name.lower()
+            name = call.name.lower()
             return elementwise(in_float32(make(call)), call.inputs[0], name=name)
 
         lowers(op_type)(lower)

@@ -15,7 +15,7 @@ from dsc.lower.tensors import broadcast_dim, broadcast_index, cast
 
 
 def parse(equation: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
-    """Labels of the dims of the operands and of the result; the dims of an ellipsis are "...0", "...1" from the right.
+    """Labels of the dims of operands and result; those of an ellipsis are "...0", "...1" from the right.
 
     Without an arrow the result has the ellipsis, then the labels that occur once, in alphabetical order.
     """

@@ -42,14 +42,14 @@ _UNARY: dict[str, Callable[[Expr], Expr]] = {
 @lowers(*(onnx.OPS[name] for name in _BINARY))
 def binary(call: Call) -> te.Tensor:
     """result = a (op) b, numpy broadcasting."""
-    name = call.op.onnx_name
+    name = call.name
     return elementwise(_BINARY[name], *call.inputs, name=name.lower())
 
 
 @lowers(*(onnx.OPS[name] for name in _UNARY))
 def unary(call: Call) -> te.Tensor:
     """result = (op) x."""
-    name = call.op.onnx_name
+    name = call.name
     return elementwise(_UNARY[name], *call.inputs, name=name.lower())
 
 
@@ -107,7 +107,7 @@ def bit_shift(call: Call) -> te.Tensor:
 @lowers(onnx.Max, onnx.Min, onnx.Sum, onnx.Mean)
 def variadic(call: Call) -> te.Tensor:
     """The largest, smallest, sum or mean of any number of tensors; NaN wins."""
-    name = call.op.onnx_name
+    name = call.name
     step = {"Max": maximum, "Min": minimum}.get(name, operator.add)
 
     def fold(*elements: Expr) -> Expr:
@@ -198,7 +198,7 @@ def sign(call: Call) -> te.Tensor:
 @lowers(onnx.Dropout, values=[1, 2])
 def dropout(call: Call) -> list[te.Tensor]:
     """Identity at inference, with a mask of all true."""
-    if any(call.values(2) or []) and call.values(1) != [0.0]:
+    if any(call.values(2)) and call.values(1) != [0.0]:
         raise UnsupportedOpError("dropout in training mode is random")
     data = call.inputs[0]
     kept = te.compute(data.shape, lambda *_: tirx.const(True, "bool"), name="mask")

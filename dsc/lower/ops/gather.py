@@ -69,7 +69,7 @@ def gather_nd(call: Call) -> te.Tensor:
 
 @lowers(onnx.OneHot, values=[1])
 def one_hot(call: Call) -> te.Tensor:
-    """values[1] where the new axis equals the index (negative ones count from the end), values[0] elsewhere."""
+    """values[1] where the new axis is at the index (from the end if negative), values[0] elsewhere."""
     indices, _, values = call.inputs
     (depth,) = call.values(1)
     depth = int(depth) if isinstance(depth, float) else depth

@@ -20,7 +20,7 @@ def constant_of_shape(call: Call) -> te.Tensor:
     """One value everywhere; 0 by default."""
     value = call.attr("value")
     number = 0.0 if value is None else np.asarray(value).reshape(-1)[0].item()
-    return te.compute(call.values(0), lambda *_: tirx.const(number, call.dtype()), name="fill")
+    return te.compute(call.sizes(0), lambda *_: tirx.const(number, call.dtype()), name="fill")
 
 
 @lowers(onnx.Range, values=[0, 1, 2])
@@ -65,7 +65,7 @@ def pad(call: Call) -> te.Tensor:
     """Constant, edge, reflected or wrapped surroundings; negative pads crop."""
     x, _, fill, _ = call.inputs
     rank = len(x.shape)
-    pads = call.values(1)
+    pads = call.sizes(1)
     axes = [normalize_axis(a, rank) for a in call.integers(3) or range(rank)]
     begin: list[Dim] = [0] * rank
     end: list[Dim] = [0] * rank
@@ -126,7 +126,7 @@ def center_crop_pad(call: Call) -> te.Tensor:
     """Cropped or padded with zeros to a size, equally on both sides (the odd element at the end)."""
     x = call.inputs[0]
     rank = len(x.shape)
-    target = call.values(1)
+    target = call.sizes(1)
     axes = [normalize_axis(a, rank) for a in call.attr("axes") or range(rank)]
     begin: list[Dim] = [0] * rank
     end: list[Dim] = [0] * rank

@@ -44,14 +44,14 @@ _LIBM: dict[str, Callable[[Expr], Expr]] = {
 @lowers(*(onnx.OPS[name] for name in _FUNCTIONS))
 def function(call: Call) -> te.Tensor:
     """result = f(x), in vector registers."""
-    name = call.op.onnx_name
+    name = call.name
     return elementwise(_FUNCTIONS[name], call.inputs[0], name=name.lower())
 
 
 @lowers(*(onnx.OPS[name] for name in _LIBM))
 def libm(call: Call) -> te.Tensor:
     """result = f(x), by a libm call for each element."""
-    name = call.op.onnx_name
+    name = call.name
 
     def element(x: Expr) -> Expr:
         return approx.in_float32(_LIBM[name], _LIBM[name], x)
@@ -124,9 +124,9 @@ WINDOWS: dict[str, tuple[float, ...]] = {
 @lowers(onnx.HannWindow, onnx.HammingWindow, onnx.BlackmanWindow, values=[0])
 def window(call: Call) -> te.Tensor:
     """A window of cosines; periodic ones are one longer than they show."""
-    (size,) = call.values(0)
+    (size,) = call.sizes(0)
     steps = size if call.attr("periodic", 1) else size - 1
-    terms = WINDOWS[call.op.onnx_name]
+    terms = WINDOWS[call.name]
 
     def element(i: Expr) -> Expr:
         angle = i.astype("float64") * tirx.const(2 * math.pi, "float64") / tirx.Cast("float64", steps)
@@ -155,7 +155,7 @@ def cumulative(call: Call) -> te.Tensor:
     axis %= len(x.shape)
     size = x.shape[axis]
     exclusive, backwards = call.attr("exclusive"), call.attr("reverse")
-    start = 0 if call.op.onnx_name == "CumSum" else 1
+    start = 0 if call.name == "CumSum" else 1
     reducer = te.comm_reducer(
         (lambda a, b: a + b) if start == 0 else (lambda a, b: a * b),
         lambda dtype: tirx.const(start, dtype),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from tvm import te
@@ -61,6 +62,7 @@ def gemm(call: Call) -> te.Tensor:
     if alpha != 1:
         result = elementwise(lambda x: x * const_like(alpha, x), result, name="alpha")
     if c is not None and beta != 0:
-        scale = (lambda x: x) if beta == 1 else (lambda x: x * const_like(beta, x))
-        result = elementwise(lambda x, y: x + scale(y.astype(dtype)), result, c, name="bias")
+        c = cast(c, dtype)
+        scaled = c if beta == 1 else elementwise(lambda x: x * const_like(beta, x), c, name="beta")
+        result = elementwise(operator.add, result, scaled, name="bias")
     return cast(result, call.dtype())

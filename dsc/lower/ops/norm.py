@@ -55,7 +55,7 @@ def _normalized(x: te.Tensor, mean: te.Tensor, inverse: te.Tensor, axes: Sequenc
 
 @lowers(onnx.LayerNormalization)
 def layer_norm(call: Call) -> list[te.Tensor]:
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias over the axes from `axis` on; also mean, inverse deviation."""
+    """(x - mean) * inverse deviation * scale + bias over the axes from `axis` on; also the first two."""
     x, scale, bias = call.inputs
     wide = cast(x, accumulator(x))
     axes = list(range(normalize_axis(call.attr("axis"), len(x.shape)), len(x.shape)))
@@ -90,7 +90,7 @@ def rms_norm(call: Call) -> te.Tensor:
 
 @lowers(onnx.BatchNormalization)
 def batch_norm(call: Call) -> list[te.Tensor]:
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias for each channel, with given or measured statistics."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, with given or measured statistics."""
     x, scale, bias, mean, variance = call.inputs
     epsilon = call.attr("epsilon")
     outputs: list[te.Tensor] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tvm import te, tirx
 from tvm.ir import Expr
 
@@ -81,7 +83,7 @@ def average_pool(call: Call) -> te.Tensor:
     return cast(te.compute(total.shape, element, name="average_pool"), call.dtype())
 
 
-def _sum(source: te.Tensor, spatial: Windows, dtype: str, of: object) -> te.Tensor:
+def _sum(source: te.Tensor, spatial: Windows, dtype: str, of: Callable[[Expr], Expr]) -> te.Tensor:
     taps = [te.reduce_axis((0, k), f"rk{a}") for a, k in enumerate(spatial.kernel)]
 
     def element(n: Expr, c: Expr, *out: Expr) -> Expr:
@@ -104,7 +106,7 @@ def lp_pool(call: Call) -> te.Tensor:
 @lowers(onnx.GlobalAveragePool, onnx.GlobalMaxPool, onnx.GlobalLpPool)
 def global_pool(call: Call) -> te.Tensor:
     """A pool over all of space; its dims stay with size 1."""
-    x, name = call.inputs[0], call.op.onnx_name
+    x, name = call.inputs[0], call.name
     axes = list(range(2, len(x.shape)))
     dtype = accumulator(x)
     if name == "GlobalMaxPool":

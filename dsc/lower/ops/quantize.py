@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from tvm import te, tirx
 from tvm.ir import Expr
@@ -16,9 +17,14 @@ from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import const_like, dtype_of, elementwise, let, normalize_axis
 from dsc.lower.windows import windows
 
+Place: TypeAlias = Callable[[Sequence[Expr], te.Tensor], Sequence[Dim]]
+"""Of an element's indices and a tensor of zero points: the index of the one that belongs to it."""
+Factor: TypeAlias = Callable[[Sequence[Expr]], Expr]
+"""Of the indices of a sum: what it is multiplied by."""
+
 
 def parameter(call: Call, tensor: te.Tensor, shape: Sequence[Dim], indices: Sequence[Expr]) -> Expr:
-    """The scale or zero point that belongs to an element: of the tensor, of an axis, or of blocks along it."""
+    """The scale or zero point of an element: that of the tensor, along an axis, or of blocks of it."""
     if not len(tensor.shape):
         return tensor()
     axis = normalize_axis(call.attr("axis", 1), len(shape))
@@ -99,7 +105,7 @@ def _over(value: Expr, scale: Expr) -> Expr:
 
 @lowers(onnx.MatMulInteger)
 def matmul_integer(call: Call) -> te.Tensor:
-    """A product of integer matrices in int32, zero points taken off first; A's may be of rows, B's of columns."""
+    """A product in int32, zero points taken off first; A's may be of rows, B's of columns."""
     a, b, a_zero, b_zero = call.inputs
     return matmul(_rows(a, a_zero), _columns(b, b_zero), "int32")
 
@@ -114,7 +120,7 @@ def _columns(b: te.Tensor, zero: te.Tensor | None) -> te.Tensor:
     return _shifted(b, zero, lambda i, z: [i[-1]] if len(z.shape) == 1 else [*i[:-2], 0, i[-1]])
 
 
-def _shifted(x: te.Tensor, zero: te.Tensor | None, place: object) -> te.Tensor:
+def _shifted(x: te.Tensor, zero: te.Tensor | None, place: Place) -> te.Tensor:
     if zero is None or all(simplify(d) == 1 for d in zero.shape):
         return centered(x, zero)
     return te.compute(
@@ -122,7 +128,7 @@ def _shifted(x: te.Tensor, zero: te.Tensor | None, place: object) -> te.Tensor:
     )
 
 
-def _requantized(total: te.Tensor, factor: object, zero: te.Tensor, dtype: str) -> te.Tensor:
+def _requantized(total: te.Tensor, factor: Factor, zero: te.Tensor, dtype: str) -> te.Tensor:
     def element(*i: Expr) -> Expr:
         value = tirx.nearbyint(total(*i).astype("float32") * factor(i))
         return saturated(value + zero(*[0] * len(zero.shape)).astype("float32"), dtype)
@@ -158,7 +164,7 @@ def _at(scale: te.Tensor, place: Sequence[Dim]) -> Expr:
 
 @lowers(onnx.QLinearConv)
 def qlinear_conv(call: Call) -> te.Tensor:
-    """A convolution of quantized tensors, quantized again; weights may have a scale for each output channel."""
+    """A quantized convolution, quantized again; weights may have a scale for each output channel."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias = call.inputs
     spatial = windows(call, x.shape[2:], [int(k) for k in dims(w.shape)[2:]])
     total = convolve(centered(x, x_zero), centered(w, w_zero), spatial, call.attr("group"), "int32")

@@ -68,7 +68,7 @@ def accumulator(tensor: te.Tensor) -> str:
 
 
 def axes_of(call: Call, rank: int) -> list[int]:
-    """The axes a reduction reduces: operand 1, all when it is absent or empty; none with noop_with_empty_axes."""
+    """The axes in operand 1; where it has none: all of them, or none with noop_with_empty_axes."""
     axes = call.integers(1)
     if not axes:
         return [] if call.attr("noop_with_empty_axes") else list(range(rank))
@@ -86,7 +86,7 @@ _SUMS = ("ReduceSum", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare", "
 @lowers(*(onnx.OPS[name] for name in _SUMS), values=[1])
 def reduce_sum(call: Call) -> te.Tensor:
     """Sums of x, |x| or x^2 over axes, and what is made of them."""
-    x, name = call.inputs[0], call.op.onnx_name
+    x, name = call.inputs[0], call.name
     axes = axes_of(call, len(x.shape))
     of = _ELEMENT.get(name, lambda v: v)
     kind = accumulator(x)
@@ -130,7 +130,7 @@ def _log(value: Expr) -> Expr:
 @lowers(onnx.ReduceMax, onnx.ReduceMin, onnx.ReduceProd, values=[1])
 def reduce_plain(call: Call) -> te.Tensor:
     """The largest, smallest or product over axes."""
-    x, name = call.inputs[0], call.op.onnx_name
+    x, name = call.inputs[0], call.name
     axes = axes_of(call, len(x.shape))
     if not axes:
         return elementwise(lambda v: v, x, name="noop")
@@ -190,7 +190,7 @@ def softmax(call: Call) -> te.Tensor:
     x = cast(call.inputs[0], accumulator(call.inputs[0]))
     axes = [normalize_axis(call.attr("axis"), len(x.shape))]
     peak = reduce(te.max, x, x.shape, axes, True, "softmax_max")
-    if call.op.onnx_name == "Softmax":
+    if call.name == "Softmax":
         exps = te.compute(x.shape, lambda *i: approx.exp(x(*i) - peak(*_kept(i, axes))), name="softmax_exp")
         total = reduce(te.sum, exps, x.shape, axes, True, "softmax_sum")
         result = te.compute(x.shape, lambda *i: exps(*i) / total(*_kept(i, axes)), name="softmax")
@@ -220,7 +220,7 @@ def arg_max(call: Call) -> te.Tensor:
     """Where along an axis the extreme is; of equal ones the first, or the last where asked."""
     x = call.inputs[0]
     axis = normalize_axis(call.attr("axis"), len(x.shape))
-    found = arg_extreme(x, axis, call.op.onnx_name == "ArgMax", bool(call.attr("select_last_index")))
+    found = arg_extreme(x, axis, call.name == "ArgMax", bool(call.attr("select_last_index")))
     return cast(found if call.attr("keepdims") else drop(found, [axis]), "int64")
 
 
@@ -244,7 +244,7 @@ def arg_extreme(x: te.Tensor, axis: int, largest: bool, last: bool) -> te.Tensor
     k = te.reduce_axis((0, x.shape[axis]), "k")
     shape = [1 if a == axis else d for a, d in enumerate(x.shape)]
 
-    def element(*i: Expr) -> Sequence[Expr]:
+    def element(*i: Expr) -> Expr:
         return reducer((k.var.astype("int32"), x(*i[:axis], k, *i[axis + 1 :])), axis=[k])
 
     return te.compute(shape, element, name="arg")[0]

@@ -67,8 +67,8 @@ def plans(call: Call, shape: Sequence[Dim]) -> list[AxisResize]:
     """How each axis in turn is resized."""
     rank = len(shape)
     axes = [normalize_axis(a, rank) for a in call.attr("axes") or range(rank)]
-    scales, sizes = call.values(2), call.values(3)
-    roi = [float(v) for v in call.values(1) or []]
+    scales, sizes = call.values(2), call.sizes(3)
+    roi = [float(v) for v in call.values(1)]
     if call.attr("coordinate_transformation_mode") != "tf_crop_and_resize" or not roi:
         roi = [0.0] * len(axes) + [1.0] * len(axes)
     if sizes:
@@ -81,8 +81,8 @@ def plans(call: Call, shape: Sequence[Dim]) -> list[AxisResize]:
         ]
     else:
         raise UnsupportedOpError("neither scales nor sizes are given")
-    if call.attr("keep_aspect_ratio_policy", "stretch") != "stretch" and call.values(3):
-        ratio = _policy_scale(call, [shape[a] for a in axes], call.values(3))
+    if call.attr("keep_aspect_ratio_policy", "stretch") != "stretch" and call.has(3):
+        ratio = _policy_scale(call, [shape[a] for a in axes], call.sizes(3))
         scales = [ratio] * len(axes)
     return [
         AxisResize(a, shape[a], size, scale, (roi[k], roi[k + len(axes)]))
@@ -178,7 +178,7 @@ def _nearest(call: Call, x: te.Tensor, plan: AxisResize) -> te.Tensor:
     )
 
     def index(i: Expr) -> Dim:
-        if whole:
+        if whole and factor is not None:
             return floordiv(i, int(factor))
         found = _rounded(_coordinate(call, plan, i), rounding).astype("int32")
         return clamp(found, 0, plan.source - 1)

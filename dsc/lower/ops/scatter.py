@@ -107,8 +107,8 @@ def tensor_scatter(call: Call) -> te.Tensor:
 def max_unpool(call: Call) -> te.Tensor:
     """The values of a max pool back at their places in the flat output, zeros elsewhere."""
     x, places, _ = call.inputs
-    shape = call.values(2)
-    if shape is None:
+    shape = call.sizes(2)
+    if not shape:
         kernel = call.attr("kernel_shape")
         strides = call.attr("strides") or [1] * len(kernel)
         pads = call.attr("pads") or [0] * (2 * len(kernel))

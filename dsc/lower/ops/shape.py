@@ -56,7 +56,7 @@ def _groups(source: Sequence[Dim], target: Sequence[Dim]) -> list[tuple[slice, s
 def reshape_op(call: Call) -> te.Tensor:
     """The target may keep dims (0) and leave one to be computed (-1)."""
     x = call.inputs[0]
-    target = call.values(1)
+    target = call.sizes(1)
     shape = [
         x.shape[a] if isinstance(d, int) and d == 0 and not call.attr("allowzero") else d
         for a, d in enumerate(target)
@@ -79,8 +79,8 @@ def flatten(call: Call) -> te.Tensor:
 def squeeze(call: Call) -> te.Tensor:
     """Without dims of size 1."""
     x = call.inputs[0]
-    given = call.integers(1)
-    axes = [a for a, d in enumerate(dims(x.shape)) if same(d, 1)] if given is None else given
+    ones = [a for a, d in enumerate(dims(x.shape)) if same(d, 1)]
+    axes = call.integers(1) if call.has(1) else ones
     dropped = {normalize_axis(a, len(x.shape)) for a in axes}
     kept = [a for a in range(len(x.shape)) if a not in dropped]
 
@@ -120,7 +120,7 @@ def transpose(call: Call) -> te.Tensor:
 def expand(call: Call) -> te.Tensor:
     """Repeated along dims of size 1; the target broadcasts both ways."""
     x = call.inputs[0]
-    shape = broadcast_shape(x.shape, call.values(1))
+    shape = broadcast_shape(x.shape, call.sizes(1))
     return te.compute(shape, lambda *i: x(*broadcast_index(x.shape, shape, i)), name="expand")
 
 
@@ -128,7 +128,7 @@ def expand(call: Call) -> te.Tensor:
 def tile(call: Call) -> te.Tensor:
     """Whole copies along each dim."""
     x = call.inputs[0]
-    shape = [d * r for d, r in zip(dims(x.shape), call.values(1), strict=True)]
+    shape = [d * r for d, r in zip(dims(x.shape), call.sizes(1), strict=True)]
 
     def element(*indices: Expr) -> Expr:
         return x(*(floormod(i, d) for i, d in zip(indices, dims(x.shape), strict=True)))
@@ -167,13 +167,14 @@ def split(call: Call) -> list[te.Tensor]:
     """Parts along an axis: of given sizes, or equal but for the last."""
     x = call.inputs[0]
     axis = normalize_axis(call.attr("axis"), len(x.shape))
-    sizes = call.values(1)
-    if sizes is None:
+    sizes = call.sizes(1)
+    if not sizes:
         count = call.attr("num_outputs") or len(call.op.results)
         size = floordiv(x.shape[axis] + (count - 1), count)
         sizes = [size] * (count - 1)
         sizes.append(simplify(x.shape[axis] - product([size, count - 1])))
-    parts, start = [], 0
+    parts: list[te.Tensor] = []
+    start: Dim = 0
     for size in sizes:
         parts.append(part_of(x, axis, start, size))
         start = simplify(start + size)
@@ -190,7 +191,7 @@ def part_of(x: te.Tensor, axis: int, start: Dim, size: Dim, step: int = 1) -> te
 def slice_op(call: Call) -> te.Tensor:
     """numpy's x[start:end:step], axis by axis, with limits outside the tensor cut down to it."""
     x = call.inputs[0]
-    starts, ends = call.values(1), call.values(2)
+    starts, ends = call.sizes(1), call.sizes(2)
     axes = call.integers(3) or range(len(starts))
     steps = call.integers(4) or [1] * len(starts)
     begin: list[Dim] = [0] * len(x.shape)
@@ -208,7 +209,7 @@ def slice_op(call: Call) -> te.Tensor:
 
 
 def slice_limits(start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim, Dim]:
-    """The first index and the number of elements of start:end:step of `size`. Expressions are not negative."""
+    """First index and number of elements of start:end:step of `size`. Expressions are not negative."""
     if step == 0:
         raise UnsupportedOpError("the step of a slice is 0")
     if all(isinstance(v, int) for v in (start, end, size)):
@@ -237,7 +238,7 @@ def _limit(index: Dim, size: Dim, low: Dim, high: Dim) -> Dim:
 def pack(call: Call) -> te.Tensor:
     """NCHW to NC/b HW b: the elements of `axis` in blocks, which become the innermost dim."""
     x = call.inputs[0]
-    axis, block = call.op.axis_index, call.op.block_size
+    axis, block = call.attr("axis"), call.attr("block")
     shape = [*x.shape[:axis], floordiv(simplify(x.shape[axis]), block), *x.shape[axis + 1 :], block]
 
     def element(*i: Expr) -> Expr:
@@ -250,7 +251,7 @@ def pack(call: Call) -> te.Tensor:
 def unpack(call: Call) -> te.Tensor:
     """NC/b HW b to NCHW."""
     x = call.inputs[0]
-    axis, block = call.op.axis_index, call.op.block_size
+    axis, block = call.attr("axis"), call.attr("block")
     shape = [*x.shape[:axis], simplify(x.shape[axis] * block), *x.shape[axis + 1 : -1]]
 
     def element(*i: Expr) -> Expr:
@@ -261,7 +262,7 @@ def unpack(call: Call) -> te.Tensor:
 
 @lowers(onnx.DepthToSpace)
 def depth_to_space(call: Call) -> te.Tensor:
-    """Channels become blocks of pixels; in DCR order the block is the outer part of the channels, in CRD the inner."""
+    """Channels become blocks of pixels: the block is the outer part of them in DCR order, else inner."""
     x = call.inputs[0]
     size = call.attr("blocksize")
     n, c, h, w = dims(x.shape)
@@ -277,7 +278,7 @@ def depth_to_space(call: Call) -> te.Tensor:
 
 @lowers(onnx.SpaceToDepth)
 def space_to_depth(call: Call) -> te.Tensor:
-    """Blocks of pixels become channels: the block is the outer part of them in DCR order, the inner in CRD."""
+    """Blocks of pixels become channels: the block is the outer part of them in DCR order, else inner."""
     x = call.inputs[0]
     size = call.attr("blocksize")
     n, c, h, w = dims(x.shape)

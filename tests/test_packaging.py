@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -33,7 +34,10 @@ def test_every_package_is_listed() -> None:
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment that has the wheel, and the dependencies from here but not the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder), str(ROOT))
+    source = folder / "source"  # what an earlier build left in the checkout does not get in
+    for name in (*FOLDERS, "pyproject.toml", "README.md", "LICENSE"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder), str(source))
     run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"))
     (wheel,) = folder.glob("dsc-*.whl")
     python = folder / "venv/bin/python"

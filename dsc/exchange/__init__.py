@@ -9,4 +9,13 @@ from dsc.exchange.importer import import_model
 from dsc.exchange.read import ModelSource
 from dsc.exchange.save import save_model
 
-__all__ = ["EvaluationError", "ModelSource", "definition", "evaluate", "export_model", "has_definition", "import_model", "save_model"]
+__all__ = [
+    "EvaluationError",
+    "ModelSource",
+    "definition",
+    "evaluate",
+    "export_model",
+    "has_definition",
+    "import_model",
+    "save_model",
+]

@@ -23,7 +23,9 @@ _Types = Mapping[str, onnx.TypeProto]
 
 
 def build_graph(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> Graph:
-    """The Graph of a model (whose top-level initializers are `weights`, and are dropped). Raises UnsupportedModelError for types dsc has not."""
+    """The Graph of a model (whose top-level initializers are `weights`, and are dropped). Raises
+    UnsupportedModelError for types dsc has not.
+    """
     inputs = [v for v in model.graph.input if v.name not in weights]
     graph = Graph.build(
         [(v.name, _type(v.name, v.type)) for v in inputs],
@@ -129,7 +131,12 @@ def _constant(attributes: Mapping[str, onnx.AttributeProto]) -> np.ndarray:
         return array_of_tensor(attribute.t)
     if name == "sparse_value":
         return array_of_sparse(attribute.sparse_tensor)
-    dtype = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
+    dtype = {
+        "value_int": np.int64,
+        "value_ints": np.int64,
+        "value_float": np.float32,
+        "value_floats": np.float32,
+    }
     return np.asarray(_python(attribute), dtype.get(name, np.object_))
 
 

@@ -18,7 +18,8 @@ def has_definition(op: type[OnnxOp]) -> bool:
 
 
 def definition(op: OnnxOp, constants: dict[SSAValue, OnnxOp]) -> Graph:
-    """A graph of what the op computes: its inputs are the op's operands without the `constants`, its outputs the op's results.
+    """A graph of what the op computes: its inputs are the op's operands without the `constants`, its outputs
+    the op's results.
 
     constants: operands made by small constants, which the definition may depend on (they are put inside).
     Raises UsageError where ONNX has no definition of the operator, or none for these attributes.
@@ -32,7 +33,9 @@ def definition(op: OnnxOp, constants: dict[SSAValue, OnnxOp]) -> Graph:
         mapped[value] = copy.results[0]
     copy = op.clone(value_mapper=mapped)
     # ONNX's inliner does not fill in the defaults of attributes that the function body refers to
-    copy.properties.update({n: a for n, a in op.properties_of(op.schema_defaults()).items() if n not in copy.properties})
+    copy.properties.update(
+        {n: a for n, a in op.properties_of(op.schema_defaults()).items() if n not in copy.properties}
+    )
     graph.body.add_op(copy)
     graph.set_outputs([(f"y{i}", result) for i, result in enumerate(copy.results)])
     try:

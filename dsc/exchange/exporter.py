@@ -29,8 +29,9 @@ _Tensor = Callable[[str, np.ndarray], onnx.TensorProto]
 def export_model(graph: Graph, *, tensor: _Tensor | None = None) -> onnx.ModelProto:
     """The ONNX model of a graph, at the oldest opset that has what it uses.
 
-    A `dsc.fusion` becomes a call of a model-local function of domain "dsc", whose body is the fusion's; pack and unpack become Reshape
-    and Transpose. tensor: makes the initializer of a weight, by default with the data inside.
+    A `dsc.fusion` becomes a call of a model-local function of domain "dsc", whose body is the fusion's; pack
+    and unpack become Reshape and Transpose. tensor: makes the initializer of a weight, by default with the
+    data inside.
     Raises DscError for ops that have no ONNX form.
     """
     return _Exporter(graph, tensor or inline_tensor).model()
@@ -98,7 +99,9 @@ class _Exporter:
         return self._wrap(proto)
 
     def _name_outputs(self, names: _Names, output_names: list[str]) -> list[onnx.NodeProto]:
-        """Name the values that are outputs; Identity nodes for inputs, constants and values that are outputs twice."""
+        """Name the values that are outputs; Identity nodes for inputs, constants and values that are outputs
+        twice.
+        """
         copies = []
         for name, value in zip(output_names, self._graph.outputs, strict=True):
             is_made = isinstance(value.owner, Operation) and not isinstance(value.owner, WeightOp)

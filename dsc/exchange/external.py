@@ -20,17 +20,18 @@ class Files:
     def bytes_of(self, tensor: onnx.TensorProto) -> memoryview:
         """The bytes an external tensor refers to.
 
-        Raises UnsupportedModelError for a location outside the folder (by absolute path, `..` or link) and for an offset or
-        length that the file does not have; UsageError for a file that is not there.
+        Raises UnsupportedModelError for a location outside the folder (by absolute path, `..` or link) and
+        for an offset or length that the file does not have; UsageError for a file that is not there.
         """
         entries = {e.key: e.value for e in tensor.external_data}
         data = self._map(tensor.name, entries.get("location", ""))
         offset = _number(tensor.name, "offset", entries.get("offset", "0"))
-        length = _number(tensor.name, "length", entries["length"]) if "length" in entries else len(data) - offset
+        rest = len(data) - offset
+        length = _number(tensor.name, "length", entries["length"]) if "length" in entries else rest
         if offset + length > len(data) or length < 0:
             raise UnsupportedModelError(
-                f"weight {tensor.name!r}: bytes {offset} to {offset + length} of {entries.get('location')!r} are "
-                f"asked for, but the file has {len(data)}"
+                f"weight {tensor.name!r}: bytes {offset} to {offset + length} of {entries.get('location')!r} "
+                f"are asked for, but the file has {len(data)}"
             )
         return data[offset : offset + length]
 

@@ -10,13 +10,17 @@ import onnx.inliner
 from dsc.errors import UnsupportedModelError
 
 MAX_INLINED_NODES = 1_000_000
-"""More nodes than this after inlining are taken for an attack: functions calling functions grow exponentially."""
+"""More nodes than this after inlining are taken for an attack: functions calling functions grow
+exponentially.
+"""
 
 _Key = tuple[str, str]
 
 
 def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without functions of its own. Raises UnsupportedModelError for recursion and explosive growth."""
+    """The model without functions of its own. Raises UnsupportedModelError for recursion and explosive
+    growth.
+    """
     if not model.functions:
         return model
     _check_growth(model)

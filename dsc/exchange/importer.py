@@ -23,8 +23,8 @@ def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
 
     source: a path (mapped: weights are not read before they are needed), serialized bytes, or a ModelProto.
     shapes: for some inputs the size or name of each dim, e.g. {"input": [1, 3, 224, 224]}.
-    Raises UsageError for a file that cannot be read or shapes that do not fit, and UnsupportedModelError for a model
-    that is broken, hostile, or uses operators that ONNX's default domain does not have (all listed).
+    Raises UsageError for a file that cannot be read or shapes that do not fit, and UnsupportedModelError for
+    a model that is broken, hostile, or uses operators that ONNX's default domain does not have (all listed).
     """
     read = read_model(source)
     try:

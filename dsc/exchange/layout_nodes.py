@@ -17,7 +17,8 @@ Fresh = Callable[[str], str]
 def layout_nodes(op: PackOp | UnpackOp, source: str, result: str, fresh: Fresh) -> list[onnx.NodeProto]:
     """Nodes that compute `result` from `source`. fresh: makes names.
 
-    Pack, with axis 1: [N, C, H, W] -> Reshape [N, C/b, b, H, W] -> Transpose [N, C/b, H, W, b]. Unpack goes back.
+    Pack, with axis 1: [N, C, H, W] -> Reshape [N, C/b, b, H, W] -> Transpose [N, C/b, H, W, b]. Unpack goes
+    back.
     """
     plain = shape_of(op.out.type if isinstance(op, UnpackOp) else op.source.type)
     assert plain is not None
@@ -38,8 +39,12 @@ class _Shape:
         self.name, self.nodes = name, nodes
 
 
-def _target(plain: tuple[int, ...], axis: int, channels: tuple[int, ...], source: str, rank: int, fresh: Fresh) -> _Shape:
-    """The shape to Reshape to: dims before `axis` are copied (0), those after it are read at run time if they are dynamic."""
+def _target(
+    plain: tuple[int, ...], axis: int, channels: tuple[int, ...], source: str, rank: int, fresh: Fresh
+) -> _Shape:
+    """The shape to Reshape to: dims before `axis` are copied (0), those after it are read at run time if they
+    are dynamic.
+    """
     head, tail = [0] * axis + list(channels), list(plain[axis + 1 :])
     if tail.count(DYNAMIC) <= 1:
         name, node = _constant(head + [-1 if d == DYNAMIC else d for d in tail], fresh)

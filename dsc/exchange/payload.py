@@ -26,7 +26,8 @@ MAX_DENSE_BYTES = 1 << 30
 
 
 def array_of_bytes(tensor: onnx.TensorProto, data: memoryview | bytes) -> np.ndarray:
-    """The array whose raw little-endian bytes are `data`: a view of them (which may be unaligned), not a copy.
+    """The array whose raw little-endian bytes are `data`: a view of them (which may be unaligned), not a
+    copy.
 
     Raises UnsupportedModelError where the length is not what dims and element type say.
     """
@@ -47,7 +48,7 @@ def array_of_bytes(tensor: onnx.TensorProto, data: memoryview | bytes) -> np.nda
 
 
 def array_of_tensor(tensor: onnx.TensorProto) -> np.ndarray:
-    """The array of a tensor that carries its data inside. Raises UnsupportedModelError as `array_of_bytes`."""
+    """The array of a tensor that carries its data inside. Raises as `array_of_bytes` does."""
     if tensor.HasField("raw_data"):
         return array_of_bytes(tensor, tensor.raw_data)
     element, shape = _element(tensor), _shape(tensor)
@@ -64,7 +65,9 @@ def array_of_tensor(tensor: onnx.TensorProto) -> np.ndarray:
 
 
 def array_of_sparse(sparse: onnx.SparseTensorProto) -> np.ndarray:
-    """The dense array of a sparse tensor (ONNX's COO forms). Raises UnsupportedModelError where it is not consistent."""
+    """The dense array of a sparse tensor (ONNX's COO forms). Raises UnsupportedModelError where it is not
+    consistent.
+    """
     name, shape = sparse.values.name, tuple(sparse.dims)
     values, indices = array_of_tensor(sparse.values), array_of_tensor(sparse.indices)
     if min(shape, default=0) < 0 or math.prod(shape) * values.itemsize > MAX_DENSE_BYTES:

@@ -1,4 +1,6 @@
-"""Read a model: the bytes become a small ModelProto without weights, and the weights as mapped arrays beside it."""
+"""Read a model: the bytes become a small ModelProto without weights, and the weights as mapped arrays beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 @dataclass(frozen=True)
 class Source:
-    """A model as read: `weights` replace the initializers (and big Constant nodes) of the same names in `proto.graph`.
+    """A model as read: `weights` replace the initializers (and big Constant nodes) of the same names in
+    `proto.graph`.
 
     `name` says where it came from, for messages.
     """
@@ -41,9 +44,9 @@ class Source:
 def read_model(source: ModelSource) -> Source:
     """Read a model from a path, serialized bytes or a ModelProto.
 
-    Every top-level initializer becomes an entry of `weights`, and is taken out of the proto if it is larger than `INLINE_BYTES`.
-    A path is mapped, and so are external data files in its folder. Raises UsageError if it cannot be read and
-    UnsupportedModelError if it is no model.
+    Every top-level initializer becomes an entry of `weights`, and is taken out of the proto if it is larger
+    than `INLINE_BYTES`. A path is mapped, and so are external data files in its folder. Raises UsageError if
+    it cannot be read and UnsupportedModelError if it is no model.
     """
     if isinstance(source, onnx.ModelProto):
         data, files, name = memoryview(_serialize(source)), Files(None), source.graph.name or "model"
@@ -68,7 +71,7 @@ def _serialize(model: onnx.ModelProto) -> bytes:
         return data
     except (ValueError, google.protobuf.message.EncodeError) as error:
         raise UnsupportedModelError(
-            f"the ModelProto cannot be serialized: {error} (larger than 2 GB, or nested too deeply): pass a path"
+            f"the ModelProto cannot be serialized (larger than 2 GB, or nested too deeply): pass a path: {error}"
         ) from error
 
 
@@ -106,9 +109,7 @@ def _take_weights(
     return weights
 
 
-def _take_constants(
-    graph: onnx.GraphProto, cuts: dict[Place, Cut], data: memoryview
-) -> list[tuple[str, np.ndarray]]:
+def _take_constants(graph: onnx.GraphProto, cuts: dict[Place, Cut], data: memoryview) -> list[tuple[str, np.ndarray]]:
     """Turn Constant nodes with cut payloads into weights; give other nodes' payloads back."""
     found, gone = [], []
     for (index, attribute), cut in cuts.items():

@@ -1,4 +1,6 @@
-"""The oldest opset at which a node means what it means at the canonical one: what is exported should run where opset 28 does not."""
+"""The oldest opset at which a node means what it means at the canonical one: what is exported should run
+where opset 28 does not.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,16 @@ from dsc.ir import OPSET, OnnxOp, element_of
 from dsc.ir.types import OptionalType, SequenceType
 
 OLDEST = 18
-"""Never go below this, so that changes of meaning without a change of form need no table beyond `_CHANGED`."""
+"""Never go below this, so that changes of meaning without a change of form need no table beyond `_CHANGED`.
+"""
 
 _CHANGED = {"GridSample": 20, "Resize": 19}
 
 
 def oldest_opset(op: OnnxOp) -> int:
-    """The oldest opset, `OLDEST` at least, whose schema for this operator has the same form and takes the op's types."""
+    """The oldest opset, `OLDEST` at least, whose schema for this operator has the same form and takes the
+    op's types.
+    """
     newest = op.onnx_schema
     version = newest.since_version
     for schema in _older(op.onnx_name):
@@ -66,7 +71,9 @@ def _form(schema: onnx.defs.OpSchema) -> tuple[list[object], list[object]]:
 
 
 def _takes_types(
-    schema: onnx.defs.OpSchema, parameters: list[onnx.defs.OpSchema.FormalParameter], values: tuple[SSAValue | None, ...]
+    schema: onnx.defs.OpSchema,
+    parameters: list[onnx.defs.OpSchema.FormalParameter],
+    values: tuple[SSAValue | None, ...],
 ) -> bool:
     allowed = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
     for index, value in enumerate(values):
@@ -74,7 +81,6 @@ def _takes_types(
         if value is not None and _type_string(value.type) not in allowed.get(wanted, {wanted}):
             return False
     return True
-
 
 
 def _type_string(type_: Attribute) -> str:

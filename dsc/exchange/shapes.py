@@ -16,8 +16,8 @@ Shapes = Mapping[str, Sequence[int | str]]
 def pin_shapes(graph: onnx.GraphProto, shapes: Shapes) -> None:
     """Give inputs the shapes the user asked for: a size for each dim, or a name for one that stays symbolic.
 
-    Pinning a dim that has a name pins that name everywhere. Raises UsageError for unknown inputs, another rank, a size that differs from the
-    model's fixed one, or one name pinned to two sizes.
+    Pinning a dim that has a name pins that name everywhere. Raises UsageError for unknown inputs, another
+    rank, a size that differs from the model's fixed one, or one name pinned to two sizes.
     """
     inputs = {v.name: v for v in graph.input}
     pinned: dict[str, int | str] = {}
@@ -67,7 +67,9 @@ def _dims(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
 
 
 def complete_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the shapes of its outputs, where they are left out: the checker insists on them, exporters do not."""
+    """The model with the shapes of its outputs, where they are left out: the checker insists on them,
+    exporters do not.
+    """
     if all(v.type.tensor_type.HasField("shape") for v in model.graph.output if v.type.HasField("tensor_type")):
         return model
     try:
@@ -80,8 +82,9 @@ def complete_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
 def infer_shapes(model: onnx.ModelProto, *, keep_hints: bool) -> onnx.ModelProto:
     """The model with the types of all values as far as ONNX can tell them.
 
-    keep_hints: whether shapes written in the model (`value_info`) are believed where inference knows nothing; they are wrong
-    once inputs were pinned. Raises UnsupportedModelError where operands do not fit an operator.
+    keep_hints: whether shapes written in the model (`value_info`) are believed where inference knows nothing;
+    they are wrong once inputs were pinned. Raises UnsupportedModelError where operands do not fit an
+    operator.
     """
     hints = {v.name: v for v in model.graph.value_info}
     del model.graph.value_info[:]

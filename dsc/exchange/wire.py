@@ -1,8 +1,9 @@
 """Cut the big tensors out of a serialized ModelProto before protobuf sees it.
 
-A model is mostly weights. Parsing it the usual way holds them twice: the file's bytes and protobuf's copy. This walks the
-wire format (https://protobuf.dev/programming-guides/encoding) along the few fields on the way to a weight, and hands back
-the model without the payloads together with where each one lies in the file, so that weights can stay mapped.
+A model is mostly weights. Parsing it the usual way holds them twice: the file's bytes and protobuf's copy.
+This walks the wire format (https://protobuf.dev/programming-guides/encoding) along the few fields on the way
+to a weight, and hands back the model without the payloads together with where each one lies in the file, so
+that weights can stay mapped.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _Message = Callable[[int, int], bytes]
 
 
 class Place(NamedTuple):
-    """The tensor a payload belongs to: `graph.initializer[index]`, or `graph.node[index].attribute[attribute].t`."""
+    """The tensor a payload belongs to: `graph.initializer[index]`, or
+    `graph.node[index].attribute[attribute].t`.
+    """
 
     index: int
     attribute: int | None
@@ -109,7 +112,8 @@ class _Cutter:
 
 
 def cut_payloads(data: memoryview, threshold: int) -> tuple[bytes, dict[Place, Cut]]:
-    """The serialized model without payloads of more than `threshold` bytes, and where in `data` each of them is.
+    """The serialized model without payloads of more than `threshold` bytes, and where in `data` each of them
+    is.
 
     Only top-level initializers and tensors in attributes of top-level nodes are cut: subgraphs keep theirs.
     Raises UnsupportedModelError where the bytes are no protobuf message.

@@ -32,7 +32,9 @@ class ConstantIf(Rule):
 
 
 def _drop(region: Region) -> None:
-    """Detach all ops of a region, nested ones too, so that whoever has them on a list sees that they are gone."""
+    """Detach all ops of a region, nested ones too, so that whoever has them on a list sees that they are
+    gone.
+    """
     for op in reversed(list(region.walk())):
         op.detach()
         op.drop_all_references()

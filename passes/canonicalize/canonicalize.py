@@ -50,7 +50,9 @@ _MAX_ROUNDS = 10
 
 @dataclass(frozen=True)
 class Canonicalize(Pass):
-    """One form for what can be written in many: fewer ops, constants folded, standard operators instead of their parts."""
+    """One form for what can be written in many: fewer ops, constants folded, standard operators instead of
+    their parts.
+    """
 
     name = "canonicalize"
 

@@ -92,7 +92,9 @@ class ConvDiv(Rule):
 
 
 class _ConvOffset(Rule):
-    """A convolution, and a constant for each channel that is added or subtracted. The weights stay as they are."""
+    """A convolution, and a constant for each channel that is added or subtracted. The weights stay as they
+    are.
+    """
 
     sign = 1
 

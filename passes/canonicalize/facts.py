@@ -36,7 +36,9 @@ def same_element(a: SSAValue, b: SSAValue) -> bool:
 
 
 def same_shape(a: Attribute, b: Attribute) -> bool:
-    """Whether the types prove that the shapes are equal at run time: dim by dim the same size, or the same name."""
+    """Whether the types prove that the shapes are equal at run time: dim by dim the same size, or the same
+    name.
+    """
     first, second = dims_of(a), dims_of(b)
     if first is None or second is None or len(first) != len(second):
         return False
@@ -44,7 +46,8 @@ def same_shape(a: Attribute, b: Attribute) -> bool:
 
 
 def same_volume_and_all_but_one(a: Attribute, b: Attribute) -> bool:
-    """As `same_shape`, of tensors known to have as many elements: then one dim may be unknown, the others tell it.
+    """As `same_shape`, of tensors known to have as many elements: then one dim may be unknown, the others
+    tell it.
 
     A dim of size 0 elsewhere would break the reasoning, so the known dims must be positive numbers.
     """
@@ -69,7 +72,8 @@ def reduced_axes(graph_constant: np.ndarray | None, rank: int | None) -> tuple[i
 
 
 def per_channel(array: np.ndarray, channels: int, rank: int, axis: int = 1) -> np.ndarray | None:
-    """A constant that broadcasts along all dims of a tensor but `axis`, as a vector of `channels`; None if it does not.
+    """A constant that broadcasts along all dims of a tensor but `axis`, as a vector of `channels`; None if it
+    does not.
 
     rank: of the tensor it is combined with.
     """

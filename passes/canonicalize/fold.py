@@ -69,7 +69,7 @@ def _fold_op(graph: Graph, op: OnnxOp, record: PassRecord) -> None:
 
 
 def _moved(op: OnnxOp, arrays: Mapping[SSAValue, np.ndarray]) -> list[np.ndarray] | None:
-    """The result of an op that only moves elements, as a view: a weight that is transposed takes no memory."""
+    """The result of an op that only moves elements, as a view: a transposed weight takes no memory."""
     if op.onnx_name == "Transpose":
         return [arrays[op.data].transpose(op.attr("perm"))]
     if op.onnx_name in ("Reshape", "Squeeze", "Unsqueeze", "Flatten"):

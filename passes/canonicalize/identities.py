@@ -97,7 +97,7 @@ class DropVariadic(_Same):
 class NegNeg(_Same):
     """-(-x) => x; not(not(x)) => x"""
 
-    pattern = either(-(-x), ops.Not(ops.Not(x)))
+    pattern = either(ops.Neg(ops.Neg(x)), ops.Not(ops.Not(x)))
 
 
 class DropClip(_Same):
@@ -159,7 +159,7 @@ _INT32_MAX = 2**31 - 1
 
 
 class DropReshape(_Same):
-    """reshape(x, shape(x)) => x; also Flatten, Squeeze, Unsqueeze and Transpose-free chains of the same shape"""
+    """reshape(x, shape(x)) => x; also Flatten, Squeeze and Unsqueeze"""
 
     pattern = ops.any("Reshape", "Flatten", "Squeeze", "Unsqueeze")(x, ...)
 
@@ -209,5 +209,3 @@ RULES: tuple[Rule, ...] = (
     DropReshape(),
     ExpandToSame(),
 )
-
-

@@ -1,4 +1,6 @@
-"""Dims of results that follow from shape arithmetic, where ONNX's inference sees only a shape it does not know."""
+"""Dims of results that follow from shape arithmetic, where ONNX's inference sees only a shape it does not
+know.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,12 @@ def _range(op: OnnxOp, values: ShapeValues) -> Dims:
 
 def _slice(op: OnnxOp, values: ShapeValues) -> Dims:
     """Dims that are not sliced stay; one from 0 to a named dim n of a known size k has min(k, n)."""
-    source, axes, starts, ends = dims_of(op.data.type), values.of(op.axes), values.of(op.starts), values.of(op.ends)
+    source, axes, starts, ends = (
+        dims_of(op.data.type),
+        values.of(op.axes),
+        values.of(op.starts),
+        values.of(op.ends),
+    )
     if source is None or axes is None or axes.known is None:
         return None
     dims = list(source)
@@ -119,14 +126,14 @@ def _broadcast(a: int | str, b: int | str) -> int | str:
         if isinstance(one, int) and one > 1:
             return one  # the other is 1 or the same
         # min(k, n) with n: if n is 1 so is the minimum, and otherwise only n = min(k, n) broadcasts
-        if isinstance(one, str) and isinstance(other, str) and one and other.startswith("min(") and other.endswith(f",{one})"):
+        if one and str(other).startswith("min(") and str(other).endswith(f",{one})"):
             return one
     return ""
 
 
 _ELEMENTWISE = (
-    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Where", "And", "Or", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less",
-    "LessOrEqual", "Max", "Min", "Sum", "Mean", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
+    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Where", "And", "Or", "Xor", "Equal", "Greater",
+    "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Sum", "Mean", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
 )  # fmt: skip
 
 _RULES: dict[str, Callable[[OnnxOp, ShapeValues], Dims]] = {

@@ -45,9 +45,7 @@ class HardSigmoidOfClip(_Elementwise):
     pattern = ops.Clip(x * scalar("a") + scalar("b"), 0, 1)
 
     def rewrite(self, m: Match) -> SSAValue:
-        made: SSAValue = m.emit(
-            onnx.HardSigmoid, m.x, alpha=m.array("a").item(), beta=m.array("b").item()
-        ).out
+        made: SSAValue = m.emit(onnx.HardSigmoid, m.x, alpha=m.array("a").item(), beta=m.array("b").item()).out
         return made
 
 
@@ -93,9 +91,7 @@ class ClipOfMinMax(_Elementwise):
 class ClipOfRelu(_Elementwise):
     """clip(relu(x), a, b) => clip(x, max(a, 0), b); also min(relu(x), b)"""
 
-    pattern = either(
-        ops.Clip(ops.Relu(x), maybe(const("low")), scalar("high")), ops.Min(ops.Relu(x), scalar("high"))
-    )
+    pattern = either(ops.Clip(ops.Relu(x), maybe(const("low")), scalar("high")), ops.Min(ops.Relu(x), scalar("high")))
 
     def check(self, m: Match) -> str | None:
         low = m.array("low").item() if m.binding.names.get("low") is not None else 0

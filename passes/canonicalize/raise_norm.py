@@ -1,8 +1,9 @@
 """Layer and RMS normalization, written out, as the operators of that name.
 
-The steps are small: what divides by a root mean square becomes RMSNormalization with a scale of ones, centering before it
-makes that LayerNormalization, and a product or sum with a constant after it becomes the scale or bias.
-Both compute in float32 whatever the input type (stash_type 1), which is at least as exact as what was written.
+The steps are small: what divides by a root mean square becomes RMSNormalization with a scale of ones,
+centering before it makes that LayerNormalization, and a product or sum with a constant after it becomes the
+scale or bias. Both compute in float32 whatever the input type (stash_type 1), which is at least as exact as
+what was written.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def _norm(*operands: Pattern) -> OpPattern:
 
 
 def _as_parameter(norm: OnnxOp, array: np.ndarray) -> np.ndarray | None:
-    """A constant as a scale or bias, of exactly the normalized dims; None if it does not broadcast to them alone."""
+    """A constant as a scale or bias, of exactly the normalized dims; None if it does not broadcast to them
+    alone.
+    """
     dims, r = dims_of(norm.X.type), rank(norm.X)
     if dims is None or r is None or array.ndim > r:
         return None
@@ -137,10 +140,9 @@ class NormBias(Rule):
 
 
 _MEAN = ops.ReduceMean(x, const("mean_axes"), keepdims=1)
-_CENTERED_VARIANCE = (
-    ops.ReduceMean(either((x - _MEAN) ** 2, (x - _MEAN) * (x - _MEAN), (_MEAN - x) ** 2), const("axes"), keepdims=1)
-    + scalar("eps")
-)
+_CENTERED_VARIANCE = ops.ReduceMean(
+    either((x - _MEAN) ** 2, (x - _MEAN) * (x - _MEAN), (_MEAN - x) ** 2), const("axes"), keepdims=1
+) + scalar("eps")
 _GAIN = either(
     ops.Reciprocal(ops.Sqrt(_CENTERED_VARIANCE)), 1 / ops.Sqrt(_CENTERED_VARIANCE), _CENTERED_VARIANCE**-0.5
 ) * const("c")
@@ -167,7 +169,13 @@ class AffineLayerNorm(Rule):
 
     def rewrite(self, m: Match) -> SSAValue:
         wanted = _normalized_dims(m)
-        scale, bias = (m.constant(np.broadcast_to(m.array(n).reshape(-1) if m.array(n).size == 1 else m.array(n), wanted), f"norm_{n}") for n in ("c", "b"))
+        scale, bias = (
+            m.constant(
+                np.broadcast_to(m.array(n).reshape(-1) if m.array(n).size == 1 else m.array(n), wanted),
+                f"norm_{n}",
+            )
+            for n in ("c", "b")
+        )
         made: SSAValue = m.emit(
             onnx.LayerNormalization, m.x, scale, bias, axis=-len(wanted), epsilon=m.array("eps").item()
         ).out

@@ -21,9 +21,7 @@ def _normalized(exponential: Pattern) -> Pattern:
 class Softmax(Rule):
     """exp(x - max(x)) / sum(exp(x - max(x))) => softmax(x); also without the maximum"""
 
-    pattern = either(
-        _normalized(ops.Exp(x - ops.ReduceMax(x, const("max_axes"), keepdims=1))), _normalized(ops.Exp(x))
-    )
+    pattern = either(_normalized(ops.Exp(x - ops.ReduceMax(x, const("max_axes"), keepdims=1))), _normalized(ops.Exp(x)))
 
     def check(self, m: Match) -> str | None:
         axes = reduced_axes(m.array("axes"), rank(m.x))
@@ -48,8 +46,8 @@ _PROBABILITIES = ops.Softmax(x + value("mask"), label="softmax")
 class MaskedSoftmaxIsNumber(Rule):
     """where(is_nan(softmax(x + mask)), 0, softmax(x + mask)) => softmax(x + mask), mask finite
 
-    Exporters guard rows that are masked as a whole: with a mask of -inf their softmax is 0/0. A finite mask has no such rows.
-    What differs is a NaN or infinity in x: it is handed on, and no longer hidden.
+    Exporters guard rows that are masked as a whole: with a mask of -inf their softmax is 0/0. A finite mask
+    has no such rows. What differs is a NaN or infinity in x: it is handed on, and no longer hidden.
     """
 
     pattern = ops.Where(ops.IsNaN(_PROBABILITIES), 0, _PROBABILITIES)

@@ -18,7 +18,8 @@ _RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def reshape_target(source: SSAValue, result: SSAValue) -> list[int] | None:
-    """What to give Reshape so that `source` gets the dims of `result`'s type: 0 copies a dim, -1 is what is left.
+    """What to give Reshape so that `source` gets the dims of `result`'s type: 0 copies a dim, -1 is what is
+    left.
 
     None when the types do not say enough.
     """
@@ -91,13 +92,16 @@ class ReshapeOfReshape(Rule):
 class SqueezeOfUnsqueeze(Rule):
     """squeeze(unsqueeze(x, axes), axes) => x; also the other way round"""
 
-    pattern = ops.any("Squeeze", "Unsqueeze")(ops.any("Squeeze", "Unsqueeze")(x, const("inner"), label="first"), const("outer"))
+    pattern = ops.any("Squeeze", "Unsqueeze")(
+        ops.any("Squeeze", "Unsqueeze")(x, const("inner"), label="first"), const("outer")
+    )
     inner_values_may_be_used = True
 
     def check(self, m: Match) -> str | None:
         if m.first.onnx_name == m.root.onnx_name:
             return "both go the same way"
-        # Axes of Unsqueeze count in its result, those of Squeeze in its operand: that is the same tensor here.
+        # Axes of Unsqueeze count in its result, those of Squeeze in its operand: that is the same tensor
+        # here.
         middle = rank(m.first.out) if m.first.onnx_name == "Unsqueeze" else rank(m.root.out)
         if middle is None:
             return "the rank is not known"
@@ -115,9 +119,7 @@ class TransposeBetweenReshapes(Rule):
     The way in which exporters of attention transpose keys.
     """
 
-    pattern = ops.Reshape(
-        ops.Transpose(ops.Reshape(x, ..., label="first"), label="transpose", perm=[0, 2, 1]), ...
-    )
+    pattern = ops.Reshape(ops.Transpose(ops.Reshape(x, ..., label="first"), label="transpose", perm=[0, 2, 1]), ...)
 
     def check(self, m: Match) -> str | None:
         source, inner, result = (dims_of(v.type) for v in (m.x, m.first.out, m.root.out))

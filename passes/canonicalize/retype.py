@@ -1,4 +1,6 @@
-"""Infer types again where more has become known: constants that were computed, shapes that were pinned or folded."""
+"""Infer types again where more has become known: constants that were computed, shapes that were pinned or
+folded.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,10 @@ def _with_better_names(old: Attribute, new: Attribute, merged: Attribute) -> Att
     before, after, dims = dims_of(old), dims_of(new), dims_of(merged)
     if before is None or after is None or dims is None or len(before) != len(after):
         return merged
-    chosen = [n if _is_made_up(o) and n != "" and not _is_made_up(n) else d for o, n, d in zip(before, after, dims, strict=True)]
+    chosen = [
+        n if _is_made_up(o) and n != "" and not _is_made_up(n) else d
+        for o, n, d in zip(before, after, dims, strict=True)
+    ]
     return tensor_of_dims(element_of(merged).mlir, chosen)
 
 

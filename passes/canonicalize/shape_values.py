@@ -1,7 +1,9 @@
-"""What the elements of small integer tensors are, in terms of dims: the shape arithmetic of a model, done at compile time.
+"""What the elements of small integer tensors are, in terms of dims: the shape arithmetic of a model, done at
+compile time.
 
-An element is an int, or a symbol: the name of a dim ("batch"), or an axis of a value whose dim has no name. Elements that are neither are
-unknown. Everything here follows ONNX's definition of the operators on such tensors (rank 0 and 1).
+An element is an int, or a symbol: the name of a dim ("batch"), or an axis of a value whose dim has no name.
+Elements that are neither are unknown. Everything here follows ONNX's definition of the operators on such
+tensors (rank 0 and 1).
 """
 
 from __future__ import annotations
@@ -213,7 +215,7 @@ def _binary(name: str, a: Element, b: Element) -> Element:
             return b
         case "Sub", _, _ if a == b:
             return 0
-        case ("Min" | "Max"), _, _ if a == b:
+        case (("Min" | "Max"), _, _) if a == b:
             return a
     return None
 
@@ -276,4 +278,3 @@ def _product(values: ShapeValues, op: OnnxOp) -> Elements | None:
     for item in found.items:
         total = _binary("Mul", total, item)
     return Elements((total,), scalar=rank(op.out) == 0)
-

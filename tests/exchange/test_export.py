@@ -117,7 +117,7 @@ def test_ops_without_an_onnx_form() -> None:
     op = TestOp(operands=[graph.inputs[0]], result_types=[graph.inputs[0].type])
     graph.body.add_op(op)
     graph.set_outputs([("y", op.results[0])])
-    with pytest.raises(DscError, match="no ONNX form of this operation\n  at .*test.op"):
+    with pytest.raises(DscError, match=r"no ONNX form of this operation\n  at .*test\.op"):
         export_model(graph)
 
 

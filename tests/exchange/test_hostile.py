@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def _matmul(size: int = 2) -> onnx.ModelProto:
 def test_every_truncation_is_refused(size: int) -> None:
     data = _matmul(size).SerializeToString()
     for cut in {0, 1, 2, 10, len(data) // 2, len(data) - 1}:
-        with pytest.raises(UnsupportedModelError, match="not an ONNX model|not a valid ONNX model"):
+        with pytest.raises(UnsupportedModelError, match=r"not (an|a valid) ONNX model"):
             import_model(data[:cut])
 
 
@@ -45,15 +46,17 @@ def test_random_damage_never_crashes() -> None:
         damaged = bytearray(data)
         for at in rng.integers(0, len(data), 3):
             damaged[at] = rng.integers(0, 256)
-        try:
+        with contextlib.suppress(DscError):  # what it must not raise is anything else
             import_model(bytes(damaged))
-        except DscError as error:
-            assert str(error)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, message in ((tmp_path / "no.onnx", "no such file"), (tmp_path, "not a regular"), (tmp_path / "pipe", "not a reg")):
+    for path, message in (
+        (tmp_path / "no.onnx", "no such file"),
+        (tmp_path, "not a regular"),
+        (tmp_path / "pipe", "not a reg"),
+    ):
         with pytest.raises(UsageError, match=message):
             import_model(path)
 
@@ -79,7 +82,9 @@ def folder(tmp_path: Path) -> Path:
     return inside
 
 
-@pytest.mark.parametrize("location", ["../secret.bin", "link.bin", "/etc/passwd", "", ".", "w.bin\0", "x/../../secret.bin"])
+@pytest.mark.parametrize(
+    "location", ["../secret.bin", "link.bin", "/etc/passwd", "", ".", "w.bin\0", "x/../../secret.bin"]
+)
 def test_external_data_outside_the_folder(folder: Path, location: str) -> None:
     with pytest.raises(UnsupportedModelError, match=r"weight 'w': .* is not a file inside the model's folder"):
         import_model(_external(folder, location=location))

@@ -1,4 +1,6 @@
-"""Import, canonicalize and export keep the numbers: ONNX's own node cases and nets, both sides in ONNX Runtime."""
+"""Import, canonicalize and export keep the numbers: ONNX's own node cases and nets, both sides in ONNX
+Runtime.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def _feeds(case: Any) -> dict[str, Any]:
 
 
 def _check(case: Any, canonical: bool) -> str:
-    """One of "refused" (by the importer), "reference" (ONNX Runtime cannot run the original), "ok"; asserts the rest."""
+    """One of "refused" (by the importer), "reference" (ONNX Runtime cannot run the original), "ok"; asserts
+    the rest.
+    """
     try:
         graph = import_model(case.model)
     except DscError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -53,51 +54,90 @@ CASES: list[tuple[str, int, onnx.NodeProto, np.ndarray, dict[str, np.ndarray]]] 
     ("log-softmax-0", 12, node("LogSoftmax", ["x"], ["y"], axis=0), _x(2, 3, 4), {}),
     ("hardmax", 9, node("Hardmax", ["x"], ["y"]), _x(2, 3, 4), {}),
     (
-        "batch-norm-7", 7, node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"], spatial=1), _x(2, 3, 4, 4),
+        "batch-norm-7",
+        7,
+        node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"], spatial=1),
+        _x(2, 3, 4, 4),
         _w(s=_x(3), b=_x(3), m=_x(3), v=np.abs(_x(3))),
     ),
     (
-        "batch-norm-9", 9, node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"]), _x(2, 3, 4, 4),
+        "batch-norm-9",
+        9,
+        node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"]),
+        _x(2, 3, 4, 4),
         _w(s=_x(3), b=_x(3), m=_x(3), v=np.abs(_x(3))),
     ),
     ("upsample-7", 7, node("Upsample", ["x"], ["y"], scales=[1.0, 1.0, 2.0, 3.0]), _x(1, 2, 3, 4), {}),
-    ("upsample-9", 9, node("Upsample", ["x", "s"], ["y"]), _x(1, 2, 3, 4), _w(s=np.array([1, 1, 2, 2.5], _F))),
     (
-        "upsample-linear", 9, node("Upsample", ["x", "s"], ["y"], mode="linear"), _x(1, 2, 3, 4),
+        "upsample-9",
+        9,
+        node("Upsample", ["x", "s"], ["y"]),
+        _x(1, 2, 3, 4),
+        _w(s=np.array([1, 1, 2, 2.5], _F)),
+    ),
+    (
+        "upsample-linear",
+        9,
+        node("Upsample", ["x", "s"], ["y"], mode="linear"),
+        _x(1, 2, 3, 4),
         _w(s=np.array([1, 1, 2, 2], _F)),
     ),
     ("resize-10", 10, node("Resize", ["x", "s"], ["y"]), _x(1, 2, 4, 4), _w(s=np.array([1, 1, 0.5, 2], _F))),
     (
-        "resize-10-linear", 10, node("Resize", ["x", "s"], ["y"], mode="linear"), _x(1, 2, 4, 4),
+        "resize-10-linear",
+        10,
+        node("Resize", ["x", "s"], ["y"], mode="linear"),
+        _x(1, 2, 4, 4),
         _w(s=np.array([1, 1, 0.5, 2], _F)),
     ),
     (
-        "resize-11-scales", 11, node("Resize", ["x", "r", "s"], ["y"], mode="linear"), _x(1, 2, 4, 4),
+        "resize-11-scales",
+        11,
+        node("Resize", ["x", "r", "s"], ["y"], mode="linear"),
+        _x(1, 2, 4, 4),
         _w(r=np.zeros(0, _F), s=np.array([1, 1, 2, 2], _F)),
     ),
     (
-        "resize-11-sizes", 11, node("Resize", ["x", "r", "s", "z"], ["y"], mode="cubic"), _x(1, 2, 4, 4),
+        "resize-11-sizes",
+        11,
+        node("Resize", ["x", "r", "s", "z"], ["y"], mode="cubic"),
+        _x(1, 2, 4, 4),
         _w(r=np.zeros(0, _F), s=np.zeros(0, _F), z=np.array([1, 2, 7, 5])),
     ),
     (
-        "scatter", 9, node("Scatter", ["x", "i", "u"], ["y"], axis=1), _x(3, 4),
+        "scatter",
+        9,
+        node("Scatter", ["x", "i", "u"], ["y"], axis=1),
+        _x(3, 4),
         _w(i=np.array([[1, 0]]), u=_x(1, 2)),
     ),
     ("grid-sample", 16, node("GridSample", ["x", "g"], ["y"]), _x(1, 2, 4, 4), _w(g=_x(1, 3, 3, 2))),
     (
-        "grid-sample-cubic", 16, node("GridSample", ["x", "g"], ["y"], mode="bicubic"), _x(1, 2, 4, 4),
+        "grid-sample-cubic",
+        16,
+        node("GridSample", ["x", "g"], ["y"], mode="bicubic"),
+        _x(1, 2, 4, 4),
         _w(g=_x(1, 3, 3, 2)),
     ),
     (
-        "roi-align", 10, node("RoiAlign", ["x", "r", "b"], ["y"], output_height=2, output_width=2), _x(1, 2, 8, 8),
+        "roi-align",
+        10,
+        node("RoiAlign", ["x", "r", "b"], ["y"], output_height=2, output_width=2),
+        _x(1, 2, 8, 8),
         _w(r=np.array([[0, 0, 5, 5]], _F), b=np.array([0])),
     ),
     ("gemm", 7, node("Gemm", ["x", "w", "c"], ["y"], alpha=0.5), _x(3, 4), _w(w=_x(4, 5), c=_x(5))),
     ("prelu", 7, node("PRelu", ["x", "s"], ["y"]), _x(3, 4), _w(s=_x(4))),
     ("arg-max", 7, node("ArgMax", ["x"], ["y"], axis=1), _x(3, 4), {}),
-    ("average-pool", 7, node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=[1, 1, 1, 1]), _x(1, 2, 5, 5), {}),
+    (
+        "average-pool",
+        7,
+        node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
+        _x(1, 2, 5, 5),
+        {},
+    ),
     ("max-pool", 7, node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2]), _x(1, 2, 5, 5), {}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
@@ -135,7 +175,11 @@ def test_nodes_in_subgraphs_are_upgraded() -> None:
 @pytest.mark.parametrize(
     ("opset", "op", "message"),
     [
-        (7, node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y"], name="bn", spatial=0), "'bn'.*spatial=0"),
+        (
+            7,
+            node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y"], name="bn", spatial=0),
+            "'bn'.*spatial=0",
+        ),
         (
             9,
             node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y", "m", "v", "a", "b"], name="bn"),
@@ -143,7 +187,13 @@ def test_nodes_in_subgraphs_are_upgraded() -> None:
         ),
         (
             11,
-            node("Resize", ["x", "k", "k"], ["y"], name="r", coordinate_transformation_mode="tf_half_pixel_for_nn"),
+            node(
+                "Resize",
+                ["x", "k", "k"],
+                ["y"],
+                name="r",
+                coordinate_transformation_mode="tf_half_pixel_for_nn",
+            ),
             "'r'.*tf_half_pixel_for_nn",
         ),
     ],
@@ -155,12 +205,14 @@ def test_what_has_no_equal_today(opset: int, op: onnx.NodeProto, message: str) -
         import_model(proto)
 
 
-# New attributes whose default is what the operator did before they were there, renamed parameters, and inputs that became optional or
-# were added at the end: no rewriting is needed. (GroupNormalization 18 is refused by the checker: it was deprecated at once.)
+# New attributes whose default is what the operator did before they were there, renamed parameters, and inputs
+# that became optional or were added at the end: no rewriting is needed. (GroupNormalization 18 is refused by
+# the checker: it was deprecated at once.)
 _COMPATIBLE = {
-    "ArgMax", "ArgMin", "Attention", "AveragePool", "Cast", "CastLike", "Constant", "DepthToSpace", "DequantizeLinear", "GRU",
-    "GatherND", "Gemm", "LSTM", "LpPool", "MaxPool", "OptionalHasElement", "QuantizeLinear", "RNN", "Range", "Reshape",
-    "ScatterElements", "ScatterND", "Shape", "SpaceToDepth", "Resize", "TopK", "Split", "BatchNormalization", "Pad", "Dropout",
+    "ArgMax", "ArgMin", "Attention", "AveragePool", "Cast", "CastLike", "Constant", "DepthToSpace",
+    "DequantizeLinear", "GRU", "GatherND", "Gemm", "LSTM", "LpPool", "MaxPool", "OptionalHasElement",
+    "QuantizeLinear", "RNN", "Range", "Reshape", "ScatterElements", "ScatterND", "Shape", "SpaceToDepth",
+    "Resize", "TopK", "Split", "BatchNormalization", "Pad", "Dropout",
 }  # fmt: skip
 
 
@@ -182,7 +234,7 @@ def test_every_change_of_form_has_a_rule_or_is_known_to_be_compatible() -> None:
     unhandled = []
     for name, schemas in by_name.items():
         schemas.sort(key=lambda s: s.since_version)
-        for old, new in zip(schemas, schemas[1:], strict=False):
+        for old, new in itertools.pairwise(schemas):
             if new.since_version > OLDEST and _form(old) != _form(new):
                 has_rule = any(to == new.since_version for to, _ in RULES.get(name, []))
                 if not has_rule and name not in _COMPATIBLE | {"Upsample", "GroupNormalization"}:

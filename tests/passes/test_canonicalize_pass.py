@@ -1,4 +1,6 @@
-"""Canonicalize as a whole: folding, shape arithmetic, common and dead code, types, and that it ends where it should."""
+"""Canonicalize as a whole: folding, shape arithmetic, common and dead code, types, and that it ends where it
+should.
+"""
 
 from __future__ import annotations
 
@@ -68,9 +70,7 @@ def _halves(b: Builder, x: SSAValue) -> SSAValue:
         (_halves, [0, 0, 2, 4], ("n", "s", 2, 4)),
     ],
 )
-def test_shape_subgraphs_with_symbols_become_constants(
-    body: Body, shape: list[int], dims: tuple[Any, ...]
-) -> None:
+def test_shape_subgraphs_with_symbols_become_constants(body: Body, shape: list[int], dims: tuple[Any, ...]) -> None:
     graph = _canonical(build(("n", "s", 8), body))
     assert "Shape" not in ops(graph)
     assert _shape_constant(graph) == shape
@@ -81,9 +81,7 @@ def test_shape_subgraphs_with_symbols_become_constants(
 
 def test_shape_subgraphs_of_pinned_inputs_fold_away() -> None:
     assert ops(_canonical(build((2, 3, 8), _split_heads))) == ["Reshape", "Transpose"]
-    assert ops(_canonical(build((2, 3, 8), lambda b, x: b("Add", x, b("Cast", b("Size", x), to=1))))) == [
-        "Add"
-    ]
+    assert ops(_canonical(build((2, 3, 8), lambda b, x: b("Add", x, b("Cast", b("Size", x), to=1))))) == ["Add"]
 
 
 def test_expand_by_a_choice_of_ones() -> None:
@@ -188,9 +186,7 @@ def test_types_are_inferred_again() -> None:
 
 
 def test_before_and_after_as_text() -> None:
-    graph = build(
-        (2, 3), lambda b, x: b("Mul", b("Add", b("Identity", x), 0.0), b("Sigmoid", b("Neg", b("Neg", x))))
-    )
+    graph = build((2, 3), lambda b, x: b("Mul", b("Add", b("Identity", x), 0.0), b("Sigmoid", b("Neg", b("Neg", x)))))
     Canonicalize().run(graph)
     expected = """builtin.module {
   func.func @main(%x: tensor<2x3xf32> {onnx.name = "x"}) -> (tensor<2x3xf32> {onnx.name = "y0"}) {

@@ -195,37 +195,85 @@ FIRES = [
     Case("TransposeBetweenReshapes", (2, 3, 5, 8), keys, ["Transpose"]),
     Case("MatMulBetweenReshapes", (2, 3, 8), lambda b, x: matmul_reshaped(b, x, True), ["MatMul", "Add"]),
     Case("MatMulBetweenReshapes", (2, 3, 8), lambda b, x: matmul_reshaped(b, x, False), ["MatMul"]),
-    Case("MatMulBetweenReshapes", (2, 3, 2, 4), lambda b, x: matmul_reshaped(b, x, True), ["Reshape", "MatMul", "Add"]),
+    Case(
+        "MatMulBetweenReshapes",
+        (2, 3, 2, 4),
+        lambda b, x: matmul_reshaped(b, x, True),
+        ["Reshape", "MatMul", "Add"],
+    ),
     Case("DropTranspose", (2, 3), lambda b, x: b("Transpose", x, perm=[0, 1]), []),
     Case(
-        "TransposeOfTranspose", (2, 3, 4), lambda b, x: b("Transpose", b("Transpose", x, perm=[1, 2, 0])), ["Transpose"]
+        "TransposeOfTranspose",
+        (2, 3, 4),
+        lambda b, x: b("Transpose", b("Transpose", x, perm=[1, 2, 0])),
+        ["Transpose"],
     ),
     Case("TransposeIsReshape", (1, 3, 4), lambda b, x: b("Transpose", x, perm=[1, 0, 2]), ["Reshape"]),
     Case("ConstantIf", (3,), if_constant, ["Neg"]),
     Case("ConvBatchNorm", IMAGE, lambda b, x: b("BatchNormalization", conv(b, x), *norm_params(b, 5)), ["Conv"]),
-    Case("ConvBatchNorm", IMAGE, lambda b, x: b("BatchNormalization", conv(b, x, False, pads=[1, 1, 1, 1]), *norm_params(b, 5)), ["Conv"]),
-    Case("ConvBatchNorm", IMAGE, lambda b, x: b("BatchNormalization", conv_transpose(b, x), *norm_params(b, 5)), ["ConvTranspose"]),
+    Case(
+        "ConvBatchNorm",
+        IMAGE,
+        lambda b, x: b("BatchNormalization", conv(b, x, False, pads=[1, 1, 1, 1]), *norm_params(b, 5)),
+        ["Conv"],
+    ),
+    Case(
+        "ConvBatchNorm",
+        IMAGE,
+        lambda b, x: b("BatchNormalization", conv_transpose(b, x), *norm_params(b, 5)),
+        ["ConvTranspose"],
+    ),
     Case("ConvMul", IMAGE, lambda b, x: b("Mul", channels(b), conv(b, x)), ["Conv"]),
     Case("ConvMul", IMAGE, lambda b, x: b("Mul", conv(b, x, False), 1.5), ["Conv"]),
     Case("ConvDiv", IMAGE, lambda b, x: b("Div", conv(b, x), channels(b)), ["Conv"]),
     Case("ConvAdd", IMAGE, lambda b, x: b("Add", channels(b), conv(b, x, False)), ["Conv"]),
     Case("ConvAdd", IMAGE, lambda b, x: b("Add", conv_transpose(b, x), b.c(5, 1, 1)), ["ConvTranspose"]),
     Case("ConvSub", IMAGE, lambda b, x: b("Sub", conv(b, x), channels(b)), ["Conv"]),
-    Case("BatchNormIsAffine", IMAGE, lambda b, x: b("BatchNormalization", x, *norm_params(b, 4)), ["Mul", "Add"]),
-    Case("GemmIsMatMul", (3, 4), lambda b, x: b("Gemm", x, b.c(5, 4), b.c(5), transB=1, alpha=0.5, beta=2.0), ["MatMul", "Add"]),
+    Case(
+        "BatchNormIsAffine",
+        IMAGE,
+        lambda b, x: b("BatchNormalization", x, *norm_params(b, 4)),
+        ["Mul", "Add"],
+    ),
+    Case(
+        "GemmIsMatMul",
+        (3, 4),
+        lambda b, x: b("Gemm", x, b.c(5, 4), b.c(5), transB=1, alpha=0.5, beta=2.0),
+        ["MatMul", "Add"],
+    ),
     Case("GemmIsMatMul", (4, 3), lambda b, x: b("Gemm", x, b.c(4, 5), transA=1), ["Transpose", "MatMul"]),
-    Case("GemmIsMatMul", (3, 4), lambda b, x: b("Gemm", b.c(2, 4), x, transB=1, alpha=3.0), ["Transpose", "MatMul"]),
+    Case(
+        "GemmIsMatMul",
+        (3, 4),
+        lambda b, x: b("Gemm", b.c(2, 4), x, transB=1, alpha=3.0),
+        ["Transpose", "MatMul"],
+    ),
     Case("MatMulMul", (3, 4), lambda b, x: b("Mul", b("MatMul", x, b.c(4, 5)), b.c(5)), ["MatMul"]),
     Case("MatMulDiv", (2, 3, 4), lambda b, x: b("Div", b("MatMul", x, b.c(4, 5)), 8.0), ["MatMul"]),
     Case("MeanIsGlobalPool", IMAGE, lambda b, x: b("ReduceMean", x, np.array([-1, 2])), ["GlobalAveragePool"]),
-    Case("MeanIsGlobalPool", IMAGE, lambda b, x: b("ReduceMean", x, np.array([2, 3]), keepdims=0), ["GlobalAveragePool", "Squeeze"]),
-    Case("WholePoolIsGlobal", IMAGE, lambda b, x: b("AveragePool", x, kernel_shape=[6, 6]), ["GlobalAveragePool"]),
+    Case(
+        "MeanIsGlobalPool",
+        IMAGE,
+        lambda b, x: b("ReduceMean", x, np.array([2, 3]), keepdims=0),
+        ["GlobalAveragePool", "Squeeze"],
+    ),
+    Case(
+        "WholePoolIsGlobal",
+        IMAGE,
+        lambda b, x: b("AveragePool", x, kernel_shape=[6, 6]),
+        ["GlobalAveragePool"],
+    ),
     Case("ClipOfMinMax", (3, 4), lambda b, x: b("Min", b("Max", x, -0.5), 1.0), ["Clip"]),
     Case("ClipOfMinMax", (3, 4), lambda b, x: b("Max", b("Min", 1.0, x), -0.5), ["Clip"]),
     Case("ClipOfRelu", (3, 4), lambda b, x: b("Clip", b("Relu", x), None, 6.0), ["Clip"]),
     Case("ClipOfRelu", (3, 4), lambda b, x: b("Min", b("Relu", x), 6.0), ["Clip"]),
     Case("HardSigmoid", (3, 4), lambda b, x: b("Div", relu6(b, x), 6.0), ["HardSigmoid"]),
-    Case("HardSigmoidOfClip", (3, 4), lambda b, x: b("Clip", b("Add", b("Mul", x, 0.2), 0.5), 0.0, 1.0), ["HardSigmoid"]),
+    Case(
+        "HardSigmoidOfClip",
+        (3, 4),
+        lambda b, x: b("Clip", b("Add", b("Mul", x, 0.2), 0.5), 0.0, 1.0),
+        ["HardSigmoid"],
+    ),
     Case("HardSwish", (3, 4), lambda b, x: b("Div", b("Mul", x, relu6(b, x)), 6.0), ["HardSwish"]),
     Case("HardSwish", (3, 4), lambda b, x: b("Mul", relu6(b, x), b("Mul", x, 1 / 6)), ["HardSwish"]),
     Case("HardSwish", (3, 4), lambda b, x: b("Mul", b("HardSigmoid", x, alpha=1 / 6), x), ["HardSwish"]),
@@ -235,8 +283,13 @@ FIRES = [
     Case("AffineLayerNorm", ("n", 3, 8), tensorflow_norm, ["LayerNormalization"]),
     Case("Softmax", (3, 4), lambda b, x: softmax(b, x, True), ["Softmax"]),
     Case("Softmax", (3, 4, 2), lambda b, x: softmax(b, x, False), ["Softmax"]),
-    Case("MaskedSoftmaxIsNumber", (3, 4), lambda b, x: guarded_softmax(b, x, -1e9), ["Greater", "Where", "Add", "Softmax"]),
-]  # fmt: skip
+    Case(
+        "MaskedSoftmaxIsNumber",
+        (3, 4),
+        lambda b, x: guarded_softmax(b, x, -1e9),
+        ["Greater", "Where", "Add", "Softmax"],
+    ),
+]
 
 
 class Refusal(NamedTuple):
@@ -258,7 +311,12 @@ def shared_weight(b: B, x: V) -> list[V]:
 
 
 REFUSED = [
-    Refusal("AddZero", (3,), lambda b, x: b("Add", x, np.zeros((2, 3), np.float32)), "the constant may widen the shape"),
+    Refusal(
+        "AddZero",
+        (3,),
+        lambda b, x: b("Add", x, np.zeros((2, 3), np.float32)),
+        "the constant may widen the shape",
+    ),
     Refusal("MulOne", ("n",), lambda b, x: b("Mul", x, np.ones(3, np.float32)), "the constant may widen the shape"),
     Refusal("DropDropout", (3,), lambda b, x: b.op("Dropout", x, outputs=2).results, "its mask is used"),
     Refusal("DropDropout", (3,), lambda b, x: b("Dropout", x, 0.5, np.array(True)), "it may be training"),
@@ -266,7 +324,12 @@ REFUSED = [
     Refusal("DropSlice", (4,), lambda b, x: b("Slice", x, [1], [4], [0]), "it cuts something off"),
     Refusal("DropSlice", (4,), lambda b, x: b("Slice", x, [3], [-9], [0], [-1]), "it has steps"),
     Refusal("DropReshape", ("n", "m"), lambda b, x: b("Reshape", x, np.array([-1, 0])), "the shapes may differ"),
-    Refusal("SqueezeOfUnsqueeze", (1, 3), lambda b, x: b("Squeeze", b("Unsqueeze", x, [2]), [0]), "the axes differ"),
+    Refusal(
+        "SqueezeOfUnsqueeze",
+        (1, 3),
+        lambda b, x: b("Squeeze", b("Unsqueeze", x, [2]), [0]),
+        "the axes differ",
+    ),
     Refusal("TransposeIsReshape", (2, 3), lambda b, x: b("Transpose", x), "it moves data"),
     Refusal("TransposeIsReshape", ("n", 1), lambda b, x: b("Transpose", x), "the shape is not known"),
     Refusal("ConvBatchNorm", IMAGE, shared, "the Conv is used elsewhere: it is an output of the model"),
@@ -275,28 +338,92 @@ REFUSED = [
     Refusal("ConvAdd", IMAGE, lambda b, x: b("Add", conv(b, x), b.c(5, 4, 4)), "c is not per channel"),
     Refusal("ConvDiv", IMAGE, lambda b, x: b("Div", conv(b, x), 0.0), "c has a zero"),
     Refusal(
-        "ConvBatchNorm", IMAGE,
+        "ConvBatchNorm",
+        IMAGE,
         lambda b, x: b("BatchNormalization", b("ConvTranspose", x, b.c(4, 3, 2, 2), group=2), *norm_params(b, 6)),
         "output channels of a grouped ConvTranspose do not lie along one axis",
     ),
-    Refusal("BatchNormIsAffine", IMAGE, lambda b, x: b("BatchNormalization", conv(b, x), *norm_params(b, 5)), "it is left to the convolution before it"),
-    Refusal("GemmIsMatMul", (3, 3), lambda b, x: b("Gemm", x, b("Relu", x), alpha=2.0), "alpha is not 1, and neither factor is constant"),
+    Refusal(
+        "BatchNormIsAffine",
+        IMAGE,
+        lambda b, x: b("BatchNormalization", conv(b, x), *norm_params(b, 5)),
+        "it is left to the convolution before it",
+    ),
+    Refusal(
+        "GemmIsMatMul",
+        (3, 3),
+        lambda b, x: b("Gemm", x, b("Relu", x), alpha=2.0),
+        "alpha is not 1, and neither factor is constant",
+    ),
     Refusal("MatMulMul", (3, 4), lambda b, x: b("Mul", b("MatMul", x, b.c(4, 1)), b.c(5)), "c widens the result"),
     Refusal("MatMulMul", (3, 4), lambda b, x: b("Mul", b("MatMul", x, b.c(4, 5)), b.c(3, 1)), "c is not a row"),
     Refusal("MeanIsGlobalPool", (2, 3, 4), lambda b, x: b("ReduceMean", x, np.array([2])), "it is no image"),
     Refusal("MeanIsGlobalPool", IMAGE, lambda b, x: b("ReduceMean", x, np.array([1, 2])), "the axes are others"),
-    Refusal("WholePoolIsGlobal", IMAGE, lambda b, x: b("AveragePool", x, kernel_shape=[2, 2]), "the kernel is not the whole image"),
+    Refusal(
+        "WholePoolIsGlobal",
+        IMAGE,
+        lambda b, x: b("AveragePool", x, kernel_shape=[2, 2]),
+        "the kernel is not the whole image",
+    ),
     Refusal("ClipOfMinMax", (3,), lambda b, x: b("Min", b("Max", x, 2.0), 1.0), "the bounds are crossed"),
-    Refusal("ClipOfRelu", (3,), lambda b, x: b("Clip", b("Relu", x), 1.0, 6.0), "the bounds are not those of a Relu"),
-    Refusal("HardSwish", (3,), lambda b, x: b("Mul", x, b("HardSigmoid", x)), "alpha and beta are 0.2 and 0.5, not 1/6 and 1/2"),
-    Refusal("GeluErf", (3,), lambda b, x: [e := b("Erf", b("Div", x, float(np.sqrt(2)))), b("Mul", b("Mul", x, 0.5), b("Add", e, 1.0))], "the Erf is used elsewhere: it is an output of the model"),
-    Refusal("RmsNorm", (3, 8), lambda b, x: b("Div", x, b("Sqrt", variance(b, x, axes=[0]))), "the axes are not the last ones"),
-    Refusal("RmsNorm", (3, "n"), lambda b, x: b("Div", x, b("Sqrt", variance(b, x))), "a normalized dim is not known"),
-    Refusal("CenteredRmsNorm", (3, 8), lambda b, x: b("RMSNormalization", b("Sub", x, mean(b, x, [0])), b.c(8)), "the mean is over other axes"),
-    Refusal("NormScale", (3, 8), lambda b, x: b("Mul", b("LayerNormalization", x, b.c(8)), b.c(3, 1)), "c is not of the normalized shape"),
-    Refusal("NormBias", (3, 8), lambda b, x: b("Add", b("LayerNormalization", x, b.c(8)), b.c(3, 8)), "c is not of the normalized shape"),
-    Refusal("MaskedSoftmaxIsNumber", (3, 4), lambda b, x: guarded_softmax(b, x, -np.inf), "the mask has an infinity"),
-]  # fmt: skip
+    Refusal(
+        "ClipOfRelu",
+        (3,),
+        lambda b, x: b("Clip", b("Relu", x), 1.0, 6.0),
+        "the bounds are not those of a Relu",
+    ),
+    Refusal(
+        "HardSwish",
+        (3,),
+        lambda b, x: b("Mul", x, b("HardSigmoid", x)),
+        "alpha and beta are 0.2 and 0.5, not 1/6 and 1/2",
+    ),
+    Refusal(
+        "GeluErf",
+        (3,),
+        lambda b, x: [
+            e := b("Erf", b("Div", x, float(np.sqrt(2)))),
+            b("Mul", b("Mul", x, 0.5), b("Add", e, 1.0)),
+        ],
+        "the Erf is used elsewhere: it is an output of the model",
+    ),
+    Refusal(
+        "RmsNorm",
+        (3, 8),
+        lambda b, x: b("Div", x, b("Sqrt", variance(b, x, axes=[0]))),
+        "the axes are not the last ones",
+    ),
+    Refusal(
+        "RmsNorm",
+        (3, "n"),
+        lambda b, x: b("Div", x, b("Sqrt", variance(b, x))),
+        "a normalized dim is not known",
+    ),
+    Refusal(
+        "CenteredRmsNorm",
+        (3, 8),
+        lambda b, x: b("RMSNormalization", b("Sub", x, mean(b, x, [0])), b.c(8)),
+        "the mean is over other axes",
+    ),
+    Refusal(
+        "NormScale",
+        (3, 8),
+        lambda b, x: b("Mul", b("LayerNormalization", x, b.c(8)), b.c(3, 1)),
+        "c is not of the normalized shape",
+    ),
+    Refusal(
+        "NormBias",
+        (3, 8),
+        lambda b, x: b("Add", b("LayerNormalization", x, b.c(8)), b.c(3, 8)),
+        "c is not of the normalized shape",
+    ),
+    Refusal(
+        "MaskedSoftmaxIsNumber",
+        (3, 4),
+        lambda b, x: guarded_softmax(b, x, -np.inf),
+        "the mask has an infinity",
+    ),
+]
 
 
 def _rule(name: str) -> Rule:
@@ -349,9 +476,7 @@ def test_every_rule_is_tested_and_named_by_an_equation() -> None:
 
 
 def test_merging_reshapes_keeps_one_unknown_dim() -> None:
-    graph = build(
-        ("n", "m", 4), lambda b, x: b("Reshape", b("Reshape", x, np.array([0, -1])), np.array([-1, 2]))
-    )
+    graph = build(("n", "m", 4), lambda b, x: b("Reshape", b("Reshape", x, np.array([0, -1])), np.array([-1, 2])))
     before = graph.clone()
     apply(graph, ReshapeOfReshape())
     assert ops(graph) == ["Reshape"]

@@ -1,8 +1,9 @@
 """Bring a model of any opset from 7 on to the canonical opset, in place.
 
-onnx.version_converter is not used: it leaves the nodes of subgraphs as they are, drops names and metadata on the way
-through its own graph form, and has no way over several of the steps below. Between opset 7 and today some 120 operators
-changed, but most only took more element types; the rules here are the rest, one for each change of meaning or form.
+onnx.version_converter is not used: it leaves the nodes of subgraphs as they are, drops names and metadata on
+the way through its own graph form, and has no way over several of the steps below. Between opset 7 and today
+some 120 operators changed, but most only took more element types; the rules here are the rest, one for each
+change of meaning or form.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def opset_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
 
 
 def upgrade_model(model: onnx.ModelProto) -> None:
-    """Rewrite all nodes, those of subgraphs too, for `OPSET`. Raises UnsupportedModelError where that cannot be done."""
+    """Rewrite all nodes, those of subgraphs too, for `OPSET`. Raises UnsupportedModelError where that cannot
+    be done.
+    """
     version = opset_of(model.opset_import)
     ranks = _ranks(model) if _needs_ranks(model.graph, version) else {}
     names = set(_names(model.graph))
@@ -71,7 +74,9 @@ def _upgraded(
 
 
 def _needs_ranks(graph: onnx.GraphProto, version: int) -> bool:
-    return version < 13 and any(n.op_type in ("Softmax", "LogSoftmax", "Hardmax") for g in _graphs(graph) for n in g.node)
+    return version < 13 and any(
+        n.op_type in ("Softmax", "LogSoftmax", "Hardmax") for g in _graphs(graph) for n in g.node
+    )
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:

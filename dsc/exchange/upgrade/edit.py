@@ -69,7 +69,9 @@ class Edit:
         return name
 
     def rename_output(self) -> tuple[str, str]:
-        """Give the first output a fresh name, so that a node after this one can define the old one: (new, old)."""
+        """Give the first output a fresh name, so that a node after this one can define the old one: (new,
+        old).
+        """
         old = self.node.output[0]
         self.node.output[0] = self.fresh(old)
         return self.node.output[0], old

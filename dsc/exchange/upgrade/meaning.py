@@ -61,5 +61,7 @@ def _scan(edit: Edit) -> None:
 
 @upgrade("MeanVarianceNormalization", to=OPSET + 1)
 def _mean_variance(edit: Edit) -> None:
-    """At every opset: ONNX infers types through this operator's function body, which fails where `axes` is left to its default."""
+    """At every opset: ONNX infers types through this operator's function body, which fails where `axes` is
+    left to its default.
+    """
     edit.put("axes", edit.attribute("axes", [0, 2, 3]))

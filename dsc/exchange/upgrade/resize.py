@@ -29,7 +29,9 @@ def _optional_inputs(edit: Edit) -> None:
     """Since opset 13 what is not used is absent; opset 11 has empty tensors there."""
     mode = edit.attribute("coordinate_transformation_mode", "half_pixel")
     if mode == "tf_half_pixel_for_nn":
-        raise edit.refuse("coordinate_transformation_mode tf_half_pixel_for_nn ended with opset 11 and is not supported")
+        raise edit.refuse(
+            "coordinate_transformation_mode tf_half_pixel_for_nn ended with opset 11 and is not supported"
+        )
     if mode != "tf_crop_and_resize":
         edit.set_input(1, "")
     has_sizes = len(edit.node.input) > 3 and edit.node.input[3]

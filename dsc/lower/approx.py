@@ -51,9 +51,7 @@ def in_float32(function: Callable[[Expr], Expr], exact: Callable[[Expr], Expr], 
     """`function`, which is for float32 only, of x in any float type; `exact` for float64."""
     dtype = dtype_of(x)
     if dtype == "bfloat16":  # TVM's legalization of bfloat16 makes wrong code of Let
-        raise UnsupportedOpError(
-            "elementary functions of bfloat16 are not supported; convert the model to float32"
-        )
+        raise UnsupportedOpError("elementary functions of bfloat16 are not supported; convert the model to float32")
     if dtype == "float64":
         return exact(x)
     return function(x) if dtype == "float32" else function(x.astype("float32")).astype(dtype)
@@ -90,9 +88,7 @@ def log1p_exp(x: Expr) -> Expr:
     def of(v: Expr) -> Expr:
         return tirx.Max(f32(0), v) + let(exp(f32(0) - tirx.abs(v)), _log1p)
 
-    return in_float32(
-        lambda v: let(v, of), lambda v: tirx.Max(v * 0, v) + tirx.log1p(tirx.exp(-tirx.abs(v))), x
-    )
+    return in_float32(lambda v: let(v, of), lambda v: tirx.Max(v * 0, v) + tirx.log1p(tirx.exp(-tirx.abs(v))), x)
 
 
 def power(x: Expr, exponent: float) -> Expr:
@@ -157,12 +153,8 @@ def _exp(x: Expr) -> Expr:
         return let(clamped * f32(1 / math.log(2)) + f32(magic), lambda shifted: reduced(clamped, shifted))
 
     def reduced(clamped: Expr, shifted: Expr) -> Expr:
-        scale = (tirx.reinterpret("int32", shifted) - tirx.const(bits - 126, "int32")) << tirx.const(
-            23, "int32"
-        )
-        return let(shifted - f32(magic), lambda n: series(_minus_ln2(clamped, n))) * tirx.reinterpret(
-            "float32", scale
-        )
+        scale = (tirx.reinterpret("int32", shifted) - tirx.const(bits - 126, "int32")) << tirx.const(23, "int32")
+        return let(shifted - f32(magic), lambda n: series(_minus_ln2(clamped, n))) * tirx.reinterpret("float32", scale)
 
     def series(r: Expr) -> Expr:
         doubled = [2.0, 2.0, *(2 * c for c in _EXP)]

@@ -105,9 +105,7 @@ class Call:
             return []
         known = self.known[index]
         if known is None:
-            raise UnsupportedOpError(
-                f"operand {index} depends on data; it must be constant or computed from shapes"
-            )
+            raise UnsupportedOpError(f"operand {index} depends on data; it must be constant or computed from shapes")
         return list(known.reshape(-1))
 
     def sizes(self, index: int) -> list[Dim]:

@@ -78,9 +78,7 @@ def _constant(op: OnnxOp) -> Array | None:
             constant = np.asarray(value)
             if constant.dtype == ml_dtypes.bfloat16:
                 constant = constant.astype(np.float32)
-            return (
-                constant.astype(object) if constant.size <= LIMIT and constant.dtype.kind in "iufb" else None
-            )
+            return constant.astype(object) if constant.size <= LIMIT and constant.dtype.kind in "iufb" else None
     return None
 
 
@@ -131,9 +129,7 @@ def _divide(a: Scalar, b: Scalar) -> Scalar:
     """Division as ONNX has it: integers truncate. Dims are not negative, so rounding down is the same for
     them."""
     if isinstance(a, Expr) or isinstance(b, Expr):
-        floats = any(
-            "float" in str(v.expr_ty()) if isinstance(v, Expr) else isinstance(v, float) for v in (a, b)
-        )
+        floats = any("float" in str(v.expr_ty()) if isinstance(v, Expr) else isinstance(v, float) for v in (a, b))
         return a / b if floats else exprs.floordiv(a, b)
     if isinstance(a, float) or isinstance(b, float):
         return float(np.float32(a) / np.float32(b))
@@ -161,11 +157,7 @@ def _rounded(
             return float(number(value))
         if isinstance(value, tirx.Cast):
             return value
-        if (
-            isinstance(value, tirx.Div)
-            and isinstance(value.a, tirx.Cast)
-            and isinstance(value.b, tirx.FloatImm)
-        ):
+        if isinstance(value, tirx.Div) and isinstance(value.a, tirx.Cast) and isinstance(value.b, tirx.FloatImm):
             divisor = float(value.b.value)
             if divisor.is_integer():
                 return tirx.Cast(value.a.ty, exact(value.a.value, int(divisor)))
@@ -196,9 +188,7 @@ def _gather(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
     picked = np.asarray(indices, np.int64).reshape(known[1].shape)  # type: ignore[union-attr]
     axis = op.attr("axis", 0) % data.ndim
     # numpy gives an element, not an array, for a single index of no dims
-    return np.take(data, picked.reshape(-1), axis).reshape(
-        data.shape[:axis] + picked.shape + data.shape[axis + 1 :]
-    )
+    return np.take(data, picked.reshape(-1), axis).reshape(data.shape[:axis] + picked.shape + data.shape[axis + 1 :])
 
 
 def _slice(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:

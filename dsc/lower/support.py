@@ -98,9 +98,7 @@ class _Trial:
             return
         for value in op.operands:
             self._sizes(value)
-        workload = Workload.of(
-            op, {v: d for v in op.operands if (d := self.dims.get(v)) is not None}, self.known
-        )
+        workload = Workload.of(op, {v: d for v in op.operands if (d := self.dims.get(v)) is not None}, self.known)
         for result, shape in zip(op.results, output_shapes(workload), strict=True):
             self.dims[result] = shape
 

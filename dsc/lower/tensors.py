@@ -73,9 +73,7 @@ def broadcast_index(shape: Sequence[Dim], target: Sequence[Dim], indices: Sequen
     return found
 
 
-def elementwise(
-    function: Callable[..., Expr], *tensors: te.Tensor, name: str, bind: bool = False
-) -> te.Tensor:
+def elementwise(function: Callable[..., Expr], *tensors: te.Tensor, name: str, bind: bool = False) -> te.Tensor:
     """`function` of the elements of broadcast tensors; `bind` when it mentions an argument more than once."""
     shape = broadcast_shape(*(t.shape for t in tensors))
 
@@ -100,9 +98,7 @@ def broadcast_to(tensor: te.Tensor, shape: Sequence[Dim], name: str = "expand") 
 
 def cast(tensor: te.Tensor, dtype: str) -> te.Tensor:
     """`tensor` in another element type; itself when it has it."""
-    return (
-        tensor if dtype_of(tensor) == dtype else elementwise(lambda x: x.astype(dtype), tensor, name="cast")
-    )
+    return tensor if dtype_of(tensor) == dtype else elementwise(lambda x: x.astype(dtype), tensor, name="cast")
 
 
 def normalize_axis(axis: int, rank: int) -> int:

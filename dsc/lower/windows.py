@@ -40,11 +40,7 @@ class Windows:
     def covered(self, axis: int, out: Expr, with_padding: bool) -> Dim:
         """How many taps of window `out` lie on the input, or on the input and its padding."""
         first = self.position(axis, out, 0)
-        low, high = (
-            (-self.begin[axis], self.source[axis] + self.end[axis])
-            if with_padding
-            else (0, self.source[axis])
-        )
+        low, high = (-self.begin[axis], self.source[axis] + self.end[axis]) if with_padding else (0, self.source[axis])
         step = self.dilations[axis]
         start = clamp(ceildiv(low - first, step), 0, self.kernel[axis])
         stop = clamp(ceildiv(high - first, step), 0, self.kernel[axis])
@@ -63,9 +59,7 @@ def windows(call: Call, source: Sequence[Dim], kernel: Sequence[int]) -> Windows
         _out_size(size, b, e, extent, stride, ceil)
         for size, b, e, extent, stride in zip(dims(source), begin, end, extents, strides, strict=True)
     ]
-    return Windows(
-        tuple(kernel), strides, dilations, tuple(begin), tuple(end), tuple(dims(source)), tuple(dims(out))
-    )
+    return Windows(tuple(kernel), strides, dilations, tuple(begin), tuple(end), tuple(dims(source)), tuple(dims(out)))
 
 
 def _padding(
@@ -95,9 +89,7 @@ def _out_size(size: Dim, begin: Dim, end: Dim, extent: int, stride: int, ceil: b
     return minimum(ceildiv(room, stride) + 1, floordiv(size + begin - 1, stride) + 1)
 
 
-def padded(
-    x: te.Tensor, begin: Sequence[Dim], end: Sequence[Dim], value: Expr, name: str = "pad"
-) -> te.Tensor:
+def padded(x: te.Tensor, begin: Sequence[Dim], end: Sequence[Dim], value: Expr, name: str = "pad") -> te.Tensor:
     """`x` with `value` around it; one entry of `begin` and `end` for each dim."""
     shape = [simplify(b + d + e) for b, d, e in zip(begin, x.shape, end, strict=True)]
 

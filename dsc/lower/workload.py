@@ -158,9 +158,7 @@ class _Builder:
 
     def _known(self) -> dict[SSAValue, np.ndarray]:
         pairs = zip(self.operands, self.arguments, strict=True)
-        return {
-            argument: self._symbolic(self.known[source]) for source, argument in pairs if source in self.known
-        }
+        return {argument: self._symbolic(self.known[source]) for source, argument in pairs if source in self.known}
 
     def _shape(self, source: SSAValue, value: SSAValue) -> tuple[int | tirx.Var, ...]:
         dims = self.shapes.get(source, dims_of(value.type))

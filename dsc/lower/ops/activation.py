@@ -83,9 +83,7 @@ def gelu(call: Call) -> Callable[[Expr], Expr]:
 
     def by_tanh(x: Expr) -> Expr:
         half = const_like(0.5, x)
-        inner = x * (
-            const_like(math.sqrt(2 / math.pi), x) + x * x * const_like(math.sqrt(2 / math.pi) * 0.044715, x)
-        )
+        inner = x * (const_like(math.sqrt(2 / math.pi), x) + x * x * const_like(math.sqrt(2 / math.pi) * 0.044715, x))
         return x * (approx.tanh(inner) * half + half)
 
     return by_tanh if call.attr("approximate") == "tanh" else exact

@@ -8,10 +8,10 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, dims, equal, floordiv, floormod, simplify
+from dsc.lower.exprs import Dim, dims, equal, floordiv, floormod, quotient, simplify
 from dsc.lower.ops.reduce import accumulator
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import cast, const_like, elementwise
+from dsc.lower.tensors import cast, const_like, elementwise, ravel
 from dsc.lower.windows import Windows, padded, windows
 
 
@@ -75,9 +75,7 @@ def conv_transpose(call: Call) -> te.Tensor:
             hit += [source >= 0, source < size]
         load = x(b, first + channel, *sources).astype(dtype)
         spread = tirx.if_then_else(tirx.all(*hit), load, tirx.const(0, dtype))
-        return te.sum(
-            spread * w(first + channel, floormod(o, per_group), *taps).astype(dtype), axis=[channel, *taps]
-        )
+        return te.sum(spread * w(first + channel, floormod(o, per_group), *taps).astype(dtype), axis=[channel, *taps])
 
     result = te.compute([x.shape[0], per_group * group, *out], element, name="conv_transpose")
     return cast(result if bias is None else add_bias(result, bias, dtype), call.dtype())
@@ -121,8 +119,32 @@ def centered(x: te.Tensor, zero_point: te.Tensor | None) -> te.Tensor:
     if zero_point is None:
         return cast(x, "int32")
     if len(zero_point.shape) == 1 and simplify(zero_point.shape[0]) != 1:
-        return te.compute(
-            x.shape, lambda *i: x(*i).astype("int32") - zero_point(i[0]).astype("int32"), name="centered"
-        )
+        return te.compute(x.shape, lambda *i: x(*i).astype("int32") - zero_point(i[0]).astype("int32"), name="centered")
     scalar = zero_point(*[0] * len(zero_point.shape)).astype("int32")
     return elementwise(lambda v: v.astype("int32") - scalar, x, name="centered")
+
+
+@lowers(onnx.Col2Im, values=[1, 2])
+def col2im(call: Call) -> te.Tensor:
+    """Columns [N, C * taps, blocks] added up into an image: the transpose of gathering its blocks."""
+    columns = call.inputs[0]
+    image, block = call.sizes(1), call.integers(2)
+    rank = len(block)
+    strides, dilations = (call.attr(name) or [1] * rank for name in ("strides", "dilations"))
+    pads = call.attr("pads") or [0] * (2 * rank)
+    counts = [
+        floordiv(size + pads[a] + pads[a + rank] - (block[a] - 1) * dilations[a] - 1, strides[a]) + 1
+        for a, size in enumerate(image)
+    ]
+    n, depth, _ = dims(columns.shape)
+    taps = [te.reduce_axis((0, k), f"rk{a}") for a, k in enumerate(block)]
+
+    def element(b: Expr, c: Expr, *at: Expr) -> Expr:
+        offsets = [i + pads[a] - k * dilations[a] for a, (i, k) in enumerate(zip(at, taps, strict=True))]
+        which = [floordiv(v, s) for v, s in zip(offsets, strides, strict=True)]
+        hit = [equal(floormod(v, s), 0) for v, s in zip(offsets, strides, strict=True) if s != 1]
+        hit += [c for w, count in zip(which, counts, strict=True) for c in (w >= 0, w < count)]
+        load = columns(b, ravel([c, *taps], [1, *block]), ravel(which, counts))
+        return te.sum(tirx.if_then_else(tirx.all(*hit), load, const_like(0, columns)), axis=taps)
+
+    return te.compute([n, quotient([depth], block), *image], element, name="col2im")

@@ -13,9 +13,7 @@ from dsc.lower.tensors import const_like, dtype_of, normalize_axis
 
 def wrapped(index: Expr, size: Dim) -> Expr:
     """A possibly negative index, cut down to [0, size): wrong data must not read outside the tensor."""
-    last = (
-        tirx.const(size - 1, dtype_of(index)) if isinstance(size, int) else (size - 1).astype(dtype_of(index))
-    )
+    last = tirx.const(size - 1, dtype_of(index)) if isinstance(size, int) else (size - 1).astype(dtype_of(index))
     zero = const_like(0, index)
     if dtype_of(index).startswith("u"):
         return tirx.Min(index, last)

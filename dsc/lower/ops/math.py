@@ -142,9 +142,7 @@ def window(call: Call) -> te.Tensor:
 def bit_cast(call: Call) -> te.Tensor:
     """The same bits as another type of the same width."""
     stored = "uint8" if dtype_of(call.inputs[0]) == "bool" else dtype_of(call.inputs[0])
-    return elementwise(
-        lambda x: tirx.reinterpret(call.dtype(), x.astype(stored)), call.inputs[0], name="bitcast"
-    )
+    return elementwise(lambda x: tirx.reinterpret(call.dtype(), x.astype(stored)), call.inputs[0], name="bitcast")
 
 
 @lowers(onnx.CumSum, onnx.CumProd, values=[1])

@@ -18,11 +18,7 @@ from dsc.lower.tensors import broadcast_index, broadcast_shape, cast, const_like
 def matmul(a: te.Tensor, b: te.Tensor, dtype: str, name: str = "matmul") -> te.Tensor:
     """numpy.matmul of any ranks, accumulated in `dtype`."""
     row, column = len(a.shape) > 1, len(b.shape) > 1
-    batch = (
-        broadcast_shape(a.shape[:-2] or [1], b.shape[:-2] or [1])
-        if len(a.shape) > 2 or len(b.shape) > 2
-        else []
-    )
+    batch = broadcast_shape(a.shape[:-2] or [1], b.shape[:-2] or [1]) if len(a.shape) > 2 or len(b.shape) > 2 else []
     k = te.reduce_axis((0, a.shape[-1]), "k")
 
     def element(*indices: Expr) -> Expr:

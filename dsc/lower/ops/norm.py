@@ -80,9 +80,7 @@ def rms_norm(call: Call) -> te.Tensor:
     axes = list(range(normalize_axis(call.attr("axis"), len(x.shape)), len(x.shape)))
     total = reduce(te.sum, lambda *i: wide(*i) * wide(*i), x.shape, axes, True, "square_sum")
     count = tirx.Cast(dtype_of(wide), product(x.shape[a] for a in axes))
-    inverse = _inverse_deviation(
-        elementwise(lambda v: v / count, total, name="square_mean"), call.attr("epsilon")
-    )
+    inverse = _inverse_deviation(elementwise(lambda v: v / count, total, name="square_mean"), call.attr("epsilon"))
     normalized = te.compute(x.shape, lambda *i: wide(*i) * inverse(*_kept(i, axes)), name="normalized")
     result = elementwise(lambda v, s: v.astype(call.dtype()) * s, normalized, scale, name="rms_norm")
     return cast(result, call.dtype())

@@ -121,9 +121,7 @@ def global_pool(call: Call) -> te.Tensor:
             True,
             "lp_sum",
         )
-        return cast(
-            elementwise(lambda v: approx.power(v, 1.0 / p), total, name="global_lp_pool"), call.dtype()
-        )
+        return cast(elementwise(lambda v: approx.power(v, 1.0 / p), total, name="global_lp_pool"), call.dtype())
     total = reduce(te.sum, lambda *i: x(*i).astype(dtype), x.shape, axes, True, "global_sum")
     count = tirx.Cast(dtype, product(x.shape[a] for a in axes))
     return cast(elementwise(lambda v: v / count, total, name="global_average_pool"), call.dtype())

@@ -111,9 +111,7 @@ def matmul_integer(call: Call) -> te.Tensor:
 
 
 def _rows(a: te.Tensor, zero: te.Tensor | None) -> te.Tensor:
-    return _shifted(
-        a, zero, lambda i, z: [*i[: len(z.shape) - 1], i[-2]] if len(z.shape) == 1 else [*i[:-1], 0]
-    )
+    return _shifted(a, zero, lambda i, z: [*i[: len(z.shape) - 1], i[-2]] if len(z.shape) == 1 else [*i[:-1], 0])
 
 
 def _columns(b: te.Tensor, zero: te.Tensor | None) -> te.Tensor:
@@ -156,9 +154,7 @@ def _at(scale: te.Tensor, place: Sequence[Dim]) -> Expr:
     if all(simplify(d) == 1 for d in scale.shape):
         return scale(*[0] * rank).astype("float32")
     if rank == 1:
-        return scale(next(p for p in reversed(place) if not (isinstance(p, int) and p == 0))).astype(
-            "float32"
-        )
+        return scale(next(p for p in reversed(place) if not (isinstance(p, int) and p == 0))).astype("float32")
     return scale(*place[-rank:]).astype("float32")
 
 

@@ -122,9 +122,7 @@ def _sqrt(value: Expr) -> Expr:
 
 
 def _log(value: Expr) -> Expr:
-    return (
-        approx.log(value) if is_float(value) else approx.log(value.astype("float64")).astype(dtype_of(value))
-    )
+    return approx.log(value) if is_float(value) else approx.log(value.astype("float64")).astype(dtype_of(value))
 
 
 @lowers(onnx.ReduceMax, onnx.ReduceMin, onnx.ReduceProd, values=[1])
@@ -146,11 +144,7 @@ def reduce_log_sum_exp(call: Call) -> te.Tensor:
     x = call.inputs[0]
     wide = cast(
         x,
-        "float32"
-        if dtype_of(x) in ("float16", "bfloat16")
-        else "float64"
-        if not is_float(x)
-        else dtype_of(x),
+        "float32" if dtype_of(x) in ("float16", "bfloat16") else "float64" if not is_float(x) else dtype_of(x),
     )
     axes = axes_of(call, len(x.shape))
     if not axes:

@@ -76,8 +76,7 @@ def plans(call: Call, shape: Sequence[Dim]) -> list[AxisResize]:
         scales = [_ratio(size, shape[a]) for size, a in zip(sizes, axes, strict=True)]
     elif scales:
         sizes = [
-            _scaled(shape[a], s, roi[k + len(axes)] - roi[k])
-            for k, (a, s) in enumerate(zip(axes, scales, strict=True))
+            _scaled(shape[a], s, roi[k + len(axes)] - roi[k]) for k, (a, s) in enumerate(zip(axes, scales, strict=True))
         ]
     else:
         raise UnsupportedOpError("neither scales nor sizes are given")
@@ -129,9 +128,7 @@ def _coordinate(call: Call, plan: AxisResize, out: Expr) -> Expr:
     mode = call.attr("coordinate_transformation_mode")
     position = out.astype("float32")
     scale = f32(plan.scale) if not isinstance(plan.scale, Expr) else plan.scale.astype("float32")
-    source, target = (
-        tirx.Cast("float32", d) if isinstance(d, Expr) else f32(d) for d in (plan.source, plan.target)
-    )
+    source, target = (tirx.Cast("float32", d) if isinstance(d, Expr) else f32(d) for d in (plan.source, plan.target))
     half = f32(0.5)
     if mode == "asymmetric":
         return position / scale
@@ -246,9 +243,7 @@ def _filter(call: Call, distance: Expr) -> Expr:
     return tirx.Select(d <= one, near, tirx.Select(d < f32(2), far, zero))
 
 
-def _tap(
-    call: Call, plan: AxisResize, out: Expr, number: Dim, taps: int, stretch: float
-) -> tuple[Expr, Expr]:
+def _tap(call: Call, plan: AxisResize, out: Expr, number: Dim, taps: int, stretch: float) -> tuple[Expr, Expr]:
     """Index (not yet cut to the input) and weight of one tap of output element `out`."""
     position = _coordinate(call, plan, out)
     base = tirx.floor(position)
@@ -273,10 +268,7 @@ def _few_taps(call: Call, x: te.Tensor, plan: AxisResize, taps: int) -> te.Tenso
         parts = [_tap(call, plan, i[axis], number, taps, 1) for number in range(taps)]
         loads = [x(*i[:axis], clamp(index, 0, plan.source - 1), *i[axis + 1 :]) for index, _ in parts]
         value = sum(
-            (
-                load * weight.astype(dtype_of(x))
-                for load, (_, weight) in zip(loads[1:], parts[1:], strict=True)
-            ),
+            (load * weight.astype(dtype_of(x)) for load, (_, weight) in zip(loads[1:], parts[1:], strict=True)),
             loads[0] * parts[0][1].astype(dtype_of(x)),
         )
         if _normalizes(call, 1):
@@ -304,6 +296,4 @@ def _many_taps(call: Call, x: te.Tensor, plan: AxisResize, taps: int, stretch: f
     summed = te.compute(_shape(x, plan), element, name="resize_antialias")
     if call.attr("coordinate_transformation_mode") != "tf_crop_and_resize":
         return summed
-    return te.compute(
-        summed.shape, lambda *i: _extrapolated(call, plan, i[axis], summed(*i)), name="resize_crop"
-    )
+    return te.compute(summed.shape, lambda *i: _extrapolated(call, plan, i[axis], summed(*i)), name="resize_crop")

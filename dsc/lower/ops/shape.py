@@ -58,8 +58,7 @@ def reshape_op(call: Call) -> te.Tensor:
     x = call.inputs[0]
     target = call.sizes(1)
     shape = [
-        x.shape[a] if isinstance(d, int) and d == 0 and not call.attr("allowzero") else d
-        for a, d in enumerate(target)
+        x.shape[a] if isinstance(d, int) and d == 0 and not call.attr("allowzero") else d for a, d in enumerate(target)
     ]
     if any(isinstance(d, int) and d == -1 for d in shape):
         hole = next(a for a, d in enumerate(shape) if isinstance(d, int) and d == -1)
@@ -290,6 +289,4 @@ def space_to_depth(call: Call) -> te.Tensor:
             inner, depth = floordiv(channel, c), floormod(channel, c)
         return x(b, depth, y * size + floordiv(inner, size), z * size + floormod(inner, size))
 
-    return te.compute(
-        [n, c * (size * size), floordiv(h, size), floordiv(w, size)], element, name="space_to_depth"
-    )
+    return te.compute([n, c * (size * size), floordiv(h, size), floordiv(w, size)], element, name="space_to_depth")

@@ -1,4 +1,5 @@
-"""Graph rewrites: passes, pipelines of them, and rules (pattern / check / rewrite). See docs/writing-a-pass.md."""
+"""Graph rewrites: passes, pipelines of them, and rules (pattern / check / rewrite). See
+docs/writing-a-pass.md."""
 
 from __future__ import annotations
 

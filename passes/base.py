@@ -106,7 +106,8 @@ class Pass(ArgSpecConvertible):
     def run(self, graph: Graph, *, verify: bool = True) -> PassRecord:
         """Apply the pass, then verify the graph.
 
-        Raises PassError when the pass raises, and VerificationError (pointing at the op) when it leaves wrong IR.
+        Raises PassError when the pass raises, and VerificationError (pointing at the op) when it leaves wrong
+        IR.
         """
         record = PassRecord(str(self))
         start = time.perf_counter()

@@ -23,8 +23,8 @@ _REWRITES_PER_OP = 8
 def rewrite(graph: Graph, rules: Sequence[Rule], record: PassRecord) -> None:
     """Apply rules at every op (bodies of control flow included, of fusions not) until none fires.
 
-    At an op the first rule that matches fires. Raises PassError, naming the rules, when rewriting does not end, and when
-    a rule raises.
+    At an op the first rule that matches fires. Raises PassError, naming the rules, when rewriting does not
+    end, and when a rule raises.
     """
     _Driver(graph, rules, record).run()
 
@@ -46,7 +46,7 @@ class _Driver:
         while changed:
             self.record.forget_misses()
             changed = self._sweep()
-        self.graph.func.update_function_type()
+        self.graph.update_signature()
 
     def _sweep(self) -> bool:
         """Visit each op once, and new ops at once; returns whether a rule fired."""
@@ -83,9 +83,9 @@ class _Driver:
                 self.record.miss(rule.name, op, reason)
             return None
         match = Match(self.graph, op, binding)
-        reason = guard(rule, match) or rule.check(match)
-        if reason:
-            self.record.miss(rule.name, op, reason)
+        refused = guard(rule, match) or rule.check(match)
+        if refused:
+            self.record.miss(rule.name, op, refused)
             return None
         return match
 
@@ -155,7 +155,8 @@ def _compatible(a: Attribute, b: Attribute) -> bool:
 
 
 def _retype(value: SSAValue, type_: Attribute) -> None:
-    """Give a value a more specific type, and the arguments of fusions that it feeds; inputs of bodies keep theirs."""
+    """Give a value a more specific type, and the arguments of fusions that it feeds; inputs of bodies keep
+    theirs."""
     if isinstance(value, BlockArgument) or value.type == type_:
         return
     value._type = type_

@@ -3,8 +3,8 @@
 >>> x, w = values("x w")
 >>> ops.Conv(x, w, maybe("b"), label="conv") * const("scale")
 
-Operators build patterns too: `+ - * / @ **` and unary minus. Add and Mul match in both orders; a number matches a
-constant that has this value everywhere.
+Operators build patterns too: `+ - * / @ **` and unary minus. Add and Mul match in both orders; a number
+matches a constant that has this value everywhere.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class Either(Pattern):
 
 @dataclass(frozen=True, eq=False)
 class OpPattern(Pattern):
-    """An op of one of these ONNX names. Operands are matched by position; `...` at the end takes any others."""
+    """An op of one of these ONNX names. Operands are matched by position; `...` at the end takes any
+    others."""
 
     names: tuple[str, ...]
     operands: tuple[Operand, ...]
@@ -110,7 +111,8 @@ class OpPattern(Pattern):
 
 
 class _Ops:
-    """`ops.Conv(x, w, label="conv", group=1)` is the pattern of a Conv; `ops.any("Relu", "Tanh")(x)` of either op."""
+    """`ops.Conv(x, w, label="conv", group=1)` is the pattern of a Conv; `ops.any("Relu", "Tanh")(x)` of
+    either op."""
 
     def __getattr__(self, name: str) -> _Maker:
         return _Maker((name,))
@@ -165,7 +167,8 @@ def either(*patterns: Pattern) -> Either:
 
 @dataclass
 class Binding:
-    """What a pattern captured: values and ops by name, the matched ops, and constants that must not be shared."""
+    """What a pattern captured: values and ops by name, the matched ops, and constants that must not be
+    shared."""
 
     names: dict[str, SSAValue | Operation | None] = field(default_factory=dict)
     matched: tuple[OnnxOp, ...] = ()
@@ -181,7 +184,8 @@ _Goal: TypeAlias = "tuple[Operand, SSAValue | None]"
 
 @dataclass
 class Matcher:
-    """Matches patterns at ops of one graph. `miss`: how far the best failed attempt came, and why it failed."""
+    """Matches patterns at ops of one graph. `miss`: how far the best failed attempt came, and why it
+    failed."""
 
     graph: Graph
     miss: tuple[int, str] = (0, "")

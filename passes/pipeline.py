@@ -30,12 +30,15 @@ class Pipeline:
     def parse(cls, text: str) -> Pipeline:
         """The pipeline of a text such as "canonicalize,fuse{max-epilogue=8},layout".
 
-        Raises UsageError for text that is not a pipeline, passes that are not there, and options they do not have.
+        Raises UsageError for text that is not a pipeline, passes that are not there, and options they do not
+        have.
         """
         try:
             specs = list(parse_pipeline(text))
         except ArgSpecParseError as error:
-            raise UsageError(f"{text!r} is not a pipeline such as 'canonicalize,fuse{{max-epilogue=8}}': {error}") from error
+            raise UsageError(
+                f"{text!r} is not a pipeline such as 'canonicalize,fuse{{max-epilogue=8}}': {error}"
+            ) from error
         return cls(tuple(_build(spec) for spec in specs))
 
     def run(self, graph: Graph, observers: Sequence[Observer] = (), *, verify: bool = True) -> list[PassRecord]:

@@ -1,4 +1,5 @@
-"""Finding passes by name: dsc's own, those of installed packages (entry points `dsc.passes`), and plugin files."""
+"""Finding passes by name: dsc's own, those of installed packages (entry points `dsc.passes`), and plugin
+files."""
 
 from __future__ import annotations
 

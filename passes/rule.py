@@ -17,7 +17,8 @@ from dsc.passes.pattern import Binding, Pattern
 
 @dataclass
 class Match:
-    """A match of a rule's pattern. What the pattern captured are its attributes: `m.x` (a value), `m.conv` (an op)."""
+    """A match of a rule's pattern. What the pattern captured are its attributes: `m.x` (a value), `m.conv`
+    (an op)."""
 
     graph: Graph
     root: OnnxOp
@@ -37,12 +38,14 @@ class Match:
 
     def array(self, name: str) -> np.ndarray:
         """The array of a captured constant; read-only."""
-        found = self.graph.constant(self.binding.names[name])
+        value = self.binding.names[name]
+        found = self.graph.constant(value) if isinstance(value, SSAValue) else None
         assert found is not None, f"{name} is not constant"
         return found
 
     def emit(self, cls: type[OnnxOp], *operands: SSAValue | None, **attributes: Any) -> Any:
-        """Make an op before the root, e.g. `m.emit(onnx.Conv, m.x, w, strides=[1, 1])`; its first result is `.out`.
+        """Make an op before the root, e.g. `m.emit(onnx.Conv, m.x, w, strides=[1, 1])`; its first result is
+        `.out`.
 
         It keeps the root's node name, so that messages name a node of the user's model.
         """
@@ -70,12 +73,13 @@ class Match:
 
 
 class Rule(ABC):
-    """A local rewrite. Subclass it with a docstring (the equation), a `pattern`, `rewrite`, and maybe a `check`."""
+    """A local rewrite. Subclass it with a docstring (the equation), a `pattern`, `rewrite`, and maybe a
+    `check`."""
 
     pattern: ClassVar[Pattern]
     inner_values_may_be_used: ClassVar[bool] = False
-    """Whether the rule fires when a value inside the pattern is also used elsewhere (then the op that makes it stays).
-    By default it does not, so that no work is done twice."""
+    """Whether the rule fires when a value inside the pattern is also used elsewhere (then the op that makes
+    it stays). By default it does not, so that no work is done twice."""
 
     @property
     def name(self) -> str:
@@ -84,12 +88,14 @@ class Rule(ABC):
         return text.splitlines()[0].rstrip(".")
 
     def check(self, m: Match) -> str | None:
-        """Why the rule must not fire at this match, in a few words ("scale is not per channel"); None if it may."""
+        """Why the rule must not fire at this match, in a few words ("scale is not per channel"); None if it
+        may."""
         return None
 
     @abstractmethod
     def rewrite(self, m: Match) -> SSAValue | Sequence[SSAValue]:
-        """Make the new ops; return what replaces the root's results. The matched ops vanish when nothing uses them."""
+        """Make the new ops; return what replaces the root's results. The matched ops vanish when nothing uses
+        them."""
 
 
 def guard(rule: Rule, m: Match) -> str | None:

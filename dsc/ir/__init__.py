@@ -13,7 +13,16 @@ from dsc.ir import onnx
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, packed_type, unpacked_type
 from dsc.ir.graph import SMALL_CONSTANT, Graph, context, name_hint
 from dsc.ir.onnx import OPSET, OnnxOp, constant_value
-from dsc.ir.types import DYNAMIC, DimsAttr, ElementType, dims_of, element_of, element_of_dtype, shape_of, tensor
+from dsc.ir.types import (
+    DYNAMIC,
+    DimsAttr,
+    ElementType,
+    dims_of,
+    element_of,
+    element_of_dtype,
+    shape_of,
+    tensor,
+)
 from dsc.ir.verify import describe, op_text
 from dsc.ir.weights import WeightStore
 

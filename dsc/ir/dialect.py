@@ -27,7 +27,8 @@ from dsc.ir.types import DimsAttr, dims_of, tensor_of_dims
 
 @irdl_op_definition
 class WeightOp(IRDLOperation):
-    """`dsc.weight @name : tensor<...>`: a constant tensor whose data is in the WeightStore under that name."""
+    """`dsc.weight @name : tensor<...>`: a constant tensor whose data is in the WeightStore under that
+    name."""
 
     name = "dsc.weight"
     ref = prop_def(SymbolRefAttr)
@@ -118,12 +119,12 @@ class _LayoutOp(IRDLOperation):
     """What pack and unpack share: `axis` (the channels, 1) and `block`, which divides them."""
 
     def verify_(self) -> None:
-        packed, plain = (self.results[0], self.operands[0])
+        plain, packed = self.operands[0].type, self.results[0].type
         if isinstance(self, UnpackOp):
-            packed, plain = plain, packed
-        expected = packed_type(plain.type, self.axis_index, self.block_size)
-        if packed.type != expected:
-            raise VerifyException(f"{plain.type} packed is {expected}, not {packed.type}")
+            plain, packed = packed, plain
+        expected = packed_type(plain, self.axis_index, self.block_size)
+        if packed != expected:
+            raise VerifyException(f"{plain} packed is {expected}, not {packed}")
 
     @property
     def axis_index(self) -> int:
@@ -175,12 +176,14 @@ class UnpackOp(_LayoutOp):
 
 
 def packed_type(type_: Attribute, axis: int, block: int) -> TensorType[Attribute]:
-    """The type after `dsc.pack`. Raises UsageError where `block` does not divide the dim, or it is dynamic."""
+    """The type after `dsc.pack`. Raises UsageError where `block` does not divide the dim, or it is
+    dynamic."""
     dims = dims_of(type_)
-    if dims is None or not 0 <= axis < len(dims) or isinstance(dims[axis], str) or dims[axis] % block:
+    size = dims[axis] if dims is not None and 0 <= axis < len(dims) else ""
+    if dims is None or not isinstance(size, int) or size % block:
         raise UsageError(f"{type_} cannot be packed by {block} along dim {axis}: its size is not a known multiple")
     assert isinstance(type_, TensorType)
-    packed = [*dims[:axis], dims[axis] // block, *dims[axis + 1 :], block]
+    packed = [*dims[:axis], size // block, *dims[axis + 1 :], block]
     return tensor_of_dims(type_.element_type, packed)
 
 

@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, Builtin, DictionaryAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ArrayAttr, Builtin, DictionaryAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import Func, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.parser import Parser
@@ -41,7 +41,8 @@ def context() -> Context:
 class Graph:
     """A model: `module` holds `func.func @main`, `weights` the data of its `dsc.weight` ops.
 
-    metadata: what the ONNX file says about itself (producer, doc string, metadata_props), kept for the export.
+    metadata: what the ONNX file says about itself (producer, doc string, metadata_props), kept for the
+    export.
     """
 
     module: ModuleOp
@@ -71,7 +72,11 @@ class Graph:
             self.body.erase_op(self.body.last_op)
         self.body.add_op(ReturnOp(*[value for _, value in outputs]))
         self.func.properties["res_attrs"] = ArrayAttr([DictionaryAttr({_NAME: StringAttr(n)}) for n, _ in outputs])
-        self.func.update_function_type()
+        self.update_signature()
+
+    def update_signature(self) -> None:
+        """Make the type of `@main` follow its arguments and results, after their types were changed."""
+        self.func.update_function_type()  # type: ignore[no-untyped-call]
 
     @property
     def func(self) -> FuncOp:
@@ -109,7 +114,8 @@ class Graph:
         return (op for op in self.body.ops if not isinstance(op, ReturnOp))
 
     def constant(self, value: SSAValue | None) -> np.ndarray | None:
-        """The array of a value made by `onnx.Constant` or `dsc.weight` (read-only); None if it is not constant."""
+        """The array of a value made by `onnx.Constant` or `dsc.weight` (read-only); None if it is not
+        constant."""
         if value is None:
             return None
         if isinstance(value.owner, WeightOp):
@@ -117,7 +123,8 @@ class Graph:
         return onnx.constant_value(value)
 
     def make_constant(self, array: np.ndarray, name: str = "weight") -> Operation:
-        """A detached op for a constant: `onnx.Constant` when small or of strings, else `dsc.weight` (data is added)."""
+        """A detached op for a constant: `onnx.Constant` when small or of strings, else `dsc.weight` (data is
+        added)."""
         array = np.asarray(array)
         if array.size <= SMALL_CONSTANT or array.dtype.kind in "OUS":
             return onnx.Constant.make(value=array)
@@ -128,7 +135,7 @@ class Graph:
     def weight_op(self, name: str) -> WeightOp:
         """A detached `dsc.weight` for an entry of the store."""
         type_ = tensor(self.weights.dtype(name), self.weights.shape(name))
-        op = WeightOp(name, cast("TensorType[Attribute]", type_))
+        op = WeightOp(name, type_)
         op.out.name_hint = name_hint(name)
         return op
 
@@ -144,7 +151,8 @@ class Graph:
 
     @classmethod
     def parse(cls, text: str, weights: WeightStore | None = None, name: str = "main") -> Graph:
-        """The graph of a text. Raises UsageError, with the place, where it is not a module of these dialects."""
+        """The graph of a text. Raises UsageError, with the place, where it is not a module of these
+        dialects."""
         try:
             module = Parser(context(), text, f"<{name}>").parse_module()
         except ParseError as error:
@@ -168,7 +176,8 @@ def _names(attributes: Attribute | None, prefix: str, count: int) -> list[str]:
 
 
 def name_hint(name: str) -> str | None:
-    """The SSA name for an ONNX name, e.g. "/model/conv.0/out" -> "model_conv.0_out"; None when nothing is left."""
+    """The SSA name for an ONNX name, e.g. "/model/conv.0/out" -> "model_conv.0_out"; None when nothing is
+    left."""
     hint = re.sub(r"[^A-Za-z0-9_$.-]+", "_", name).strip("_")
     if not hint:
         return None

@@ -1,7 +1,8 @@
 """Element types in three languages (ONNX codes, numpy dtypes, MLIR types) and the tensor types made of them.
 
-Signed integers are MLIR's signless ones (`i8`), unsigned ones are `ui8`, bool is `i1`. What MLIR has no type for (strings,
-sequences, optionals) are types of the onnx dialect: `!onnx.string`, `!onnx.seq<T>`, `!onnx.opt<T>`.
+Signed integers are MLIR's signless ones (`i8`), unsigned ones are `ui8`, bool is `i1`. What MLIR has no type
+for (strings, sequences, optionals) are types of the onnx dialect: `!onnx.string`, `!onnx.seq<T>`,
+`!onnx.opt<T>`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ from xdsl.irdl import irdl_attr_definition
 from dsc.errors import UnsupportedModelError
 
 DYNAMIC: int = DYNAMIC_INDEX
-"""The size of a dim that is known at run time only, MLIR's `?`: a negative number, the one in `type.get_shape()`."""
+"""The size of a dim that is known at run time only, MLIR's `?`: a negative number, the one in
+`type.get_shape()`."""
 
 
 @irdl_attr_definition

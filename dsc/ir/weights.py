@@ -1,4 +1,5 @@
-"""WeightStore: the data of `dsc.weight` ops. Entries are views (of files, of the model's bytes) until someone reads them."""
+"""WeightStore: the data of `dsc.weight` ops. Entries are views (of files, of the model's bytes) until someone
+reads them."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class WeightStore:
     def add(self, array: np.ndarray, name: str = "weight") -> str:
         """Add an array (not copied; made read-only) and return its name.
 
-        When the same content is there already, its name is returned. `name` is a wish: a suffix makes it unique.
+        When the same content is there already, its name is returned. `name` is a wish: a suffix makes it
+        unique.
         """
         array = np.asarray(array)
         if (found := self.find(array)) is not None:
@@ -45,9 +47,7 @@ class WeightStore:
         view.flags.writeable = False
         return self._insert(name, _Entry(view.dtype, view.shape, lambda: view, view))
 
-    def put(
-        self, name: str, dtype: DTypeLike, shape: tuple[int, ...], load: Callable[[], np.ndarray]
-    ) -> str:
+    def put(self, name: str, dtype: DTypeLike, shape: tuple[int, ...], load: Callable[[], np.ndarray]) -> str:
         """Add an entry whose array `load` gives when it is first read. Nothing is read or compared now."""
         return self._insert(name, _Entry(np.dtype(dtype), tuple(shape), load))
 
@@ -149,5 +149,5 @@ def content_hash(array: np.ndarray) -> str:
     if array.dtype == np.object_:
         digest.update(repr(array.tolist()).encode())
     else:
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -9,7 +9,19 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.fuse import attention, conv, conv_transpose, elementwise, leading_dims, matmul, norm, pool, qkv, reduction, softmax
+from dsc.passes.fuse import (
+    attention,
+    conv,
+    conv_transpose,
+    elementwise,
+    leading_dims,
+    matmul,
+    norm,
+    pool,
+    qkv,
+    reduction,
+    softmax,
+)
 from dsc.passes.fuse.outline import outline
 from dsc.passes.fuse.pad import PadIntoConv
 from dsc.passes.fuse.plan import Plan

@@ -18,7 +18,8 @@ def form_around(
     limit: int,
     before: Callable[[Plan, Operation], Sequence[Operation]] | None = None,
 ) -> None:
-    """Make a group of each free anchor, the ops that `before` finds for it, and up to `limit` ops after it."""
+    """Make a group of each free anchor, the ops that `before` finds for it, and up to `limit` ops after
+    it."""
     for op in list(plan.order):
         if plan.free(op) and is_anchor(op):
             prologue = before(plan, op) if before else ()

@@ -1,8 +1,9 @@
 """softmax(q @ k^T * scale + mask) @ v: scaled-dot-product attention with what splits and joins its heads.
 
-The region starts at a softmax: before it scores = MatMul(q, k^T) through scales, masks and casts; after it MatMul(p, v). Then
-the ops that only split heads (Reshape, Transpose, scales, Split of a merged projection) join on q, k and v, and those that join heads on the
-output, so that outside flow [batch, sequence, heads * size] tensors.
+The region starts at a softmax: before it scores = MatMul(q, k^T) through scales, masks and casts; after it
+MatMul(p, v). Then the ops that only split heads (Reshape, Transpose, scales, Split of a merged projection)
+join on q, k and v, and those that join heads on the output, so that outside flow [batch, sequence, heads *
+size] tensors.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def _leads_to_product(value: SSAValue, depth: int = 6) -> bool:
 
 
 def _product(plan: Plan, softmax: OnnxOp) -> tuple[OnnxOp, list[Operation]] | None:
-    """The MatMul that takes the probabilities, and the elementwise ops (casts, guards against NaN) up to it."""
+    """The MatMul that takes the probabilities, and the elementwise ops (casts, guards against NaN) up to
+    it."""
     value = softmax.out
     between: list[Operation] = []
     while len(between) <= 4:
@@ -123,12 +125,13 @@ def _product(plan: Plan, softmax: OnnxOp) -> tuple[OnnxOp, list[Operation]] | No
 
 
 def _with_heads(plan: Plan, attention: Attention) -> list[Operation]:
-    """The core and, where they may join, the ops that split the heads of q, k and v and that join them again."""
+    """The core and, where they may join, the ops that split the heads of q, k and v and that join them
+    again."""
     region = attention.core
     pending = [attention.q, attention.k, attention.v]
     while pending:
         op = pending.pop(0).owner
-        if op not in region and _splits_heads(plan, op, region) and plan.is_convex([*region, op]):
+        if _splits_heads(op, plan, region) and op not in region and plan.is_convex([*region, op]):
             region = [*region, op]
             pending.append(_data_operand(op))
     return _absorb_down(plan, region, attention.output.out)
@@ -137,13 +140,15 @@ def _with_heads(plan: Plan, attention: Attention) -> list[Operation]:
 def source(plan: Plan, attention: Attention, value: SSAValue) -> SSAValue:
     """Where the heads of q, k or v come from: the value before the ops that split (and scale) them."""
     region = attention.core
-    while _splits_heads(plan, op := value.owner, region):
+    op = value.owner
+    while _splits_heads(op, plan, region):
         region = [*region, op]
         value = _data_operand(op)
+        op = value.owner
     return value
 
 
-def _splits_heads(plan: Plan, op: object, region: Iterable[Operation]) -> TypeGuard[OnnxOp]:
+def _splits_heads(op: object, plan: Plan, region: Iterable[Operation]) -> TypeGuard[OnnxOp]:
     """Whether an op moves or scales elements only, and only for this region."""
     if not isinstance(op, OnnxOp) or not plan.free(op) or computes_sizes(op):
         return False

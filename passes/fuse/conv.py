@@ -1,4 +1,5 @@
-"""act(conv(x, w, b) + r): convolutions with bias, activation, residual, scale: whatever is elementwise after them."""
+"""act(conv(x, w, b) + r): convolutions with bias, activation, residual, scale: whatever is elementwise after
+them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """conv_transpose(x, w, b) of windows that do not overlap: each pixel becomes a block of pixels, by itself.
 
-So it is a 1x1 convolution to the channels of the whole block, and a rearrangement. Activations after it are done before the
-rearrangement, where they are the convolution's epilogue.
+So it is a 1x1 convolution to the channels of the whole block, and a rearrangement. Activations after it are
+done before the rearrangement, where they are the convolution's epilogue.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dsc.passes.pattern import const, maybe, ops, value
 from dsc.passes.rule import Match, Rule
 
 _UNARY = (
-    "Celu", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Relu", "Selu", "Sigmoid", "Softplus",
-    "Swish", "Tanh",
+    "Celu", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Relu", "Selu", "Sigmoid",
+    "Softplus", "Swish", "Tanh",
 )  # fmt: skip
 
 _FEW = 32
-"""Output channels up to which a convolution fills no more vectors with zeros than without: two of 16 lanes."""
+"""Output channels up to which a convolution fills no more vectors with zeros than without: two of 16
+lanes."""
 
 
 class ApartConvTranspose(Rule):
@@ -70,7 +71,10 @@ class MixBlocks(Rule):
     """conv1x1(depth_to_space(x), w) => depth_to_space(conv1x1(x, diag(w, ..., w)))"""
 
     pattern = ops.Conv(
-        ops.DepthToSpace(value("x"), label="move", mode="DCR"), const("w", owned=True), maybe(const("b")), label="conv"
+        ops.DepthToSpace(value("x"), label="move", mode="DCR"),
+        const("w", owned=True),
+        maybe(const("b")),
+        label="conv",
     )
 
     def check(self, m: Match) -> str | None:

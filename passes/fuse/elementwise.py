@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from xdsl.ir import Operation, SSAValue
 
 from dsc.ir import dims_of, shape_of
@@ -15,16 +17,17 @@ def form(plan: Plan, max_chain: int) -> None:
     """Group what is left of elementwise ops into chains of at least two, each from its last op upwards."""
     for op in reversed(list(plan.order)):
         if plan.free(op) and is_elementwise(op):
-            chain = grow_up(plan, [op], max_chain - 1, lambda p, out=op.results[0]: _joins(p, out))
+            chain = grow_up(plan, [op], max_chain - 1, partial(_joins, op.results[0]))
             if len(chain) > 1:
                 claim(plan, "elementwise", None, chain)
 
 
-def _joins(op: Operation, output: SSAValue) -> bool:
+def _joins(output: SSAValue, op: Operation) -> bool:
     """Whether an op before the chain is as cheap inside it.
 
-    Ops that move elements cost nothing there, unless they change what is innermost: then reads are no longer contiguous.
-    Elementwise ops are computed once for each element of the output, so they must not have fewer, or be cheap.
+    Ops that move elements cost nothing there, unless they change what is innermost: then reads are no longer
+    contiguous. Elementwise ops are computed once for each element of the output, so they must not have fewer,
+    or be cheap.
     """
     if is_named(op, RELABELLING):
         return not computes_sizes(op) and _keeps_innermost(op)

@@ -15,7 +15,8 @@ _LONGEST = 120
 
 
 def equation(ops: Sequence[Operation], outputs: Sequence[SSAValue], anchor: Operation | None = None) -> str:
-    """The outputs as expressions; a value used more than once is named y and said after. Long ones are counted."""
+    """The outputs as expressions; a value used more than once is named y and said after. Long ones are
+    counted."""
     text = _Writer(ops, anchor).write(outputs)
     if len(text) > _LONGEST:
         what = f"{anchor.onnx_name.lower()} and " if isinstance(anchor, OnnxOp) else ""
@@ -37,7 +38,7 @@ class _Writer:
         return ", ".join([*parts, *named])
 
     def _name(self, value: SSAValue) -> str:
-        return "y" if len(self.shared) == 1 else f"y{self.shared.index(value)}"
+        return "y" if len(self.shared) == 1 else f"y{self.shared.index(value)}"  # type: ignore[arg-type]
 
     def _value(self, value: SSAValue, nested: bool = False) -> str:
         if value in self.shared:

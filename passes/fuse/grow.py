@@ -11,11 +11,11 @@ from dsc.passes.fuse.roles import broadcasts_into, is_elementwise, same_dims
 
 
 def grow_down(plan: Plan, anchor: Operation, limit: int, before: Sequence[Operation] = ()) -> list[Operation]:
-    """The anchor, the ops `before` it, and up to `limit` elementwise ops after it, such that no more values leave the region
-    than leave the anchor and what is before it, at least one.
+    """The anchor, the ops `before` it, and up to `limit` elementwise ops after it, such that no more values
+    leave the region than leave the anchor and what is before it, at least one.
 
-    Users join one at a time, in the order of the graph. Where a value has several users (x * sigmoid(x)), they join one
-    after the other, and the last state in which few enough values leave is the one that counts.
+    Users join one at a time, in the order of the graph. Where a value has several users (x * sigmoid(x)),
+    they join one after the other, and the last state in which few enough values leave is the one that counts.
     """
     region = [*before, anchor]
     outputs = max(1, len(plan.live_out(region)))
@@ -69,7 +69,9 @@ def _may_join(plan: Plan, region: Sequence[Operation], after: Sequence[Operation
 
 
 def same_values(like: SSAValue) -> Callable[[Operation], bool]:
-    """Accepts elementwise producers with the dims of `like`: each is computed once for each element that is read."""
+    """Accepts elementwise producers with the dims of `like`: each is computed once for each element that is
+    read."""
+
     def accept(op: Operation) -> bool:
         return is_elementwise(op) and same_dims(op.results[0].type, like.type)
 

@@ -1,7 +1,7 @@
 """Reshapes around an op that works along the last dim only: they would part it from its neighbours.
 
-Frameworks flatten the leading dims before a Gemm or a softmax, and restore them after. The op does not care, so the second
-reshape moves to the first, and mostly both are gone.
+Frameworks flatten the leading dims before a Gemm or a softmax, and restore them after. The op does not care,
+so the second reshape moves to the first, and mostly both are gone.
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ class _AlongLastDim(Rule):
 
 
 def _restores(m: Match) -> bool:
-    """Whether the leading dims of the result are certainly those of x, whose last dim is not reshaped either."""
+    """Whether the leading dims of the result are certainly those of x, whose last dim is not reshaped
+    either."""
     source, flat, result = dims_of(m.x.type), dims_of(m.flat.out.type), dims_of(m.root.out.type)
-    assert source and flat and result
+    assert source
+    assert flat
+    assert result
     if source[-1] != flat[-1] or not isinstance(flat[-1], int):
         return False
     if source[:-1] == result[:-1] and "" not in source[:-1]:
@@ -55,7 +58,8 @@ def _reshaped(m: Match) -> SSAValue:
         found: SSAValue = m.x
         return found
     flat, result = dims_of(m.flat.out.type), dims_of(m.root.out.type)
-    assert flat and result
+    assert flat
+    assert result
     target = [d if isinstance(d, int) else -1 for d in (*result[:-1], flat[-1])]
     made: SSAValue = m.emit(onnx.Reshape, m.x, m.constant(np.array(target, np.int64))).out
     return made

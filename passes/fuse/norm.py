@@ -1,6 +1,7 @@
 """layernorm(x + r): normalizations, with the additions before them and an elementwise epilogue.
 
-The sum may be used elsewhere too (the residual stream of a transformer): then it is an output of the region as well.
+The sum may be used elsewhere too (the residual stream of a transformer): then it is an output of the region
+as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ def form(plan: Plan, max_epilogue: int) -> None:
 
 
 def _sums_before(plan: Plan, norm: Operation) -> Sequence[Operation]:
-    """The free Adds that make the normalized tensor: x + r, or (x + bias) + r. Only the last may be used elsewhere."""
+    """The free Adds that make the normalized tensor: x + r, or (x + bias) + r. Only the last may be used
+    elsewhere."""
     sums: list[Operation] = []
     value = norm.operands[0]
     while isinstance(op := value.owner, Operation) and is_named(op, frozenset({"Add"})) and plan.free(op):

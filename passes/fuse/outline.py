@@ -67,7 +67,7 @@ def sort_block(block: Block) -> None:
                 ordered.append(op)
     ordered.sort(key=lambda op: isinstance(op, ReturnOp))
     for op in ordered:
-        op.detach()
+        block.detach_op(op)
     block.add_ops(ordered)
 
 

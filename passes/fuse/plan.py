@@ -43,7 +43,8 @@ class Plan:
         return sorted(ops, key=self.order.__getitem__)
 
     def users(self, value: SSAValue) -> list[Operation]:
-        """The ops that use a value; what uses it inside a body counts as a use by the op that has the body."""
+        """The ops that use a value; what uses it inside a body counts as a use by the op that has the
+        body."""
         return [self._top_level(use.operation) for use in value.uses]
 
     def live_out(self, ops: Collection[Operation]) -> list[SSAValue]:

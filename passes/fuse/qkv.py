@@ -1,6 +1,7 @@
 """split(x @ [wq wk wv] + [bq bk bv]): the projections of an attention become one product.
 
-Three products of the same x with constant weights read x three times and are three kernels of a third of the width.
+Three products of the same x with constant weights read x three times and are three kernels of a third of the
+width.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def _rewrite(graph: Graph, projections: Sequence[_Projection]) -> None:
     merged = onnx.MatMul.make(first.x, new[0].results[0], node=node)
     new.append(merged)
     if first.bias is not None:
-        bias = graph.make_constant(np.concatenate([p.bias for p in projections]), "qkv.bias")  # type: ignore[misc]
+        biases = [p.bias for p in projections if p.bias is not None]
+        bias = graph.make_constant(np.concatenate(biases), "qkv.bias")
         merged = onnx.Add.make(merged.out, bias.results[0], node=node)
         new += [bias, merged]
     sizes = graph.make_constant(np.array([p.weight.shape[1] for p in projections], np.int64))

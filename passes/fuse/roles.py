@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.ir import OnnxOp, WeightOp, dims_of, onnx
-from dsc.ir.types import shape_of
 
 ELEMENTWISE = frozenset(
     """
-    Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil Celu Clip
-    Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu
-    Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign
-    Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil
+    Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity
+    IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu
+    Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu
+    Where Xor
     """.split()
 )
 """Ops whose results are computed element by element, with ONNX broadcasting."""
 
 CHEAP = frozenset(
     """
-    Abs Add And Cast Ceil Clip Equal Floor Greater GreaterOrEqual Identity IsInf IsNaN LeakyRelu Less LessOrEqual Max Min Mul
-    Neg Not Or PRelu Relu Sign Sub Where Xor
+    Abs Add And Cast Ceil Clip Equal Floor Greater GreaterOrEqual Identity IsInf IsNaN LeakyRelu Less
+    LessOrEqual Max Min Mul Neg Not Or PRelu Relu Sign Sub Where Xor
     """.split()
 )
 """Elementwise ops of an instruction or two: computing one again costs no more than reading its result."""
@@ -31,13 +31,19 @@ RELABELLING = frozenset({"Expand", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
 REDUCTIONS = frozenset(
     """
-    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
-    ArgMax ArgMin
+    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare ArgMax ArgMin
     """.split()
 )
 POOLS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"})
 NORMS = frozenset(
-    {"GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization", "RMSNormalization"}
+    {
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LpNormalization",
+        "RMSNormalization",
+    }
 )
 SOFTMAXES = frozenset({"Hardmax", "LogSoftmax", "Softmax"})
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -50,19 +56,19 @@ def is_named(op: Operation, names: frozenset[str]) -> bool:
 
 
 def is_elementwise(op: Operation) -> bool:
-    """Whether an op is elementwise on tensors; small integers (sizes and axes being computed) do not count."""
+    """Whether an op is elementwise on tensors; small integers (sizes and axes being computed) do not
+    count."""
     return is_named(op, ELEMENTWISE) and not computes_sizes(op)
 
 
 def computes_sizes(op: Operation) -> bool:
-    """Whether an op makes integer scalars or vectors: they are mostly shapes, known when the model is compiled."""
+    """Whether an op makes integer scalars or vectors: they are mostly shapes, known when the model is
+    compiled."""
     type_ = op.results[0].type
-    shape = shape_of(type_)
-    return shape is None or (len(shape) <= 1 and isinstance(type_.element_type, IntegerType) and not _is_bool(type_))  # type: ignore[attr-defined]
-
-
-def _is_bool(type_: Attribute) -> bool:
-    return bool(type_.element_type.width.data == 1)  # type: ignore[attr-defined]
+    if not isinstance(type_, TensorType):
+        return True
+    element = type_.element_type
+    return type_.get_num_dims() <= 1 and isinstance(element, IntegerType) and element.width.data > 1
 
 
 def is_constant(value: SSAValue) -> bool:
@@ -77,7 +83,8 @@ def same_dims(a: Attribute, b: Attribute) -> bool:
 
 
 def broadcasts_into(operand: Attribute, target: Attribute) -> bool:
-    """Whether broadcasting a tensor of type `operand` with one of type `target` certainly gives the dims of `target`."""
+    """Whether broadcasting a tensor of type `operand` with one of type `target` certainly gives the dims of
+    `target`."""
     small, large = dims_of(operand), dims_of(target)
     if small is None or large is None or len(small) > len(large):
         return False

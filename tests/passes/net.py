@@ -16,7 +16,8 @@ F32 = element_of(onnx.Constant.make(value=np.float32(0)).out.type).mlir
 
 
 class Net:
-    """A graph under construction: `net.Conv(x, array, pads=[1, 1, 1, 1])` adds an op and returns its first result."""
+    """A graph under construction: `net.Conv(x, array, pads=[1, 1, 1, 1])` adds an op and returns its first
+    result."""
 
     def __init__(self, **inputs: Sequence[int | str]):
         self.graph = Graph.build([(name, tensor_of_dims(F32, dims)) for name, dims in inputs.items()])
@@ -80,7 +81,8 @@ def check_same(before: Graph, after: Graph, sizes: Mapping[str, int] | None = No
 
 
 def summary(graph: Graph) -> list[str]:
-    """The top-level ops in order: "conv(Conv Relu)" for a fusion, the plain name for others; constants left out."""
+    """The top-level ops in order: "conv(Conv Relu)" for a fusion, the plain name for others; constants left
+    out."""
     return [_describe(op) for op in graph.ops() if op.name not in ("onnx.Constant", "dsc.weight")]
 
 

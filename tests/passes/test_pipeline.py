@@ -13,7 +13,16 @@ import dsc
 from dsc.errors import UsageError, VerificationError
 from dsc.ir import Graph, onnx
 from dsc.passes import (
-    Pass, PassError, PassRecord, Pipeline, dump_phases, load_plugin, pass_class, pass_names, print_after, replace_op,
+    Pass,
+    PassError,
+    PassRecord,
+    Pipeline,
+    dump_phases,
+    load_plugin,
+    pass_class,
+    pass_names,
+    print_after,
+    replace_op,
 )  # fmt: skip
 from tests.passes.net import Net, summary
 
@@ -47,7 +56,12 @@ def relu() -> Graph:
 
 @pytest.mark.parametrize(
     "text",
-    ["test-marks", "test-marks{how-often=3}", 'test-marks{how-often=2 only="a","b" strict=true},fuse', "layout{block=8}"],
+    [
+        "test-marks",
+        "test-marks{how-often=3}",
+        'test-marks{how-often=2 only="a","b" strict=true},fuse',
+        "layout{block=8}",
+    ],
 )
 def test_text_and_passes_round_trip(text):
     pipeline = Pipeline.parse(text)

@@ -9,7 +9,19 @@ import pytest
 
 from dsc.ir import onnx
 from dsc.passes import (
-    Match, PassError, PassRecord, RewritePass, Rule, const, either, maybe, ops, rewrite, scalar, value, values,
+    Match,
+    PassError,
+    PassRecord,
+    RewritePass,
+    Rule,
+    const,
+    either,
+    maybe,
+    ops,
+    rewrite,
+    scalar,
+    value,
+    values,
 )  # fmt: skip
 from tests.passes.net import Net, check_same, summary
 
@@ -72,7 +84,10 @@ def test_a_rule_fires_in_both_orders_and_keeps_numbers(reversed_order):
     [
         (lambda: conv_net(np.float32(0)), "scale is zero"),
         (lambda: conv_net(np.ones((8, 1, 1), np.float32)), "scale is not a scalar"),
-        (lambda: conv_net(np.float32(2), also_output=True), "the Conv is used elsewhere: it is an output of the model"),
+        (
+            lambda: conv_net(np.float32(2), also_output=True),
+            "the Conv is used elsewhere: it is an output of the model",
+        ),
     ],
 )
 def test_refusals_say_why(graph, reason):
@@ -112,7 +127,8 @@ def test_optional_operands_alternatives_attributes_and_labels():
         """relu(gemm(x, w, b?)) => x"""
 
         pattern = either(
-            ops.Relu(ops.Gemm(x, const("w"), maybe("b"), label="gemm", transB=1)), ops.Sigmoid(ops.Gemm(x, ...))
+            ops.Relu(ops.Gemm(x, const("w"), maybe("b"), label="gemm", transB=1)),
+            ops.Sigmoid(ops.Gemm(x, ...)),
         )
 
         def rewrite(self, m: Match):

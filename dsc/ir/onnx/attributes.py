@@ -1,6 +1,7 @@
 """Python values of ONNX attributes <-> MLIR attributes.
 
-INT is `i64`, FLOAT is `f32`, INTS and FLOATS are dense arrays, STRINGS an array of strings, TENSOR a dense constant.
+INT is `i64`, FLOAT is `f32`, INTS and FLOATS are dense arrays, STRINGS an array of strings, TENSOR a dense
+constant.
 """
 
 from __future__ import annotations
@@ -27,9 +28,7 @@ from xdsl.irdl import irdl_attr_definition
 from dsc.errors import UsageError
 from dsc.ir.types import element_of, tensor
 
-AttributeValue: TypeAlias = (
-    int | float | str | np.ndarray | Sequence[int] | Sequence[float] | Sequence[str] | Attribute
-)
+AttributeValue: TypeAlias = int | float | str | np.ndarray | Sequence[int] | Sequence[float] | Sequence[str] | Attribute
 
 
 @irdl_attr_definition
@@ -92,7 +91,8 @@ def dense(array: np.ndarray) -> Attribute:
     if array.dtype.kind in "OUS":
         texts = [v.decode() if isinstance(v, bytes) else str(v) for v in array.reshape(-1).tolist()]
         return StringsAttr(ArrayAttr([StringAttr(t) for t in texts]), type_)
-    return DenseIntOrFPElementsAttr(type_, BytesAttr(np.ascontiguousarray(array).tobytes()))
+    data = BytesAttr(np.ascontiguousarray(array).tobytes())
+    return DenseIntOrFPElementsAttr(type_, data)  # type: ignore[type-var]
 
 
 def array_of(attribute: Attribute) -> np.ndarray:

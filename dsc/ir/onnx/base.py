@@ -1,4 +1,5 @@
-"""OnnxOp: what all operations of the onnx dialect share: a builder and attribute access with Python values."""
+"""OnnxOp: what all operations of the onnx dialect share: a builder and attribute access with Python
+values."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import onnx.defs
 import onnx.helper
+from onnx.defs import OpSchema
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Region, SSAValue
 from xdsl.irdl import IRDLOperation
@@ -15,13 +17,13 @@ from xdsl.irdl import IRDLOperation
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import AttributeValue, to_attribute, to_python
 
-OpSchema = onnx.defs.OpSchema
 _VARIADIC = OpSchema.FormalParameterOption.Variadic
 _SINGLE = OpSchema.FormalParameterOption.Single
 
 
 class OnnxOp(IRDLOperation):
-    """Base of the generated classes. Operands, results and attributes have their ONNX names: `op.X`, `op.strides`."""
+    """Base of the generated classes. Operands, results and attributes have their ONNX names: `op.X`,
+    `op.strides`."""
 
     if TYPE_CHECKING:  # set by schemas.op_class: xDSL takes every field in a class body for a definition
         onnx_name: ClassVar[str]
@@ -69,7 +71,8 @@ class OnnxOp(IRDLOperation):
 
     @classmethod
     def properties_of(cls, values: Mapping[str, AttributeValue | None]) -> dict[str, Attribute]:
-        """The properties for Python attribute values; raises UsageError for names the operator does not have."""
+        """The properties for Python attribute values; raises UsageError for names the operator does not
+        have."""
         schema = cls.onnx_schema.attributes
         if unknown := sorted(set(values) - set(schema)):
             raise UsageError(f"onnx.{cls.onnx_name} has no attribute {', '.join(unknown)}; it has {', '.join(schema)}")
@@ -79,7 +82,8 @@ class OnnxOp(IRDLOperation):
     def _default_outputs(cls, properties: Mapping[str, Attribute]) -> int:
         if "num_outputs" in properties:
             return int(to_python(properties["num_outputs"]))  # type: ignore[arg-type]
-        return max(1, sum(o.option == _SINGLE for o in cls.onnx_schema.outputs))
+        single = [o for o in cls.onnx_schema.outputs if o.option == _SINGLE]
+        return max(1, len(single))
 
     @property
     def out(self) -> SSAValue:
@@ -98,8 +102,9 @@ class OnnxOp(IRDLOperation):
             return to_python(self.properties[name])
         return self.schema_defaults().get(name, default)
 
-    def attrs(self) -> dict[str, AttributeValue]:
-        """Python values of the attributes that are set: `type(op).make(*operands, **op.attrs())` builds its like."""
+    def attrs(self) -> dict[str, Any]:
+        """Python values of the attributes that are set: `type(op).make(*operands, **op.attrs())` builds its
+        like."""
         known = self.onnx_schema.attributes
         return {n: to_python(a) for n, a in self.properties.items() if n in known}
 
@@ -109,7 +114,8 @@ class OnnxOp(IRDLOperation):
         return _schema_defaults(cls.onnx_name)
 
     def node_inputs(self) -> tuple[SSAValue | None, ...]:
-        """Operands by position of the ONNX node: None where absent, variadic ones spread, no trailing None."""
+        """Operands by position of the ONNX node: None where absent, variadic ones spread, no trailing
+        None."""
         flat: list[SSAValue | None] = []
         for parameter in self.onnx_schema.inputs:
             value = getattr(self, parameter.name)
@@ -141,9 +147,7 @@ def _input_names(schema: OpSchema) -> set[str]:
     return {i.name for i in schema.inputs}
 
 
-def _group(
-    cls: type[OnnxOp], operands: Sequence[SSAValue | None], named: Mapping[str, Any]
-) -> list[list[SSAValue]]:
+def _group(cls: type[OnnxOp], operands: Sequence[SSAValue | None], named: Mapping[str, Any]) -> list[list[SSAValue]]:
     """Operands given by position and name, as one list for each input of the schema."""
     schema = cls.onnx_schema
     groups: list[list[SSAValue]] = []

@@ -1,8 +1,10 @@
-"""Names for the dims that ONNX's inference leaves nameless: those of windows sliding over an image of unknown size.
+"""Names for the dims that ONNX's inference leaves nameless: those of windows sliding over an image of unknown
+size.
 
-Two dims of the same name have the same size. So a residual can be seen to have the shape of the convolution it is added to, though
-height and width are known at run time only. A window of stride s with o = padding - dilation * (kernel - 1) - 1 makes (h + o) // s + 1 of h:
-that is h itself for "same" padding and stride 1, else it is named after h, o and s.
+Two dims of the same name have the same size. So a residual can be seen to have the shape of the convolution
+it is added to, though height and width are known at run time only. A window of stride s with o = padding -
+dilation * (kernel - 1) - 1 makes (h + o) // s + 1 of h: that is h itself for "same" padding and stride 1,
+else it is named after h, o and s.
 """
 
 from __future__ import annotations
@@ -18,9 +20,13 @@ _SLIDING = frozenset({"AveragePool", "Conv", "LpPool", "MaxPool"})
 
 
 def name_dims(
-    onnx_name: str, operands: Sequence[Sequence[SSAValue]], properties: Mapping[str, Attribute], type_: Attribute
+    onnx_name: str,
+    operands: Sequence[Sequence[SSAValue]],
+    properties: Mapping[str, Attribute],
+    type_: Attribute,
 ) -> Attribute:
-    """The type of the first result of an op, with names for its nameless dims where they follow from the operands'."""
+    """The type of the first result of an op, with names for its nameless dims where they follow from the
+    operands'."""
     dims = dims_of(type_)
     if onnx_name not in _SLIDING or dims is None or "" not in dims:
         return type_
@@ -57,4 +63,4 @@ def _slid(properties: Mapping[str, Attribute], i: int, size: int | str, kernel: 
 
 
 def _int(properties: Mapping[str, Attribute], name: str, i: int, default: int) -> int:
-    return int(to_python(properties[name])[i]) if name in properties else default  # type: ignore[index, arg-type]
+    return int(to_python(properties[name])[i]) if name in properties else default  # type: ignore[index]

@@ -76,11 +76,11 @@ def _describe(
     types: dict[str, onnx.TypeProto] = {}
     data: dict[str, onnx.TensorProto] = {}
     for group in operands:
-        for value in group or [None]:
-            name = "" if value is None else f"x{len(names)}"
+        if not group:
+            names.append("")
+        for value in group:
+            name = f"x{len(names)}"
             names.append(name)
-            if value is None:
-                continue
             types[name] = to_type_proto(value.type)
             constant = constant_value(value)
             if constant is not None and constant.dtype != np.object_:
@@ -126,7 +126,9 @@ def from_type_proto(proto: onnx.TypeProto) -> Attribute:
             dims = [_dim(d) for d in proto.tensor_type.shape.dim]
             return tensor_of_dims(element, dims)
         case other:
-            raise UsageError(f"ONNX type {other or 'without a value'} is not supported; tensors, sequences, optionals are")
+            raise UsageError(
+                f"ONNX type {other or 'without a value'} is not supported; tensors, sequences, optionals are"
+            )
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str:
@@ -138,7 +140,8 @@ def merge_types(first: Attribute, second: Attribute) -> Attribute:
     if not isinstance(first, TensorType) or not isinstance(second, TensorType):
         return second if isinstance(first, UnrankedTensorType) else first
     a, b = dims_of(first), dims_of(second)
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     if len(a) != len(b):
         return first
     return tensor_of_dims(first.element_type, [_better(x, y) for x, y in zip(a, b, strict=True)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx.defs
+from onnx.defs import OpSchema
 from xdsl.irdl import (
     AnyAttr,
     AttrSizedOperandSegments,
@@ -22,27 +25,31 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure, RecursiveMemoryEffect
 
-from dsc.ir.onnx.base import OnnxOp, OpSchema
+from dsc.ir.onnx.base import OnnxOp
 
 _RANDOM = {
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
 }  # fmt: skip
 _Option = OpSchema.FormalParameterOption
-_OPERAND = {
+_OPERAND: dict[object, Callable[[AnyAttr], object]] = {
     _Option.Single: operand_def, _Option.Optional: opt_operand_def, _Option.Variadic: var_operand_def,
 }  # fmt: skip
-_RESULT = {_Option.Single: result_def, _Option.Optional: opt_result_def, _Option.Variadic: var_result_def}
+_RESULT: dict[object, Callable[[AnyAttr], object]] = {
+    _Option.Single: result_def, _Option.Optional: opt_result_def, _Option.Variadic: var_result_def,
+}  # fmt: skip
 
 
 def newest_schemas(domain: str = "") -> list[OpSchema]:
     """The newest schema of every operator of a domain that is not deprecated."""
     return sorted(
-        (s for s in onnx.defs.get_all_schemas() if s.domain == domain and not s.deprecated), key=lambda s: s.name
+        (s for s in onnx.defs.get_all_schemas() if s.domain == domain and not s.deprecated),
+        key=lambda s: s.name,
     )
 
 
 def op_class(schema: OpSchema) -> type[OnnxOp]:
-    """The class for an operator: `onnx.<name>` with the schema's operands, results, attributes and regions."""
+    """The class for an operator: `onnx.<name>` with the schema's operands, results, attributes and
+    regions."""
     graphs = tuple(n for n, a in schema.attributes.items() if a.type.name == "GRAPH")
     fields: dict[str, object] = {
         "name": f"onnx.{schema.name}",
@@ -51,7 +58,7 @@ def op_class(schema: OpSchema) -> type[OnnxOp]:
         "__doc__": f"ONNX operator {schema.name}, version {schema.since_version}.",
         "__module__": "dsc.ir.onnx",
     }
-    own = {parameter.name: _OPERAND[parameter.option](AnyAttr()) for parameter in schema.inputs}
+    own: dict[str, object] = {parameter.name: _OPERAND[parameter.option](AnyAttr()) for parameter in schema.inputs}
     own |= {parameter.name: _RESULT[parameter.option](AnyAttr()) for parameter in schema.outputs}
     for name, attribute in schema.attributes.items():
         if name in graphs:
@@ -60,7 +67,7 @@ def op_class(schema: OpSchema) -> type[OnnxOp]:
             own[name] = prop_def(AnyAttr()) if attribute.required else opt_prop_def(AnyAttr())
     if clash := sorted(set(own) & set(dir(OnnxOp))):
         raise AssertionError(f"schema names of {schema.name} hide names of OnnxOp: {clash}")
-    cls = irdl_op_definition(type(schema.name, (OnnxOp,), fields | own))
+    cls: type[OnnxOp] = irdl_op_definition(type(schema.name, (OnnxOp,), fields | own))
     cls.onnx_name = schema.name
     cls.onnx_schema = schema
     cls.graph_attributes = graphs

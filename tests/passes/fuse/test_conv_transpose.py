@@ -35,7 +35,12 @@ def test_packed_blocks_move_packed():
     before = graph.clone()
     Fuse().run(graph)
     Layout().run(graph)
-    assert summary(graph) == ["pack", "conv(unpack Conv Relu pack)", "elementwise(unpack DepthToSpace pack)", "unpack"]
+    assert summary(graph) == [
+        "pack",
+        "conv(unpack Conv Relu pack)",
+        "elementwise(unpack DepthToSpace pack)",
+        "unpack",
+    ]
     check_same(before, graph)
 
 

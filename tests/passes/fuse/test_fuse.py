@@ -172,7 +172,10 @@ def test_elementwise_chains_with_casts_broadcasts_and_moves():
     moved = net.Transpose(net.Relu(x), perm=[0, 2, 1, 3])
     graph = net.done(net.Tanh(net.Mul(net.Sub(moved, 1.0), net.random(1, 5, 1, 6))), net.Add(net.Exp(x), mask))
     found = fused(graph, {"n": 2})
-    assert sorted(found) == ["elementwise(Relu Transpose Sub Mul Tanh)", "elementwise(Unsqueeze Cast Exp Add)"]
+    assert sorted(found) == [
+        "elementwise(Relu Transpose Sub Mul Tanh)",
+        "elementwise(Unsqueeze Cast Exp Add)",
+    ]
 
 
 def test_what_would_be_computed_again_and_again_or_read_with_strides_stays_outside():

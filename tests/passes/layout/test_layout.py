@@ -98,7 +98,8 @@ def test_squeeze_and_excite():
     out = conv(net, net.Mul(y, net.HardSigmoid(gate)), 32, 16)
     found = packed(net.done(out), SIZES)
     assert found == [
-        "pack", "conv(unpack Conv pack)", "reduction(unpack ReduceMean)", "conv(Conv Relu)", "conv(Conv HardSigmoid)",
+        "pack", "conv(unpack Conv pack)", "reduction(unpack ReduceMean)", "conv(Conv Relu)",
+        "conv(Conv HardSigmoid)",
         "elementwise(unpack Mul pack)", "conv(unpack Conv pack)", "unpack",
     ]  # fmt: skip
 
@@ -117,7 +118,14 @@ def test_what_mixes_channels_is_a_border():
     flat = net.MatMul(net.Reshape(y, np.array([2, 16, 36])), net.random(36, 4))
     softmax = net.Softmax(y, axis=1)
     found = packed(net.done(flat, softmax))
-    assert found == ["pack", "conv(unpack Conv pack)", "unpack", "Reshape", "matmul(MatMul)", "softmax(Softmax)"]
+    assert found == [
+        "pack",
+        "conv(unpack Conv pack)",
+        "unpack",
+        "Reshape",
+        "matmul(MatMul)",
+        "softmax(Softmax)",
+    ]
 
 
 def test_no_convolution_no_packing():

@@ -170,6 +170,9 @@ class _Writer:
         kept = Kept(self.source.kept, tiling.lanes)
         for is_full, width in self._widths(place.panel):
             with self.frames.when(is_full):
+                if not isinstance(width, int):
+                    self._store_by_element(place, width, acc, kept)
+                    continue
                 for i, row in enumerate(wanted):
                     with self.frames.when(row < self.frames.const(self.source.m) if ragged else None):
                         self._store(place, row, width, acc, i, kept)
@@ -204,27 +207,34 @@ class _Writer:
         end = self.frames.const(self.panels - 1)
         return [(panel < end, columns), (panel == end, last)]
 
-    def _store(self, place: _Place, row: Expr, width: Dim, acc: tirx.Buffer, i: int, kept: Kept) -> None:
+    def _store(self, place: _Place, row: Expr, width: int, acc: tirx.Buffer, i: int, kept: Kept) -> None:
         """One row of a tile: the first `width` columns of every output."""
-        at = [*place.at, *self.frames.unravel(row, self.source.rows)]
-        first = place.panel * self.tiling.columns
-        base = T.Bind(
-            (place.batch * self.frames.const(self.source.m) + row) * self.frames.const(self.source.n) + first
-        )
-        if isinstance(width, int):
-            for start, lanes in _pieces(width, self.tiling.lanes):
-                with self.frames.lanes(lanes) as lane:
-                    column = start + lane
-                    self._outputs([*at, first + column], base + column, acc[i, column], kept.keep(lane))
-            return
-        # registers cannot be indexed by a variable: columns of an unknown number go through memory
-        copied = T.alloc_buffer((self.tiling.columns,), "float32", scope="local")
-        for start, lanes in _pieces(self.tiling.columns, self.tiling.lanes):
+        at, base = self._row(place, row)
+        for start, lanes in _pieces(width, self.tiling.lanes):
             with self.frames.lanes(lanes) as lane:
-                T.buffer_store(copied, acc[i, start + lane], [start + lane])
-        with self.frames.loop(width) as column:
-            lane = self.frames.const(0)
-            self._outputs([*at, first + column], base + column, copied[column], kept.keep(lane))
+                column = start + lane
+                n = place.panel * self.tiling.columns + column
+                self._outputs([*at, n], base + n, acc[i, column], kept.keep(lane))
+
+    def _store_by_element(self, place: _Place, width: Dim, acc: tirx.Buffer, kept: Kept) -> None:
+        """A tile of a number of columns yet unknown: through memory, as registers have no variable index."""
+        copied = T.alloc_buffer((self.tiling.rows, self.tiling.columns), "float32")
+        for i, vector in self._vectors():
+            with self.frames.lanes(self.tiling.lanes) as lane:
+                T.buffer_store(copied, acc[i, vector + lane], [i, vector + lane])
+        first = place.row_tile * self.tiling.rows
+        with self.frames.loop(minimum(self.tiling.rows, self.source.m - first)) as i:
+            at, base = self._row(place, first + i)
+            with self.frames.loop(width) as column:
+                n = place.panel * self.tiling.columns + column
+                self._outputs([*at, n], base + n, copied[i, column], kept.keep(self.frames.const(0)))
+
+    def _row(self, place: _Place, row: Expr) -> tuple[list[Expr], Expr]:
+        """Coordinates of a row, and the position of its first column in the outputs."""
+        in_all = place.batch * self.frames.const(self.source.m) + row
+        return [*place.at, *self.frames.unravel(row, self.source.rows)], T.Bind(
+            in_all * self.frames.const(self.source.n)
+        )
 
     def _outputs(self, at: list[Expr], position: Expr, acc: Expr, keep: Keep) -> None:
         leaves = {**self._leaves(at, position), self.source.acc: lambda _: acc}

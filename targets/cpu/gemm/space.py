@@ -61,10 +61,16 @@ class GemmSpace:
         """Ways to share the work: row tiles of one task keep their part of `a` in half of L2."""
         tiles = math.ceil(_nominal(self.source.m) / rows)
         panels = math.ceil(_nominal(self.source.n) / columns)
-        yield "none", max(1, tiles)
-        if panels * self._batches() > 1:
+        many_columns = panels >= 2 * self.machine.cores
+        known = isinstance(self.source.m, int)
+        if known:
+            yield "none", max(1, tiles)
+        # rows of a number yet unknown may be few or many: columns then are the safer share of the work
+        if panels * self._batches() > 1 and (known or many_columns):
             yield "columns", 1
-        if tiles * self._batches() > 1:
+        if not known and not many_columns:
+            yield "rows", 1
+        elif known and tiles * self._batches() > 1:
             fitting = max(1, self.machine.l2_bytes // 2 // (4 * rows * max(1, _nominal(self.source.k))))
             for parts in (1, 2, 4):
                 share = max(1, math.ceil(tiles / (parts * self.machine.cores)))

@@ -58,6 +58,7 @@ REDUCTIONS = [
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }"),
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }", block=16),
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalMaxPool(x) }", block=8),
+    Region("(float[b,1000] x) => (float[b,1000] y) { y = Softmax<axis=-1>(x) }", {"b": 2}),
     Region("(float[40,33] x) => (float[33] y) { a = Constant<value_ints=[0]>() y = ReduceSum<keepdims=0>(x, a) }"),
     Region("(float[40,33] x) => (float[40] y) { a = Constant<value_ints=[1]>() y = ReduceMax<keepdims=0>(x, a) }"),
     Region("(float[40,33] x) => (float y) { y = ReduceMean<keepdims=0>(x) }"),

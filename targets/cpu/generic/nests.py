@@ -8,13 +8,12 @@ from tvm import s_tir
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from dsc.targets.cpu.generic.flatten import mark
+from dsc.targets.cpu.generic.peel import RAGGED
 from dsc.targets.cpu.generic.sizes import static
 from dsc.targets.cpu.generic.stages import Stage
 from dsc.targets.cpu.generic.vectors import Axis, lanes, vector_axis
 from dsc.targets.machine import Machine
 
-PARTITION = "pragma_loop_partition_hint"
-"""Makes TVM peel the ragged last iteration off, so that the others have no condition."""
 CHUNK = 64
 """Vectors in a block of flattened elements: what one iteration of the parallel loop does."""
 
@@ -70,7 +69,7 @@ def _spatial_reduction(sch: s_tir.Schedule, stage: Stage, axis: Axis, width: int
     walk = loops[len(stage.spatial) :]
     sch.reorder(outer, *walk, lane)
     sch.vectorize(lane)
-    sch.annotate(outer, PARTITION, 1)
+    sch.annotate(outer, RAGGED, 1)
     sch.reverse_compute_at(copy, outer)
     copied = sch.get_loops(copy)
     sch.vectorize(copied[-1])
@@ -100,7 +99,7 @@ def _partial(sch: s_tir.Schedule, block: SBlockRV, spatial: int, rows: int) -> N
     *walk, lane = loops[spatial:]
     sch.set_scope(block, 0, "local")
     sch.vectorize(lane)
-    sch.annotate(walk[-1], PARTITION, 1)
+    sch.annotate(walk[-1], RAGGED, 1)
     sch.decompose_reduction(block, walk[0])
     return Nest(row)
 
@@ -113,7 +112,7 @@ def _vectorize(sch: s_tir.Schedule, loop: LoopRV, width: int) -> None:
         return
     outer, lane = sch.split(loop, [None, width])
     sch.vectorize(lane)
-    sch.annotate(outer, PARTITION, 1)
+    sch.annotate(outer, RAGGED, 1)
 
 
 def _fuse(sch: s_tir.Schedule, loops: list[LoopRV]) -> LoopRV | None:

@@ -13,6 +13,7 @@ from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inline import inline, inline_padding
 from dsc.targets.cpu.generic.inplace import reusable, reuse
 from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
+from dsc.targets.cpu.generic.peel import peel
 from dsc.targets.cpu.generic.reciprocal import multiply_by_reciprocals
 from dsc.targets.cpu.generic.relayout import relayout
 from dsc.targets.cpu.generic.sizes import nominal, static
@@ -45,7 +46,7 @@ def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     groups = group(stages(sch), machine)
     for part in groups:
         _schedule_group(sch, part, machine)
-    func = flatten(reuse(sch.mod["main"], reusable(groups, machine)))
+    func = peel(flatten(reuse(sch.mod["main"], reusable(groups, machine))))
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ class _Builder:
                 op = self._graph.make_constant(array)
             else:
                 # put, not add: to compare contents now would read every weight
-                op = self._graph.weight_op(store.put(name, array.dtype, array.shape, lambda array=array: array))
+                stored = store.put(name, array.dtype, array.shape, partial(np.asarray, array))
+                op = self._graph.weight_op(stored)
             self._append(self._graph.body, op, [name], scope)
 
     def fill(self, block: Block, proto: onnx.GraphProto, scope: _Scope, outer: _Types) -> None:
@@ -107,7 +109,7 @@ class _Builder:
 
     def _region(self, proto: onnx.GraphProto, outer: _Scope, types: _Types) -> Region:
         block = Block(arg_types=[_type(v.name, v.type) for v in proto.input])
-        scope = ChainMap({}, outer)  # type: ignore[arg-type, var-annotated]
+        scope: _Scope = ChainMap({}, outer)
         for value, argument in zip(proto.input, block.args, strict=True):
             argument.name_hint = name_hint(value.name)
             scope[value.name] = argument

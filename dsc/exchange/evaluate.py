@@ -20,7 +20,7 @@ class EvaluationError(DscError):
 def evaluate(op: OnnxOp, operands: Mapping[SSAValue, np.ndarray]) -> list[np.ndarray]:
     """The results of an op without regions, given the values of its operands. Raises EvaluationError."""
     distinct = list(dict.fromkeys(op.operands))
-    arrays = [np.require(operands[v], requirements="AC") for v in distinct]
+    arrays = [np.require(operands[v], requirements=["A", "C"]) for v in distinct]
     graph = Graph.build([(f"x{i}", tensor(a.dtype, a.shape)) for i, a in enumerate(arrays)])
     copy = op.clone(value_mapper=dict(zip(distinct, graph.inputs, strict=True)))
     graph.body.add_op(copy)

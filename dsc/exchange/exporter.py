@@ -159,7 +159,7 @@ class _Exporter:
     def _subgraph(self, block: Block, name: str, names: _Names) -> onnx.GraphProto:
         inputs = [_value_info(names.define(a), a.type) for a in block.args]
         nodes = self._nodes(block, names)
-        outputs = []
+        outputs: list[onnx.ValueInfoProto] = []
         for value in block.last_op.operands if block.last_op else ():
             made_here = isinstance(value.owner, OnnxOp) and value.owner.parent is block
             source = names.of[value]
@@ -181,7 +181,7 @@ class _Exporter:
         names = _Names()
         inputs = [names.define(a) for a in op.block.args]
         nodes = self._nodes(op.block, names)
-        outputs = []
+        outputs: list[str] = []
         for value in op.yield_op.values:
             source = names.of[value]
             if source in inputs or source in outputs:

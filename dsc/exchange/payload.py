@@ -60,7 +60,7 @@ def array_of_tensor(tensor: onnx.TensorProto) -> np.ndarray:
         raise UnsupportedModelError(
             f"weight {tensor.name!r} of shape {list(shape)} needs {count * per_item} values, but has {stored}"
         )
-    array = onnx.numpy_helper.to_array(tensor)
+    array: np.ndarray = onnx.numpy_helper.to_array(tensor)
     return array.astype(element.dtype) if array.dtype != element.dtype else array
 
 

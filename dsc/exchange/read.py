@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-import google.protobuf.message
 import numpy as np
 import onnx
 import onnx.numpy_helper
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from dsc.errors import UnsupportedModelError
 from dsc.exchange.external import Files, map_file
@@ -25,7 +26,7 @@ INLINE_BYTES = 1024
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.COMPLEX64)
 _DOUBLES = (onnx.TensorProto.DOUBLE, onnx.TensorProto.COMPLEX128)
 
-ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
+ModelSource: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _serialize(model: onnx.ModelProto) -> bytes:
     try:
         data: bytes = model.SerializeToString()
         return data
-    except (ValueError, google.protobuf.message.EncodeError) as error:
+    except (ValueError, EncodeError) as error:
         raise UnsupportedModelError(
             f"the ModelProto cannot be serialized (larger than 2 GB, or nested too deeply): pass a path: {error}"
         ) from error
@@ -79,7 +80,7 @@ def _parse(data: bytes) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
-    except google.protobuf.message.DecodeError as error:
+    except DecodeError as error:
         raise UnsupportedModelError(f"not an ONNX model, or subgraphs nested too deeply: {error}") from error
     if not proto.HasField("graph") or not proto.ir_version:
         raise UnsupportedModelError("not an ONNX model: no graph or IR version in it")
@@ -112,12 +113,12 @@ def _take_weights(
 def _take_constants(graph: onnx.GraphProto, cuts: dict[Place, Cut], data: memoryview) -> list[tuple[str, np.ndarray]]:
     """Turn Constant nodes with cut payloads into weights; give other nodes' payloads back."""
     found, gone = [], []
-    for (index, attribute), cut in cuts.items():
-        node = graph.node[index]
-        tensor = node.attribute[attribute or 0].t
+    for place, cut in cuts.items():
+        node = graph.node[place.index]
+        tensor = node.attribute[place.attribute or 0].t
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and len(node.output) == 1:
             found.append((node.output[0], _cut_array(tensor, cut, data)))
-            gone.append(index)
+            gone.append(place.index)
         else:
             tensor.raw_data = bytes(_cut_array(tensor, cut, data))
     for index in sorted(gone, reverse=True):

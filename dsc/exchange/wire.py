@@ -28,7 +28,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _Message = Callable[[int, int], bytes]
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """The tensor a payload belongs to: `graph.initializer[index]`, or
     `graph.node[index].attribute[attribute].t`.
     """

@@ -36,7 +36,7 @@ def _drop(region: Region) -> None:
     gone.
     """
     for op in reversed(list(region.walk())):
-        op.detach()
+        op.detach()  # type: ignore[no-untyped-call]
         op.drop_all_references()
 
 

@@ -21,7 +21,8 @@ class _Neutral(Rule):
         return None if same_shape(m.x.type, m.root.out.type) else "the constant may widen the shape"
 
     def rewrite(self, m: Match) -> SSAValue:
-        return m.x
+        captured: SSAValue = m.x
+        return captured
 
 
 class AddZero(_Neutral):
@@ -54,7 +55,8 @@ class _Same(Rule):
     inner_values_may_be_used = True
 
     def rewrite(self, m: Match) -> SSAValue:
-        return m.x
+        captured: SSAValue = m.x
+        return captured
 
 
 class DropIdentity(_Same):

@@ -45,7 +45,7 @@ class RmsNorm(Rule):
         assert axes is not None
         sizes = dims_of(m.x.type)
         assert sizes is not None
-        ones = np.ones(sizes[axes[0] :], element_of(m.x.type).dtype)
+        ones = np.ones([int(d) for d in sizes[axes[0] :]], element_of(m.x.type).dtype)
         made: SSAValue = m.emit(
             onnx.RMSNormalization,
             m.x,

@@ -54,7 +54,7 @@ class Edit:
             self.node.input.append("")
         self.node.input[index] = name
 
-    def constant(self, array: np.ndarray) -> str:
+    def constant(self, array: np.ndarray | np.generic) -> str:
         """The name of a new constant."""
         return self.emit("Constant", [], value=onnx.numpy_helper.from_array(np.asarray(array)))
 

@@ -48,8 +48,8 @@ class Machine:
     """What one core reads from memory."""
     dram_bandwidth_total: float
     """What all cores together read from memory."""
-    launch_seconds: float = 6e-6
-    """Cost of one parallel region of TVM's thread pool."""
+    launch_seconds: float = 1.5e-6
+    """Cost of one parallel region of dsc's own thread pool (`dsc/codegen/parallel.c`) with its workers awake."""
     mattr: tuple[str, ...] = ()
     """LLVM features added (``+f``) to or taken (``-f``) from those of `mcpu`."""
     triple: str | None = None

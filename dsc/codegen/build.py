@@ -42,9 +42,7 @@ def build(
     Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without a linker.
     """
     if problems := unsupported(graph):
-        raise UnsupportedModelError(
-            "\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)])
-        )
+        raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
     tell = progress or (lambda stage, done, total: None)
     emitter = Emitter(
         graph,
@@ -54,9 +52,7 @@ def build(
         lambda done, total: tell("select", done, total),
     )
     emitted = emitter.emit()
-    library = compile_module(
-        emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total)
-    )
+    library = compile_module(emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total))
     manifest = _manifest(graph.name, machine, emitted, provenance or {})
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(emitted.choices))
 

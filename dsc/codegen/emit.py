@@ -104,9 +104,7 @@ class Emitter:
     def _input(self, value: SSAValue, name: str) -> relax.Var:
         dims = dims_of(value.type)
         assert dims is not None, "inputs have a rank; dsc.lower.unsupported lists those that do not"
-        sizes = [
-            self._symbol(d or f"{name}.{axis}") if isinstance(d, str) else d for axis, d in enumerate(dims)
-        ]
+        sizes = [self._symbol(d or f"{name}.{axis}") if isinstance(d, str) else d for axis, d in enumerate(dims)]
         variable = relax.Var(_identifier(name), relax.TensorType(sizes, _dtype(value)))
         self._tensors[value], self._dims[value] = variable, list(sizes)
         return variable
@@ -116,9 +114,16 @@ class Emitter:
         return self._symbols.setdefault(name, tirx.Var(_identifier(name), "int64"))
 
     def _output_spec(self, value: SSAValue, name: str) -> TensorSpec:
+        """The interface of an output: a computed dim has the name that the model gives it, if any."""
         names = {variable: name for name, variable in self._symbols.items()}
-        dims = (names.get(d, str(d)) if isinstance(d, Expr) else int(d) for d in self._sizes(value))
-        return TensorSpec(name, element_of(value.type).dtype.name, tuple(dims))
+        given = dims_of(value.type) or ()
+        dims = [
+            int(size)
+            if not isinstance(size, Expr)
+            else names.get(size) or (dim if isinstance(dim, str) else "") or None
+            for size, dim in zip(self._sizes(value), given, strict=True)
+        ]
+        return TensorSpec(name, _dtype(value), tuple(dims))
 
     def _function(self, inputs: Sequence[relax.Var], results: Sequence[relax.Expr]) -> relax.Function:
         parameters = [*inputs, *self.parameters.variables]

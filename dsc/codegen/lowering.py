@@ -78,9 +78,7 @@ def _ordered_shape_functions() -> tvm.transform.Pass:
     """
 
     @tirx.transform.prim_func_pass(opt_level=0, name="dsc.ordered_shape_functions")
-    def apply(
-        func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext
-    ) -> tirx.PrimFunc:
+    def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
         if not func.attrs or "tirx.is_host_func" not in func.attrs or not isinstance(func.body, tirx.SeqStmt):
             return func
         return func.with_body(tirx.SeqStmt(sorted(func.body, key=lambda store: int(store.indices[0]))))
@@ -98,9 +96,7 @@ def _any_alignment() -> tvm.transform.Pass:
         return node.body if node.attr_key == "storage_alignment" else node
 
     @tirx.transform.prim_func_pass(opt_level=0, name="dsc.any_alignment")
-    def apply(
-        func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext
-    ) -> tirx.PrimFunc:
+    def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
         return func.with_body(tvm_ffi.structural_map(func.body, (tirx.AttrStmt, forget)))
 
     return apply

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import tvm
@@ -15,8 +15,11 @@ from dsc.targets.machine import Machine
 if TYPE_CHECKING:
     from dsc.lower.workload import Workload
 
-Point: TypeAlias = Hashable
-"""One choice in a design space: a frozen dataclass of numbers and strings, to print, compare and store."""
+Point: TypeAlias = Any
+"""One choice in a design space: a frozen dataclass of numbers and strings, to print, compare and store.
+
+Each space has a type of its own and is given only its own points, which the type system cannot say.
+"""
 
 
 @dataclass(frozen=True)

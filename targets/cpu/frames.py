@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from tvm import te, tirx
@@ -30,7 +30,7 @@ class Frames:
         return tirx.const(value, self.dtype) if isinstance(value, int) else value
 
     @contextmanager
-    def loop(self, extent: Dim, kind: Callable[..., object] = T.serial) -> Iterator[Expr]:
+    def loop(self, extent: Dim, kind: Callable[..., AbstractContextManager[Expr]] = T.serial) -> Iterator[Expr]:
         """``for i in range(extent)``; no loop where it would run once."""
         if isinstance(extent, int) and extent == 1:
             yield self.const(0)

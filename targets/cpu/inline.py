@@ -42,7 +42,7 @@ class Inliner:
         """The element of `tensor` at `indices`; a problem if it is a reduction or the like."""
         if tensor in self._leaves:
             return self._leaves[tensor](indices)
-        key = (tensor, tvm_ffi.StructuralKey(list(indices)))
+        key = (tensor, _key(indices))
         if key not in self._kept:
             value = self._computed(tensor, indices)
             if self._keep is None or _is_free(value):
@@ -116,6 +116,11 @@ class Kept:
             return buffer[lane]
 
         return keep
+
+
+def _key(indices: Sequence[Expr]) -> tvm_ffi.StructuralKey:
+    """What is equal for equal expressions."""
+    return tvm_ffi.StructuralKey(list(indices))  # type: ignore[call-arg]
 
 
 def _is_free(value: Expr) -> bool:

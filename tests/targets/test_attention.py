@@ -21,9 +21,7 @@ SPLIT = """
 JOIN = "o = MatMul(w, vt) ot = Transpose<perm=[0,2,1,3]>(o) y = Reshape(ot, joined)"
 
 
-def heads(
-    lengths: tuple[int | str, int | str, int, int], between: str, mask: str = "", **sizes: int
-) -> Weighted:
+def heads(lengths: tuple[int | str, int | str, int, int], between: str, mask: str = "", **sizes: int) -> Weighted:
     """As exporters of BERT write it: (batch, sequence, heads, size); `between` makes w of the product p."""
     b, s, h, d = lengths
     flow = f"float[{b},{s},{h * d}]"

@@ -21,9 +21,7 @@ MACHINES = [targets.machine(), *([AVX2] if targets.machine().has(*AVX2.features)
 def dense(rows: object, n: int, k: int, **sizes: int) -> Weighted:
     """A product with constant weights, bias and activation."""
     text = f"(float[{rows},{k}] x, float[{k},{n}] w, float[{n}] b) => (float[{rows},{n}] y)"
-    return Weighted(
-        f"{text} {{ p = MatMul(x, w) s = Add(p, b) y = Relu(s) }}", sizes, weights=("w", "b"), atol=1e-4
-    )
+    return Weighted(f"{text} {{ p = MatMul(x, w) s = Add(p, b) y = Relu(s) }}", sizes, weights=("w", "b"), atol=1e-4)
 
 
 SIZES = [
@@ -43,9 +41,8 @@ SIZES = [
     dense("m", 7, 24, m=1000),
 ]
 
-def product(
-    parameters: str, result: str, body: str, weights: tuple[str, ...] = ("w",), **sizes: int
-) -> Weighted:
+
+def product(parameters: str, result: str, body: str, weights: tuple[str, ...] = ("w",), **sizes: int) -> Weighted:
     """A region in the text form of ONNX, every tensor of float32."""
     outputs = ", ".join(f"float[{result}] {name}" for name in ("y", "z") if f"{name} =" in body)
     floats = ", ".join(f"{'bool' if p.endswith(' c') else 'float'}{p}" for p in parameters.split(", "))

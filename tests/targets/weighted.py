@@ -57,9 +57,7 @@ def check(
     choose: Callable[[Space], Sequence[Point]] = best,
 ) -> None:
     """Builds the points chosen of every region in one module, and compares each with ONNX Runtime."""
-    built = [
-        (region, point, impl) for region in regions for point, impl in _built(kernel, region, machine, choose)
-    ]
+    built = [(region, point, impl) for region in regions for point, impl in _built(kernel, region, machine, choose)]
     functions = library([impl for _, _, impl in built], machine)
     for (region, point, impl), function in zip(built, functions, strict=True):
         arrays = region.arrays()

@@ -69,9 +69,7 @@ class _Writer:
         self.frames = Frames.of(problem.params)
         self.blocks = ceildiv(problem.queries, blocking.rows)
         self.ragged = not (isinstance(problem.queries, int) and problem.queries % blocking.rows == 0)
-        self.width_vectors = [
-            (start, min(lanes, problem.width - start)) for start in range(0, problem.width, lanes)
-        ]
+        self.width_vectors = [(start, min(lanes, problem.width - start)) for start in range(0, problem.width, lanes)]
 
     def write(self) -> None:
         """Declares the parameters and writes the tasks."""
@@ -84,9 +82,7 @@ class _Writer:
         self.output = T.decl_buffer((product(dims(shape)),), self.problem.output.dtype, data=output.data)
         self.frames.assume(self.problem.assumed)
         heads = product(self.problem.batch)
-        with self.frames.loop(
-            heads * self.blocks, T.parallel if self.blocking.parallel else T.serial
-        ) as task:
+        with self.frames.loop(heads * self.blocks, T.parallel if self.blocking.parallel else T.serial) as task:
             head, block = self.frames.split(task, self.blocks)
             self._task(_Block(self.frames.unravel(head, self.problem.batch), block * self.blocking.rows))
 

@@ -93,9 +93,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     softmaxes = [op for op in ops if op.name == "onnx.Softmax"]
     products = [op for op in ops if op.name == "onnx.MatMul"]
     if len(softmaxes) != 1 or len(products) != 2 or len(workload.outputs) != 1:
-        return Refusal(
-            f"{len(products)} products, {len(softmaxes)} softmaxes, {len(workload.outputs)} outputs"
-        )
+        return Refusal(f"{len(products)} products, {len(softmaxes)} softmaxes, {len(workload.outputs)} outputs")
     (softmax,), (first, second) = softmaxes, products
     steps = _steps(workload, second.results[0])
     if isinstance(steps, Refusal):
@@ -103,9 +101,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     params = placeholders(workload)
     bound = dict(zip(workload.inputs, params, strict=True))
 
-    def tensors(
-        values: Sequence[SSAValue], known: dict[SSAValue, te.Tensor] | None = None
-    ) -> list[te.Tensor]:
+    def tensors(values: Sequence[SSAValue], known: dict[SSAValue, te.Tensor] | None = None) -> list[te.Tensor]:
         return lower_body(replace(workload, outputs=tuple(values)), {**bound, **(known or {})})
 
     q, k, v, shaped = tensors([first.operands[0], first.operands[1], second.operands[1], first.results[0]])

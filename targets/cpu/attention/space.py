@@ -15,7 +15,7 @@ from dsc.targets.kernel import Implementation
 from dsc.targets.machine import Machine
 
 NOMINAL = 64
-"""Assumed of sizes that are known at run time only."""
+"""Assumed of lengths that are known at run time only; batches of unknown size are taken to be 1."""
 EXP_OPERATIONS = 14
 """Vector operations for the exponential, its sum, load and store."""
 TRANSPOSE_CYCLES = 1.0
@@ -69,7 +69,7 @@ class AttentionSpace:
         """Seconds: both products and the exponentials of all blocks, shared by the cores."""
         problem, machine = self.problem, self.machine
         blocks = math.ceil(_nominal(problem.queries) / point.rows)
-        tasks = math.prod(_nominal(d) for d in problem.batch) * blocks
+        tasks = math.prod(d for d in problem.batch if isinstance(d, int)) * blocks
         threads = min(tasks, machine.cores) if point.parallel else 1
         seconds = math.ceil(tasks / threads) * self._task_cycles(point) / machine.frequency
         return seconds + (machine.launch_seconds if point.parallel and tasks > 1 else 0.0)

@@ -66,9 +66,7 @@ class _Writer:
         for position, tensor in enumerate(self.source.params):
             shape = panel_shape(self.source, self.tiling) if position == self.source.weight else tensor.shape
             self.buffers[tensor] = T.arg(f"in{position}", T.buffer(shape, tensor.dtype))
-        outputs = [
-            T.arg(f"out{i}", T.buffer(out.shape, out.dtype)) for i, out in enumerate(self.source.outputs)
-        ]
+        outputs = [T.arg(f"out{i}", T.buffer(out.shape, out.dtype)) for i, out in enumerate(self.source.outputs)]
         self.flat = {tensor: self._flat(self.buffers[tensor]) for tensor in self._shaped_as_product()}
         self.flat_outputs = [self._flat(out) for out in outputs]
         self.frames.assume(self.source.assumed)
@@ -90,9 +88,7 @@ class _Writer:
                 self._panel(*self._split(task, self.panels), self.frames.const(0), self.row_tiles)
             return
         blocks = ceildiv(self.row_tiles, self.tiling.block) if self.tiling.axis == "rows" else 1
-        with self.frames.loop(
-            batches * blocks, T.parallel if self.tiling.axis == "rows" else T.serial
-        ) as task:
+        with self.frames.loop(batches * blocks, T.parallel if self.tiling.axis == "rows" else T.serial) as task:
             batch, block = self._split(task, blocks)
             first = block * self.tiling.block
             count = self.row_tiles if blocks == 1 else minimum(self.tiling.block, self.row_tiles - first)
@@ -108,13 +104,13 @@ class _Writer:
     def _panel(self, batch: Expr, panel: Expr, first: Expr, count: Dim) -> None:
         """Row tiles ``first .. first + count - 1`` of one panel."""
         at = self.frames.unravel(batch, self.source.batch)
-        constant = self.source.weight is not None
-        panel_of_b = self._constant_panel(at, panel) if constant else self._packed(at, panel)
+        weight = self.source.weight
+        panel_of_b = self._packed(at, panel) if weight is None else self._constant_panel(weight, at, panel)
         with self.frames.loop(count) as i:
             self._tile(_Place(batch, at, panel, first + i), panel_of_b)
 
-    def _constant_panel(self, batch: list[Expr], panel: Expr) -> Callable[[Expr, Expr], Expr]:
-        stored = self.buffers[self.source.params[self.source.weight]]
+    def _constant_panel(self, weight: int, batch: list[Expr], panel: Expr) -> Callable[[Expr, Expr], Expr]:
+        stored = self.buffers[self.source.params[weight]]
         leading = broadcast_at(self.source.b.shape[:-2], batch)
         return lambda k, column: stored[(*leading, panel, k, column)]
 
@@ -134,9 +130,7 @@ class _Writer:
                             T.buffer_store(scratch, self._b(batch, k, at), [k, column])
         return lambda k, column: scratch[k, column]
 
-    def _copy_vectors(
-        self, scratch: tirx.Buffer, batch: list[Expr], panel: Expr, k: Expr, width: int
-    ) -> None:
+    def _copy_vectors(self, scratch: tirx.Buffer, batch: list[Expr], panel: Expr, k: Expr, width: int) -> None:
         zero = tirx.const(0.0, "float32")
         for start, lanes in _pieces(width, self.tiling.lanes):
             with self.frames.lanes(lanes) as lane:
@@ -154,9 +148,7 @@ class _Writer:
         acc = T.alloc_buffer((rows, tiling.columns), "float32", scope="local")
         ragged = not (isinstance(self.source.m, int) and self.source.m % rows == 0)
         wanted = [T.Bind(place.row_tile * rows + i) for i in range(rows)]
-        read = [
-            T.Bind(tirx.min(row, self.frames.const(self.source.m) - 1)) if ragged else row for row in wanted
-        ]
+        read = [T.Bind(tirx.min(row, self.frames.const(self.source.m) - 1)) if ragged else row for row in wanted]
         a_rows = [self._a_row(place, row) for row in read]
         for i, vector in self._vectors():
             with self.frames.lanes(tiling.lanes) as lane:
@@ -187,9 +179,7 @@ class _Writer:
         """Reads a row of `a` by column."""
         a = self.source.a
         if self.source.plain_a:
-            base = T.Bind(
-                (place.batch * self.frames.const(self.source.m) + row) * self.frames.const(self.source.k)
-            )
+            base = T.Bind((place.batch * self.frames.const(self.source.m) + row) * self.frames.const(self.source.k))
             return lambda k: self.flat[a][base + k]
         inliner = Inliner(self._leaves())
         rows = self.frames.unravel(row, self.source.rows)

@@ -87,9 +87,7 @@ def product_of(workload: Workload) -> Product | Refusal:
     batch, rows = _leading(a, b)
     k, n = dims(b.shape[-2:])
     acc = te.placeholder((*batch, *rows, n), "float32", name="acc")
-    bias = (
-        lower_body(replace(workload, outputs=(rest[0],)), bound)[0] if rest and rest[0] is not None else None
-    )
+    bias = lower_body(replace(workload, outputs=(rest[0],)), bound)[0] if rest and rest[0] is not None else None
     result = _scaled(anchor, acc, bias)
     outputs = lower_body(workload, {**bound, anchor.results[0]: result})
     weight = _constant(workload, second) if stored_b in params else None

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from tvm.ir import Expr
 
-from dsc.lower.exprs import Dim, product
+from dsc.lower.exprs import Dim
 from dsc.targets.cpu.gemm.code import Tiling, panel_shape, write
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.kernel import Implementation, Packing, Rearrange
 from dsc.targets.machine import Machine
 
 NOMINAL = 64
-"""Assumed of sizes that are known at run time only."""
+"""Assumed of sizes that are known at run time only; batches of unknown size are taken to be 1."""
 STORE_CYCLES = 1.5
 """Clearing and storing one vector of a tile, epilogue included."""
 TILE_CYCLES = 30
@@ -78,7 +78,7 @@ class GemmSpace:
                     yield "rows", min(share, fitting)
 
     def _batches(self) -> int:
-        return _nominal(product(self.source.batch))
+        return math.prod(d for d in self.source.batch if isinstance(d, int))
 
     def estimate(self, point: Tiling) -> float:
         """Seconds: tiles at the rate of multiplying or loading, and what caches do not hide."""

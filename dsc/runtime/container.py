@@ -149,9 +149,7 @@ def read_manifest(file: BinaryIO, source: str) -> Manifest:
             f"make it with `dsc compile model.onnx -o {Path(source).name}`"
         ) from None
     if comment != _COMMENT + hashlib.sha256(text).hexdigest().encode():
-        raise ArtifactError(
-            f"{source} was changed after it was written (manifest hash); compile the model again"
-        )
+        raise ArtifactError(f"{source} was changed after it was written (manifest hash); compile the model again")
     manifest = Manifest.from_json(text, source)
     _check_bounds(file, manifest, source)
     return manifest

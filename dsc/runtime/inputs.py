@@ -28,9 +28,7 @@ def _wrong_names(specs: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) ->
     names = [spec.name for spec in specs]
     missing = [name for name in names if name not in given]
     unknown = [str(name) for name in given if name not in names]
-    problems = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(
-        unknown
-    )
+    problems = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(unknown)
     return f"inputs: {'; '.join(problems)}. The model takes {', '.join(map(str, specs)) or 'none'}"
 
 
@@ -41,17 +39,14 @@ def _checked(spec: TensorSpec, value: ArrayLike, sizes: dict[str, tuple[int, str
         raise UsageError(f"input {spec} was given something that is no array: {error}") from None
     if array.dtype != spec.dtype:
         raise UsageError(
-            f"input {spec} was given {array.dtype}; nothing is cast silently: "
-            f"pass array.astype({spec.dtype!r})"
+            f"input {spec} was given {array.dtype}; nothing is cast silently: pass array.astype({spec.dtype!r})"
         )
     if array.ndim != len(spec.shape):
         raise UsageError(f"input {spec} needs {len(spec.shape)} dims, was given shape {list(array.shape)}")
     for axis, (dim, size) in enumerate(zip(spec.shape, array.shape, strict=True)):
         if isinstance(dim, int):
             if size != dim:
-                raise UsageError(
-                    f"input {spec}: dim {axis} must be {dim}, was given shape {list(array.shape)}"
-                )
+                raise UsageError(f"input {spec}: dim {axis} must be {dim}, was given shape {list(array.shape)}")
         elif dim is not None:
             expected, first = sizes.setdefault(dim, (size, spec.name))
             if size != expected:

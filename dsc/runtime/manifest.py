@@ -74,9 +74,7 @@ class Manifest:
             content = json.loads(text)
             found = content.pop("format")
         except (ValueError, KeyError, AttributeError, RecursionError):
-            raise ArtifactError(
-                f"{source}: manifest.json is not one that dsc wrote; compile the model again"
-            ) from None
+            raise ArtifactError(f"{source}: manifest.json is not one that dsc wrote; compile the model again") from None
         if found != FORMAT:
             raise ArtifactError(
                 f"{source} has artifact format {found}, this dsc reads format {FORMAT}; "
@@ -85,16 +83,24 @@ class Manifest:
         try:
             return _from_content(content)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise ArtifactError(
-                f"{source}: manifest.json is damaged ({error}); compile the model again"
-            ) from None
+            raise ArtifactError(f"{source}: manifest.json is damaged ({error}); compile the model again") from None
 
 
 def _from_content(content: dict[str, Any]) -> Manifest:
-    specs = {
-        key: tuple(TensorSpec(spec["name"], spec["dtype"], tuple(spec["shape"])) for spec in content.pop(key))
-        for key in ("inputs", "outputs")
-    }
-    members = {name: Member(**member) for name, member in content.pop("members").items()}
-    tuples = {key: tuple(content.pop(key)) for key in ("features", "parameters", "kernels")}
-    return Manifest(**content, **specs, **tuples, members=members)
+    return Manifest(
+        name=str(content["name"]),
+        target=str(content["target"]),
+        arch=str(content["arch"]),
+        features=tuple(map(str, content["features"])),
+        inputs=tuple(map(_spec, content["inputs"])),
+        outputs=tuple(map(_spec, content["outputs"])),
+        parameters=tuple(map(str, content["parameters"])),
+        versions=dict(content["versions"]),
+        provenance=dict(content["provenance"]),
+        kernels=tuple(content["kernels"]),
+        members={name: Member(**member) for name, member in content["members"].items()},
+    )
+
+
+def _spec(content: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(content["name"], content["dtype"], tuple(content["shape"]))

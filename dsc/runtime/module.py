@@ -45,7 +45,8 @@ class Module:
         mapped = _map(file)
         weights = _weights(mapped, self.manifest, source)
         self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
-        self._sessions = SessionPool(load_library(code, self.threads, source), weights)
+        static = all(isinstance(dim, int) for spec in self.manifest.inputs for dim in spec.shape)
+        self._sessions = SessionPool(load_library(code, self.threads, source), weights, static)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -184,7 +185,7 @@ def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[tvm.ru
     """The parameters in the order of the code, where they lie in the file. Pages are read when first used."""
     member = manifest.members[WEIGHTS]
     content = mapped[member.offset : member.offset + member.size]
-    entries, start = parse(memoryview(content), source)
+    entries, start = parse(content.data, source)
     tensors = []
     for name in manifest.parameters:
         if name not in entries:

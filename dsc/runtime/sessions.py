@@ -23,8 +23,8 @@ Extent: TypeAlias = tuple[int, int]
 class Session:
     """A virtual machine with the weights bound. Used by one thread at a time."""
 
-    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor]) -> None:
-        self._machine = VirtualMachine(library, tvm.cpu())
+    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor], allocator: str) -> None:
+        self._machine = VirtualMachine(library, tvm.cpu(), allocator)
         self._machine.save_function(MAIN, _BOUND, *parameters)
         self._call = self._machine[_BOUND]
         self._staged: dict[int, tuple[np.ndarray, tvm.runtime.Tensor]] = {}
@@ -33,9 +33,7 @@ class Session:
         """Run: where the inputs lie, and the outputs, which may share memory with them."""
         tensors = [self._tensor(index, array) for index, array in enumerate(inputs)]
         results = self._call(*tensors)
-        return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], list(
-            results
-        )
+        return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], list(results)
 
     def set_instrument(self, callback: object) -> None:
         """Call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
@@ -57,8 +55,11 @@ class Session:
 class SessionPool:
     """Sessions on one loaded library: each run borrows one, and as many exist as runs were ever in flight."""
 
-    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor]) -> None:
+    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor], static: bool) -> None:
+        """`static`: every run has the same shapes."""
         self._library, self._parameters = library, parameters
+        # TVM's pool keeps every size it ever gave out, which is right for one set of sizes and a leak for many.
+        self._allocator = "pooled" if static else "naive"
         self._idle: list[Session] = []
         self._lock = threading.Lock()
 
@@ -74,4 +75,4 @@ class SessionPool:
 
     def new(self) -> Session:
         """A session outside the pool."""
-        return Session(self._library, self._parameters)
+        return Session(self._library, self._parameters, self._allocator)

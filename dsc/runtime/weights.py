@@ -92,11 +92,7 @@ def parse(view: memoryview, source: str) -> tuple[dict[str, Entry], int]:
         raise broken from None
     for entry in entries.values():
         inside = entry.offset >= 0 and entry.offset + entry.size <= len(view) - start
-        if (
-            not inside
-            or entry.size != math.prod(entry.shape) * entry.dtype.itemsize
-            or entry.offset % ALIGNMENT
-        ):
+        if not inside or entry.size != math.prod(entry.shape) * entry.dtype.itemsize or entry.offset % ALIGNMENT:
             raise broken
     return entries, start
 
@@ -106,7 +102,7 @@ def _bytes(weight: Weight) -> memoryview:
     if array.dtype != weight.dtype or array.shape != weight.shape:
         found = f"{array.dtype}{list(array.shape)}"
         raise AssertionError(f"{weight.name}: announced {weight.dtype}{list(weight.shape)}, got {found}")
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _gap(size: int) -> int:

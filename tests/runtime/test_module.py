@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,17 @@ def test_many_python_threads_at_once(artifact: Path, compiled_sum: Sum) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(400)))
+
+
+def test_memory_does_not_grow_with_the_number_of_sizes_seen(artifact: Path) -> None:
+    module = load(artifact, threads=1)
+    x = np.zeros((20_800, COLUMNS), np.float32)  # 5 MB, as each of the two buffers inside
+    module.run({"x": x})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for rows in range(20_000, 20_800, 16):  # a page more each
+        module.run({"x": x[:rows]})
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 50_000  # KB; keeping every size would be 500,000
 
 
 def test_other_python_threads_run_meanwhile(artifact: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import ml_dtypes
 import numpy as np
@@ -163,9 +164,16 @@ def tensor(
 ) -> TensorType[Attribute]:
     """The tensor type of a dtype and shape; negative sizes are dynamic and may have `names` ("" for none)."""
     element = dtype if isinstance(dtype, Attribute) else element_of_dtype(dtype).mlir
-    kept = [name if size < 0 else "" for name, size in zip(names or [""] * len(shape), shape, strict=True)]
-    encoding = DimsAttr(ArrayAttr([StringAttr(n) for n in kept])) if any(kept) else NoneAttr()
-    return TensorType(element, [int(d) if d >= 0 else DYNAMIC for d in shape], encoding)
+    sizes = tuple(int(d) if d >= 0 else DYNAMIC for d in shape)
+    given = names if names is not None else [""] * len(sizes)
+    return _tensor(element, sizes, tuple(n if d < 0 else "" for n, d in zip(given, sizes, strict=True)))
+
+
+@lru_cache(maxsize=4096)
+def _tensor(element: Attribute, shape: tuple[int, ...], names: tuple[str, ...]) -> TensorType[Attribute]:
+    """Types are immutable, and a model has few different ones."""
+    encoding = DimsAttr(ArrayAttr([StringAttr(n) for n in names])) if any(names) else NoneAttr()
+    return TensorType(element, shape, encoding)
 
 
 def shape_of(type_: Attribute) -> tuple[int, ...] | None:

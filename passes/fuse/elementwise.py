@@ -10,7 +10,7 @@ from dsc.ir import dims_of, shape_of
 from dsc.passes.fuse.anchored import claim
 from dsc.passes.fuse.grow import grow_up
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import CHEAP, RELABELLING, computes_sizes, is_elementwise, is_named
+from dsc.passes.fuse.roles import CHEAP, RELABELLING, computes_sizes, is_constant, is_elementwise, is_named
 
 
 def form(plan: Plan, max_chain: int) -> None:
@@ -30,7 +30,8 @@ def _joins(output: SSAValue, op: Operation) -> bool:
     or be cheap.
     """
     if is_named(op, RELABELLING):
-        return not computes_sizes(op) and _keeps_innermost(op)
+        by_constants = all(is_constant(v) for v in list(op.operands)[1:])
+        return by_constants and not computes_sizes(op) and _keeps_innermost(op)
     return is_elementwise(op) and (is_named(op, CHEAP) or _as_many(op.results[0], output))
 
 

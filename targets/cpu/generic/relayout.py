@@ -34,9 +34,12 @@ def relayout(sch: s_tir.Schedule) -> None:
         if not any(blocks):
             continue
         spatial, reduce = blocks[: len(stage.spatial)], blocks[len(stage.spatial) :]
-        if not stage.is_parameter(stage.buffer):
+        try:
+            sch.transform_block_layout(stage.block, _index_map(stage, spatial, reduce))
+        except s_tir.ScheduleError:
+            continue  # some stages have loops that TVM does not rebuild; they stay as they are
+        if stage.direct and not stage.is_parameter(stage.buffer) and any(spatial):
             sch.transform_layout(stage.block, ("write", 0), _index_map(stage, spatial, []))
-        sch.transform_block_layout(stage.block, _index_map(stage, spatial, reduce))
 
 
 def _block(stage: Stage, iterator: tirx.IterVar) -> _Block | None:

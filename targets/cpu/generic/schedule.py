@@ -7,6 +7,7 @@ import logging
 import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
+from tvm_ffi.structural import StructuralMutator
 
 from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
@@ -23,6 +24,8 @@ from dsc.targets.machine import Machine
 
 _LOG = logging.getLogger(__name__)
 PARALLEL = "dsc.parallel"
+RELAYOUTS = 2
+"""Blocks within blocks appear once the outer ones are loops: 8 channels of 16, when such layouts meet."""
 LAUNCHES = 3
 """Work worth a parallel region takes one core as many times longer than a launch."""
 
@@ -62,11 +65,31 @@ def prepared(func: tirx.PrimFunc) -> s_tir.Schedule:
     """The stages of `func` that are worth a loop nest, with affine accesses where blocked layouts allow it."""
     sch = s_tir.Schedule(func)
     inline(sch)
-    relayout(sch)
-    simplified = s_tir.transform.StmtSimplify()(tvm.IRModule({"main": renewed(sch.mod["main"])}))
-    sch = s_tir.Schedule(simplified)
+    for _ in range(RELAYOUTS):
+        relayout(sch)
+        sch = s_tir.Schedule(_simplified(renewed(sch.mod["main"])))
     inline_padding(sch)
     return s_tir.Schedule(multiply_by_reciprocals(renewed(sch.mod["main"])))
+
+
+def _simplified(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Simplifies indices, and binds iterators to their loops again where those have one iteration."""
+    func = s_tir.transform.StmtSimplify()(tvm.IRModule({"main": func}))["main"]
+    loops: list[tirx.For] = []
+
+    def loop(node: tirx.For, mutator: StructuralMutator) -> tirx.For:
+        loops.append(node)
+        node = mutator.default_mutate(node)
+        loops.pop()
+        return node
+
+    def realize(node: s_tir.SBlockRealize, mutator: StructuralMutator) -> s_tir.SBlockRealize:
+        if not node.iter_values or len(loops) != len(node.iter_values):
+            return mutator.default_mutate(node)
+        values = [x.loop_var if static(v) == 0 else v for x, v in zip(loops, node.iter_values, strict=True)]
+        return s_tir.SBlockRealize(values, node.predicate, node.block)
+
+    return func.with_body(tvm_ffi.structural_mutate(func.body, [(tirx.For, loop), (s_tir.SBlockRealize, realize)]))
 
 
 def _empty(func: tirx.PrimFunc) -> bool:

@@ -32,6 +32,7 @@ from dsc.targets.cpu.conv.emit import (
     unravel,
     when,
 )
+from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region, nominal
 from dsc.targets.cpu.conv.source import Source
 from dsc.targets.kernel import Implementation, Rearrange
@@ -141,6 +142,7 @@ class _Nest:
     ) -> Stmt:
         conv = self.conv
         sums = Vectors("acc", self.point.width, self.point.lanes)
+        writer = Writer(self.frame.epilogue, gcd(self.point.lanes, self.frame.epilogue.block))
 
         def tile(column: Expr) -> Stmt:
             def kernel_row(kh: int) -> Stmt | None:
@@ -157,9 +159,10 @@ class _Nest:
 
             return seq(
                 sums.allocate(),
+                *writer.allocate(),
                 sums.clear(),
                 *[kernel_row(kh) for kh in range(conv.kernel[0])],
-                *self._stores(sums, n, block, lane, first + r, column),
+                *self._stores(writer, sums, n, block, lane, first + r, column),
             )
 
         return bind("column", start, tile)
@@ -190,16 +193,15 @@ class _Nest:
         return sums.store(i, sums[i] + x * weight)
 
     def _stores(
-        self, sums: Vectors, n: Expr, block: Expr, lane: Expr, row: Expr, column: Expr
+        self, writer: Writer, sums: Vectors, n: Expr, block: Expr, lane: Expr, row: Expr, column: Expr
     ) -> Iterator[Stmt]:
-        lanes = gcd(self.point.lanes, self.frame.epilogue.block)
+        lanes = writer.lanes
         for i in range(self.point.width):
             for part in range(0, self.point.lanes, lanes):
                 offset = i * self.point.lanes + part
-                yield self.frame.epilogue.store(
+                yield writer.store(
                     n,
                     block * self.conv.block + lane + part,
-                    lanes,
                     row,
                     column + i,
                     lambda c, offset=offset: tirx.BufferLoad(sums.buffer, [offset + c]),

@@ -32,6 +32,7 @@ from dsc.targets.cpu.conv.emit import (
     unravel,
     when,
 )
+from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Source
 from dsc.targets.kernel import Implementation
@@ -154,13 +155,16 @@ class _Nest:
         if not divides(width, self.columns):
             start = least(start, self.columns - width)
 
+        writer = Writer(self.frame.epilogue, self.store_lanes)
+
         def tile(column: Expr) -> Stmt:
             return seq(
-                tirx.AllocBuffer(self.accumulators.buffer),
+                self.accumulators.allocate(),
+                *writer.allocate(),
                 self.accumulators.clear(),
                 self._reduce(n, group, panel, first_row, row, column),
-                *self._stores(n, group, panel, first_row + row, column),
-            )  # fmt: skip
+                *self._stores(writer, n, group, panel, first_row + row, column),
+            )
 
         return bind("column", start, tile)
 
@@ -203,7 +207,9 @@ class _Nest:
                 "kh"),
             "cb")  # fmt: skip
 
-    def _stores(self, n: Expr, group: Expr, panel: Expr, row: Expr, column: Expr) -> list[Stmt]:
+    def _stores(
+        self, writer: Writer, n: Expr, group: Expr, panel: Expr, row: Expr, column: Expr
+    ) -> list[Stmt]:
         conv, point = self.conv, self.point
         per_group = conv.oc // conv.groups
         lanes = self.store_lanes
@@ -214,8 +220,8 @@ class _Nest:
             for start in range(0, point.panel, lanes):
                 inside = panel * point.panel + start
                 offset = i * point.panel + start
-                stored = self.frame.epilogue.store(
-                    n, group * per_group + inside, lanes, h, w,
+                stored = writer.store(
+                    n, group * per_group + inside, h, w,
                     lambda c, offset=offset: tirx.BufferLoad(self.accumulators.buffer, [offset + c]),
                 )  # fmt: skip
                 guarded = stored if per_group % point.panel == 0 else when(inside < per_group, stored)

@@ -1,52 +1,16 @@
-"""What follows the convolution inside its region, as one scalar expression of the convolution's result."""
+"""What follows the convolution inside its region, computed for each vector of its result on the way to memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import tvm_ffi
 from tvm import sym, te, tirx
-from tvm.ir import Call, Expr, Range
+from tvm.ir import Expr, Range
 
 from dsc.targets.cpu.conv.emit import Dim, Stmt, index, seq
-
-Value = Callable[[tuple[Expr, ...]], Expr]
-"""The anchor's element at the given logical (n, c, h, w)."""
-
-
-def inline(tensor: te.Tensor, at: Sequence[Expr], loads: Mapping[te.Tensor, Callable[[tuple[Expr, ...]], Expr]]) -> Expr:
-    """The element of `tensor` at `at` in terms of `loads`, with every computed stage in between inlined.
-
-    Raises `ValueError` where a stage is not elementwise (a reduction, or several results).
-    """
-    if tensor in loads:
-        return loads[tensor](tuple(at))
-    if not isinstance(tensor.op, te.ComputeOp) or tensor.op.reduce_axis or len(tensor.op.body) != 1:
-        raise ValueError(f"{tensor.op.name} is not elementwise")
-    places = {axis.var: _typed(place, axis.var) for axis, place in zip(tensor.op.axis, at, strict=True)}
-
-    def variable(var: tirx.Var) -> Expr:
-        return places.get(var, var)
-
-    def load(call: Call) -> Expr:
-        if getattr(call.op, "name", None) != "te.tensor_load":
-            return call
-        return inline(call.args[0], list(call.args[1:]), loads)
-
-    def fresh(let: tirx.Let) -> tirx.Let:
-        # The stage is inlined once for each vector of a tile, and a variable may be bound only once.
-        again = tirx.Var(let.var.name, let.var.expr_ty())
-        return tirx.Let(again, let.value, tvm_ffi.structural_map(let.body, [(tirx.Var, lambda var: again if var.same_as(let.var) else var)]))
-
-    body: Expr = tvm_ffi.structural_map(tensor.op.body[0], [(tirx.Var, variable)])
-    return tvm_ffi.structural_map(body, [(Call, load), (tirx.Let, fresh)])
-
-
-def _typed(place: Expr, axis: tirx.Var) -> Expr:
-    """`place` in the integer type of the axis it stands for: expressions that replace a variable must have its type."""
-    dtype = str(axis.expr_ty())
-    return place if str(place.expr_ty()) == dtype else place.astype(dtype)
+from dsc.targets.cpu.inline import Inliner, Leaf, kept_types
 
 
 @dataclass(frozen=True)
@@ -62,15 +26,16 @@ class Output:
         return int(self.tensor.shape[4]) if len(self.tensor.shape) == 5 else 1
 
     def place(self, n: Dim, c: Expr, inner: Expr, h: Dim, w: Dim) -> tuple[Expr, ...]:
-        """Where channel ``c + inner`` is stored, `c` being a multiple of the vector that `inner` walks."""
+        """Where channel ``c + inner`` is stored; `c` is a multiple of the vector that `inner` walks."""
         if self.block == 1:
             return index(n), c + inner, index(h), index(w)
-        return index(n), tirx.floordiv(c, self.block), index(h), index(w), tirx.floormod(c, self.block) + inner
+        block, lane = tirx.floordiv(c, self.block), tirx.floormod(c, self.block)
+        return index(n), block, index(h), index(w), lane + inner
 
 
 @dataclass(frozen=True)
 class Epilogue:
-    """Stores results: applies the region's ops to the convolution's and writes every output."""
+    """The ops after the convolution, as tensor expressions of its result."""
 
     anchor: te.Tensor
     """Stands for the convolution's result, [N, OC, OH, OW]."""
@@ -83,65 +48,114 @@ class Epilogue:
         """The smallest block of the outputs: what a store may write at once."""
         return min(output.block for output in self.outputs)
 
-    def problems(self) -> str | None:
-        """Why the outputs cannot be computed element by element as the anchor's elements become known, or None."""
-        n, block, i, h, w = (tirx.Var(name, str(index(size).expr_ty())) for name, size in self._axes())
-        seen: list[tuple[Expr, ...]] = []
+    def leaves(self, anchor: Leaf, analyzer: sym.Analyzer) -> dict[te.Tensor, Leaf]:
+        """What the outputs are computed from; indices of inputs are simplified by `analyzer`."""
 
-        def anchor(at: tuple[Expr, ...]) -> Expr:
-            seen.append(at)
-            return tirx.FloatImm("float32", 0.0)
-
-        for output in self.outputs:
-            analyzer = sym.Analyzer()
-            for var, (_, size) in zip((n, block, i, h, w), self._axes(), strict=True):
-                # An axis of size 1 is indexed by 0.
-                analyzer.bind(var, Range(0, output.block if var is i else size))
-            c = block * output.block
-            try:
-                inline(output.tensor, output.place(n, c, i, h, w), self._loads(anchor))
-            except ValueError as error:
-                return str(error)
-            for at in seen:
-                if not all(analyzer.can_prove_equal(a, b) for a, b in zip(at, (n, c + i, h, w), strict=True)):
-                    return "an op after the convolution moves elements"
-            seen.clear()
-        return None
-
-    def _axes(self) -> list[tuple[str, Dim]]:
-        n, c, h, w = self.anchor.shape
-        return [("n", n), ("c", c), ("i", c), ("h", h), ("w", w)]
-
-    def _loads(self, anchor: Value) -> dict[te.Tensor, Value]:
-        def reader(buffer: tirx.Buffer) -> Value:
-            return lambda at: tirx.BufferLoad(buffer, list(at))
+        def reader(buffer: tirx.Buffer) -> Leaf:
+            return lambda at: tirx.BufferLoad(buffer, [analyzer.simplify(i) for i in at])
 
         return {self.anchor: anchor, **{tensor: reader(buffer) for tensor, buffer in self.inputs.items()}}
 
-    def store(self, n: Dim, c: Expr, lanes: int, h: Dim, w: Dim, value: Callable[[Expr], Expr]) -> Stmt:
-        """Write the outputs of channels ``c .. c + lanes - 1`` at one pixel, as vectors.
+    def problems(self) -> str | None:
+        """Why the outputs cannot be computed element by element from the anchor's elements, or None."""
+        return self._probed[1]
 
-        `value` gives the bare convolution of channel ``c + i``. `lanes` divides `block` and `c`, or is 1.
+    @property
+    def keeps(self) -> tuple[tuple[str, ...], ...]:
+        """For each output, types of the intermediate values that are computed once and kept."""
+        return self._probed[0]
+
+    @cached_property
+    def _probed(self) -> tuple[tuple[tuple[str, ...], ...], str | None]:
+        sizes = list(zip("ncihw", (self.anchor.shape[axis] for axis in (0, 1, 1, 2, 3)), strict=True))
+        n, block, i, h, w = (tirx.Var(name, str(index(size).ty)) for name, size in sizes)
+        types: list[tuple[str, ...]] = []
+        for output in self.outputs:
+            analyzer = sym.Analyzer()
+            for var, (_, size) in zip((n, block, i, h, w), sizes, strict=True):
+                # An axis of size 1 is indexed by 0.
+                analyzer.bind(var, Range(0, output.block if var is i else size))
+            c = block * output.block
+            expected = (n, c + i, h, w)
+            moved: list[Sequence[Expr]] = []
+
+            def anchor(
+                at: Sequence[Expr],
+                analyzer: sym.Analyzer = analyzer,
+                expected: tuple[Expr, ...] = expected,
+                moved: list[Sequence[Expr]] = moved,
+            ) -> Expr:
+                if not all(analyzer.can_prove_equal(a, b) for a, b in zip(at, expected, strict=True)):
+                    moved.append(at)
+                return tirx.Var("anchor", "float32")
+
+            place = output.place(n, c, i, h, w)
+            kept, problems = kept_types([output.tensor], place, self.leaves(anchor, analyzer))
+            if problems or moved:
+                return (), problems[0] if problems else "an op after the convolution moves elements"
+            types.append(kept)
+        return tuple(types), None
+
+
+class Writer:
+    """Writes the outputs of one register tile, vector by vector."""
+
+    def __init__(self, epilogue: Epilogue, lanes: int) -> None:
+        """`lanes` channels are stored together: they divide `Epilogue.block`, or are 1."""
+        self.epilogue, self.lanes = epilogue, lanes
+        # Buffers and no variables: TVM's simplifier looks through variables and would write out again, and
+        # reorder, what they stand for.
+        self.registers = [
+            [tirx.decl_buffer((lanes,), dtype, "kept", scope="local") for dtype in types]
+            for types in epilogue.keeps
+        ]
+
+    def allocate(self) -> list[Stmt]:
+        """What stands before the first `store`."""
+        return [tirx.AllocBuffer(buffer) for buffers in self.registers for buffer in buffers]
+
+    def store(self, n: Dim, c: Expr, h: Dim, w: Dim, value: Callable[[Expr], Expr]) -> Stmt:
+        """Write channels ``c .. c + lanes - 1`` of every output at one pixel.
+
+        `value` gives the bare convolution of channel ``c + i``; `c` is a multiple of the lanes.
         """
-        return seq(*[self._store(output, n, c, lanes, h, w, value) for output in self.outputs])
+        pairs = zip(self.epilogue.outputs, self.registers, strict=True)
+        return seq(*[self._store(output, buffers, n, c, h, w, value) for output, buffers in pairs])
 
     def _store(
-        self, output: Output, n: Dim, c: Expr, lanes: int, h: Dim, w: Dim, value: Callable[[Expr], Expr]
+        self,
+        output: Output,
+        registers: Sequence[tirx.Buffer],
+        n: Dim,
+        c: Expr,
+        h: Dim,
+        w: Dim,
+        value: Callable[[Expr], Expr],
     ) -> Stmt:
-        inner = tirx.Var("c", "int32") if lanes > 1 else index(0)
+        lane = tirx.Var("c", "int32") if self.lanes > 1 else index(0)
         analyzer = sym.Analyzer()
-        if lanes > 1:
-            analyzer.bind(inner, Range(0, lanes))
+        if self.lanes > 1:
+            analyzer.bind(lane, Range(0, self.lanes))
+        left = iter(registers)
+        parts: list[Stmt] = []
 
-        def anchor(_: tuple[Expr, ...]) -> Expr:
-            bare = value(inner)
-            if self.bias is None:
-                return bare
-            return bare + (tirx.BufferLoad(self.bias, [c + inner]) if isinstance(self.bias, tirx.Buffer) else self.bias)
+        def keep(stage: Expr) -> Expr:
+            buffer = next(left)
+            parts.append(tirx.BufferStore(buffer, stage, [lane]))
+            return tirx.BufferLoad(buffer, [lane])
 
-        place = output.place(n, c, inner, h, w)
-        result = analyzer.simplify(inline(output.tensor, place, self._loads(anchor)))
-        stored = tirx.BufferStore(output.buffer, result, [analyzer.simplify(axis) for axis in place])
-        if lanes == 1:
-            return stored
-        return tirx.For(inner, index(0), index(lanes), tirx.ForKind.VECTORIZED, stored)
+        def anchor(_: Sequence[Expr]) -> Expr:
+            return value(lane) + self._bias(c + lane)
+
+        place = [analyzer.simplify(i) for i in output.place(n, c, lane, h, w)]
+        inliner = Inliner(self.epilogue.leaves(anchor, analyzer), keep if registers else None)
+        parts.append(tirx.BufferStore(output.buffer, inliner.at(output.tensor, place), place))
+        if self.lanes == 1:
+            return seq(*parts)
+        return tirx.For(lane, index(0), index(self.lanes), tirx.ForKind.VECTORIZED, seq(*parts))
+
+    def _bias(self, channel: Expr) -> Expr | float:
+        bias = self.epilogue.bias
+        if isinstance(bias, tirx.Buffer):
+            return tirx.BufferLoad(bias, [channel])
+        return 0.0 if bias is None else bias

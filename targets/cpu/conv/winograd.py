@@ -30,6 +30,7 @@ from dsc.targets.cpu.conv.emit import (
     when,
     zeros,
 )
+from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.winograd_transform import (
     PackWinograd,
@@ -267,14 +268,16 @@ class _Nest:
 
         def tile(i: Expr, right: Expr) -> Stmt:
             result = Vectors("result", outputs, lanes)
+            writer = Writer(self.frame.epilogue, lanes)
             inputs = [
                 tirx.BufferLoad(self.tall, [i, right * patch + j, span(0, lanes)]) for j in range(patch)
             ]
-            parts = [result.allocate(), *inverse(self.transform.inverse, inputs, result.store, lanes)]
+            parts = [result.allocate(), *writer.allocate()]
+            parts += inverse(self.transform.inverse, inputs, result.store, lanes)
             for j in range(outputs):
                 w = (column + right) * outputs + j
-                stored = self.frame.epilogue.store(
-                    n, channel, lanes, top + i, w,
+                stored = writer.store(
+                    n, channel, top + i, w,
                     lambda c, j=j: tirx.BufferLoad(result.buffer, [j * lanes + c]),
                 )  # fmt: skip
                 parts.append(stored if conv.ow % outputs == 0 else seq(when(w < conv.ow, stored)))

@@ -27,11 +27,7 @@ def run(
         op_type,
         [helper.make_tensor_value_info("x0", kind, first.shape)],
         [helper.make_tensor_value_info(f"y{i}", TensorProto.UNDEFINED, None) for i in range(outputs)],
-        [
-            numpy_helper.from_array(a, n)
-            for a, n in zip(operands[1:], names[1:], strict=True)
-            if a is not None
-        ],
+        [numpy_helper.from_array(a, n) for a, n in zip(operands[1:], names[1:], strict=True) if a is not None],
     )
     for output in graph.output:
         output.ClearField("type")

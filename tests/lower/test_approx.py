@@ -38,9 +38,7 @@ def samples() -> np.ndarray:
     rng = np.random.default_rng(7)
     decades = 10.0 ** rng.uniform(-44, 38.5, 20_000)
     special = [0, -0.0, np.inf, -np.inf, np.nan, 88.72, 88.73, -87.3, 3.4e38, -3.4e38, 1e-40, -1e-45, 1]
-    x = np.concatenate(
-        [np.linspace(-110, 110, 80_000), rng.standard_normal(20_000), decades, -decades, special]
-    )
+    x = np.concatenate([np.linspace(-110, 110, 80_000), rng.standard_normal(20_000), decades, -decades, special])
     return np.resize(x, -(-len(x) // LANES) * LANES).astype(np.float32)
 
 
@@ -91,6 +89,4 @@ def test_half_precision_goes_through_float32() -> None:
     values = np.array([-1.5, 0, 2.25, 9], np.float16)
     result = tvm.runtime.tensor(np.zeros_like(values))
     executable.mod["main"](tvm.runtime.tensor(values), result)
-    np.testing.assert_allclose(
-        result.numpy(), np.exp(values.astype(np.float32)), rtol=1e-3
-    )  # half an ulp of half
+    np.testing.assert_allclose(result.numpy(), np.exp(values.astype(np.float32)), rtol=1e-3)  # half an ulp of half

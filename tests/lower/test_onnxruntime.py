@@ -21,9 +21,7 @@ def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def _conv(
-    shape: tuple[int, ...], weight: tuple[int, ...], bias: bool = True, **attributes: Any
-) -> tuple[Any, ...]:
+def _conv(shape: tuple[int, ...], weight: tuple[int, ...], bias: bool = True, **attributes: Any) -> tuple[Any, ...]:
     return "Conv", [rand(*shape), rand(*weight), rand(weight[0]) if bias else None], attributes
 
 
@@ -31,9 +29,7 @@ def _transposed(shape: tuple[int, ...], weight: tuple[int, ...], **attributes: A
     return "ConvTranspose", [rand(*shape), rand(*weight)], attributes
 
 
-def _resize(
-    shape: tuple[int, ...], scales: Any = None, sizes: Any = None, **attributes: Any
-) -> tuple[Any, ...]:
+def _resize(shape: tuple[int, ...], scales: Any = None, sizes: Any = None, **attributes: Any) -> tuple[Any, ...]:
     scales = None if scales is None else np.array(scales, np.float32)
     return "Resize", [rand(*shape), None, scales, None if sizes is None else ints(*sizes)], attributes
 
@@ -127,9 +123,7 @@ NODES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     _resize((1, 3, 7, 9), scales=[1, 1, 1.7, 0.6], mode="nearest", nearest_mode="ceil"),
     _resize((1, 3, 7, 9), scales=[1, 1, 1.7, 0.6], mode="linear"),
     _resize((1, 3, 7, 9), sizes=[1, 3, 13, 5], mode="linear", coordinate_transformation_mode="align_corners"),
-    _resize(
-        (1, 3, 7, 9), sizes=[1, 3, 13, 1], mode="linear", coordinate_transformation_mode="pytorch_half_pixel"
-    ),
+    _resize((1, 3, 7, 9), sizes=[1, 3, 13, 1], mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),
     _resize((1, 3, 11, 9), sizes=[1, 3, 13, 5], mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1),
     _resize((1, 3, 23, 19), sizes=[1, 3, 10, 7], mode="linear", antialias=1),
     _resize((1, 3, 23, 19), sizes=[1, 3, 10, 7], mode="cubic", antialias=1),

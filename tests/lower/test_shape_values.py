@@ -9,9 +9,10 @@ from xdsl.dialects.test import TestOp as AnyOp
 from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, onnx, tensor
-from dsc.lower import shape_values
+from dsc.lower import UnsupportedOpError, shape_values
 from dsc.lower.exprs import Scalar, same
 from dsc.lower.registry import operands_of
+from dsc.lower.shape_array import LIMIT
 
 N, S = tirx.Var("n", "int64"), tirx.Var("s", "int64")
 
@@ -26,9 +27,7 @@ class Evaluator:
     def __call__(self, op: OnnxOp) -> SSAValue:
         operands = operands_of(op)
         shapes: list[list[Scalar] | None] = [[N, S, 384] if v is self.x else None for v in operands]
-        values = shape_values.evaluate(
-            op, [None if v is None else self.known.get(v) for v in operands], shapes
-        )
+        values = shape_values.evaluate(op, [None if v is None else self.known.get(v) for v in operands], shapes)
         assert values is not None, f"{op.name} was not evaluated"
         self.known[op.out] = values
         return op.out
@@ -87,9 +86,7 @@ def test_expand_guards_against_minus_one(ev: Evaluator) -> None:
 def test_slices_of_a_shape(ev: Evaluator) -> None:
     last = ev(onnx.Slice.make(ev.shape(), ev.constant([-1]), ev.constant([2**62]), ev.constant([0])))
     assert list(ev.known[last]) == [384]
-    back = ev(
-        onnx.Slice.make(ev.shape(), ev.constant([2]), ev.constant([-9]), ev.constant([0]), ev.constant([-1]))
-    )
+    back = ev(onnx.Slice.make(ev.shape(), ev.constant([2]), ev.constant([-9]), ev.constant([0]), ev.constant([-1])))
     assert [v if isinstance(v, int) else v.name for v in ev.known[back]] == [384, "s", "n"]
 
 
@@ -102,5 +99,12 @@ def test_numbers_follow_onnx(ev: Evaluator) -> None:
 def test_data_is_not_evaluated(ev: Evaluator) -> None:
     op = onnx.Relu.make(ev.x)
     assert shape_values.evaluate(op, [None], [[N, S, 384]]) is None
-    large = onnx.Constant.make(value=np.zeros(shape_values.LIMIT + 1))
+    large = onnx.Constant.make(value=np.zeros(LIMIT + 1))
     assert shape_values.evaluate(large, [], []) is None
+
+
+def test_operands_that_do_not_fit_are_refused() -> None:
+    two, zero = (np.array([v], object) for v in (2, 0))
+    division = onnx.Div.make(*(onnx.Constant.make(value=np.array([v])).out for v in (2, 0)))
+    with pytest.raises(UnsupportedOpError, match=r"onnx\.Div: its operands do not fit"):
+        shape_values.evaluate(division, [two, zero], [[1], [1]])

@@ -68,15 +68,11 @@ def build(op_type: str, operands: list[Dims | np.ndarray | None], attributes: di
     return onnx.OPS[op_type].make(*values, **attributes)
 
 
-def operands_of_sizes(
-    operands: list[Dims | np.ndarray | None], sizes: dict[str, int]
-) -> list[np.ndarray | None]:
+def operands_of_sizes(operands: list[Dims | np.ndarray | None], sizes: dict[str, int]) -> list[np.ndarray | None]:
     def data(operand: Dims | np.ndarray | None) -> np.ndarray | None:
         if not isinstance(operand, tuple):
             return operand
-        return RNG.standard_normal([sizes[d] if isinstance(d, str) else d for d in operand]).astype(
-            np.float32
-        )
+        return RNG.standard_normal([sizes[d] if isinstance(d, str) else d for d in operand]).astype(np.float32)
 
     return [data(operand) for operand in operands]
 

@@ -12,6 +12,12 @@ from dsc.ir import onnx
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, let
 
+
+def is_number(x: Expr) -> Expr:
+    """Whether x is not NaN, for a Select. TVM folds x == x, negates x <= y to y < x, and isnan breaks vectors."""
+    return tirx.LE(x, const_like(float("inf"), x))
+
+
 _BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "Add": operator.add,
     "Sub": operator.sub,
@@ -34,7 +40,7 @@ _UNARY: dict[str, Callable[[Expr], Expr]] = {
     "Abs": tirx.abs,
     "Not": tirx.Not,
     "BitwiseNot": operator.invert,
-    "IsNaN": tirx.isnan,
+    "IsNaN": lambda x: tirx.Select(is_number(x), tirx.const(False, "bool"), tirx.const(True, "bool")),
     "Identity": lambda x: x,
 }
 
@@ -107,26 +113,32 @@ def bit_shift(call: Call) -> te.Tensor:
 @lowers(onnx.Max, onnx.Min, onnx.Sum, onnx.Mean)
 def variadic(call: Call) -> te.Tensor:
     """The largest, smallest, sum or mean of any number of tensors; NaN wins."""
-    name = call.name
-    step = {"Max": maximum, "Min": minimum}.get(name, operator.add)
+    step = {"Max": _larger, "Min": _smaller}.get(call.name, operator.add)
+    # constants first: of a Max node the second operand is the one whose NaN wins, for free
+    order = sorted(range(len(call.inputs)), key=lambda i: call.known[i] is None)
 
     def fold(*elements: Expr) -> Expr:
-        result = elements[0]
-        for element in elements[1:]:
-            result = step(result, element)
-        return result / const_like(len(elements), result) if name == "Mean" else result
+        result = elements[order[0]]
+        for position in order[1:]:
+            result = step(result, elements[position])
+        return result / const_like(len(elements), result) if call.name == "Mean" else result
 
-    return elementwise(fold, *call.inputs, name=name.lower())
-
-
-def maximum(a: Expr, b: Expr) -> Expr:
-    """The larger of two, NaN where `b` is NaN (a plain Max node is `a > b ? a : b`)."""
-    return tirx.Max(a, b)
+    return elementwise(fold, *call.inputs, name=call.name.lower(), bind=call.name in ("Max", "Min"))
 
 
-def minimum(a: Expr, b: Expr) -> Expr:
-    """The smaller of two, NaN where `b` is NaN."""
-    return tirx.Min(a, b)
+def _larger(a: Expr, b: Expr) -> Expr:
+    return _nan_of(a, tirx.Max(a, b))
+
+
+def _smaller(a: Expr, b: Expr) -> Expr:
+    return _nan_of(a, tirx.Min(a, b))
+
+
+def _nan_of(a: Expr, otherwise: Expr) -> Expr:
+    """NaN where `a` is; a Max or Min node sees to its second operand only."""
+    if not is_float(a) or isinstance(a, tirx.FloatImm):
+        return otherwise
+    return tirx.Select(is_number(a), otherwise, a)
 
 
 @lowers(onnx.Relu)

@@ -1,0 +1,162 @@
+"""Arithmetic on values known at compile time."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+import numpy as np
+from tvm import tirx
+from tvm.ir import Expr
+
+from dsc.ir.onnx import OnnxOp
+from dsc.ir.types import element_of
+from dsc.lower import exprs
+from dsc.lower.exprs import Scalar, select
+from dsc.lower.shape_array import Array, Rule, array
+
+
+def _map(function: Callable[..., Scalar], *arrays: Array) -> Array:
+    grids = np.broadcast_arrays(*arrays)
+    return array(
+        [function(*elements) for elements in zip(*(g.reshape(-1) for g in grids), strict=True)],
+        grids[0].shape,
+    )
+
+
+def _pointwise(function: Callable[..., Scalar]) -> Rule:
+    """An op with one result element for each (broadcast) operand element."""
+
+    def rule(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
+        operands = [v for v in known if v is not None]
+        return _map(function, *operands) if len(operands) == len(known) else None
+
+    return rule
+
+
+def _folded(function: Callable[..., Scalar]) -> Rule:
+    """A variadic op: Max, Min, Sum."""
+
+    def rule(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
+        result = known[0]
+        for operand in known[1:]:
+            if operand is None or result is None:
+                return None
+            result = _map(function, result, operand)
+        return result
+
+    return rule
+
+
+def _divide(a: Scalar, b: Scalar) -> Scalar:
+    """Division as ONNX has it: integers truncate. Dims are not negative, so rounding down is the same for
+    them."""
+    if isinstance(a, Expr) or isinstance(b, Expr):
+        floats = any("float" in str(v.expr_ty()) if isinstance(v, Expr) else isinstance(v, float) for v in (a, b))
+        return a / b if floats else exprs.floordiv(a, b)
+    if isinstance(a, float) or isinstance(b, float):
+        return float(np.float32(a) / np.float32(b))
+    quotient = abs(a) // abs(b)
+    return quotient if (a < 0) == (b < 0) else -quotient
+
+
+def _multiply(a: Scalar, b: Scalar) -> Scalar:
+    """A product; float(dim) * 2.0 stays exact as float(dim * 2)."""
+    for dim, factor in ((a, b), (b, a)):
+        if isinstance(dim, tirx.Cast) and isinstance(factor, float) and factor.is_integer():
+            return tirx.Cast(dim.ty, dim.value * int(factor))
+    if not isinstance(a, Expr) and not isinstance(b, Expr) and isinstance(a * b, float):
+        return float(np.float32(a) * np.float32(b))
+    return a * b
+
+
+def _rounded(
+    number: Callable[[float], float], expression: Callable[[Expr], Expr], exact: Callable[..., Scalar]
+) -> Rule:
+    """Floor or Ceil; of float(dim) it is nothing, of float(dim) / 2.0 an integer division."""
+
+    def round_one(value: Scalar) -> Scalar:
+        if not isinstance(value, Expr):
+            return float(number(value))
+        if isinstance(value, tirx.Cast):
+            return value
+        if isinstance(value, tirx.Div) and isinstance(value.a, tirx.Cast) and isinstance(value.b, tirx.FloatImm):
+            divisor = float(value.b.value)
+            if divisor.is_integer():
+                return tirx.Cast(value.a.ty, exact(value.a.value, int(divisor)))
+        return expression(value)
+
+    return _pointwise(round_one)
+
+
+def _cast(op: OnnxOp, known: tuple[Array | None, ...]) -> Array:
+    dtype = element_of(op.results[0].type).dtype
+
+    def convert(value: Scalar) -> Scalar:
+        if not isinstance(value, Expr):
+            return np.dtype(dtype).type(value).item()
+        if dtype.kind in "iu" and isinstance(value, tirx.Cast) and "int" in str(value.value.expr_ty()):
+            value = value.value
+        if dtype.kind in "iu" and "int" in str(value.expr_ty()):
+            return value  # all integer expressions are int64
+        return tirx.Cast("int64" if dtype.kind in "iu" else str(dtype), value)
+
+    return _map(convert, known[0])  # type: ignore[arg-type]
+
+
+def _where(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
+    if any(v is None for v in known):
+        return None
+    return _map(lambda c, a, b: a if exprs.same(a, b) else select(c, a, b), *known)  # type: ignore[arg-type]
+
+
+def _reduce(function: Callable[[Scalar, Scalar], Scalar]) -> Rule:
+    """A reduction of one-dimensional values to one."""
+
+    def rule(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
+        values = known[0]
+        if values is None or values.ndim != 1 or values.size == 0:
+            return None
+        result = values[0]
+        for element in values[1:]:
+            result = function(result, element)
+        return array([result], (1,) if op.attr("keepdims", 1) else ())
+
+    return rule
+
+
+def _equal(a: Scalar, b: Scalar) -> Scalar:
+    """Decides where it can; otherwise a condition for Where."""
+    if exprs.same(a, b):
+        return True
+    if not isinstance(a, Expr) and not isinstance(b, Expr):
+        return a == b
+    size = a if isinstance(a, Expr) else b
+    number = b if isinstance(a, Expr) else a
+    if isinstance(size, tirx.Var) and isinstance(number, int) and number < 0:
+        return False  # a dim is never negative: Reshape's -1 is a number
+    return exprs.equal(a, b)
+
+
+ARITHMETIC: dict[str, Rule] = {
+    "Identity": lambda _, known: known[0],
+    "Add": _pointwise(operator.add),
+    "Sub": _pointwise(operator.sub),
+    "Mul": _pointwise(_multiply),
+    "Div": _pointwise(_divide),
+    "Mod": _pointwise(exprs.floormod),
+    "Neg": _pointwise(operator.neg),
+    "Max": _folded(exprs.maximum),
+    "Min": _folded(exprs.minimum),
+    "Sum": _folded(operator.add),
+    "Floor": _rounded(np.floor, tirx.floor, exprs.floordiv),
+    "Ceil": _rounded(np.ceil, tirx.ceil, exprs.ceildiv),
+    "Equal": _pointwise(_equal),
+    "Where": _where,
+    "Cast": _cast,
+    "ReduceProd": _reduce(operator.mul),
+    "ReduceSum": _reduce(operator.add),
+    "ReduceMax": _reduce(exprs.maximum),
+    "ReduceMin": _reduce(exprs.minimum),
+}
+"""By ONNX name."""

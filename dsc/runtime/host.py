@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from functools import cache
 from pathlib import Path
 
 from dsc.errors import ArtifactError
 from dsc.runtime.manifest import Manifest
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @cache
@@ -21,13 +24,22 @@ def cpu_features() -> frozenset[str]:
     return frozenset()
 
 
-def physical_cores() -> int:
-    """Cores this process may run on, hardware threads of one core counted once."""
+def usable_cores(quota: Path = _QUOTA) -> int:
+    """Cores that this process may keep busy: by its affinity, hardware threads of one core counted once, and
+    by the limit of the container it is in."""
     cores = set()
     for cpu in os.sched_getaffinity(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         cores.add(siblings.read_text() if siblings.exists() else str(cpu))
-    return len(cores)
+    return max(1, min(len(cores), _limit(quota)))
+
+
+def _limit(quota: Path) -> int:
+    """Cores that cgroup v2's ``cpu.max`` (microseconds of CPU, and of time) amounts to; a large number if none."""
+    if not quota.exists():
+        return sys.maxsize
+    microseconds, period = quota.read_text().split()
+    return sys.maxsize if microseconds == "max" else int(microseconds) // int(period)
 
 
 def check_host(manifest: Manifest, source: str) -> None:

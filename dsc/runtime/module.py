@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from dsc.errors import ArtifactError, UsageError
 from dsc.runtime.container import LIBRARY, WEIGHTS, check_hash, read_manifest, replacing
-from dsc.runtime.host import check_host, physical_cores
+from dsc.runtime.host import check_host, usable_cores
 from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
 from dsc.runtime.manifest import Manifest, TensorSpec
@@ -123,7 +123,7 @@ class Module:
 def load(path: str | os.PathLike[str], threads: int | None = None) -> Module:
     """Load a model.dsc file, after checking that it is whole and that this host can run it.
 
-    threads: how many cores one run uses; all physical cores this process may use if not given.
+    threads: how many cores one run uses; all that this process may use if not given.
     Raises `ArtifactError` for a file that is damaged or made for something else, `UsageError` if it cannot be
     read.
     """
@@ -155,7 +155,7 @@ def inspect(path: str | os.PathLike[str], check: bool = False) -> Manifest:
 
 def _thread_count(threads: int | None) -> int:
     if threads is None:
-        return physical_cores()
+        return usable_cores()
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= _MAX_THREADS:
         raise UsageError(f"threads must be a number from 1 to {_MAX_THREADS}, not {threads!r}")
     return threads

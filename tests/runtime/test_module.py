@@ -15,6 +15,7 @@ import pytest
 
 from dsc.errors import UsageError
 from dsc.runtime import load
+from dsc.runtime.host import usable_cores
 from tests.runtime.artifacts import COLUMNS, Sum
 
 
@@ -195,3 +196,13 @@ def test_save_and_profile(artifact: Path, compiled_sum: Sum, tmp_path: Path) -> 
 def test_description(artifact: Path) -> None:
     text = "<dsc.Module sum: (x: float32[batch, 64]) -> (y: float32[batch, 64]), 2 threads>"
     assert repr(load(artifact, threads=2)) == text
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 2), ("100000 100000", 1), ("50000 100000", 1)])
+def test_default_threads_respect_affinity_and_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {100_000, 100_001})
+    (tmp_path / "cpu.max").write_text(quota)
+    assert usable_cores(tmp_path / "cpu.max") == cores
+    assert usable_cores(tmp_path / "no such file") == 2

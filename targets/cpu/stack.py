@@ -15,7 +15,9 @@ FINAL = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
 
 
 def on_stack() -> tvm.transform.Pass:
-    """Puts buffers of a fixed size on the stack, first come, first served; for just before `LowerTVMBuiltin`.
+    """Puts buffers of a fixed size on the stack; for just before `LowerTVMBuiltin`.
+
+    Registers (scope "local") always go there, others first come, first served.
 
     An allocation by a call costs some 30 ns, and LLVM neither keeps it in registers nor knows what it overlaps.
     """
@@ -27,9 +29,12 @@ def on_stack() -> tvm.transform.Pass:
         def allocate(node: tirx.AllocBuffer) -> tirx.AllocBuffer:
             nonlocal left
             size = _bytes(node.buffer)
-            if size is None or size > left:
+            if size is None:
                 return node
-            left -= size
+            if node.buffer.scope() != "local":
+                if size > left:
+                    return node
+                left -= size
             return tirx.AllocBuffer(node.buffer, dict(FINAL))
 
         return func.with_body(tvm_ffi.structural_map(func.body, (tirx.AllocBuffer, allocate)))

@@ -69,8 +69,6 @@ class Implementation:
     """Destination-passing: inputs in workload order (constants as packed), then outputs, no scalars."""
     packings: Mapping[int, Packing] = field(default_factory=dict)
     """By input index; inputs not named come as they are."""
-    symbols: tuple[tvm.tirx.Var, ...] = ()
-    """Symbolic dims that no parameter shape binds by itself; they follow the tensors as scalar parameters."""
 
 
 class Space(Protocol):

@@ -6,7 +6,7 @@ from functools import partial
 
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import dims_of, shape_of
+from dsc.ir import dims_of, onnx, shape_of
 from dsc.passes.fuse.anchored import claim
 from dsc.passes.fuse.grow import grow_up
 from dsc.passes.fuse.plan import Plan
@@ -29,10 +29,16 @@ def _joins(output: SSAValue, op: Operation) -> bool:
     contiguous. Elementwise ops are computed once for each element of the output, so they must not have fewer,
     or be cheap.
     """
-    if is_named(op, RELABELLING):
+    if is_named(op, RELABELLING) or _repeats_pixels(op):
         by_constants = all(is_constant(v) for v in list(op.operands)[1:])
         return by_constants and not computes_sizes(op) and _keeps_innermost(op)
     return is_elementwise(op) and (is_named(op, CHEAP) or _as_many(op.results[0], output))
+
+
+def _repeats_pixels(op: Operation) -> bool:
+    """Whether an op enlarges images by taking the nearest pixel: reading the small image again is less than
+    writing and reading the large one."""
+    return isinstance(op, onnx.Resize) and op.attr("mode") == "nearest" and len(shape_of(op.X.type) or ()) == 4
 
 
 def _keeps_innermost(op: Operation) -> bool:

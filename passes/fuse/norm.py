@@ -7,9 +7,11 @@ as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
+from dsc.ir import onnx
 from dsc.passes.fuse.anchored import form_around
 from dsc.passes.fuse.plan import Plan
 from dsc.passes.fuse.roles import NORMS, is_named, same_dims
@@ -21,16 +23,24 @@ def form(plan: Plan, max_epilogue: int) -> None:
 
 
 def _sums_before(plan: Plan, norm: Operation) -> Sequence[Operation]:
-    """The free Adds that make the normalized tensor: x + r, or (x + bias) + r. Only the last may be used
+    """The free Adds that make the normalized tensor: x + r, or (x + y) + r. Only the last may be used
     elsewhere."""
-    sums: list[Operation] = []
-    value = norm.operands[0]
-    while isinstance(op := value.owner, Operation) and is_named(op, frozenset({"Add"})) and plan.free(op):
-        members = {norm, *sums}
-        if sums and any(user not in members for user in plan.users(value)):
-            break
-        if not same_dims(op.results[0].type, norm.operands[0].type) or not plan.is_convex([*members, op]):
-            break
-        sums.append(op)
-        value = op.operands[0] if isinstance(op.operands[0].owner, Operation) else op.operands[1]
-    return sums
+    target = norm.operands[0]
+    last = target.owner
+    if not _may_join(last, plan, [norm], target):
+        return []
+    for value in last.operands:
+        first = value.owner
+        used_here_only = set(plan.users(value)) == {last}
+        if used_here_only and _may_join(first, plan, [norm, last], target):
+            return [first, last]
+    return [last]
+
+
+def _may_join(op: object, plan: Plan, region: list[Operation], like: SSAValue) -> TypeGuard[Operation]:
+    return (
+        isinstance(op, onnx.Add)
+        and plan.free(op)
+        and same_dims(op.out.type, like.type)
+        and plan.is_convex([*region, op])
+    )

@@ -234,3 +234,12 @@ def test_fusing_twice_changes_nothing():
     text = graph.text()
     Fuse().run(graph)
     assert graph.text() == text
+
+
+def test_enlarging_by_the_nearest_pixel_is_read_through():
+    net = Net(x=(1, 8, 4, 4), y=(1, 8, 8, 8))
+    x, y = net.inputs()
+    large = net.Resize(x, None, np.array([1, 1, 2, 2], np.float32), mode="nearest", nearest_mode="floor")
+    smooth = net.Resize(x, None, np.array([1, 1, 2, 2], np.float32), mode="linear")
+    found = fused(net.done(net.Add(large, y), net.Mul(smooth, y)))
+    assert sorted(found) == ["Mul", "Resize", "elementwise(Resize Add)"]

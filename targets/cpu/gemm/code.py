@@ -30,9 +30,19 @@ class Tiling:
     vectors: int
     lanes: int
     axis: str
-    """``columns``: a task is one panel; ``rows``: a task is `block` row tiles; ``none``: no tasks."""
+    """What a task is: ``columns``: one panel; ``rows``: `block` row tiles; ``both``: those of one panel; ``none``."""
     block: int = 1
-    """Row tiles in one task along the rows."""
+    """Row tiles in one task, where they are divided."""
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether row tiles are divided between tasks."""
+        return self.axis in ("rows", "both")
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether panels are divided between tasks."""
+        return self.axis in ("columns", "both")
 
     @property
     def columns(self) -> int:
@@ -82,24 +92,20 @@ class _Writer:
         return T.decl_buffer((product(dims(buffer.shape)),), buffer.dtype, data=buffer.data)
 
     def _tasks(self) -> None:
-        batches = product(self.source.batch)
-        if self.tiling.axis == "columns":
-            with self.frames.loop(batches * self.panels, T.parallel) as task:
-                self._panel(*self._split(task, self.panels), self.frames.const(0), self.row_tiles)
-            return
-        blocks = ceildiv(self.row_tiles, self.tiling.block) if self.tiling.axis == "rows" else 1
-        with self.frames.loop(batches * blocks, T.parallel if self.tiling.axis == "rows" else T.serial) as task:
-            batch, block = self._split(task, blocks)
-            first = block * self.tiling.block
-            count = self.row_tiles if blocks == 1 else minimum(self.tiling.block, self.row_tiles - first)
+        tiling = self.tiling
+        blocks = ceildiv(self.row_tiles, tiling.block) if tiling.by_rows else 1
+        parts = blocks * self.panels if tiling.by_columns else blocks
+        kind = T.parallel if tiling.by_rows or tiling.by_columns else T.serial
+        with self.frames.loop(product(self.source.batch) * parts, kind) as task:
+            batch, part = self.frames.split(task, parts) if self.source.batch else (self.frames.const(0), task)
+            panel, block = self.frames.split(part, blocks) if tiling.by_columns else (None, part)
+            first = block * tiling.block
+            count = minimum(tiling.block, self.row_tiles - first) if tiling.by_rows else self.row_tiles
+            if panel is not None:
+                self._panel(batch, panel, first, count)
+                return
             with self.frames.loop(self.panels) as panel:
                 self._panel(batch, panel, first, count)
-
-    def _split(self, task: Expr, parts: Dim) -> tuple[Expr, Expr]:
-        """Which of the batch, and which part of it."""
-        if not self.source.batch:
-            return self.frames.const(0), task
-        return self.frames.split(task, parts)
 
     def _panel(self, batch: Expr, panel: Expr, first: Expr, count: Dim) -> None:
         """Row tiles ``first .. first + count - 1`` of one panel."""

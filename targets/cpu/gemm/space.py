@@ -61,21 +61,22 @@ class GemmSpace:
         """Ways to share the work: row tiles of one task keep their part of `a` in half of L2."""
         tiles = math.ceil(_nominal(self.source.m) / rows)
         panels = math.ceil(_nominal(self.source.n) / columns)
-        many_columns = panels >= 2 * self.machine.cores
-        known = isinstance(self.source.m, int)
-        if known:
-            yield "none", max(1, tiles)
-        # rows of a number yet unknown may be few or many: columns then are the safer share of the work
-        if panels * self._batches() > 1 and (known or many_columns):
+        if not isinstance(self.source.m, int):
+            # few rows or many: either way there are tasks, and packing `b` for each is not worth it
+            yield ("both", 1) if self.source.weight is not None else ("columns", 1)
+            return
+        yield "none", max(1, tiles)
+        if panels * self._batches() > 1:
             yield "columns", 1
-        if not known and not many_columns:
-            yield "rows", 1
-        elif known and tiles * self._batches() > 1:
+        if tiles * self._batches() > 1:
             fitting = max(1, self.machine.l2_bytes // 2 // (4 * rows * max(1, _nominal(self.source.k))))
             for parts in (1, 2, 4):
                 share = max(1, math.ceil(tiles / (parts * self.machine.cores)))
                 if share <= fitting or parts == 4:
                     yield "rows", min(share, fitting)
+        if panels > 1 and tiles > 1 and panels % self.machine.cores:
+            yield "both", math.ceil(tiles / 2)
+            yield "both", math.ceil(tiles / self.machine.cores)
 
     def _batches(self) -> int:
         return math.prod(d for d in self.source.batch if isinstance(d, int))
@@ -85,12 +86,11 @@ class GemmSpace:
         k, batches = _nominal(self.source.k), self._batches()
         tiles = math.ceil(_nominal(self.source.m) / point.rows)
         panels = math.ceil(_nominal(self.source.n) / point.columns)
-        blocks = {"none": 1, "columns": panels, "rows": math.ceil(tiles / point.block)}[point.axis]
-        tasks = 1 if point.axis == "none" else batches * blocks
+        blocks = math.ceil(tiles / point.block) if point.by_rows else 1
+        tasks = 1 if point.axis == "none" else batches * blocks * (panels if point.by_columns else 1)
         cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
         if self.source.weight is None:
-            times = blocks if point.axis == "rows" else 1
-            cycles += PACK_CYCLES * batches * k * panels * point.columns * times
+            cycles += PACK_CYCLES * batches * k * panels * point.columns * blocks
         seconds = cycles / self.machine.frequency + self._stream_seconds(point, tiles, panels, blocks)
         threads = min(tasks, self.machine.cores)
         share = math.ceil(tasks / threads) / tasks
@@ -117,7 +117,7 @@ class GemmSpace:
         """Reading `a` for each panel and `b` for each block of rows, where they do not stay in L2."""
         machine, k, batches = self.machine, _nominal(self.source.k), self._batches()
         a, b = 4.0 * k * tiles * point.rows, 4.0 * k * panels * point.columns
-        near_a = a / (blocks if point.axis == "rows" else 1) <= machine.l2_bytes / 2
+        near_a = a / blocks <= machine.l2_bytes / 2
         times_b = blocks if point.axis == "rows" and b > machine.l2_bytes / 2 else 1
         bytes_read = batches * (a * (1 if near_a else panels) + b * times_b)
         return HIDDEN * bytes_read / machine.bandwidth(batches * (a + b))

@@ -167,13 +167,14 @@ def _retype(value: SSAValue, type_: Attribute) -> None:
 
 def erase_if_dead(op: Operation) -> None:
     """Erase an op without effect whose results nobody uses, and then the ops that only it used."""
-    if op.parent is None or not op.results or any(r.uses for r in op.results) or not is_side_effect_free(op):
-        return
-    operands = set(op.operands)
-    op.parent.erase_op(op)
-    for operand in operands:
-        if isinstance(operand.owner, Operation):
-            erase_if_dead(operand.owner)
+    pending = [op]
+    while pending:
+        op = pending.pop()
+        if op.parent is None or not op.results or any(r.uses for r in op.results) or not is_side_effect_free(op):
+            continue
+        operands = dict.fromkeys(op.operands)
+        op.parent.erase_op(op)
+        pending.extend(v.owner for v in operands if isinstance(v.owner, Operation))
 
 
 def _between(first: Operation, last: Operation | None) -> list[Operation]:

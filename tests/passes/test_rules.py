@@ -16,6 +16,7 @@ from dsc.passes import (
     Rule,
     const,
     either,
+    erase_if_dead,
     maybe,
     ops,
     rewrite,
@@ -288,3 +289,13 @@ def test_patterns_read_like_maths():
     graph = net.done(net.MatMul(net.Pow(net.Sub(net.Neg(a), 2.0), 2.0), b))
     assert apply(graph, Maths()).changed
     assert summary(graph) == []
+
+
+def test_what_only_dead_ops_used_is_dead_however_long_the_chain():
+    net = Net(x=(2,))
+    (out,) = net.inputs()
+    for _ in range(3000):
+        out = net.Relu(out)
+    graph = net.done(net.Tanh(net.inputs()[0]))
+    erase_if_dead(out.owner)
+    assert summary(graph) == ["Tanh"]

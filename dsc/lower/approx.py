@@ -147,20 +147,30 @@ def _exp(x: Expr) -> Expr:
     the polynomial doubled, so that n = 128 (results close to the largest float) needs no case of its own.
     """
     magic = 12582912.0
-    bits = 0x4B400000
+    bits_of_magic = 0x4B400000
 
     def of(clamped: Expr) -> Expr:
-        return let(clamped * f32(1 / math.log(2)) + f32(magic), lambda shifted: reduced(clamped, shifted))
+        return let(_bits(clamped * f32(1 / math.log(2)) + f32(magic)), lambda bits: reduced(clamped, bits))
 
-    def reduced(clamped: Expr, shifted: Expr) -> Expr:
-        scale = (tirx.reinterpret("int32", shifted) - tirx.const(bits - 126, "int32")) << tirx.const(23, "int32")
-        return let(shifted - f32(magic), lambda n: series(_minus_ln2(clamped, n))) * tirx.reinterpret("float32", scale)
+    def reduced(clamped: Expr, bits: Expr) -> Expr:
+        scale = (bits - tirx.const(bits_of_magic - 126, "int32")) << tirx.const(23, "int32")
+        return let(_float(bits) - f32(magic), lambda n: series(_minus_ln2(clamped, n))) * _float(scale)
 
     def series(r: Expr) -> Expr:
         doubled = [2.0, 2.0, *(2 * c for c in _EXP)]
         return let(r, lambda v: _horner(v, doubled))
 
     return let(clamp(x, -87.6, 88.8), of)
+
+
+def _bits(value: Expr) -> Expr:
+    """The bits of a float32. TVM's simplifier cancels (x + c) - c, even of floats, but not through these."""
+    return tirx.reinterpret("int32", value)
+
+
+def _float(bits: Expr) -> Expr:
+    """The float32 of some bits."""
+    return tirx.reinterpret("float32", bits)
 
 
 def _minus_ln2(x: Expr, n: Expr) -> Expr:
@@ -175,7 +185,7 @@ def _log(x: Expr) -> Expr:
 
     def of(bits: Expr) -> Expr:
         e = (bits - tirx.const(_SQRT_HALF_BITS, "int32")) >> tirx.const(23, "int32")
-        return let(e, lambda e: split(e, tirx.reinterpret("float32", bits - (e << tirx.const(23, "int32")))))
+        return let(e, lambda e: split(e, _float(bits - (e << tirx.const(23, "int32")))))
 
     def split(e: Expr, mantissa: Expr) -> Expr:
         exponent = e.astype("float32") - tirx.Select(tiny, f32(23), f32(0))
@@ -185,14 +195,18 @@ def _log(x: Expr) -> Expr:
         low = let(f * f, lambda s: s * (f * _horner(f, _LOG) - f32(0.5))) + n * f32(-2.12194440e-4)
         return n * f32(0.693359375) + (f + low)
 
-    finite = tirx.Select(tirx.LT(x, f32(_INF)), let(tirx.reinterpret("int32", scaled), of), x)
+    finite = tirx.Select(tirx.LT(x, f32(_INF)), let(_bits(scaled), of), x)
     at_most_zero = tirx.Select(tirx.EQ(x, f32(0)), f32(-_INF), f32(float("nan")))
     return tirx.Select(tirx.GT(x, f32(0)), finite, at_most_zero)
 
 
 def _log1p(t: Expr) -> Expr:
     """log(1 + t) for t >= 0; what the rounding of 1 + t loses is added to first order."""
-    return let(f32(1) + t, lambda u: log(u) + (t - (u - f32(1))) / u)
+
+    def of(u: Expr) -> Expr:
+        return log(u) + (t - (u - f32(1))) / u
+
+    return let(_bits(f32(1) + t), lambda bits: let(_float(bits), of))
 
 
 def _odd_rational(x: Expr, bound: float, p: Sequence[float], q: Sequence[float]) -> Expr:

@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import onnx
+import onnx.helper
 import onnx.shape_inference
 
 from dsc.errors import UnsupportedModelError
-from dsc.exchange.upgrade import attributes_to_inputs, meaning, resize
+from dsc.exchange.upgrade import attributes_to_inputs, contrib, meaning, resize
 from dsc.exchange.upgrade.edit import RULES, Edit
 from dsc.ir.onnx import OPSET
 
 OLDEST = 7
 """The oldest opset that is read."""
 
-__all__ = ["OLDEST", "RULES", "attributes_to_inputs", "meaning", "opset_of", "resize", "upgrade_model"]
+__all__ = ["OLDEST", "RULES", "attributes_to_inputs", "contrib", "meaning", "opset_of", "resize", "upgrade_model"]
 
 
 def opset_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
@@ -55,17 +56,20 @@ def upgrade_model(model: onnx.ModelProto) -> None:
         nodes = [new for node in graph.node for new in _upgraded(node, version, ranks, fresh)]
         del graph.node[:]
         graph.node.extend(nodes)
-    for imported in model.opset_import:
-        if imported.domain in ("", "ai.onnx"):
-            imported.version = OPSET
+    others = [i for i in model.opset_import if i.domain not in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), *others])
 
 
 def _upgraded(
     node: onnx.NodeProto, version: int, ranks: Mapping[str, int], fresh: Callable[[str], str]
 ) -> list[onnx.NodeProto]:
-    if node.domain not in ("", "ai.onnx") or node.op_type not in RULES:
-        return [node]
     edit = Edit(node, ranks, fresh)
+    if node.domain == contrib.DOMAIN and node.op_type in contrib.RULES:
+        contrib.RULES[node.op_type](edit)
+        return [*edit.before, node]
+    if node.domain not in ("", "ai.onnx"):
+        return [node]
     at = version
     while rule := next(((to, r) for to, r in RULES.get(node.op_type, []) if to > at), None):
         at = rule[0]

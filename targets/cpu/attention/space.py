@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm.ir import Expr
 
@@ -27,6 +27,8 @@ MAX_TILE_ROWS = 8
 """Rows of more keys fall into the same sets of L1 where heads lie side by side."""
 BROADCASTS_PER_CYCLE = 2
 FMA_PIPES = 2
+FAR = 1.3
+"""Cost of scores that do not stay in L2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +43,23 @@ class AttentionSpace:
         return list(self._blockings())
 
     def _blockings(self) -> Iterator[Blocking]:
-        registers = self.machine.vector_registers
+        lengths = (*self.problem.batch, self.problem.queries, self.problem.keys)
+        known = all(isinstance(size, int) for size in lengths)
         width = math.ceil(self.problem.width / self.machine.lanes())
         for lanes, vectors in self._columns():
-            keys = min(MAX_TILE_ROWS, (registers - 1) // vectors - 1)
             for queries in range(1, min(MAX_TILE_ROWS, lanes * vectors) + 1):
-                widths = min(
-                    width,
-                    (registers - 1) // queries - 1,
-                    -(-width // -(-width // max(1, registers // queries - 1))),
-                )
-                if lanes * vectors % queries == 0 and widths >= 1 and keys >= 1:
-                    for parallel in (True, False):
-                        yield Blocking(lanes, vectors, keys, queries, widths, parallel)
+                if lanes * vectors % queries == 0 and self._rows(queries) >= 1:
+                    groups = math.ceil(width / self._rows(queries))
+                    blocking = Blocking(
+                        lanes, vectors, min(MAX_TILE_ROWS, self._rows(vectors)), queries, math.ceil(width / groups)
+                    )
+                    yield blocking
+                    if known:
+                        yield replace(blocking, parallel=False)
+
+    def _rows(self, vectors: int) -> int:
+        """Rows of that many vectors that fit the registers, along with one row of operands and two to spare."""
+        return (self.machine.vector_registers - 2) // vectors - 1
 
     def _columns(self) -> Iterator[tuple[int, int]]:
         """Lanes and vectors of a block: narrow vectors only for few queries."""
@@ -77,21 +83,26 @@ class AttentionSpace:
     def _task_cycles(self, point: Blocking) -> float:
         problem = self.problem
         keys = _nominal(problem.keys)
-        score = self._tile_cycles(point.keys, point.vectors, point.lanes, problem.depth)
+        score = self._tile_cycles(point.keys, point.vectors, point.lanes, problem.depth, near=True)
         groups = math.ceil(math.ceil(problem.width / self.machine.lanes()) / point.widths)
-        weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), keys)
+        near = 4 * keys * problem.width <= self.machine.l1_bytes // 2
+        weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), keys, near)
         rate = min(FMA_PIPES, self.machine.fma_bits / (32 * point.lanes))
-        return (
+        spilled = 4 * point.rows * (keys + problem.depth) > self.machine.l2_bytes / 2
+        return (FAR if spilled else 1.0) * (
             TRANSPOSE_CYCLES * point.rows * problem.depth
             + math.ceil(keys / point.keys) * score
             + keys * point.vectors * EXP_OPERATIONS / rate
             + point.rows // point.queries * groups * weigh
         )
 
-    def _tile_cycles(self, rows: int, vectors: int, lanes: int, steps: int) -> float:
+    def _tile_cycles(self, rows: int, vectors: int, lanes: int, steps: int, near: bool) -> float:
+        """A register tile of `steps` updates; its vectors come from L1 if they are `near`, else from L2."""
         bits = 32 * lanes
         multiply = rows * vectors / min(FMA_PIPES, self.machine.fma_bits / bits)
         load = vectors * bits / self.machine.load_bits + rows / BROADCASTS_PER_CYCLE
+        if not near:
+            load += vectors * bits / 8 * self.machine.frequency / self.machine.l2_bandwidth
         overhead = TILE_CYCLES + STORE_CYCLES * rows * vectors
         return steps * max(multiply, load, self.machine.fma_latency) + overhead
 

@@ -13,7 +13,8 @@ from dsc.errors import DscError
 from dsc.ir import FusionOp, Graph, OnnxOp, describe, element_of, shape_of
 from dsc.ir.onnx.infer import merge_types
 from dsc.passes.base import PassError, PassRecord
-from dsc.passes.pattern import Matcher, depth, roots
+from dsc.passes.matcher import Matcher
+from dsc.passes.pattern import depth, roots
 from dsc.passes.rule import Match, Rule, guard
 
 _REWRITES_PER_OP = 8

@@ -1,4 +1,4 @@
-"""Patterns: symbolic expressions over onnx ops that read like the maths, and the matcher for them.
+"""Patterns: symbolic expressions over onnx ops that read like the maths (see matcher.py).
 
 >>> x, w = values("x w")
 >>> ops.Conv(x, w, maybe("b"), label="conv") * const("scale")
@@ -9,17 +9,9 @@ matches a constant that has this value everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, TypeAlias
-
-import numpy as np
-from xdsl.ir import Operation, OpResult, SSAValue
-
-from dsc.ir import Graph, OnnxOp
-
-_COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "And", "Or", "Xor", "Equal"})
 
 Operand: TypeAlias = "Pattern | float | EllipsisType"
 
@@ -82,13 +74,6 @@ class Maybe(Pattern):
     """An optional operand; when it is absent, `name` is captured as None."""
 
     pattern: Value | Const
-
-
-@dataclass(frozen=True, eq=False)
-class Literal(Pattern):
-    """A constant whose elements all have this value, up to the rounding of its dtype."""
-
-    number: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,126 +148,6 @@ def maybe(pattern: str | Value | Const) -> Maybe:
 def either(*patterns: Pattern) -> Either:
     """One of several patterns, tried in order."""
     return Either(patterns)
-
-
-@dataclass
-class Binding:
-    """What a pattern captured: values and ops by name, the matched ops, and constants that must not be
-    shared."""
-
-    names: dict[str, SSAValue | Operation | None] = field(default_factory=dict)
-    matched: tuple[OnnxOp, ...] = ()
-    owned: tuple[str, ...] = ()
-
-    def copy(self) -> Binding:
-        """A copy, for a choice that may be taken back."""
-        return Binding(dict(self.names), self.matched, self.owned)
-
-
-_Goal: TypeAlias = "tuple[Operand, SSAValue | None]"
-
-
-@dataclass
-class Matcher:
-    """Matches patterns at ops of one graph. `miss`: how far the best failed attempt came, and why it
-    failed."""
-
-    graph: Graph
-    miss: tuple[int, str] = (0, "")
-
-    def match(self, pattern: Pattern, op: OnnxOp) -> Binding | None:
-        """The binding of the first match with its root at `op`, or None."""
-        self.miss = (0, "")
-        return self._solve([(pattern, op.results[0])], Binding())
-
-    def _solve(self, goals: list[_Goal], binding: Binding) -> Binding | None:
-        """Satisfy all goals, the first one first, trying the choices of each in turn."""
-        if not goals:
-            return binding
-        (pattern, found), rest = goals[0], goals[1:]
-        match pattern:
-            case OpPattern():
-                return self._op(pattern, found, rest, binding)
-            case Either():
-                tried = (self._solve([(p, found), *rest], binding.copy()) for p in pattern.patterns)
-                return next((b for b in tried if b is not None), None)
-            case Maybe() if found is None:
-                binding.names[pattern.pattern.name] = None
-            case Maybe():
-                return self._solve([(pattern.pattern, found), *rest], binding)
-            case Value():
-                if found is None or binding.names.setdefault(pattern.name, found) is not found:
-                    return None
-            case Const():
-                if found is None or not self._const(pattern, found, binding):
-                    return None
-            case Literal():
-                if found is None or not self._literal(pattern.number, found):
-                    return None
-            case float() | int():
-                if found is None or not self._literal(pattern, found):
-                    return None
-        return self._solve(rest, binding)
-
-    def _op(self, pattern: OpPattern, found: SSAValue | None, rest: list[_Goal], binding: Binding) -> Binding | None:
-        if not isinstance(found, OpResult) or found.index != pattern.result:
-            return None
-        op = found.op
-        if not isinstance(op, OnnxOp) or op.onnx_name not in pattern.names:
-            return None
-        if any(op.attr(name) != wanted for name, wanted in pattern.attributes.items()):
-            return None
-        if pattern.label and binding.names.setdefault(pattern.label, op) is not op:
-            return None
-        binding.matched = (*binding.matched, op)
-        for goals in _operand_goals(pattern, op):
-            solved = self._solve([*goals, *rest], binding.copy())
-            if solved is not None:
-                return solved
-        return None
-
-    def _const(self, pattern: Const, found: SSAValue, binding: Binding) -> bool:
-        array = self.graph.constant(found)
-        if array is None:
-            return self._fail(binding, f"{pattern.name} is not constant")
-        if pattern.scalar and array.size != 1:
-            return self._fail(binding, f"{pattern.name} is not a scalar")
-        if pattern.owned:
-            binding.owned = (*binding.owned, pattern.name)
-        return binding.names.setdefault(pattern.name, found) is found
-
-    def _literal(self, number: float, found: SSAValue) -> bool:
-        array = self.graph.constant(found)
-        if array is None or array.size == 0 or array.dtype.kind in "OUS":
-            return False
-        return close(array.flat[0], number, array.dtype) and bool(np.all(array == array.flat[0]))
-
-    def _fail(self, binding: Binding, reason: str) -> bool:
-        if len(binding.matched) > self.miss[0]:
-            self.miss = (len(binding.matched), reason)
-        return False
-
-
-def close(found: Any, number: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a constant of this dtype is `number` up to rounding."""
-    if dtype.kind in "biu":
-        return bool(found == number)
-    tolerance = {2: 8e-3, 4: 1e-6, 8: 1e-12}.get(dtype.itemsize, 0.1)
-    return abs(float(found) - number) <= tolerance * abs(number)
-
-
-def _operand_goals(pattern: OpPattern, op: OnnxOp) -> Iterator[list[_Goal]]:
-    """The ways in which an op's operands can be given to those of the pattern."""
-    wanted, given = list(pattern.operands), list(op.node_inputs())
-    if wanted and wanted[-1] is ...:
-        wanted.pop()
-        given = given[: len(wanted)]
-    given += [None] * (len(wanted) - len(given))
-    if len(given) != len(wanted):
-        return
-    yield list(zip(wanted, given, strict=True))
-    if len(given) == 2 and op.onnx_name in _COMMUTATIVE:
-        yield list(zip(wanted, reversed(given), strict=True))
 
 
 def roots(pattern: Pattern) -> frozenset[str]:

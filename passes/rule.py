@@ -12,7 +12,8 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation, SSAValue
 
 from dsc.ir import Graph, OnnxOp
-from dsc.passes.pattern import Binding, Pattern
+from dsc.passes.matcher import Binding
+from dsc.passes.pattern import Pattern
 
 
 @dataclass

@@ -23,7 +23,9 @@ def on_stack() -> tvm.transform.Pass:
     """
 
     @tirx.transform.prim_func_pass(opt_level=0, name="dsc.on_stack")
-    def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
+    def apply(
+        func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext
+    ) -> tirx.PrimFunc:
         left = STACK_BYTES
 
         def allocate(node: tirx.AllocBuffer) -> tirx.AllocBuffer:

@@ -16,7 +16,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.schedule import prepared
+from dsc.targets.cpu.generic.schedule import prepared, worth_a_launch
 from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
@@ -51,7 +51,13 @@ class Copy:
     @staticmethod
     def of(stage: Stage) -> Copy | str:
         """The copy that a stage is, or why it is not a transposing one."""
-        if not stage.regular or stage.reduce or stage.body.cost or len(stage.loads) != 1 or stage.touches_private:
+        if (
+            not stage.regular
+            or stage.reduce
+            or stage.body.cost
+            or len(stage.loads) != 1
+            or stage.touches_private
+        ):
             return "not a copy of one input"
         if any(step is None for steps in stage.strides for step in steps):
             return "the input is not walked through evenly"
@@ -73,7 +79,11 @@ def _joined(axes: Sequence[Axis]) -> list[Axis]:
     """Neighbours that are one walk in the result and in the input become one axis."""
     found: list[Axis] = []
     for axis in axes:
-        if found and _continues(found[-1].store, axis.store, axis) and _continues(found[-1].load, axis.load, axis):
+        if (
+            found
+            and _continues(found[-1].store, axis.store, axis)
+            and _continues(found[-1].load, axis.load, axis)
+        ):
             axis = Axis(found.pop().extent * axis.extent, axis.store, axis.load)
         found.append(axis)
     return found
@@ -105,21 +115,32 @@ class TransposeSpace:
 
     def estimate(self, point: Tile) -> float:
         """Bytes moved; shuffles count as arithmetic."""
-        size = 2 * volume(self.func.params[0].shape) * element_bits(self.func.params[0]) // 8
-        shuffles = volume(self.func.params[0].shape) * (self.lanes.bit_length() - 1)
-        return roofline(self.machine, Work(shuffles, size, efficiency=EFFICIENCY, tasks=self.machine.cores))
+        elements = volume(self.func.params[0].shape)
+        shuffles = elements * (point.lanes.bit_length() - 1)
+        tasks = 4 * self.machine.cores if self.parallel else 1
+        return roofline(self.machine, Work(shuffles, self.bytes, efficiency=EFFICIENCY, tasks=tasks))
+
+    @property
+    def bytes(self) -> int:
+        """Read and written."""
+        return 2 * volume(self.func.params[0].shape) * element_bits(self.func.params[0]) // 8
+
+    @property
+    def parallel(self) -> bool:
+        """Whether it takes long enough to be shared between cores."""
+        return worth_a_launch(self.bytes / self.machine.bandwidth(self.bytes), self.machine)
 
     def build(self, point: Tile) -> Implementation:
         """The code."""
         with IRBuilder() as builder, T.prim_func(private=True, s_tir=True):
             T.func_attr({"tirx.noalias": True})
-            _Writer(self.func, self.copy, point.lanes, self.machine).write()
+            _Writer(self.func, self.copy, point.lanes, self.parallel).write()
         return Implementation(builder.get())
 
 
 class _Writer:
-    def __init__(self, func: tirx.PrimFunc, copy: Copy, lanes: int, machine: Machine) -> None:
-        self.func, self.copy, self.lanes, self.machine = func, copy, lanes, machine
+    def __init__(self, func: tirx.PrimFunc, copy: Copy, lanes: int, parallel: bool) -> None:
+        self.func, self.copy, self.lanes, self.parallel = func, copy, lanes, parallel
         sizes = [size for buffer in func.params for size in buffer.shape]
         self.index = "int32" if all(static(size) is not None for size in sizes) else "int64"
 
@@ -135,19 +156,13 @@ class _Writer:
         for axis in self.copy.outer:
             tasks = tasks * self._const(axis.extent)
         per_row = self._tiles(columns)
-        with self._tasks(tasks * per_row) as task:
+        with (T.parallel if self.parallel else T.serial)(self._const(0), tasks * per_row) as task:
             load, store = self._place(tirx.floordiv(task, per_row))
             column = T.Bind(self._start(tirx.floormod(task, per_row), columns))
             load, store = T.Bind(load + column), T.Bind(store + column * self._const(columns.store))
             with T.serial(self._const(0), self._tiles(rows)) as tile:
                 row = T.Bind(self._start(tile, rows))
                 self._tile(load + row * self._const(rows.load), store + row)
-
-    def _tasks(self, count: Expr) -> object:
-        enough = volume(self.func.params[0].shape) * element_bits(self.func.params[0]) // 8
-        seconds = 2 * enough / (EFFICIENCY * self.machine.bandwidth(2 * enough))
-        parallel = self.machine.cores > 1 and seconds > 3 * self.machine.launch_seconds
-        return (T.parallel if parallel else T.serial)(self._const(0), count)
 
     def _place(self, position: Expr) -> tuple[Expr, Expr]:
         """Offsets in the input and in the result of one combination of the outer axes."""
@@ -217,7 +232,9 @@ class Transpose:
         if len(workload.inputs) != 1 or len(workload.outputs) != 1:
             return Refusal("not one input and one output")
         inputs = placeholders(workload)
-        func = prim_func(workload, inputs, lower_body(workload, dict(zip(workload.inputs, inputs, strict=True))))
+        func = prim_func(
+            workload, inputs, lower_body(workload, dict(zip(workload.inputs, inputs, strict=True)))
+        )
         found = stages(prepared(func))
         copy = Copy.of(found[0]) if len(found) == 1 else f"{len(found)} stages"
         if isinstance(copy, str):

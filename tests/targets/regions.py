@@ -27,7 +27,9 @@ class Region:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Values of the symbolic dims when it is run."""
     block: int = 1
-    """Inputs and outputs of rank 4 are NCHW[c] with blocks of this size."""
+    """Inputs and outputs of rank 4 are NCHW[c] with blocks of this size, where it divides their channels."""
+    sides: str = "both"
+    """Which are: ``inputs``, ``outputs`` or ``both``."""
     atol: float = 1e-5
 
     def model(self) -> onnx.ModelProto:
@@ -38,11 +40,14 @@ class Region:
     def workload(self) -> Workload:
         """The region as one dsc.fusion."""
         graph = import_model(self.model())
-        types = [self._outside(value.type) for value in graph.inputs]
+        packs = self.sides != "outputs"
+        types = [self._outside(value.type) if packs else value.type for value in graph.inputs]
         block = Block(arg_types=types)
         values: dict[SSAValue, SSAValue] = {}
         for value, argument in zip(graph.inputs, block.args, strict=True):
-            values[value] = argument if argument.type == value.type else _add(block, UnpackOp(argument, self.block))
+            values[value] = (
+                argument if argument.type == value.type else _add(block, UnpackOp(argument, self.block))
+            )
         for op in graph.ops():
             block.add_op(op.clone(values))
         outputs = [self._packed(block, values[value]) for value in graph.outputs]
@@ -57,7 +62,9 @@ class Region:
         return packed_type(type_, 1, self.block) if packs else type_
 
     def _packed(self, block: Block, value: SSAValue) -> SSAValue:
-        return value if self._outside(value.type) == value.type else _add(block, PackOp(value, self.block))
+        if self.sides == "inputs" or self._outside(value.type) == value.type:
+            return value
+        return _add(block, PackOp(value, self.block))
 
     def arrays(self, seed: int = 0) -> list[np.ndarray]:
         """Random inputs; integers lie in [0, 8)."""
@@ -83,17 +90,26 @@ class Region:
         """ONNX Runtime with one thread."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        return ort.InferenceSession(self.model().SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            self.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def _input_names(self) -> list[str]:
         return [value.name for value in self.model().graph.input]
 
-    def pack(self, array: np.ndarray) -> np.ndarray:
-        """NCHW as the region takes it."""
-        if self.block == 1 or array.ndim != 4 or array.shape[1] % self.block:
+    def pack(self, array: np.ndarray, side: str) -> np.ndarray:
+        """NCHW as the region takes it among its ``inputs``, or gives it among its ``outputs``."""
+        if (
+            self.sides not in ("both", side)
+            or self.block == 1
+            or array.ndim != 4
+            or array.shape[1] % self.block
+        ):
             return array
         n, c, h, w = array.shape
-        return np.ascontiguousarray(array.reshape(n, c // self.block, self.block, h, w).transpose(0, 1, 3, 4, 2))
+        return np.ascontiguousarray(
+            array.reshape(n, c // self.block, self.block, h, w).transpose(0, 1, 3, 4, 2)
+        )
 
 
 def _add(block: Block, op: PackOp | UnpackOp) -> SSAValue:
@@ -121,10 +137,11 @@ def compare(kernel: Kernel, regions: Sequence[Region], machine: Machine) -> None
     for region, function in zip(regions, functions, strict=True):
         arrays = region.arrays()
         expected = region.reference(arrays)
-        inputs = [tvm.runtime.tensor(region.pack(a)) for a in arrays]
-        outputs = [tvm.runtime.tensor(np.full_like(region.pack(e), 77)) for e in expected]
+        expected = [region.pack(array, "outputs") for array in expected]
+        inputs = [tvm.runtime.tensor(region.pack(array, "inputs")) for array in arrays]
+        outputs = [tvm.runtime.tensor(np.full_like(array, 77)) for array in expected]
         function(*inputs, *outputs)
         for output, array in zip(outputs, expected, strict=True):
             np.testing.assert_allclose(
-                output.numpy(), region.pack(array), atol=region.atol, rtol=1e-4, err_msg=region.text
+                output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=region.text
             )

@@ -9,18 +9,21 @@ from tvm import tirx
 
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.schedule import prepared, schedule, worth_a_launch
+from dsc.targets.cpu.generic.schedule import prepared, schedule, seconds, worth_a_launch
 from dsc.targets.cpu.generic.sizes import volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.generic.vectors import vector_axis
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 from dsc.targets.machine import Machine
 
-
 EFFICIENCY = 0.5
 """Of peak: operations are single additions and the like, where the peak is fused multiply-adds."""
 CONTRACTION = 5
 """How much longer an operation takes in a sum of products, which wants the register tiles of other kernels."""
+
+
+MISSES = 3
+"""How much longer a scalar operation takes that walks across cache lines."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class GenericSpace:
         operations = sum(_operations(stage, self.machine) for stage in found)
         parameters = [p for p in self.func.params if tirx.is_buffer_var(p)]
         moved = sum(volume(p.shape) * element_bits(p) // 8 for p in parameters)
-        parallel = worth_a_launch(sum(stage.work for stage in found), self.machine)
+        parallel = worth_a_launch(seconds(sum(stage.work for stage in found), self.machine), self.machine)
         tasks = 4 * self.machine.cores if parallel else 1
         return roofline(self.machine, Work(operations, moved, tasks=tasks, efficiency=EFFICIENCY))
 
@@ -73,7 +76,7 @@ class GenericKernel:
 
 
 def _operations(stage: Stage, machine: Machine) -> int:
-    """Element operations; those that stay scalars count as if they filled a vector."""
+    """Element operations; those that stay scalars count as if they filled a vector, and missed the cache."""
     scalar = not stage.regular or vector_axis(stage) is None
     contraction = bool(stage.reduce) and len(stage.loads) > 1 and len(stage.spatial) > 1
-    return stage.work * (machine.lanes() if scalar else 1) * (CONTRACTION if contraction else 1)
+    return stage.work * (MISSES * machine.lanes() if scalar else 1) * (CONTRACTION if contraction else 1)

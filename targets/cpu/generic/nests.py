@@ -119,4 +119,3 @@ def _fuse(sch: s_tir.Schedule, loops: list[LoopRV]) -> LoopRV | None:
     if not loops:
         return None
     return loops[0] if len(loops) == 1 else sch.fuse(*loops)
-

@@ -89,11 +89,15 @@ def _simplified(func: tirx.PrimFunc) -> tirx.PrimFunc:
         values = [x.loop_var if static(v) == 0 else v for x, v in zip(loops, node.iter_values, strict=True)]
         return s_tir.SBlockRealize(values, node.predicate, node.block)
 
-    return func.with_body(tvm_ffi.structural_mutate(func.body, [(tirx.For, loop), (s_tir.SBlockRealize, realize)]))
+    return func.with_body(
+        tvm_ffi.structural_mutate(func.body, [(tirx.For, loop), (s_tir.SBlockRealize, realize)])
+    )
 
 
 def _empty(func: tirx.PrimFunc) -> bool:
-    return any(static(size) == 0 for buffer in func.params if tirx.is_buffer_var(buffer) for size in buffer.shape)
+    return any(
+        static(size) == 0 for buffer in func.params if tirx.is_buffer_var(buffer) for size in buffer.shape
+    )
 
 
 def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
@@ -108,7 +112,11 @@ def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
     row = nests[0].row
     if row is not None and len(nests) > 1:
         row = sch.merge(*(nest.row for nest in nests))
-    if row is not None and worth_a_launch(part.work, machine) and nominal(sch.get(row).extent) > 1:
+    if (
+        row is not None
+        and worth_a_launch(seconds(part.work, machine), machine)
+        and nominal(sch.get(row).extent) > 1
+    ):
         sch.annotate(row, PARALLEL, 1)
 
 
@@ -119,7 +127,11 @@ def _parallel(loop: tirx.For) -> tirx.For:
     return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.PARALLEL, loop.body)
 
 
-def worth_a_launch(work: int, machine: Machine) -> bool:
-    """Whether `work` element operations take long enough to share them between cores."""
-    per_second = machine.frequency * machine.lanes() * machine.fma_vectors
-    return machine.cores > 1 and work / per_second > LAUNCHES * machine.launch_seconds
+def worth_a_launch(seconds: float, machine: Machine) -> bool:
+    """Whether what takes one core so long is to be shared between cores."""
+    return machine.cores > 1 and seconds > LAUNCHES * machine.launch_seconds
+
+
+def seconds(work: int, machine: Machine) -> float:
+    """How long `work` element operations take one core, at one vector a cycle."""
+    return work / (machine.frequency * machine.lanes() * machine.fma_vectors)

@@ -15,7 +15,16 @@ from tvm.sym import Analyzer
 from dsc.targets.cpu.generic.sizes import static, volume
 
 Buffer: TypeAlias = tirx.Var
-CALL_COST = {"sqrt": 4, "rsqrt": 6, "if_then_else": 2, "fabs": 1, "floor": 1, "ceil": 1, "round": 1, "reinterpret": 0}
+CALL_COST = {
+    "sqrt": 4,
+    "rsqrt": 6,
+    "if_then_else": 2,
+    "fabs": 1,
+    "floor": 1,
+    "ceil": 1,
+    "round": 1,
+    "reinterpret": 0,
+}
 """Cost of a call in vector additions; those not listed are like an exponential."""
 TRANSCENDENTAL_COST = 12
 DIVISION_COST = 4
@@ -142,7 +151,9 @@ class Stage:
     @cached_property
     def loads(self) -> tuple[Access, ...]:
         """What is read of other stages and of the inputs."""
-        return tuple(a for a in self.body.loads if not any(a.buffer.same_as(s.buffer) for s in self.body.stores))
+        return tuple(
+            a for a in self.body.loads if not any(a.buffer.same_as(s.buffer) for s in self.body.stores)
+        )
 
     @cached_property
     def touches_private(self) -> bool:

@@ -12,7 +12,6 @@ from dsc.targets.cpu.generic.sizes import nominal, same, static
 from dsc.targets.cpu.generic.stages import Stage
 from dsc.targets.machine import Machine
 
-
 LONG = 8
 """A ragged extent of at least so many times the widest vectors takes them, and a longer rest."""
 SIMPLIFIED = 2
@@ -63,7 +62,7 @@ def _suffix(stage: Stage, stop: int, start: int) -> Axis | None:
         return None
     inner = stage.strides[stop - 1]
     stores = start == 0
-    if stores and inner[0] != 1 or any(s is None or s not in (0, 1) for s in inner[1:]) or not any(s == 1 for s in inner):
+    if (stores and inner[0] != 1) or not all(step in (0, 1) for step in inner) or 1 not in inner:
         return None
     room = _room(stage, stores)
     first, extent = stop - 1, stage.iters[stop - 1].dom.extent
@@ -87,7 +86,9 @@ def _room(stage: Stage, stores: bool) -> int:
     return SIMPLIFIED if stage.reduce or stage.touches_private else len(stage.iters)
 
 
-def _continues(outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | None, ...], extent: Expr | int) -> bool:
+def _continues(
+    outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | None, ...], extent: Expr | int
+) -> bool:
     return all(o is not None and same(o, extent if i == 1 else 0) for o, i in zip(outer, inner, strict=True))
 
 

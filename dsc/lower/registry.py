@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from tvm import te
-from xdsl.dialects.builtin import TensorType
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.errors import UnsupportedModelError
@@ -152,8 +152,8 @@ def tvm_dtype(type_: Attribute) -> str:
     Raises UnsupportedOpError for types that TVM has no tensors of (strings, complex numbers, sequences,
     optionals).
     """
-    if not isinstance(type_, TensorType):
-        raise UnsupportedOpError(f"values of type {type_} are not tensors of a known rank")
+    if not isinstance(type_, TensorType | UnrankedTensorType):
+        raise UnsupportedOpError(f"values of type {type_} are not tensors")
     dtype = element_of(type_).dtype
     if dtype.name not in _DTYPES:
         raise UnsupportedOpError(f"tensors of element type {dtype} are not supported")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tvm
 from xdsl.dialects.test import TestOp as AnyOp
+from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import Workload
@@ -47,6 +48,17 @@ NODES: dict[str, tuple[list[Dims | np.ndarray | None], dict[str, Any]]] = {
     "CumSum": ([("n", "m"), np.array(1)], {}),
     "TopK": ([("n", "m"), np.array([3])], {"axis": 0}),
     "ArgMin": ([("n", "m")], {"axis": 1}),
+    "Gather": ([("n", "m"), np.array([[0, -1], [1, -3]])], {"axis": 1}),
+    "GatherElements": ([("n", "m"), np.array([[0, -1, 1], [1, -3, 2]])], {"axis": 1}),
+    "GatherND": ([("n", "m", 2), np.array([[0, -1], [1, 3]])], {}),
+    "ScatterND": ([("n", "m"), np.array([[0], [2]]), (2, "m")], {"reduction": "add"}),
+    "Expand": ([("n", 1, "m"), np.array([1, 4, 1])], {}),
+    "Trilu": ([("n", "m")], {"upper": 0}),
+    "InstanceNormalization": ([("n", 3, "h", "w"), (3,), (3,)], {}),
+    "GroupNormalization": ([("n", 4, "h", "w"), (4,), (4,)], {"num_groups": 2}),
+    "DepthToSpace": ([("n", 8, "h", "w")], {"blocksize": 2}),
+    "Einsum": ([("n", "m", 3), ("n", "k", 3)], {"equation": "bic,bjc->bij"}),
+    "ReduceLogSumExp": ([("n", "m"), np.array([1])], {"keepdims": 0}),
 }
 
 SIZES: tuple[dict[str, int], ...] = (
@@ -57,7 +69,7 @@ SIZES: tuple[dict[str, int], ...] = (
 
 
 def build(op_type: str, operands: list[Dims | np.ndarray | None], attributes: dict[str, Any]) -> OnnxOp:
-    values = []
+    values: list[SSAValue | None] = []
     for operand in operands:
         if isinstance(operand, tuple):
             shape = [-1 if isinstance(d, str) else d for d in operand]
@@ -82,13 +94,14 @@ def test_one_kernel_for_all_sizes(name: str) -> None:
     op_type = name.split()[0]
     operands, attributes = NODES[name]
     op = build(op_type, operands, attributes)
-    func = function(Workload.of(op))
-    entry: Callable[..., None] = tvm.compile(func, target=TARGET).mod["main"]
+    workload = Workload.of(op)
+    entry: Callable[..., None] = tvm.compile(function(workload), target=TARGET).mod["main"]
     for sizes in SIZES:
         arrays = operands_of_sizes(operands, sizes)
         expected = reference.run(op_type, arrays, attributes, len(op.results))
         results = [tvm.runtime.tensor(np.zeros_like(e)) for e in expected]
-        given = [a for a, o in zip(arrays, operands, strict=True) if isinstance(o, tuple)]
+        by_value = dict(zip(op.node_inputs(), arrays, strict=True))
+        given = [by_value[source] for source in workload.sources]
         entry(*map(tvm.runtime.tensor, given), *results)
         for result, array in zip(results, expected, strict=True):
             # float32 sums in another order than ONNX Runtime's

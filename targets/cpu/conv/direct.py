@@ -26,6 +26,7 @@ from dsc.targets.cpu.conv.emit import (
     least,
     loop,
     parallel,
+    prefetch,
     product,
     seq,
     span,
@@ -180,7 +181,11 @@ class _Nest:
             channel = tirx.floormod(origin, conv.block) + outer * self.inner
             block, lane = (outer, c) if conv.groups == 1 else (
                 tirx.floordiv(channel, conv.block), tirx.floormod(channel, conv.block) + c)  # fmt: skip
-            parts = []
+            # The next panel is read from memory by the time this one is done.
+            parts = [
+                prefetch(self.frame.weight, [group, panel + 1, outer, kh, kw, c, index(v * point.lanes)])
+                for v in range(point.vectors)
+            ]
             for i in range(point.width):
                 place = (column + i) * conv.strides[1] + kw * conv.dilations[1]
                 x = broadcast(

@@ -145,3 +145,10 @@ def broadcast(value: tirx.Expr, lanes: int) -> tirx.Expr:
 def zeros(lanes: int) -> tirx.Expr:
     """A vector of zeros."""
     return broadcast(tirx.FloatImm("float32", 0.0), lanes)
+
+
+def prefetch(buffer: tirx.Buffer, at: list[tirx.Expr]) -> Stmt:
+    """Ask for the cache line of an element that is read soon; nothing happens where there is none."""
+    element = tirx.address_of(tirx.BufferLoad(buffer, at))
+    read, near, data = (tirx.const(value, "int32") for value in (0, 2, 1))
+    return tirx.Evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", element, read, near, data))

@@ -124,8 +124,8 @@ def _key(indices: Sequence[Expr]) -> tvm_ffi.StructuralKey:
 
 
 def _is_free(value: Expr) -> bool:
-    """Whether it may as well be written again."""
-    return isinstance(value, TensorLoad | tirx.Var | tirx.FloatImm | tirx.IntImm)
+    """Whether it may as well be written again; a condition must be, as buffers of bool become int8 in TVM's passes."""
+    return str(value.ty) == "bool" or isinstance(value, TensorLoad | tirx.Var | tirx.FloatImm | tirx.IntImm)
 
 
 def _typed(index: Expr, axis: tirx.Var) -> Expr:

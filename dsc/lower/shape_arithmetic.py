@@ -138,6 +138,18 @@ def _equal(a: Scalar, b: Scalar) -> Scalar:
     return exprs.equal(a, b)
 
 
+def _compare(compare: Callable[[Scalar, Scalar], Scalar]) -> Rule:
+    """A condition; dims are never negative, which decides some."""
+
+    def of(a: Scalar, b: Scalar) -> Scalar:
+        if isinstance(a, Expr) or isinstance(b, Expr):
+            difference = exprs.simplify(a - b)
+            return compare(difference, 0) if isinstance(difference, int) else compare(a, b)
+        return compare(a, b)
+
+    return _pointwise(of)
+
+
 ARITHMETIC: dict[str, Rule] = {
     "Identity": lambda _, known: known[0],
     "Add": _pointwise(operator.add),
@@ -152,6 +164,12 @@ ARITHMETIC: dict[str, Rule] = {
     "Floor": _rounded(np.floor, tirx.floor, exprs.floordiv),
     "Ceil": _rounded(np.ceil, tirx.ceil, exprs.ceildiv),
     "Equal": _pointwise(_equal),
+    "Greater": _compare(operator.gt),
+    "GreaterOrEqual": _compare(operator.ge),
+    "Less": _compare(operator.lt),
+    "LessOrEqual": _compare(operator.le),
+    "Not": _pointwise(lambda a: tirx.Not(a) if isinstance(a, Expr) else not a),
+    "Abs": _pointwise(lambda a: a if exprs.is_natural(a) else exprs.maximum(a, -a)),
     "Where": _where,
     "Cast": _cast,
     "ReduceProd": _reduce(operator.mul),

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from tvm import tirx
+from tvm import sym, tirx
 from tvm.ir import Expr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.ir.dialect import FusionOp, WeightOp
 from dsc.ir.types import dims_of, element_of
-from dsc.lower.exprs import Scalar, same
+from dsc.lower.exprs import Scalar, same, simplify
 from dsc.lower.registry import RULES, UnsupportedOpError, operands_of
 
 Known: TypeAlias = "Mapping[SSAValue, np.ndarray]"
@@ -38,11 +38,18 @@ class Symbols:
         self.variables.append(tirx.Var(f"d{len(self.variables)}", "int64"))
         return self.variables[-1]
 
-    def number(self, source: Scalar | str) -> int | float | tirx.Var:
-        """A plain number as it is; anything else as its variable."""
+    def number(self, source: Scalar | str) -> Scalar:
+        """A plain number as it is, integers as their variable; floats and conditions in terms of variables."""
         if isinstance(source, tirx.IntImm):
             return int(source.value)
-        return self.variable(source) if isinstance(source, Expr | str) else source
+        if not isinstance(source, Expr | str):
+            return source
+        if isinstance(source, str) or str(source.expr_ty()) == "int64":
+            return self.variable(source)
+        analyzer = sym.Analyzer()
+        for variable in tirx.analysis.undefined_vars(source):
+            analyzer.bind(variable, self.variable(variable))
+        return simplify(analyzer.simplify(source))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +208,7 @@ def _element(type_: Attribute) -> str:
 
 
 def _text(elements: Sequence[Scalar] | np.ndarray) -> str:
-    return ",".join(e.name if isinstance(e, tirx.Var) else repr(e) for e in elements)
+    return ",".join(e.name if isinstance(e, tirx.Var) else str(e) for e in elements)
 
 
 def _op_text(op: Operation, names: dict[SSAValue, str]) -> str:

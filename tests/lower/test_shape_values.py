@@ -83,6 +83,14 @@ def test_expand_guards_against_minus_one(ev: Evaluator) -> None:
     assert all(same(a, b) for a, b in zip(ev.known[guarded], [N, S, 384], strict=True))
 
 
+def test_comparisons_that_sizes_decide(ev: Evaluator) -> None:
+    more = ev(onnx.Add.make(ev.dim(1), ev.constant([1])))
+    assert list(ev.known[ev(onnx.Greater.make(more, ev.dim(1)))]) == [True]
+    assert list(ev.known[ev(onnx.Not.make(ev(onnx.LessOrEqual.make(more, ev.dim(1)))))]) == [True]
+    open_ = ev(onnx.Where.make(ev(onnx.Less.make(ev.dim(0), ev.dim(1))), ev.dim(0), ev.dim(1)))
+    assert "Select" in str(ev.known[open_][0])
+
+
 def test_slices_of_a_shape(ev: Evaluator) -> None:
     last = ev(onnx.Slice.make(ev.shape(), ev.constant([-1]), ev.constant([2**62]), ev.constant([0])))
     assert list(ev.known[last]) == [384]

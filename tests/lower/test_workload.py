@@ -132,6 +132,20 @@ def test_target_shape_given_by_the_caller() -> None:
     assert (c, d) == (3, 4)
 
 
+def test_floats_and_conditions_of_dims_are_in_terms_of_variables() -> None:
+    n = tirx.Var("n", "int64")
+    start, limit, delta = value(), value(), value()
+    known = {start: 0.0, limit: tirx.Cast("float32", n), delta: 1.0}
+    arrays = {v: np.array(None, object) for v in known}
+    for v, number in known.items():
+        arrays[v][()] = number
+    op = onnx.Range.make(start, limit, delta, result_types=[tensor("float32", [-1])])
+    workload = Workload.of(op, {}, arrays)
+    assert workload.inputs == ()
+    assert len(workload.symbols.variables) == 1
+    assert same(output_shapes(workload)[0][0], n)
+
+
 def test_shape_that_depends_on_data_is_refused_with_its_op() -> None:
     op = onnx.Reshape.make(
         value(6, 2), value(2, dtype="int64"), result_types=[tensor("float32", [-1, -1])], node="late"

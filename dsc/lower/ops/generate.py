@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, ceildiv, dims, equal, floordiv, floormod, maximum, simplify
+from dsc.lower.exprs import Dim, Scalar, ceildiv, dims, equal, floordiv, floormod, maximum, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, normalize_axis
 from dsc.lower.windows import padded
@@ -26,7 +26,7 @@ def constant_of_shape(call: Call) -> te.Tensor:
 @lowers(onnx.Range, values=[0, 1, 2])
 def range_op(call: Call) -> te.Tensor:
     """Start, start + delta, ... below the limit."""
-    (start,), (limit,), (delta,) = call.values(0), call.values(1), call.values(2)
+    start, limit, delta = (_whole(call.values(i)[0]) for i in range(3))
     if all(isinstance(v, int | float) for v in (start, limit, delta)):
         count: Dim = max(0, int(np.ceil((limit - start) / delta)))
     elif isinstance(delta, int):
@@ -36,6 +36,13 @@ def range_op(call: Call) -> te.Tensor:
     dtype = call.dtype()
     first, step = (v.astype(dtype) if isinstance(v, Expr) else tirx.const(v, dtype) for v in (start, delta))
     return te.compute((count,), lambda i: first + i.astype(dtype) * step, name="range")
+
+
+def _whole(value: Scalar) -> Scalar:
+    """Floats that are whole numbers, and dims cast to float, as integers."""
+    if isinstance(value, tirx.Cast) and "int" in str(value.value.expr_ty()):
+        return value.value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @lowers(onnx.EyeLike)

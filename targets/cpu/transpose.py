@@ -16,7 +16,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.schedule import prepared, worth_a_launch
+from dsc.targets.cpu.generic.schedule import worth_a_launch
 from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
@@ -232,10 +232,9 @@ class Transpose:
         if len(workload.inputs) != 1 or len(workload.outputs) != 1:
             return Refusal("not one input and one output")
         inputs = placeholders(workload)
-        func = prim_func(
-            workload, inputs, lower_body(workload, dict(zip(workload.inputs, inputs, strict=True)))
-        )
-        found = stages(prepared(func))
+        outputs = lower_body(workload, dict(zip(workload.inputs, inputs, strict=True)))
+        func = prepare(prim_func(workload, inputs, outputs))
+        found = stages(s_tir.Schedule(func))
         copy = Copy.of(found[0]) if len(found) == 1 else f"{len(found)} stages"
         if isinstance(copy, str):
             return Refusal(copy)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from tvm import tirx
+from tvm import s_tir, tirx
 
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.schedule import prepared, schedule, seconds, worth_a_launch
+from dsc.targets.cpu.generic.prepare import prepare
+from dsc.targets.cpu.generic.schedule import schedule, seconds, worth_a_launch
 from dsc.targets.cpu.generic.sizes import volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.generic.vectors import vector_axis
@@ -44,7 +45,7 @@ class GenericSpace:
 
     def estimate(self, point: Automatic) -> float:
         """Operations of all stages that are left after inlining, against the bytes of inputs and outputs."""
-        found = stages(prepared(self.func))
+        found = stages(s_tir.Schedule(self.func))
         operations = sum(_operations(stage, self.machine) for stage in found)
         parameters = [p for p in self.func.params if tirx.is_buffer_var(p)]
         moved = sum(volume(p.shape) * element_bits(p) // 8 for p in parameters)
@@ -58,10 +59,10 @@ class GenericSpace:
 
     @cached_property
     def func(self) -> tirx.PrimFunc:
-        """Without a schedule."""
+        """Prepared, without a schedule."""
         inputs = placeholders(self.workload)
         outputs = lower_body(self.workload, dict(zip(self.workload.inputs, inputs, strict=True)))
-        return prim_func(self.workload, inputs, outputs)
+        return prepare(prim_func(self.workload, inputs, outputs))
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ class _Block:
     """Whether places in a block are adjacent in memory: the inner loop goes behind all others then."""
 
 
-def relayout(sch: s_tir.Schedule) -> None:
-    """Splits loops and private buffers of all stages, from the inputs on."""
+def relayout(sch: s_tir.Schedule) -> bool:
+    """Splits loops and private buffers of all stages, from the inputs on; whether there was something to split."""
+    changed = False
     for found in stages(sch):
         stage = Stage.of(sch, found.block)
         blocks = [_block(stage, i) for i in stage.iters] if stage.regular else []
@@ -36,10 +37,12 @@ def relayout(sch: s_tir.Schedule) -> None:
         spatial, reduce = blocks[: len(stage.spatial)], blocks[len(stage.spatial) :]
         try:
             sch.transform_block_layout(stage.block, _index_map(stage, spatial, reduce))
+            changed = True
         except s_tir.ScheduleError:
             continue  # some stages have loops that TVM does not rebuild; they stay as they are
         if stage.direct and not stage.is_parameter(stage.buffer) and any(spatial):
             sch.transform_layout(stage.block, ("write", 0), _index_map(stage, spatial, []))
+    return changed
 
 
 def _block(stage: Stage, iterator: tirx.IterVar) -> _Block | None:

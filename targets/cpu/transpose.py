@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tvm import tirx
+from tvm import s_tir, tirx
 from tvm.ir import Expr
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
+from dsc.targets.cpu.generic.prepare import prepare
 from dsc.targets.cpu.generic.schedule import worth_a_launch
 from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages

@@ -68,5 +68,5 @@ def candidates(
         if isinstance(space, Refusal):
             refusals.append((kernel.name, space.reason))
         else:
-            found += [Candidate(kernel, space, point, space.estimate(point)) for point in space.points()]
+            found += [Candidate(kernel, space, point, space.estimate(point)) for point in dict.fromkeys(space.points())]
     return sorted(found, key=lambda candidate: candidate.estimate), refusals

@@ -7,14 +7,14 @@ import time
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import tirx
 
-from dsc.codegen.objects import compile_kernel
+from dsc.codegen.single import load_kernel
 from dsc.targets import Implementation, Machine
 
 _SYMBOLIC_EXTENT = 128
 """What an unknown extent is taken to be: a sentence of usual length, a small batch of anything else."""
-_SYMBOL = "candidate"
 _WARM_UP = 2
 _RUNS = (3, 200)
 
@@ -25,16 +25,14 @@ def measure(implementation: Implementation, machine: Machine, seconds: float = 0
     About `seconds` are spent running, after a warm-up that also fills the caches as a loop over a model would not:
     the figure ranks candidates of one workload and is not a share of a model's latency.
     """
-    tvm.get_global_func("runtime.config_threadpool")(1, machine.cores)
-    func = implementation.func.with_attr("global_symbol", _SYMBOL)
-    function = compile_kernel(_SYMBOL, func, machine.tvm_target()).get_function(_SYMBOL)
+    function = load_kernel(implementation.func, machine.tvm_target(), machine.cores)
     arguments = _arguments(implementation.func, np.random.default_rng(seed))
     once = min(_run(function, arguments) for _ in range(_WARM_UP))
     runs = int(np.clip(seconds / once, *_RUNS))
     return statistics.median(_run(function, arguments) for _ in range(runs))
 
 
-def _run(function: tvm.runtime.PackedFunc, arguments: list[object]) -> float:
+def _run(function: tvm_ffi.Function, arguments: list[object]) -> float:
     started = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - started

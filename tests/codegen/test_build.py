@@ -194,9 +194,7 @@ def test_profile_names_the_kernels() -> None:
 
 
 def test_sizes_of_tensors_that_a_kernel_is_not_given() -> None:
-    graph = graph_of(
-        [("x", tensor("float32", (-1, 3), ["n", ""])), ("like", tensor("float32", (-1, 2), ["m", ""]))]
-    )
+    graph = graph_of([("x", tensor("float32", (-1, 3), ["n", ""])), ("like", tensor("float32", (-1, 2), ["m", ""]))])
     x, like = graph.inputs
     rows = add(graph, onnx.Slice.make(add(graph, onnx.Shape.make(like)), *_ints(graph, [0], [1])))
     head = add(graph, onnx.Slice.make(x, *_ints(graph, [0]), rows, *_ints(graph, [0])))

@@ -64,7 +64,7 @@ def _module(terms: int) -> tvm.IRModule:
     x = relax.Var("x", table)
     parameters = [relax.Var(f"w{i}", relax.TensorType((COLUMNS,), "float32")) for i in range(terms)]
     builder = relax.BlockBuilder()
-    add = builder.add_func(_add_rows(), "add")
+    add = builder.add_func(add_rows(), "add")
     bindings, value = [], x
     for index, parameter in enumerate(parameters):
         value_of = relax.Var(f"v{index}", table)
@@ -80,7 +80,7 @@ def _module(terms: int) -> tvm.IRModule:
     return builder.get()
 
 
-def _add_rows() -> tirx.PrimFunc:
+def add_rows() -> tirx.PrimFunc:
     rows, columns = tirx.Var("rows", "int64"), tirx.IntImm("int64", COLUMNS)
     a = te.placeholder((rows, columns), "float32", name="a")
     b = te.placeholder((columns,), "float32", name="b")

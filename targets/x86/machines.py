@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from dsc.targets.machine import Machine
 
 _SSE42 = frozenset("sse4_1 sse4_2 popcnt".split())
-_AVX2 = _SSE42 | frozenset("avx avx2 fma f16c bmi1 bmi2 movbe".split())
+_AVX2 = _SSE42 | frozenset("avx avx2 fma f16c bmi1 bmi2 movbe abm".split())
 _AVX512 = _AVX2 | frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())
 _VNNI = _AVX512 | {"avx512_vnni"}
-_ICELAKE = _VNNI | frozenset("avx512vbmi avx512ifma avx512_vbmi2 avx512_bitalg avx512_vpopcntdq".split())
+_ICELAKE = _VNNI | frozenset("gfni avx512vbmi avx512ifma avx512_vbmi2 avx512_bitalg avx512_vpopcntdq".split())
 _BF16 = _ICELAKE | {"avx512_bf16"}
 _AMX = _BF16 | frozenset("avx512_fp16 amx_tile amx_int8 amx_bf16 avx_vnni".split())
 

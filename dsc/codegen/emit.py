@@ -14,7 +14,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dsc.codegen.parameters import Parameters
 from dsc.codegen.selection import Choice, Chooser, candidates
-from dsc.ir import Graph, dims_of, element_of
+from dsc.ir import Graph, describe, dims_of, element_of
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, simplify
 from dsc.lower.registry import operands_of
@@ -85,7 +85,11 @@ class Emitter:
         ops = list(self.graph.ops())
         for done, op in enumerate(ops):
             self.progress(done, len(ops))
-            self._op(op)
+            try:
+                self._op(op)
+            except Exception as error:
+                error.add_note(f"in code generation for {describe(op)}")
+                raise
         results = [self._tensor(value) for value in self.graph.outputs]
         if not self._codes:
             # A module of VM instructions alone is not exported by TVM.

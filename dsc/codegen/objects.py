@@ -35,7 +35,11 @@ def write_objects(
 
     def compiled(name: str, func: tirx.PrimFunc, path: Path) -> tvm.runtime.Module:
         nonlocal done
-        library = compile_kernel(name, func, target)
+        try:
+            library = compile_kernel(name, func, target)
+        except Exception as error:
+            error.add_note(f"in compiling {name}")
+            raise
         library.write_to_file(str(path), "o")
         done += 1
         if progress is not None:

@@ -206,3 +206,12 @@ def test_sizes_of_tensors_that_a_kernel_is_not_given() -> None:
 
 def _ints(graph: Graph, *lists: list[int]) -> list[SSAValue]:
     return [constant(graph, np.array(numbers)) for numbers in lists]
+
+
+def test_an_error_of_a_kernel_points_at_the_op() -> None:
+    def fails(workload: Workload, candidates: list[Candidate]) -> Candidate:
+        raise ZeroDivisionError("tile of no rows")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        build(_mlp(), HOST, chooser=fails)
+    assert '"onnx.MatMul"(' in caught.value.__notes__[0]

@@ -54,7 +54,9 @@ SYMBOLIC = [
 ]
 
 
-@pytest.mark.parametrize("cases", [PACKED, PLAIN, GROUPED, SYMBOLIC], ids=["packed", "plain", "grouped", "symbolic"])
+@pytest.mark.parametrize(
+    "cases", [PACKED, PLAIN, GROUPED, SYMBOLIC], ids=["packed", "plain", "grouped", "symbolic"]
+)
 def test_equals_onnxruntime(cases: list[Case]) -> None:
     check(Direct(), cases, machine("x86"), TOLERANCE)
 
@@ -73,4 +75,6 @@ def test_packed_weights_are_where_the_tile_reads_them() -> None:
     packed = PackWeights(groups=2, panel=2, inner=4).apply(weights)
     assert packed.shape == (2, 2, 1, 1, 2, 4, 2)
     assert packed[1, 0, 0, 0, 1, 3, 1] == weights[4, 3, 0, 1]
-    assert not packed[:, 1, ..., 1].any(), "the third channel of a group is the first of its second panel, the rest is zero"
+    assert not packed[:, 1, ..., 1].any(), (
+        "the third channel of a group is the first of its second panel, the rest is zero"
+    )

@@ -87,7 +87,9 @@ class _Nest:
     def __init__(self, conv: Convolution, frame: Frame, point: DepthwisePoint) -> None:
         self.conv, self.frame, self.point = conv, frame, point
         self.exact = isinstance(conv.w, int)
-        seen = replace(conv, pads=replace(conv.pads, top=0, left=0, bottom=0, right=0)) if self.exact else conv
+        seen = (
+            replace(conv, pads=replace(conv.pads, top=0, left=0, bottom=0, right=0)) if self.exact else conv
+        )
         self.source = Source(seen, frame.x, point.rows, 1)
 
     def tasks(self) -> Stmt:
@@ -119,7 +121,9 @@ class _Nest:
         if not isinstance(ow, int):
             return loop(ceildiv(ow, width), lambda t: tile(least(t * width, ow - width), None), "tile")
         inner = [start for start in _starts(ow, width) if self._taps(start) is None]
-        parts: list[Stmt] = [tile(start, self._taps(start)) for start in _starts(ow, width) if start not in inner]
+        parts: list[Stmt] = [
+            tile(start, self._taps(start)) for start in _starts(ow, width) if start not in inner
+        ]
         if inner:
             last = inner[-1]
             parts.append(loop(len(inner), lambda t: tile(least(t * width + inner[0], last), None), "tile"))
@@ -204,7 +208,7 @@ class _Nest:
                     block * self.conv.block + lane + part,
                     row,
                     column + i,
-                    lambda c, offset=offset: tirx.BufferLoad(sums.buffer, [offset + c]),
+                    sums.reader(offset),
                 )
 
 

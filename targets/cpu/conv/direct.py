@@ -136,10 +136,14 @@ class _Nest:
             def panel(p: Expr) -> Stmt:
                 def row(r: Expr) -> Stmt:
                     if conv.pointwise:
-                        return self._tile(n, group, first_panel + p, index(0), index(0), (first_row + r) * width)
+                        return self._tile(
+                            n, group, first_panel + p, index(0), index(0), (first_row + r) * width
+                        )
                     tiles = ceildiv(self.columns, width)
                     return loop(
-                        tiles, lambda t: self._tile(n, group, first_panel + p, first_row, r, t * width), "tile"
+                        tiles,
+                        lambda t: self._tile(n, group, first_panel + p, first_row, r, t * width),
+                        "tile",
                     )
 
                 return loop(count, row, "row")
@@ -148,9 +152,7 @@ class _Nest:
 
         return seq(self.source.declare(), parallel(product(*shape), task))
 
-    def _tile(
-        self, n: Expr, group: Expr, panel: Expr, first_row: Expr, row: Expr, start: Expr
-    ) -> Stmt:
+    def _tile(self, n: Expr, group: Expr, panel: Expr, first_row: Expr, row: Expr, start: Expr) -> Stmt:
         """One register tile: the reduction, then the epilogue."""
         width = self.point.width
         if not divides(width, self.columns):
@@ -169,9 +171,7 @@ class _Nest:
 
         return bind("column", start, tile)
 
-    def _reduce(
-        self, n: Expr, group: Expr, panel: Expr, first_row: Expr, row: Expr, column: Expr
-    ) -> Stmt:
+    def _reduce(self, n: Expr, group: Expr, panel: Expr, first_row: Expr, row: Expr, column: Expr) -> Stmt:
         conv, point = self.conv, self.point
         per_group = conv.c // conv.groups
         origin = group * per_group
@@ -221,13 +221,17 @@ class _Nest:
         stores: list[Stmt] = []
         for i in range(point.width):
             pixel = column + i
-            h, w = (tirx.floordiv(pixel, conv.ow), tirx.floormod(pixel, conv.ow)) if conv.pointwise else (row, pixel)
+            h, w = (
+                (tirx.floordiv(pixel, conv.ow), tirx.floormod(pixel, conv.ow))
+                if conv.pointwise
+                else (row, pixel)
+            )
             for start in range(0, point.panel, lanes):
                 inside = panel * point.panel + start
                 offset = i * point.panel + start
                 stored = writer.store(
                     n, group * per_group + inside, h, w,
-                    lambda c, offset=offset: tirx.BufferLoad(self.accumulators.buffer, [offset + c]),
+                    self.accumulators.reader(offset),
                 )  # fmt: skip
                 guarded = stored if per_group % point.panel == 0 else when(inside < per_group, stored)
                 stores.append(seq(guarded))

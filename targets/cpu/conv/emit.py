@@ -126,6 +126,10 @@ class Vectors:
         """Set one vector."""
         return tirx.BufferStore(self.buffer, value, self._at(position))
 
+    def reader(self, offset: int) -> Callable[[tirx.Expr], tirx.Expr]:
+        """Gives the element `offset` after its argument."""
+        return lambda element: tirx.BufferLoad(self.buffer, [offset + element])
+
     def clear(self) -> Stmt:
         """Set all to zero."""
         return seq(*[self.store(position, zeros(self.lanes)) for position in range(self.count)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from tvm import te, tirx
 from xdsl.ir import SSAValue
 
@@ -129,7 +130,12 @@ class Region:
         outputs = tuple(Output(t, _buffer(t, f"out{i}")) for i, t in enumerate(results))
         inputs = {tensors[value]: buffer for value, buffer in buffers.items()}
         bias = buffers[self.bias] if isinstance(self.bias, SSAValue) else self.bias
-        return Frame(tuple(buffers.values()), buffers[self.x], buffers[self.weight], Epilogue(anchor, outputs, inputs, bias))
+        return Frame(
+            tuple(buffers.values()),
+            buffers[self.x],
+            buffers[self.weight],
+            Epilogue(anchor, outputs, inputs, bias),
+        )
 
 
 def _buffer(tensor: te.Tensor, name: str, shape: Sequence[int] | None = None) -> tirx.Buffer:
@@ -160,7 +166,7 @@ def region_of(workload: Workload) -> Region | Refusal:
     x, block = _source(op.operands[0])
     weight, bias = op.W, op.B
     if bias is not None and is_constant(bias) and is_scalar(bias):
-        bias = float(onnx.constant_value(bias).reshape(()))
+        bias = float(np.asarray(onnx.constant_value(bias)).reshape(()))
     tensors = ((x, "input"), (weight, "weight"), *([(bias, "bias")] if isinstance(bias, SSAValue) else []))
     if any(tvm_dtype(value.type) != "float32" for value, _ in tensors):
         return Refusal("only float32 is convolved here")
@@ -169,7 +175,7 @@ def region_of(workload: Workload) -> Region | Refusal:
             return Refusal(f"the {what} is computed inside the region")
     if workload.inputs.index(weight) not in workload.constant_inputs:
         return Refusal("the weight is not constant")
-    shapes = {value: shape for value, shape in zip(workload.inputs, workload.shapes, strict=True)}
+    shapes = dict(zip(workload.inputs, workload.shapes, strict=True))
     conv = _convolution(op, shapes, x, weight, block)
     if isinstance(conv, Refusal):
         return conv
@@ -201,7 +207,7 @@ def _convolution(
     if blocks * block != per_group * groups:
         return Refusal("channels and weights disagree")
     return Convolution(
-        n, blocks * block, h, w, oc, tuple(kernel),
+        n, blocks * block, h, w, oc, (kernel[0], kernel[1]),
         tuple(op.attr("strides", (1, 1))), tuple(op.attr("dilations", (1, 1))),
         Pads(*op.attr("pads", (0, 0, 0, 0))), groups, block,
     )  # fmt: skip

@@ -42,11 +42,15 @@ class Source:
         if not conv.pads:
             return None
         columns = conv.w + conv.pads.left + conv.pads.right
-        return tirx.decl_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), "float32", "rows")
+        return tirx.decl_buffer(
+            (self.blocks, self.input_rows(self.rows), columns, conv.block), "float32", "rows"
+        )
 
     def input_rows(self, rows: Dim) -> Dim:
         """Rows of the input under so many rows of the result."""
-        kernel, stride, dilation = (pair[0] for pair in (self.conv.kernel, self.conv.strides, self.conv.dilations))
+        kernel, stride, dilation = (
+            pair[0] for pair in (self.conv.kernel, self.conv.strides, self.conv.dilations)
+        )
         return (rows - 1) * stride + (kernel - 1) * dilation + 1
 
     def declare(self) -> Stmt:
@@ -97,7 +101,15 @@ class Source:
         return loop(columns, column, "w")
 
     def scalar(
-        self, n: Expr, first_block: Expr, block: Expr, c: Expr, first_row: Expr, row: Expr, kh: Expr, column: Expr
+        self,
+        n: Expr,
+        first_block: Expr,
+        block: Expr,
+        c: Expr,
+        first_row: Expr,
+        row: Expr,
+        kh: Expr,
+        column: Expr,
     ) -> Expr:
         """One element: channel `c` of block ``first_block + block``, under row ``first_row + row`` and kernel row `kh`.
 

@@ -140,7 +140,9 @@ class _Nest:
             top = (row + down) * self.point.outputs - self.conv.pads.top
             inside = tirx.all(top >= 0, top + self.transform.patch <= self.conv.h)
             return seq(
-                when(inside, self._down(n, cb, v, top, column, True), self._down(n, cb, v, top, column, False)),
+                when(
+                    inside, self._down(n, cb, v, top, column, True), self._down(n, cb, v, top, column, False)
+                ),
                 self._along(cb, v, down),
             )
 
@@ -157,7 +159,9 @@ class _Nest:
         def load(w: Expr, i: int) -> Expr:
             line = top + i if whole else tirx.max(0, tirx.min(top + i, conv.h - 1))
             value = tirx.BufferLoad(self.frame.x, [n, cb, line, left + w, span(v * lanes, lanes)])
-            return value if whole else tirx.Select(tirx.all(top + i >= 0, top + i < conv.h), value, zeros(lanes))
+            return (
+                value if whole else tirx.Select(tirx.all(top + i >= 0, top + i < conv.h), value, zeros(lanes))
+            )
 
         def transformed(w: Expr) -> Stmt:
             inputs = [load(w, i) for i in range(patch)]
@@ -214,7 +218,10 @@ class _Nest:
         def step(cb: Expr, c: Expr) -> Stmt:
             parts = []
             for i in range(point.width):
-                x = broadcast(tirx.BufferLoad(self.patches, [position, cb * self.point.tiles + start + i, c]), point.lanes)
+                x = broadcast(
+                    tirx.BufferLoad(self.patches, [position, cb * self.point.tiles + start + i, c]),
+                    point.lanes,
+                )
                 for v in range(point.vectors):
                     place = [panel, position, cb, c, span(v * point.lanes, point.lanes)]
                     k = i * point.vectors + v
@@ -278,7 +285,7 @@ class _Nest:
                 w = (column + right) * outputs + j
                 stored = writer.store(
                     n, channel, top + i, w,
-                    lambda c, j=j: tirx.BufferLoad(result.buffer, [j * lanes + c]),
+                    result.reader(j * lanes),
                 )  # fmt: skip
                 parts.append(stored if conv.ow % outputs == 0 else seq(when(w < conv.ow, stored)))
             return seq(*parts)

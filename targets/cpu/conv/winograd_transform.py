@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from math import prod
 
 import numpy as np
 from tvm import tirx
@@ -62,7 +63,7 @@ def transform(outputs: int) -> Transform:
     weight, data = [], []
     for j, point in enumerate(points):
         others = [other for k, other in enumerate(points) if k != j]
-        scale = np.prod([point - other for other in others])
+        scale = prod((point - other for other in others), start=Fraction(1))
         weight.append([point**k / scale for k in range(TAPS)])
         data.append([*_polynomial(others), Fraction(0)])
     weight.append([Fraction(0)] * (TAPS - 1) + [Fraction(1)])
@@ -126,7 +127,11 @@ def inverse(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) ->
         parts += [sums.store(k, inputs[j] + inputs[j + 1]), differences.store(k, inputs[j] - inputs[j + 1])]
     for i, row in enumerate(matrix):
         half = differences if i % 2 else sums
-        terms = [(row[0], inputs[0]), (row[-1], inputs[-1]), *((row[j], half[k]) for k, j in enumerate(pairs))]
+        terms = [
+            (row[0], inputs[0]),
+            (row[-1], inputs[-1]),
+            *((row[j], half[k]) for k, j in enumerate(pairs)),
+        ]
         parts.append(store(i, _combination(terms, lanes)))
     return parts
 
@@ -159,7 +164,9 @@ def _combination(terms: Sequence[tuple[Fraction, Expr]], lanes: int) -> Expr:
     for factor, value in sorted(terms, key=lambda term: term[0] != 1):
         if factor == 0:
             continue
-        scaled = value if factor == 1 else value * tirx.Broadcast(tirx.FloatImm("float32", float(factor)), lanes)
+        scaled = (
+            value if factor == 1 else value * tirx.Broadcast(tirx.FloatImm("float32", float(factor)), lanes)
+        )
         total = scaled if total is None else total + scaled
     assert total is not None
     return total

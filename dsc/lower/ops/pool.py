@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from tvm import te, tirx
@@ -75,6 +76,9 @@ def average_pool(call: Call) -> te.Tensor:
     spatial = windows(call, x.shape[2:], call.attr("kernel_shape"))
     total = _sum(_surrounded(x, spatial, const_like(0, x)), spatial, dtype, lambda v: v)
     with_padding = bool(call.attr("count_include_pad"))
+    if not call.attr("ceil_mode") and (with_padding or not spatial.padded):
+        share = tirx.const(1 / math.prod(spatial.kernel), dtype)
+        return cast(elementwise(lambda v: v * share, total, name="average_pool"), call.dtype())
 
     def element(n: Expr, c: Expr, *out: Expr) -> Expr:
         count = product(spatial.covered(a, i, with_padding) for a, i in enumerate(out))

@@ -221,7 +221,7 @@ class Emitter:
         """The dims of any value."""
         if value in self._known:
             return list(self._known[value].shape)
-        return self._dims[value] if value in self._dims else list(dims_of(value.type) or ())  # type: ignore[arg-type]
+        return self._dims[value] if value in self._dims else list(dims_of(value.type) or ())
 
     def _tensor(self, value: SSAValue) -> relax.Expr:
         """`value` as something a kernel can read: constants become parameters, shapes are written out."""

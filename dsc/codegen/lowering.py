@@ -77,7 +77,7 @@ def _ordered_shape_functions() -> tvm.transform.Pass:
     VMShapeLower emits them in the order of addresses in memory, which differs from run to run.
     """
 
-    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.ordered_shape_functions")
+    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.ordered_shape_functions")  # type: ignore[untyped-decorator]
     def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
         if not func.attrs or "tirx.is_host_func" not in func.attrs or not isinstance(func.body, tirx.SeqStmt):
             return func
@@ -95,7 +95,7 @@ def _any_alignment() -> tvm.transform.Pass:
     def forget(node: tirx.AttrStmt) -> tirx.Stmt:
         return node.body if node.attr_key == "storage_alignment" else node
 
-    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.any_alignment")
+    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.any_alignment")  # type: ignore[untyped-decorator]
     def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
         return func.with_body(tvm_ffi.structural_map(func.body, (tirx.AttrStmt, forget)))
 

@@ -25,4 +25,5 @@ def load_kernel(func: tirx.PrimFunc, target: tvm.target.Target, threads: int) ->
         code, output = Path(folder, "kernel.o"), Path(folder, "kernel.so")
         compile_kernel(_NAME, func.with_attr("global_symbol", _NAME), target).write_to_file(str(code), "o")
         link([code], output)
-        return load_library(output.read_bytes(), threads, "kernel").get_function(_NAME)
+        kernel: tvm_ffi.Function = load_library(output.read_bytes(), threads, "kernel").get_function(_NAME)
+        return kernel

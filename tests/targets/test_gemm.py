@@ -62,6 +62,9 @@ CONSTANT = [
     product("[3,9,16] x, [3,16,20] w", "3,9,20", "y = MatMul(x, w)"),
     product("[1,9,16] x, [2,3,16,20] w", "2,3,9,20", "y = MatMul(x, w)"),
     product("[2,3,9,16] x, [3,16,20] w", "2,3,9,20", "y = MatMul(x, w)"),
+    # weights that are not only multiplied
+    product("[16,16] x, [16,16] w", "16,16", "p = MatMul(x, w) y = Add(p, w)"),
+    product("[16,16] w", "16,16", "y = MatMul(w, w)"),
     # an intermediate used more than once, a condition, a function that is approximated
     product("[9,16] x, [16,20] w", "9,20", "p = MatMul(x, w) s = Sigmoid(p) y = Mul(p, s)"),
     product("[9,16] x, [16,20] w, [20] c", "9,20", "p = MatMul(x, w) n = Neg(p) y = Where(c, p, n)"),

@@ -15,7 +15,7 @@ from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.registry import operands_of
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.inline import Leaf, kept_types
+from dsc.targets.cpu.inline import Inliner, Leaf, kept_types
 from dsc.targets.kernel import Refusal
 
 PRODUCTS = ("onnx.MatMul", "onnx.Gemm")
@@ -166,7 +166,26 @@ def _checked(found: Product) -> Product | Refusal:
     kept, problems = kept_types(found.outputs, at, leaves)
     if problems or moved:
         return Refusal([*problems, *moved][0])
-    return replace(found, assumed=tuple(assumed), kept=kept)
+    weight = found.weight if _only_multiplied(found) else None
+    return replace(found, assumed=tuple(assumed), kept=kept, weight=weight)
+
+
+def _only_multiplied(found: Product) -> bool:
+    """Whether nothing but the product reads the weight, so that it may be given in panels."""
+    read = False
+
+    def leaf(tensor: te.Tensor) -> Leaf:
+        def load(_: Sequence[Expr]) -> Expr:
+            nonlocal read
+            read |= found.weight is not None and tensor is found.params[found.weight]
+            return tirx.const(0, str(tensor.dtype))
+
+        return load
+
+    probe = Inliner({tensor: leaf(tensor) for tensor in (*found.params, found.acc)})
+    for tensor in (found.a, *found.outputs):
+        probe.at(tensor, [tirx.const(0, str(tirx.convert(d).ty)) for d in tensor.shape])
+    return not read
 
 
 def unproven_dims(left: Sequence[Dim], right: Sequence[Dim]) -> list[tuple[Dim, Dim]] | None:

@@ -9,8 +9,9 @@ import tvm
 
 from dsc import targets
 from dsc.errors import UsageError
+from dsc.targets import registry
 from dsc.targets.kernel import Rearrange, Work, roofline
-from dsc.targets.x86 import host
+from dsc.targets.x86 import X86, host
 
 
 def test_the_default_is_the_host():
@@ -82,3 +83,29 @@ def _all_flags() -> set[str]:
     from dsc.targets.x86.machines import CORES
 
     return set().union(*(core.features for core in CORES.values()))
+
+
+def test_the_last_kernel_of_a_machine_takes_anything():
+    names = [kernel.name for kernel in targets.kernels(targets.machine())]
+    assert names[-1] == "cpu.generic"
+    assert len(set(names)) == len(names)
+    assert {"cpu.gemm", "cpu.attention"} < set(names)
+
+
+def test_a_third_party_adds_a_family_by_an_entry_point(monkeypatch):
+    class Toy(X86):
+        name = "toy"
+
+    class Entry:
+        name = "toy"
+
+        def load(self) -> type[Toy]:
+            return Toy
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Entry()] if group == "dsc.targets" else [])
+    registry.families.cache_clear()
+    try:
+        assert targets.machine("toy:haswell").mcpu == "haswell"
+        assert "toy:haswell" in targets.tags()
+    finally:
+        registry.families.cache_clear()

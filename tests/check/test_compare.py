@@ -53,6 +53,4 @@ def test_integers_booleans_and_strings() -> None:
     big = np.array([2**62, 3])
     assert compare("i", big, big + np.array([0, 1])).max_abs == 1
     assert compare("b", np.array([True, False]), np.array([True, True])).max_abs == 1
-    assert (
-        compare("s", np.array(["a", "b"], object), np.array(["a", "c"], object)).mismatch == "strings differ"
-    )
+    assert compare("s", np.array(["a", "b"], object), np.array(["a", "c"], object)).mismatch == "strings differ"

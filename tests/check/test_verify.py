@@ -162,7 +162,5 @@ def test_verify_each_names_the_pass() -> None:
 
     record: PassRecord = None  # type: ignore[assignment]  # observers of results do not read it
     observe(0, Named(), good, record)  # type: ignore[arg-type]
-    with pytest.raises(
-        VerificationError, match=r"pass 2, fuse\{max-epilogue=2\}, changed the model's results\n  y: "
-    ):
+    with pytest.raises(VerificationError, match=r"pass 2, fuse\{max-epilogue=2\}, changed the model's results\n  y: "):
         observe(1, Named(), bad, record)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import tvm
 
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.emit import Emitted, Emitter
-from dsc.codegen.link import link
+from dsc.codegen.link import find_compiler, link
 from dsc.codegen.objects import write_objects
 from dsc.codegen.selection import Chooser, fastest_by_estimate
 from dsc.errors import UnsupportedModelError
@@ -43,6 +43,7 @@ def build(
     """
     if problems := unsupported(graph):
         raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
+    find_compiler()  # before the work, not after it
     tell = progress or (lambda stage, done, total: None)
     emitter = Emitter(
         graph,

@@ -14,7 +14,7 @@ from dsc.exchange.functions import inline_functions
 from dsc.exchange.read import ModelSource, read_model
 from dsc.exchange.shapes import Shapes, complete_outputs, infer_shapes, pin_shapes
 from dsc.exchange.upgrade import opset_of, upgrade_model
-from dsc.exchange.validate import check, check_operators
+from dsc.exchange.validate import check, check_operators, check_text
 from dsc.ir import Graph
 
 
@@ -36,8 +36,8 @@ def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
 def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: Shapes) -> Graph:
     _weights_as_inputs(model.graph, weights)
     opset_of(model.opset_import)
-    model = complete_outputs(model)
-    check(model)
+    check_text(model)
+    check(complete_outputs(model))
     model = inline_functions(model)
     upgrade_model(model)
     check_operators(model.graph)

@@ -89,7 +89,9 @@ def infer_shapes(model: onnx.ModelProto, *, keep_hints: bool) -> onnx.ModelProto
     hints = {v.name: v for v in model.graph.value_info}
     del model.graph.value_info[:]
     try:
-        typed: onnx.ModelProto = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        typed: onnx.ModelProto = onnx.shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        )
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise UnsupportedModelError(f"the model's shapes or types do not fit together: {error}") from error
     if keep_hints:

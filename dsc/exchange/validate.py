@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +14,7 @@ from dsc.errors import UnsupportedModelError
 from dsc.ir.onnx import OPS, OPSET
 
 _LISTED = 20
+_EQUATION = re.compile(rb"[A-Za-z,.> -]*")
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 
 
@@ -26,6 +28,63 @@ def check(model: onnx.ModelProto) -> None:
         _refuse(filter(_is_unknown, nodes))
         text = " ".join(str(error).split())
         raise UnsupportedModelError(f"not a valid ONNX model: {text}") from error
+
+
+def check_text(model: onnx.ModelProto) -> None:
+    """Raise UnsupportedModelError for names and attributes that are no text: the onnx package must not see them."""
+    for text in _texts(model):
+        # protobuf hands out what is not UTF-8 as bytes, and the functions of the onnx package trip over them
+        if not isinstance(text, str):
+            raise UnsupportedModelError(f"not a valid ONNX model: the name {text!r} is not UTF-8 text")
+    for node in _nodes([*model.graph.node, *(n for f in model.functions for n in f.node)]):
+        _check_attributes(node)
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """All names in a model that are kept."""
+    yield from (model.producer_name, model.producer_version, model.domain, model.doc_string)
+    yield from (text for p in model.metadata_props for text in (p.key, p.value))
+    for function in model.functions:
+        yield from (function.domain, function.name, *function.input, *function.output)
+        yield from _node_texts(function.node)
+    yield from _graph_texts(model.graph)
+
+
+def _graph_texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    yield graph.name
+    yield from (t.name for t in graph.initializer)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (d.dim_param for d in value.type.tensor_type.shape.dim)
+    yield from _node_texts(graph.node)
+
+
+def _node_texts(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+    for node in nodes:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                yield from _graph_texts(graph)
+
+
+def _check_attributes(node: onnx.NodeProto) -> None:
+    for attribute in node.attribute:
+        for data in (attribute.s, *attribute.strings):
+            if not _is_text(data) and node.domain in ("", "ai.onnx"):
+                what = f"attribute {attribute.name} of {node.op_type} ({node.name!r})"
+                raise UnsupportedModelError(f"not a valid ONNX model: {what} is not UTF-8 text")
+        # ONNX's shape inference does not come back from an equation with other characters
+        if node.op_type == "Einsum" and attribute.name == "equation" and not _EQUATION.fullmatch(attribute.s):
+            raise UnsupportedModelError(f"Einsum ({node.name!r}): {attribute.s.decode()!r} is not an equation")
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def check_operators(graph: onnx.GraphProto) -> None:

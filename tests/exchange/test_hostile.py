@@ -229,3 +229,31 @@ def test_a_chain_of_5000_nodes_does_not_exhaust_the_stack() -> None:
     nodes = [node("Relu", [f"t{i}"], [f"t{i + 1}"]) for i in range(5_000)]
     graph = import_model(model(nodes, [value("t0", [2])], [value("t5000", [2])]))
     assert sum(1 for _ in graph.ops()) == 5_000
+
+
+def _with_bytes(proto: onnx.ModelProto, text: bytes, replacement: bytes) -> bytes:
+    data = proto.SerializeToString()
+    assert data.count(text) >= 1
+    assert len(text) == len(replacement)
+    return data.replace(text, replacement)
+
+
+def test_names_that_are_no_text() -> None:
+    proto = model([node("Relu", ["x"], ["y"], name="relu-0")], [value("x", [2])], [value("y", [2])])
+    for name in (b"relu-0", b"Relu", b"test"):
+        with pytest.raises(UnsupportedModelError, match="is not UTF-8 text"):
+            import_model(_with_bytes(proto, name, b"\xff" * len(name)))
+
+
+@pytest.mark.parametrize("equation", [b"ij,j\xc3 -> ik", b"ij,j1 -> ik "])
+def test_equations_that_onnx_does_not_come_back_from(equation: bytes) -> None:
+    op = node("Einsum", ["x", "x"], ["y"], equation="ij,jk -> ik ")
+    proto = model([op], [value("x", [2, 2])], [value("y", [2, 2])])
+    with pytest.raises(UnsupportedModelError, match=r"is not (UTF-8 text|an equation)"):
+        import_model(_with_bytes(proto, b"ij,jk -> ik ", equation.ljust(12)[:12]))
+
+
+def test_types_that_an_operator_does_not_take() -> None:
+    proto = model([node("Sin", ["x"], ["y"])], [value("x", [2], np.int32)], [value("y", [2], np.int32)])
+    with pytest.raises(UnsupportedModelError, match="do not fit together"):
+        import_model(proto)

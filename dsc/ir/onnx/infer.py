@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.helper
 import onnx.numpy_helper
 import onnx.shape_inference
@@ -59,7 +60,7 @@ def infer_result_types(
     what = f"onnx.{cls.onnx_name}" + (f" ({node})" if node else "")
     try:
         found = onnx.shape_inference.infer_node_outputs(cls.onnx_schema, proto, types, data, None, _OPSETS)
-    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         given = ", ".join(str(v.type) for group in operands for v in group)
         raise UsageError(f"{what} of ({given}) with {attributes} is not valid: {error}") from error
     if missing := [o for o in outputs if o not in found]:

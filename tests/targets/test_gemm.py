@@ -74,6 +74,7 @@ CONSTANT = [
 COMPUTED = [
     product("[9,16] x, [16,20] w", "9,20", "y = MatMul(x, w)", ()),
     product("[2,3,9,16] x, [2,1,16,35] w", "2,3,9,35", "y = MatMul(x, w)", ()),
+    product("[b,2,9,16] x, [c,1,16,5] w", "c,2,9,5", "y = MatMul(x, w)", (), b=1, c=3),
     product("[h,s,16] x, [h,16,t] w", "h,s,t", "y = MatMul(x, w)", (), h=3, s=11, t=37),
     product("[h,s,t] x, [h,t,8] w", "h,s,8", "y = MatMul(x, w)", (), h=3, s=11, t=37),
     product(

@@ -20,7 +20,7 @@ from dsc.lower import approx
 from dsc.lower.exprs import ceildiv, dims, product
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.frames import Frames
-from dsc.targets.cpu.gemm.product import broadcast_at
+from dsc.targets.cpu.gemm.product import batch_at
 from dsc.targets.cpu.inline import Inliner, Kept, Leaf
 
 
@@ -208,7 +208,7 @@ class _Writer:
     # elements, loops
 
     def _element(self, tensor: te.Tensor, block: _Block, at: Sequence[Expr]) -> Expr:
-        leading = broadcast_at(tensor.shape[:-2], block.at)
+        leading = batch_at(tensor.shape[:-2], self.problem.batch, block.at)
         return Inliner(self._leaves()).at(tensor, [*leading, *at])
 
     def _leaves(self) -> dict[te.Tensor, Leaf]:

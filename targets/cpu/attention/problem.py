@@ -104,13 +104,20 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     def tensors(values: Sequence[SSAValue], known: dict[SSAValue, te.Tensor] | None = None) -> list[te.Tensor]:
         return lower_body(replace(workload, outputs=tuple(values)), {**bound, **(known or {})})
 
-    q, k, v, shaped = tensors([first.operands[0], first.operands[1], second.operands[1], first.results[0]])
+    q, k, v, shaped, context = tensors(
+        [first.operands[0], first.operands[1], second.operands[1], first.results[0], second.results[0]]
+    )
     if {str(t.dtype) for t in (q, k, v)} != {"float32"}:
         return Refusal(f"element type {q.dtype}")
     *batch, queries, keys = dims(shaped.shape)
     depth, width = dims((q.shape[-1], v.shape[-1]))
     if not isinstance(depth, int) or not isinstance(width, int):
         return Refusal("heads of symbolic size")
+    if any(isinstance(size, int) and size == 0 for size in (*batch, queries, keys, depth, width)):
+        return Refusal("an attention without elements")
+    same_batch = unproven_dims(context.shape[:-2], batch)
+    if same_batch is None:
+        return Refusal("values of another batch than the scores")
     if softmax.attr("axis", -1) not in (-1, len(batch) + 1):
         return Refusal("softmax over another axis than the keys")
     multiplied = te.placeholder(shaped.shape, "float32", name="product")
@@ -120,7 +127,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     (output,) = tensors(workload.outputs)
     found = Problem(
         tuple(params), tuple(batch), queries, keys, depth, width, q, k, v,
-        multiplied, scores, probabilities, weights, output, steps, (), ((), ()),
+        multiplied, scores, probabilities, weights, output, steps, tuple(same_batch), ((), ()),
     )  # fmt: skip
     return _checked(found)
 
@@ -165,4 +172,4 @@ def _checked(found: Problem) -> Problem | Refusal:
     problems = [*moved, *scores[1], *weights[1]]
     if problems:
         return Refusal(problems[0])
-    return replace(found, assumed=assumed, kept=(scores[0], weights[0]))
+    return replace(found, assumed=found.assumed + assumed, kept=(scores[0], weights[0]))

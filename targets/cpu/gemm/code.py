@@ -18,7 +18,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, dims, minimum, product
 from dsc.targets.cpu.frames import Frames
-from dsc.targets.cpu.gemm.product import Product, broadcast_at, same_dims, same_place
+from dsc.targets.cpu.gemm.product import Product, batch_at, same_dims, same_place
 from dsc.targets.cpu.inline import Inliner, Keep, Kept, Leaf
 
 
@@ -117,7 +117,7 @@ class _Writer:
 
     def _constant_panel(self, weight: int, batch: list[Expr], panel: Expr) -> Callable[[Expr, Expr], Expr]:
         stored = self.buffers[self.source.params[weight]]
-        leading = broadcast_at(self.source.b.shape[:-2], batch)
+        leading = batch_at(self.source.b.shape[:-2], self.source.batch, batch)
         return lambda k, column: stored[(*leading, panel, k, column)]
 
     def _packed(self, batch: list[Expr], panel: Expr) -> Callable[[Expr, Expr], Expr]:
@@ -147,7 +147,7 @@ class _Writer:
 
     def _b(self, batch: list[Expr], k: Expr, n: Expr) -> Expr:
         b = self.source.b
-        return Inliner(self._leaves()).at(b, [*broadcast_at(b.shape[:-2], batch), k, n])
+        return Inliner(self._leaves()).at(b, [*batch_at(b.shape[:-2], self.source.batch, batch), k, n])
 
     def _tile(self, place: _Place, panel: Callable[[Expr, Expr], Expr]) -> None:
         tiling, rows = self.tiling, self.tiling.rows
@@ -189,7 +189,7 @@ class _Writer:
             return lambda k: self.flat[a][base + k]
         inliner = Inliner(self._leaves())
         rows = self.frames.unravel(row, self.source.rows)
-        at = [*broadcast_at(a.shape[: len(a.shape) - 1 - len(rows)], place.at), *rows]
+        at = [*batch_at(a.shape[: len(a.shape) - 1 - len(rows)], self.source.batch, place.at), *rows]
         return lambda k: inliner.at(a, [*at, k])
 
     def _widths(self, panel: Expr) -> list[tuple[Expr | None, Dim]]:

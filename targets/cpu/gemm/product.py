@@ -14,6 +14,7 @@ from dsc.ir.onnx import OnnxOp
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.registry import operands_of
 from dsc.lower.te import lower_body, placeholders
+from dsc.lower.tensors import broadcast_index, broadcast_shape
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.inline import Inliner, Leaf, kept_types
 from dsc.targets.kernel import Refusal
@@ -86,6 +87,8 @@ def product_of(workload: Workload) -> Product | Refusal:
     a, stored_b, b = _swapped(a) if swap_a else a, b, _swapped(b) if swap_b else b
     batch, rows = _leading(a, b)
     k, n = dims(b.shape[-2:])
+    if any(isinstance(size, int) and size == 0 for size in (*batch, *rows, k, n)):
+        return Refusal("a product without elements")
     acc = te.placeholder((*batch, *rows, n), "float32", name="acc")
     bias = lower_body(replace(workload, outputs=(rest[0],)), bound)[0] if rest and rest[0] is not None else None
     result = _scaled(anchor, acc, bias)
@@ -112,10 +115,7 @@ def _leading(a: te.Tensor, b: te.Tensor) -> tuple[tuple[Dim, ...], tuple[Dim, ..
     left, right = dims(a.shape), dims(b.shape)
     if all(d == 1 for d in right[:-2]) and len(right) <= len(left):
         return (), tuple(left[:-1])
-    rank = max(len(left), len(right)) - 2
-    left_batch, right_batch = ([*[1] * (rank - len(s) + 2), *s[:-2]] for s in (left, right))
-    batch = tuple(y if x == 1 else x for x, y in zip(left_batch, right_batch, strict=True))
-    return batch, (left[-2],)
+    return tuple(broadcast_shape(left[:-2], right[:-2])), (left[-2],)
 
 
 def _scaled(anchor: OnnxOp, acc: te.Tensor, bias: te.Tensor | None) -> te.Tensor:
@@ -128,16 +128,15 @@ def _scaled(anchor: OnnxOp, acc: te.Tensor, bias: te.Tensor | None) -> te.Tensor
         value = acc(*at) if alpha == 1.0 else acc(*at) * tirx.const(alpha, "float32")
         if bias is None:
             return value
-        added = bias(*broadcast_at(bias.shape, at))
+        added = bias(*broadcast_index(bias.shape, acc.shape, at))
         return value + (added if beta == 1.0 else added * tirx.const(beta, "float32"))
 
     return te.compute(acc.shape, element, name="gemm")
 
 
-def broadcast_at(shape: Sequence[Dim], at: Sequence[Expr]) -> list[Expr]:
-    """Where a tensor of that shape is read for the element `at` of a larger one."""
-    trailing = at[len(at) - len(shape) :]
-    return [tirx.const(0, "int32") if d == 1 else i for d, i in zip(dims(shape), trailing, strict=True)]
+def batch_at(shape: Sequence[Dim], batch: Sequence[Dim], at: Sequence[Expr]) -> list[Dim]:
+    """Where an operand whose leading dims are `shape` is read for the element `at` of the batch."""
+    return broadcast_index(shape, batch, at) if batch else [0] * len(shape)
 
 
 def same_dims(left: Sequence[Dim], right: Sequence[Dim]) -> bool:

@@ -41,11 +41,7 @@ def step_cycles(machine: Machine, lanes: int, vectors: int, width: int) -> float
 
 def widths(machine: Machine, vectors: int, columns: int) -> list[int]:
     """Tile widths that waste least: for each number of tiles in a row the narrowest one, widest first."""
-    found = {
-        -(-columns // tiles)
-        for tiles in range(1, columns + 1)
-        if fits(machine, vectors, -(-columns // tiles))
-    }
+    found = {-(-columns // tiles) for tiles in range(1, columns + 1) if fits(machine, vectors, -(-columns // tiles))}
     return sorted(found, reverse=True)
 
 

@@ -21,6 +21,7 @@ from dsc.targets.cpu.conv.emit import (
     Vectors,
     bind,
     ceildiv,
+    coordinates,
     divides,
     index,
     least,
@@ -29,7 +30,6 @@ from dsc.targets.cpu.conv.emit import (
     product,
     seq,
     span,
-    unravel,
     when,
 )
 from dsc.targets.cpu.conv.epilogue import Writer
@@ -87,9 +87,7 @@ class _Nest:
     def __init__(self, conv: Convolution, frame: Frame, point: DepthwisePoint) -> None:
         self.conv, self.frame, self.point = conv, frame, point
         self.exact = isinstance(conv.w, int)
-        seen = (
-            replace(conv, pads=replace(conv.pads, top=0, left=0, bottom=0, right=0)) if self.exact else conv
-        )
+        seen = replace(conv, pads=replace(conv.pads, top=0, left=0, bottom=0, right=0)) if self.exact else conv
         self.source = Source(seen, frame.x, point.rows, 1)
 
     def tasks(self) -> Stmt:
@@ -97,15 +95,14 @@ class _Nest:
         conv, point = self.conv, self.point
         shape = (conv.n, conv.c // conv.block, ceildiv(conv.oh, point.rows))
 
-        def task(position: Expr) -> Stmt:
-            n, block, chunk = unravel(position, shape)
+        def task(n: Expr, block: Expr, chunk: Expr) -> Stmt:
             first = chunk * point.rows
             count = point.rows if divides(point.rows, conv.oh) else least(point.rows, conv.oh - first)
             rows = loop(count, lambda r: self._row(n, block, first, r), "row")
             return seq(self.source.prepare(n, block, first, count), rows)
 
         tasks = parallel if point.parallel else loop
-        return seq(self.source.declare(), tasks(product(*shape), task))
+        return seq(self.source.declare(), tasks(product(*shape), lambda position: coordinates(position, shape, task)))
 
     def _row(self, n: Expr, block: Expr, first: Expr, r: Expr) -> Stmt:
         """All tiles of a row."""
@@ -121,9 +118,7 @@ class _Nest:
         if not isinstance(ow, int):
             return loop(ceildiv(ow, width), lambda t: tile(least(t * width, ow - width), None), "tile")
         inner = [start for start in _starts(ow, width) if self._taps(start) is None]
-        parts: list[Stmt] = [
-            tile(start, self._taps(start)) for start in _starts(ow, width) if start not in inner
-        ]
+        parts: list[Stmt] = [tile(start, self._taps(start)) for start in _starts(ow, width) if start not in inner]
         if inner:
             last = inner[-1]
             parts.append(loop(len(inner), lambda t: tile(least(t * width + inner[0], last), None), "tile"))
@@ -141,15 +136,13 @@ class _Nest:
         whole = all(inside(i, kw) for i in range(self.point.width) for kw in range(conv.kernel[1]))
         return None if whole else inside
 
-    def _tile(
-        self, n: Expr, block: Expr, lane: Expr, first: Expr, r: Expr, start: Dim, taps: Taps | None
-    ) -> Stmt:
+    def _tile(self, n: Expr, block: Expr, lane: Expr, first: Expr, r: Expr, start: Dim, taps: Taps | None) -> Stmt:
         conv = self.conv
         sums = Vectors("acc", self.point.width, self.point.lanes)
         writer = Writer(self.frame.epilogue, gcd(self.point.lanes, self.frame.epilogue.block))
 
         def tile(column: Expr) -> Stmt:
-            def kernel_row(kh: int) -> Stmt | None:
+            def kernel_row(kh: int | Expr) -> Stmt | None:
                 terms = [
                     self._term(sums, n, block, lane, first, r, column, kh, kw, i)
                     for kw in range(conv.kernel[1])
@@ -161,11 +154,13 @@ class _Nest:
                     return seq(*terms) if terms else None
                 return when(tirx.all(line >= 0, line < conv.h), seq(*terms))
 
+            # Indices of symbolic sizes cost TVM's passes much time: those rows are not written out.
+            exact = [kernel_row(kh) for kh in range(conv.kernel[0])] if self.exact else []
             return seq(
                 sums.allocate(),
                 *writer.allocate(),
                 sums.clear(),
-                *[kernel_row(kh) for kh in range(conv.kernel[0])],
+                *(exact or [loop(conv.kernel[0], lambda kh: seq(kernel_row(kh)), "kh")]),
                 *self._stores(writer, sums, n, block, lane, first + r, column),
             )
 
@@ -180,7 +175,7 @@ class _Nest:
         first: Expr,
         r: Expr,
         column: Expr,
-        kh: int,
+        kh: int | Expr,
         kw: int,
         i: int,
     ) -> Stmt:

@@ -21,6 +21,7 @@ from dsc.targets.cpu.conv.emit import (
     bind,
     broadcast,
     ceildiv,
+    coordinates,
     divides,
     index,
     least,
@@ -30,7 +31,6 @@ from dsc.targets.cpu.conv.emit import (
     product,
     seq,
     span,
-    unravel,
     when,
 )
 from dsc.targets.cpu.conv.epilogue import Writer
@@ -124,8 +124,7 @@ class _Nest:
         panels = ceildiv(conv.oc // conv.groups, point.panel)
         shape = (conv.n, conv.groups, ceildiv(panels, point.panels), ceildiv(rows, point.rows))
 
-        def task(position: Expr) -> Stmt:
-            n, group, panel_chunk, row_chunk = unravel(position, shape)
+        def task(n: Expr, group: Expr, panel_chunk: Expr, row_chunk: Expr) -> Stmt:
             first_row = row_chunk * point.rows
             first_panel = panel_chunk * point.panels
             count = point.rows if divides(point.rows, rows) else least(point.rows, rows - first_row)
@@ -136,9 +135,7 @@ class _Nest:
             def panel(p: Expr) -> Stmt:
                 def row(r: Expr) -> Stmt:
                     if conv.pointwise:
-                        return self._tile(
-                            n, group, first_panel + p, index(0), index(0), (first_row + r) * width
-                        )
+                        return self._tile(n, group, first_panel + p, index(0), index(0), (first_row + r) * width)
                     tiles = ceildiv(self.columns, width)
                     return loop(
                         tiles,
@@ -150,7 +147,8 @@ class _Nest:
 
             return seq(self.source.prepare(n, first_block, first_row, count), loop(here, panel, "panel"))
 
-        return seq(self.source.declare(), parallel(product(*shape), task))
+        tasks = parallel(product(*shape), lambda position: coordinates(position, shape, task))
+        return seq(self.source.declare(), tasks)
 
     def _tile(self, n: Expr, group: Expr, panel: Expr, first_row: Expr, row: Expr, start: Expr) -> Stmt:
         """One register tile: the reduction, then the epilogue."""
@@ -188,9 +186,7 @@ class _Nest:
             ]
             for i in range(point.width):
                 place = (column + i) * conv.strides[1] + kw * conv.dilations[1]
-                x = broadcast(
-                    self.source.scalar(n, first_block, block, lane, first_row, row, kh, place), point.lanes
-                )
+                x = broadcast(self.source.scalar(n, first_block, block, lane, first_row, row, kh, place), point.lanes)
                 for v in range(point.vectors):
                     at = [group, panel, outer, kh, kw, c, span(v * point.lanes, point.lanes)]
                     position = i * point.vectors + v
@@ -212,20 +208,14 @@ class _Nest:
                 "kh"),
             "cb")  # fmt: skip
 
-    def _stores(
-        self, writer: Writer, n: Expr, group: Expr, panel: Expr, row: Expr, column: Expr
-    ) -> list[Stmt]:
+    def _stores(self, writer: Writer, n: Expr, group: Expr, panel: Expr, row: Expr, column: Expr) -> list[Stmt]:
         conv, point = self.conv, self.point
         per_group = conv.oc // conv.groups
         lanes = self.store_lanes
         stores: list[Stmt] = []
         for i in range(point.width):
             pixel = column + i
-            h, w = (
-                (tirx.floordiv(pixel, conv.ow), tirx.floormod(pixel, conv.ow))
-                if conv.pointwise
-                else (row, pixel)
-            )
+            h, w = (tirx.floordiv(pixel, conv.ow), tirx.floormod(pixel, conv.ow)) if conv.pointwise else (row, pixel)
             for start in range(0, point.panel, lanes):
                 inside = panel * point.panel + start
                 offset = i * point.panel + start

@@ -74,9 +74,7 @@ class DirectSpace:
         for panel_parts in {1, min(cores, panels), panels}:
             for row_parts in (1, cores, 2 * cores, 4 * cores, 8 * cores):
                 if row_parts == 1 or row_parts <= rows:
-                    yield DirectPoint(
-                        lanes, vectors, width, ceil(rows / row_parts), ceil(panels / panel_parts)
-                    )
+                    yield DirectPoint(lanes, vectors, width, ceil(rows / row_parts), ceil(panels / panel_parts))
 
     def estimate(self, point: DirectPoint) -> float:
         """Seconds: the tiles of the busiest thread, what their panels stream, and the scratch rows."""
@@ -103,15 +101,12 @@ class DirectSpace:
         if panel_bytes > machine.l1_bytes / 2:
             rate = machine.l2_bandwidth if panel_bytes < 0.75 * machine.l2_bytes else machine.l3_bandwidth
             reduction = (
-                max(reduction, panel_bytes / rate * machine.frequency)
-                + 0.1 * panel_bytes / rate * machine.frequency
+                max(reduction, panel_bytes / rate * machine.frequency) + 0.1 * panel_bytes / rate * machine.frequency
             )
         accumulators = point.width * point.vectors
         stored = point.width * point.panel / gcd(point.lanes, self.out_block)
         alone = min(1.0, conv.taps * accumulators / REORDERED)
-        spills = (
-            SPILL_CYCLES * max(0, accumulators - machine.vector_registers // 2) if self._written_out else 0.0
-        )
+        spills = SPILL_CYCLES * max(0, accumulators - machine.vector_registers // 2) if self._written_out else 0.0
         return reduction + loops + stored * STORE_CYCLES + alone * TILE_CYCLES + spills
 
     @property

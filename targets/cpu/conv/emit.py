@@ -91,6 +91,19 @@ def unravel(position: tirx.Expr, shape: tuple[Dim, ...]) -> tuple[tirx.Expr, ...
     return (position, *reversed(coordinates))
 
 
+def coordinates(position: tirx.Expr, shape: tuple[Dim, ...], body: Callable[..., Stmt]) -> Stmt:
+    """``body(*unravel(position, shape))`` with the coordinates in variables."""
+    bound: list[Stmt] = []
+    places: list[tirx.Expr] = []
+    for place in unravel(position, shape):
+        if isinstance(place, tirx.IntImm | tirx.Var):
+            places.append(place)
+        else:
+            places.append(tirx.Var("at", place.ty))
+            bound.append(tirx.Bind(places[-1], place))
+    return seq(*bound, body(*places))
+
+
 def product(*sizes: Dim) -> Dim:
     """The product of sizes."""
     known = 1

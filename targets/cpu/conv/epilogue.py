@@ -106,8 +106,7 @@ class Writer:
         # Buffers and no variables: TVM's simplifier looks through variables and would write out again, and
         # reorder, what they stand for.
         self.registers = [
-            [tirx.decl_buffer((lanes,), dtype, "kept", scope="local") for dtype in types]
-            for types in epilogue.keeps
+            [tirx.decl_buffer((lanes,), dtype, "kept", scope="local") for dtype in types] for types in epilogue.keeps
         ]
 
     def allocate(self) -> list[Stmt]:

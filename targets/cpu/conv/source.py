@@ -42,15 +42,11 @@ class Source:
         if not conv.pads:
             return None
         columns = conv.w + conv.pads.left + conv.pads.right
-        return tirx.decl_buffer(
-            (self.blocks, self.input_rows(self.rows), columns, conv.block), "float32", "rows"
-        )
+        return tirx.decl_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), "float32", "rows")
 
     def input_rows(self, rows: Dim) -> Dim:
         """Rows of the input under so many rows of the result."""
-        kernel, stride, dilation = (
-            pair[0] for pair in (self.conv.kernel, self.conv.strides, self.conv.dilations)
-        )
+        kernel, stride, dilation = (pair[0] for pair in (self.conv.kernel, self.conv.strides, self.conv.dilations))
         return (rows - 1) * stride + (kernel - 1) * dilation + 1
 
     def declare(self) -> Stmt:
@@ -122,7 +118,7 @@ class Source:
         line = index(0) if conv.pointwise else (first_row + row) * conv.strides[0] + kh * conv.dilations[0]
         return tirx.BufferLoad(self.view, [n, first_block + block, line, column, c])
 
-    def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: int, pad: int, column: Expr) -> Expr:
+    def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: Dim, pad: int, column: Expr) -> Expr:
         """Elements `c` of `block` straight from the tensor: under row `row` of the result and kernel row `kh`.
 
         `pad` rows of padding lie above the image; the caller has made sure that the element is none of them.

@@ -19,6 +19,7 @@ from dsc.targets.cpu.conv.emit import (
     Vectors,
     bind,
     broadcast,
+    coordinates,
     index,
     least,
     loop,
@@ -26,7 +27,6 @@ from dsc.targets.cpu.conv.emit import (
     product,
     seq,
     span,
-    unravel,
     when,
     zeros,
 )
@@ -113,8 +113,7 @@ class _Nest:
             conv.n, -(-panels // point.panels), -(-rows // point.rows), -(-columns // point.columns),
         )  # fmt: skip
 
-        def task(position: Expr) -> Stmt:
-            n, part, down, right = unravel(position, shape)
+        def task(n: Expr, part: Expr, down: Expr, right: Expr) -> Stmt:
             row = least(down * point.rows, rows - point.rows)
             column = least(right * point.columns, columns - point.columns)
             first = part * point.panels
@@ -125,7 +124,7 @@ class _Nest:
                 loop(here, lambda p: self._panel(n, first + p, row, column), "panel"),
             )
 
-        return parallel(product(*shape), task)
+        return parallel(product(*shape), lambda position: coordinates(position, shape, task))
 
     def _patches(self, n: Expr, cb: Expr, row: Dim, column: Dim) -> Stmt:
         """Transform the patches of one channel block: down the columns of the image, then along the rows.
@@ -135,18 +134,15 @@ class _Nest:
         """
         steps = (self.conv.block // self.lanes, self.point.rows)
 
-        def part(position: Expr) -> Stmt:
-            v, down = unravel(position, steps)
+        def part(v: Expr, down: Expr) -> Stmt:
             top = (row + down) * self.point.outputs - self.conv.pads.top
             inside = tirx.all(top >= 0, top + self.transform.patch <= self.conv.h)
             return seq(
-                when(
-                    inside, self._down(n, cb, v, top, column, True), self._down(n, cb, v, top, column, False)
-                ),
+                when(inside, self._down(n, cb, v, top, column, True), self._down(n, cb, v, top, column, False)),
                 self._along(cb, v, down),
             )
 
-        return loop(steps[0] * steps[1], part, "part")
+        return loop(steps[0] * steps[1], lambda position: coordinates(position, steps, part), "part")
 
     def _down(self, n: Expr, cb: Expr, v: Expr, top: Expr, column: Dim, whole: bool) -> Stmt:
         """Columns of the image under one row of tiles; `whole` if all their rows are inside the image."""
@@ -159,9 +155,7 @@ class _Nest:
         def load(w: Expr, i: int) -> Expr:
             line = top + i if whole else tirx.max(0, tirx.min(top + i, conv.h - 1))
             value = tirx.BufferLoad(self.frame.x, [n, cb, line, left + w, span(v * lanes, lanes)])
-            return (
-                value if whole else tirx.Select(tirx.all(top + i >= 0, top + i < conv.h), value, zeros(lanes))
-            )
+            return value if whole else tirx.Select(tirx.all(top + i >= 0, top + i < conv.h), value, zeros(lanes))
 
         def transformed(w: Expr) -> Stmt:
             inputs = [load(w, i) for i in range(patch)]
@@ -245,8 +239,7 @@ class _Nest:
         point, lanes = self.point, self.store_lanes
         steps = (point.panel // lanes, point.rows)
 
-        def part(position: Expr) -> Stmt:
-            v, down = unravel(position, steps)
+        def part(v: Expr, down: Expr) -> Stmt:
             channel = panel * point.panel + v * lanes
             stored = seq(
                 self._inverse_down(v, down),
@@ -254,7 +247,7 @@ class _Nest:
             )
             return stored if self.conv.oc % point.panel == 0 else seq(when(channel < self.conv.oc, stored))
 
-        return loop(steps[0] * steps[1], part, "part")
+        return loop(steps[0] * steps[1], lambda position: coordinates(position, steps, part), "part")
 
     def _inverse_down(self, v: Expr, down: Expr) -> Stmt:
         lanes, patch, columns = self.store_lanes, self.transform.patch, self.point.columns
@@ -276,9 +269,7 @@ class _Nest:
         def tile(i: Expr, right: Expr) -> Stmt:
             result = Vectors("result", outputs, lanes)
             writer = Writer(self.frame.epilogue, lanes)
-            inputs = [
-                tirx.BufferLoad(self.tall, [i, right * patch + j, span(0, lanes)]) for j in range(patch)
-            ]
+            inputs = [tirx.BufferLoad(self.tall, [i, right * patch + j, span(0, lanes)]) for j in range(patch)]
             parts = [result.allocate(), *writer.allocate()]
             parts += inverse(self.transform.inverse, inputs, result.store, lanes)
             for j in range(outputs):

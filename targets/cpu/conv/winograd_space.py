@@ -77,10 +77,7 @@ class WinogradSpace:
         rows, columns = grid(conv, point.outputs)
         panels = ceil(conv.oc / point.panel)
         tasks = (
-            nominal(conv.n, 1)
-            * ceil(rows / point.rows)
-            * ceil(columns / point.columns)
-            * ceil(panels / point.panels)
+            nominal(conv.n, 1) * ceil(rows / point.rows) * ceil(columns / point.columns) * ceil(panels / point.panels)
         )
         longest = ceil(tasks / machine.cores) if tasks > 1 else 1
         compute = longest * self._task(point) / machine.frequency
@@ -106,9 +103,7 @@ class WinogradSpace:
         patches = 4.0 * (point.outputs + 2) ** 2 * point.tiles * conv.c
         weights = 4.0 * conv.c * point.panel
         near = machine.l2_bandwidth if patches < 0.6 * machine.l2_bytes else machine.l3_bandwidth
-        moved = (
-            patches / (point.outputs + 2) ** 2 / near + weights / machine.l3_bandwidth
-        ) * machine.frequency
+        moved = (patches / (point.outputs + 2) ** 2 / near + weights / machine.l3_bandwidth) * machine.frequency
         return max(arithmetic, moved) + 0.2 * min(arithmetic, moved)
 
     def build(self, point: WinogradPoint) -> Implementation:

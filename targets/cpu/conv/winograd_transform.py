@@ -164,9 +164,7 @@ def _combination(terms: Sequence[tuple[Fraction, Expr]], lanes: int) -> Expr:
     for factor, value in sorted(terms, key=lambda term: term[0] != 1):
         if factor == 0:
             continue
-        scaled = (
-            value if factor == 1 else value * tirx.Broadcast(tirx.FloatImm("float32", float(factor)), lanes)
-        )
+        scaled = value if factor == 1 else value * tirx.Broadcast(tirx.FloatImm("float32", float(factor)), lanes)
         total = scaled if total is None else total + scaled
     assert total is not None
     return total

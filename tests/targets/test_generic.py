@@ -72,6 +72,9 @@ REDUCTIONS = [
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }"),
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }", block=16),
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalMaxPool(x) }", block=8),
+    Region("(float[b,1] x) => (float[b] y) { a = Constant<value_ints=[1]>() y = ReduceMean<keepdims=0>(x, a) }", {"b": 20}),
+    Region("(float[9,512] x, float[9] z) => (float[9] y) { a = Constant<value_ints=[1]>() s = ReduceSum<keepdims=0>(x, a) "
+           "c = Constant<value_float=0.002>() t = Mul(s, c) u = Sub(t, z) f = Constant<value_float=0.0>() y = Max(f, u) }"),
     Region("(float[b,1000] x) => (float[b,1000] y) { y = Softmax<axis=-1>(x) }", {"b": 2}),
     Region(
         "(float[40,33] x) => (float[33] y) { a = Constant<value_ints=[0]>() y = ReduceSum<keepdims=0>(x, a) }"

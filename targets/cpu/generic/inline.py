@@ -20,7 +20,7 @@ TAPS = 32
 def inline(sch: s_tir.Schedule) -> None:
     """Inlines every injective stage for which reading it back would cost more than computing it again."""
     for stage in stages(sch):
-        if not stage.regular or stage.reduce:
+        if not stage.inlinable:
             continue
         consumers = [Stage.of(sch, block) for block in sch.get_consumers(stage.block)]
         if consumers and all(c.regular for c in consumers) and _pays(Stage.of(sch, stage.block), consumers):

@@ -20,7 +20,7 @@ def multiply_by_reciprocals(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
     def block(node: s_tir.SBlock, mutator: StructuralMutator) -> s_tir.SBlock:
         varying = [i for i in node.iter_vars if static(i.dom.extent) != 1]
-        if not varying or any(i.iter_type != SPATIAL for i in varying):
+        if not varying or any(i.iter_type != SPATIAL for i in node.iter_vars):
             return mutator.default_mutate(node)
         innermost = varying[-1].var
 

@@ -138,6 +138,11 @@ class Stage:
         return self.body.stores[0].buffer
 
     @property
+    def inlinable(self) -> bool:
+        """Whether it computes one value from its iterators, even if it has no loops at all."""
+        return not self.body.opaque and not self.reduce and len(self.body.stores) == 1
+
+    @property
     def direct(self) -> bool:
         """Whether the spatial iterators are the indices of what is stored, in order."""
         indices = self.body.stores[0].indices

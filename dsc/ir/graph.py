@@ -13,13 +13,13 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, Builtin, DictionaryAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import Func, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
-from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError
 
 from dsc.errors import UsageError
 from dsc.ir import onnx
 from dsc.ir.dialect import DIALECT, WeightOp
+from dsc.ir.parser import GraphParser
 from dsc.ir.types import tensor
 from dsc.ir.weights import WeightStore
 
@@ -154,7 +154,7 @@ class Graph:
         """The graph of a text. Raises UsageError, with the place, where it is not a module of these
         dialects."""
         try:
-            module = Parser(context(), text, f"<{name}>").parse_module()
+            module = GraphParser(context(), text, f"<{name}>").parse_module()
         except ParseError as error:
             raise UsageError(f"not a dsc module: {error}") from error
         return cls(module, weights if weights is not None else WeightStore(), name)

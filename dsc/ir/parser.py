@@ -1,0 +1,48 @@
+"""xDSL's parser, with the infinities and NaNs of dense constants.
+
+MLIR prints them as bits (`dense<0xFF800000>`), and so does xDSL, but it reads the bits as a number: -inf would
+come back as 4.3e9.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from xdsl.parser import Parser
+from xdsl.parser.attribute_parser import AttrParser
+
+
+class GraphParser(Parser):
+    """A parser that reads back what the printer writes."""
+
+    def _parse_tensor_literal_element(self) -> AttrParser._TensorLiteralElement:
+        digits = self._current_token.text.lower()
+        element = super()._parse_tensor_literal_element()
+        if digits.startswith("0x") and isinstance(element.value, int):
+            element.value = _Bits(element.value, (len(digits) - 2) // 2)
+        return element
+
+
+class _Bits(int):
+    """An integer that is the bits of a float of `size` bytes, should it turn out to be one of floats."""
+
+    size: int
+
+    def __new__(cls, value: int, size: int) -> _Bits:
+        bits = super().__new__(cls, value)
+        bits.size = size
+        return bits
+
+    def __float__(self) -> float:
+        formats = {2: ("e", "H"), 4: ("f", "I"), 8: ("d", "Q")}
+        if self.size not in formats:
+            return math.nan  # smaller floats have no infinities that are printed so
+        as_float, as_int = formats[self.size]
+        if self in _BFLOAT16_INFINITIES and self.size == 2:  # a NaN if it were a float16: none is printed so
+            return _BFLOAT16_INFINITIES[self]
+        (value,) = struct.unpack(as_float, struct.pack(as_int, int(self)))
+        return float(value)
+
+
+_BFLOAT16_INFINITIES = {0x7F80: math.inf, 0xFF80: -math.inf}

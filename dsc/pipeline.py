@@ -10,15 +10,16 @@ from typing import TypeAlias
 
 from dsc.codegen import CompiledModel, build
 from dsc.errors import UsageError
-from dsc.exchange import ModelSource, import_model
+from dsc.exchange import ModelSource, has_definition, import_model
 from dsc.exchange.shapes import Shapes
-from dsc.ir import Graph
+from dsc.ir import Graph, onnx
+from dsc.lower.registry import RULES
 from dsc.passes import Observer, PassRecord, Pipeline
 from dsc.targets import Machine, machine
 from dsc.tune import Database, Tuner
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told a phase ("import", "optimize", "select", "lower", "link"), the steps done and how many there are."""
+"""Told a phase ("import", "optimize", "select", "compile"), the steps done and how many there are."""
 
 OPT_LEVELS = range(4)
 
@@ -41,15 +42,19 @@ def preset(opt_level: int, machine: Machine) -> Pipeline:
     0: none but what makes ops compilable. 1: canonicalize. 2: fuse and lay out as well; kernels by estimate.
     3: the same passes; kernels by measurement. Raises UsageError for other levels.
     """
-    texts = {
-        0: "",
-        1: "canonicalize",
-        2: f"canonicalize,fuse,layout{{block={machine.lanes()}}}",
-    }
-    texts[3] = texts[2]
-    if opt_level not in texts:
+    if opt_level not in OPT_LEVELS:
         raise UsageError(f"there is no optimization level {opt_level}: choose one of 0, 1, 2, 3")
-    return Pipeline.parse(texts[opt_level])
+    compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
+    if opt_level == 0:
+        return Pipeline.parse(compilable)
+    if opt_level == 1:
+        return Pipeline.parse(f"{compilable},canonicalize")
+    return Pipeline.parse(f"{compilable},canonicalize,fuse,layout{{block={machine.lanes()}}}")
+
+
+def without_lowering() -> list[str]:
+    """Operators that `dsc.lower` leaves to their definition by other operators."""
+    return sorted(n for n, op in onnx.OPS.items() if f"onnx.{n}" not in RULES and has_definition(op))
 
 
 def optimize(

@@ -18,6 +18,8 @@ from dsc.tune.measure import measure
 
 _FINALISTS = 8
 """Candidates measured of one workload: estimates rarely rank the best one lower."""
+_HOPELESS = 4.0
+"""Times the best estimate: estimates are not that wrong, and slow candidates take long to measure."""
 _SHARE = 0.1
 """Of the time that is left, what one workload may take: all get some, however many follow."""
 
@@ -68,7 +70,8 @@ def _finalists(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The best by estimate, each kernel's best first: estimates compare points of one kernel better than kernels."""
     by_kernel: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        by_kernel.setdefault(candidate.kernel.name, []).append(candidate)
+        if candidate.estimate <= _HOPELESS * candidates[0].estimate:
+            by_kernel.setdefault(candidate.kernel.name, []).append(candidate)
     rounds = zip_longest(*by_kernel.values())
     return [c for group in rounds for c in group if c is not None][:_FINALISTS]
 

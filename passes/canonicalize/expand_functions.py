@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdsl.dialects.func import ReturnOp
@@ -18,7 +19,8 @@ from dsc.passes.driver import replace_op, walk
 class ExpandFunctions(Pass):
     """Replaces the operators named in `ops` by their definitions: `expand-functions{ops=Celu,Shrink}`.
 
-    For operators that a target has no lowering for. Raises UsageError for a name that has no definition.
+    For operators that a target has no lowering for. An op whose attributes have no definition stays, as a near miss.
+    Raises UsageError for a name that never has a definition.
     """
 
     name = "expand-functions"
@@ -28,14 +30,25 @@ class ExpandFunctions(Pass):
         for name in self.ops:
             if name not in onnx.OPS or not has_definition(onnx.OPS[name]):
                 raise UsageError(f"ONNX has no definition of {name!r} by other operators")
-        for op in [op for op in walk(graph.func.body) if isinstance(op, OnnxOp) and op.onnx_name in self.ops]:
-            _expand(graph, op)
-            record.fire(f"{op.onnx_name} => its definition")
+        refused: set[OnnxOp] = set()
+        while found := [op for op in self._matches(graph) if op not in refused]:  # definitions may use one another
+            for op in found:
+                rule = f"{op.onnx_name} => its definition"
+                constants = {v: v.owner for v in op.operands if isinstance(v.owner, onnx.Constant)}
+                try:
+                    inner = definition(op, constants)
+                except UsageError as error:
+                    refused.add(op)
+                    record.miss(rule, op, str(error))
+                else:
+                    _expand(graph, op, inner, constants)
+                    record.fire(rule)
+
+    def _matches(self, graph: Graph) -> list[OnnxOp]:
+        return [op for op in walk(graph.func.body) if isinstance(op, OnnxOp) and op.onnx_name in self.ops]
 
 
-def _expand(graph: Graph, op: OnnxOp) -> None:
-    constants = {v: v.owner for v in op.operands if isinstance(v.owner, onnx.Constant)}
-    inner = definition(op, constants)
+def _expand(graph: Graph, op: OnnxOp, inner: Graph, constants: Mapping[SSAValue, OnnxOp]) -> None:
     block = op.parent
     assert block is not None
     arguments = [v for v in dict.fromkeys(op.operands) if v not in constants]

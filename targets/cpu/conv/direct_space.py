@@ -72,7 +72,7 @@ class DirectSpace:
         rows = -(-self.columns // width) if self.conv.pointwise else self._image[0]
         cores = self.machine.cores
         for panel_parts in {1, min(cores, panels), panels}:
-            for row_parts in (1, cores, 2 * cores, 4 * cores, 8 * cores):
+            for row_parts in (1, *(cores * 2**k for k in range(6))):
                 if row_parts == 1 or row_parts <= rows:
                     yield DirectPoint(lanes, vectors, width, ceil(rows / row_parts), ceil(panels / panel_parts))
 
@@ -115,13 +115,14 @@ class DirectSpace:
         return self.conv.block == 1 and self.conv.kernel[1] > 1 and self.conv.taps <= 48
 
     def _scratch(self, rows: int) -> float:
-        """Cycles to fill the padded rows of a task."""
+        """Cycles to fill the padded rows of a task; those of a task of many rows do not stay in L2."""
         conv, machine = self.conv, self.machine
         if not conv.pads:
             return 0.0
         lines = (rows - 1) * conv.strides[0] + (conv.kernel[0] - 1) * conv.dilations[0] + 1
         size = 4.0 * conv.c // conv.groups * lines * nominal(conv.w)
-        return 2 * size / machine.l2_bandwidth * machine.frequency
+        rate = machine.l2_bandwidth if size < machine.l2_bytes / 2 else machine.l3_bandwidth
+        return 2 * size / rate * machine.frequency
 
     def _streaming(self, point: DirectPoint, tasks: int, panels: int) -> float:
         """Seconds for which the weights of a thread's further tasks come from beyond its L2."""

@@ -40,9 +40,7 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of errors, as DSC_DEBUG=1 does.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors, as DSC_DEBUG=1 does.")] = False,
 ) -> None:
     """Compile ONNX models to one deployable file of tuned kernels."""
     if debug:

@@ -39,9 +39,7 @@ def bench(
         typer.Argument(metavar="[MODEL]", help="An ONNX or .dsc file, or zoo:NAME; none with --zoo."),
     ] = None,
     module: options.ModuleFile = None,
-    zoo: Annotated[
-        bool, typer.Option("--zoo", help="The models of the speed bar, one after the other.")
-    ] = False,
+    zoo: Annotated[bool, typer.Option("--zoo", help="The models of the speed bar, one after the other.")] = False,
     against: Annotated[
         list[str] | None, typer.Option(metavar="PEER", help="onnxruntime or openvino. Repeatable.")
     ] = None,
@@ -73,17 +71,12 @@ def bench(
         for comparison in _compare(subject, counts, peers, rounds):
             found.append(comparison)
             print_comparison(comparison, is_first=len(found) == 1)
-    means = {
-        peer: {n: geometric_mean((c for c in found if c.threads == n), peer) for n in counts}
-        for peer in peers
-    }
+    means = {peer: {n: geometric_mean((c for c in found if c.threads == n), peer) for n in counts} for peer in peers}
     for peer, by_threads in means.items() if zoo else ():
         for count, mean in by_threads.items():
             print(f"geometric mean, {count} thread(s): {mean:.3f} times as fast as {peer}")
     rows = [comparison.to_json() for comparison in found]
-    write_json(
-        json, {"environment": before, "opt_level": opt_level, "results": rows, "geometric_mean": means}
-    )
+    write_json(json, {"environment": before, "opt_level": opt_level, "results": rows, "geometric_mean": means})
 
 
 @dataclass(frozen=True)
@@ -130,9 +123,7 @@ class _Compiler:
         from dsc.exchange import import_model
 
         if source is None:
-            raise UsageError(
-                f"give the ONNX file that {file} was made from too: dsc bench MODEL --module {file}"
-            )
+            raise UsageError(f"give the ONNX file that {file} was made from too: dsc bench MODEL --module {file}")
         if source.recipe is not None and not self.shapes:
             inputs = zoo_inputs(source.recipe.name)
         else:
@@ -140,15 +131,11 @@ class _Compiler:
         return _Subject(source.name, file, source.path, inputs)
 
 
-def _compare(
-    subject: _Subject, counts: Sequence[int], peers: Sequence[str], rounds: int
-) -> Iterator[Comparison]:
+def _compare(subject: _Subject, counts: Sequence[int], peers: Sequence[str], rounds: int) -> Iterator[Comparison]:
     from dsc.runtime import load
 
     for count in counts:
-        module = (
-            load(subject.module, count) if isinstance(subject.module, Path) else subject.module.load(count)
-        )
+        module = load(subject.module, count) if isinstance(subject.module, Path) else subject.module.load(count)
         with progress() as tell:
             yield compare_speed(
                 subject.name,

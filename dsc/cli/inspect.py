@@ -37,9 +37,7 @@ def _artifact(path: Path, check: bool, kernels: bool, json: Path | None) -> None
     print(f"{manifest.name}: {path.stat().st_size / 1e6:.1f} MB, for {manifest.target} ({manifest.arch})")
     print(f"needs: {' '.join(manifest.features) or 'no particular CPU features'}")
     print(f"made by: {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
-    rows = [["input", str(spec)] for spec in manifest.inputs] + [
-        ["output", str(spec)] for spec in manifest.outputs
-    ]
+    rows = [["input", str(spec)] for spec in manifest.inputs] + [["output", str(spec)] for spec in manifest.outputs]
     rows += [[name, f"{member.size:,} bytes"] for name, member in manifest.members.items()]
     print_table(["", ""], rows)
     if kernels:

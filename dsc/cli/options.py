@@ -23,9 +23,7 @@ OptLevel: TypeAlias = Annotated[
 Target: TypeAlias = Annotated[str, typer.Option(help="Machine to compile for: x86 (this one), x86:avx2, ...")]
 ShapeOptions: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(
-        "--shape", metavar="NAME:DIMS", help="Fix an input's shape, as input:1x3x224x224. Repeatable."
-    ),
+    typer.Option("--shape", metavar="NAME:DIMS", help="Fix an input's shape, as input:1x3x224x224. Repeatable."),
 ]
 Pinned: TypeAlias = Annotated[
     bool,
@@ -46,9 +44,7 @@ PrintIrAfter: TypeAlias = Annotated[
 ]
 JsonFile: TypeAlias = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write a report.")]
 Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Cores a run uses; all by default.")]
-TuningTime: TypeAlias = Annotated[
-    float, typer.Option("--time", min=0, help="Seconds -O3 may spend measuring.")
-]
+TuningTime: TypeAlias = Annotated[float, typer.Option("--time", min=0, help="Seconds -O3 may spend measuring.")]
 DatabaseFile: TypeAlias = Annotated[
     Path | None, typer.Option("--db", metavar="FILE", help="Where -O3 remembers what it measured.")
 ]

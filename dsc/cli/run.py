@@ -27,12 +27,8 @@ def run(
         Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Write the outputs, by name.")
     ] = None,
     top: Annotated[int, typer.Option(min=0, help="Print this many classes of each output's first row.")] = 0,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.")
-    ] = None,
-    mean: Annotated[
-        str, typer.Option(help="Subtracted from an image's pixels (0..255): one or three.")
-    ] = "0",
+    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.")] = None,
+    mean: Annotated[str, typer.Option(help="Subtracted from an image's pixels (0..255): one or three.")] = "0",
     std: Annotated[str, typer.Option(help="Divides an image's pixels: one or three.")] = "255",
     bgr: Annotated[bool, typer.Option("--bgr", help="Channels of images as blue, green, red.")] = False,
     threads: options.Threads = None,
@@ -82,9 +78,7 @@ def _print_outputs(outputs: dict[str, np.ndarray]) -> None:
     for name, array in outputs.items():
         numbers = array.size and array.dtype.kind in "fiub"
         values = array.astype(np.float64) if numbers else np.zeros(1)
-        facts = (
-            [f"{fact:.5g}" for fact in (values.min(), values.mean(), values.max())] if numbers else ["-"] * 3
-        )
+        facts = [f"{fact:.5g}" for fact in (values.min(), values.mean(), values.max())] if numbers else ["-"] * 3
         rows.append([name, str(array.dtype), "x".join(map(str, array.shape)) or "scalar", *facts])
     print_table(["output", "dtype", "shape", "min", "mean", "max"], rows)
 
@@ -93,8 +87,5 @@ def _print_top(outputs: dict[str, np.ndarray], count: int, labels: list[str]) ->
     for name, array in outputs.items():
         scores = array[0].ravel() if array.ndim > 1 else array.ravel()
         best = np.argsort(-scores, kind="stable")[:count]
-        rows = [
-            [labels[i] if i < len(labels) else f"class {i}", str(i), f"{scores[i]:.4f}"]
-            for i in best.tolist()
-        ]
+        rows = [[labels[i] if i < len(labels) else f"class {i}", str(i), f"{scores[i]:.4f}"] for i in best.tolist()]
         print_table([f"top {count} of {name}", "index", "score"], rows)

@@ -76,9 +76,7 @@ def _dims(text: str, dims: str) -> list[int | str]:
     else:
         parts = inner.split("x")
         if not all(part.isdigit() for part in parts):
-            raise UsageError(
-                f"--shape {text}: a dim is a number; write names as {text.rpartition(':')[0]}:[batch,128]"
-            )
+            raise UsageError(f"--shape {text}: a dim is a number; write names as {text.rpartition(':')[0]}:[batch,128]")
     bad = [part for part in parts if not re.fullmatch(r"\d+|[A-Za-z_][\w.]*", part)]
     if bad:
         raise UsageError(f"--shape {text}: {bad[0]!r} is neither a number nor a name")

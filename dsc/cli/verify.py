@@ -28,12 +28,14 @@ Sample = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class _Settings:
     """How the module was or is to be compiled: enough to do it again, tapped, when it is wrong."""
 
     target: str
     opt_level: int
     passes: str | None
+    tuning_seconds: float = 60.0
+    database: Path | None = None
 
 
 def verify(
@@ -45,10 +47,10 @@ def verify(
     pinned: options.Pinned = False,
     passes: options.Passes = None,
     plugin: options.Plugins = None,
+    time: options.TuningTime = 60.0,
+    db: options.DatabaseFile = None,
     input: options.InputOptions = None,
-    samples: Annotated[
-        int, typer.Option(min=1, help="How many random inputs, where no --input is given.")
-    ] = 3,
+    samples: Annotated[int, typer.Option(min=1, help="How many random inputs, where no --input is given.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest error allowed, of max(1, largest absolute output).")
@@ -66,7 +68,7 @@ def verify(
     from dsc.exchange import import_model
 
     graph = import_model(source.path, shapes={**source.pinned, **shapes} if pinned else shapes)
-    compiled, how = _compiled(graph, module, _Recipe(target, opt_level, passes), threads)
+    compiled, how = _compiled(graph, module, _Settings(target, opt_level, passes, time, db), threads)
     feeds = _samples(source, graph, compiled.inputs, input, range(seed, seed + samples))
     report = check.verify(source.path, compiled, feeds, tolerance, threads)
     print(report)
@@ -78,7 +80,7 @@ def verify(
         raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{culprit}")
 
 
-def _compiled(graph: Graph, file: Path | None, how: _Recipe, threads: int | None) -> tuple[Module, _Recipe]:
+def _compiled(graph: Graph, file: Path | None, how: _Settings, threads: int | None) -> tuple[Module, _Settings]:
     from dsc.pipeline import compile_model
     from dsc.runtime import load
 
@@ -86,11 +88,17 @@ def _compiled(graph: Graph, file: Path | None, how: _Recipe, threads: int | None
         loaded = load(file, threads)
         loaded.check()
         recorded = loaded.manifest.provenance
-        how = _Recipe(loaded.manifest.target, int(recorded.get("opt_level", 2)), recorded.get("passes"))
+        how = _Settings(loaded.manifest.target, int(recorded.get("opt_level", 2)), recorded.get("passes"))
         return loaded, how
     with progress() as tell:
         compilation = compile_model(
-            graph, target=how.target, opt_level=how.opt_level, passes=how.passes, progress=tell
+            graph,
+            target=how.target,
+            opt_level=how.opt_level,
+            passes=how.passes,
+            tuning_seconds=how.tuning_seconds,
+            database=how.database,
+            progress=tell,
         )
         return compilation.model.load(threads), how
 
@@ -114,7 +122,7 @@ def _fits(shape: tuple[int, ...], wanted: Sequence[int | str | None]) -> bool:
     return all(not isinstance(dim, int) or dim == size for size, dim in zip(shape, wanted, strict=True))
 
 
-def _bisect(source: Source, graph: Graph, how: _Recipe, inputs: Sample, tolerance: float) -> str:
+def _bisect(source: Source, graph: Graph, how: _Settings, inputs: Sample, tolerance: float) -> str:
     """What is to blame, in words."""
     from dsc import check
     from dsc.codegen import build

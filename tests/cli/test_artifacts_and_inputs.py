@@ -52,9 +52,7 @@ def test_artifact_changed(cli: Cli, artifact: Path, image: Path, tmp_path: Path)
     assert "changed.dsc" in cli("inspect", tmp_path / "changed.dsc", "--check").failed(2)
 
 
-def test_artifact_for_another_cpu(
-    cli: Cli, artifact: Path, image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_artifact_for_another_cpu(cli: Cli, artifact: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsc.runtime import host
 
     monkeypatch.setattr(host, "cpu_features", lambda: frozenset({"sse2"}))
@@ -106,9 +104,7 @@ def test_unwritable(cli: Cli, model: Path, artifact: Path, image: Path, tmp_path
     assert "there is no folder" in cli("compile", model, "-o", f"{nowhere}.dsc").failed(2)
     assert "cannot write" in cli("compile", model, "-o", tmp_path / "file" / "out.dsc").failed(2)
     assert "is a directory" in cli("compile", model, "-o", tmp_path).failed(2)
-    assert "cannot write" in cli(
-        "compile", model, "-o", tmp_path / "a.dsc", "--json", f"{nowhere}.json"
-    ).failed(2)
+    assert "cannot write" in cli("compile", model, "-o", tmp_path / "a.dsc", "--json", f"{nowhere}.json").failed(2)
     assert "cannot write" in cli("run", artifact, "--input", image, "-o", f"{nowhere}.npz").failed(2)
     assert "cannot write" in cli("opt", model, "-o", f"{nowhere}.mlir").failed(2)
     assert not (tmp_path / "a.dsc").exists()

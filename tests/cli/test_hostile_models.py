@@ -107,9 +107,7 @@ def deep_nesting(path: Path) -> None:
     graph = field(2, b"g")
     for _ in range(10_000):
         attribute = field(1, b"then_branch") + field(6, graph)
-        graph = field(1, field(1, b"c") + field(2, b"y") + field(4, b"If") + field(5, attribute)) + field(
-            2, b"g"
-        )
+        graph = field(1, field(1, b"c") + field(2, b"y") + field(4, b"If") + field(5, attribute)) + field(2, b"g")
     path.write_bytes(bytes([8, 8]) + field(8, bytes([16, 17])) + field(7, graph))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dsc.cli.images import parse_triple
-from dsc.cli.source import parse_shapes, parse_size, parse_threads
+from dsc.cli.source import find_model, parse_shapes, parse_size, parse_threads
 from dsc.errors import UsageError
 
 
@@ -68,3 +70,9 @@ def test_triples() -> None:
     assert parse_triple("--mean", "1,2.5,3") == (1.0, 2.5, 3.0)
     with pytest.raises(UsageError, match="one number or three"):
         parse_triple("--std", "1,2")
+
+
+def test_pinned_shapes_of_the_zoo(model: Path) -> None:
+    assert find_model("zoo:light-squeezenet").pinned == {"data_0": [1, 3, 224, 224]}
+    assert find_model(str(model)).pinned == {}
+    assert find_model(str(model)).name == "small"

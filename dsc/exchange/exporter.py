@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 import numpy as np
 import onnx
@@ -12,7 +13,6 @@ import onnx.numpy_helper
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from dsc import __version__
 from dsc.errors import DscError
 from dsc.exchange.layout_nodes import layout_nodes
 from dsc.exchange.schema_version import OLDEST, oldest_opset
@@ -214,7 +214,7 @@ _MODEL_FIELDS = ("producer_name", "producer_version", "domain", "doc_string")
 
 
 def _set_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
-    model.producer_name, model.producer_version = "dsc", __version__
+    model.producer_name, model.producer_version = "dsc", version("dsc")
     for key, value in metadata.items():
         name = key.removeprefix("onnx.")
         if key == f"onnx.{name}" and name in _MODEL_FIELDS:

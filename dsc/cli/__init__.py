@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Entry point of the program `dsc`."""
-    from dsc.cli.app import app
+    try:
+        from dsc.cli.app import app
 
-    app(prog_name="dsc")
+        app(prog_name="dsc")
+    except KeyboardInterrupt:  # while modules load; later ones are seen by the verb's guard
+        print("dsc: error: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 
+import dsc.cli
+import dsc.cli.app
 import dsc.cli.compile
 from dsc import __version__
 from tests.cli.conftest import Cli
@@ -192,8 +195,8 @@ def test_models(cli: Cli) -> None:
     assert "no model 'bert-bse'; is it bert-base" in cli("models", "fetch", "bert-bse").failed(2)
 
 
-def raising(error: BaseException) -> object:
-    def fail(*_: object) -> None:
+def raising(error: BaseException) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     return fail
@@ -210,3 +213,10 @@ def test_internal_error_is_one_line_unless_asked(cli: Cli, model: Path, monkeypa
     assert message == "internal error: ZeroDivisionError: division (set DSC_DEBUG=1 for the traceback)"
     monkeypatch.setenv("DSC_DEBUG", "1")
     assert "Traceback" in cli("compile", model).err
+
+
+def test_interrupted_while_modules_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dsc.cli.app, "app", raising(KeyboardInterrupt()))
+    with pytest.raises(SystemExit) as stopped:
+        dsc.cli.main()
+    assert stopped.value.code == 130

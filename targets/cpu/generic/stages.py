@@ -10,6 +10,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Call, Expr, TensorLoad
 from tvm.s_tir.schedule import SBlockRV
+from tvm.s_tir.schedule.analysis import has_block
 from tvm.sym import Analyzer
 
 from dsc.targets.cpu.generic.sizes import static, volume
@@ -238,5 +239,7 @@ def uses(expr: Expr, var: tirx.Var) -> bool:
 
 
 def stages(sch: s_tir.Schedule) -> list[Stage]:
-    """The stages of the function in program order."""
+    """The stages of the function in program order; none where all of it is one opaque block."""
+    if not has_block(sch, "root"):
+        return []
     return [Stage.of(sch, block) for block in sch.get_child_blocks(sch.get_sblock("root"))]

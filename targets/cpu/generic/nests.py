@@ -24,7 +24,8 @@ class Nest:
 
     row: LoopRV | None
     ragged: bool = False
-    """Whether TVM is to peel the last iteration of `row`, which then cannot be parallel."""
+    """Whether the last iteration of `row` is to be peeled; by TVM where the length is symbolic, and TVM does not do
+    that with parallel loops."""
 
 
 def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, *, flat: bool) -> list[Nest]:

@@ -11,7 +11,7 @@ from dsc.targets.cpu.generic.inplace import reusable, reuse
 from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
 from dsc.targets.cpu.generic.peel import peel
 from dsc.targets.cpu.generic.prepare import REFUSED, empty, warn
-from dsc.targets.cpu.generic.sizes import nominal
+from dsc.targets.cpu.generic.sizes import nominal, static
 from dsc.targets.cpu.generic.stages import stages
 from dsc.targets.machine import Machine
 
@@ -53,13 +53,13 @@ def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
         else:
             nests += elementwise(sch, stage, part.rows, machine, flat=part.flat)
     row = nests[0].row
-    if row is not None and len(nests) > 1:
+    if row is None:
+        return
+    if len(nests) > 1:
         row = sch.merge(*(nest.row for nest in nests))
-    if (
-        row is not None
-        and worth_a_launch(seconds(part.work, machine), machine)
-        and nominal(sch.get(row).extent) > 1
-    ):
+    extent = sch.get(row).extent
+    whole = static(extent) is not None or not nests[0].ragged
+    if whole and nominal(extent) > 1 and worth_a_launch(seconds(part.work, machine), machine):
         sch.annotate(row, PARALLEL, 1)
 
 

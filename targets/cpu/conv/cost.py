@@ -8,6 +8,8 @@ from dsc.targets.machine import Machine
 
 PIPES = 2
 """Vector operations that start per cycle at most, however narrow they are."""
+ISSUE = 4
+"""Instructions that start per cycle at least, on the cores of the last ten years."""
 STORE_CYCLES = 3.0
 """Cycles from an accumulator to memory through a typical epilogue, for one vector."""
 TILE_CYCLES = 20.0
@@ -33,10 +35,16 @@ def fits(machine: Machine, vectors: int, width: int) -> bool:
 
 
 def step_cycles(machine: Machine, lanes: int, vectors: int, width: int) -> float:
-    """Cycles of one step of the reduction: `vectors` loads, `width` broadcasts, all their products."""
+    """Cycles of one step of the reduction: `vectors` loads, `width` broadcasts, all their products.
+
+    AVX-512 multiplies by a broadcast from memory in one instruction; elsewhere a broadcast is one of its own, as it is
+    where several products share it.
+    """
     arithmetic = vectors * width / fma_rate(machine, lanes)
     loads = vectors * max(1.0 / PIPES, 32 * lanes / machine.load_bits) + width / PIPES
-    return max(arithmetic, loads, float(machine.fma_latency))
+    folded = vectors == 1 and machine.has("avx512vl")
+    issue = (vectors * width + vectors + (0 if folded else width) + 2) / ISSUE
+    return max(arithmetic, loads, issue, float(machine.fma_latency))
 
 
 def widths(machine: Machine, vectors: int, columns: int) -> list[int]:

@@ -22,10 +22,8 @@ def on_stack() -> tvm.transform.Pass:
     An allocation by a call costs some 30 ns, and LLVM neither keeps it in registers nor knows what it overlaps.
     """
 
-    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.on_stack")
-    def apply(
-        func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext
-    ) -> tirx.PrimFunc:
+    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.on_stack")  # type: ignore[untyped-decorator]
+    def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
         left = STACK_BYTES
 
         def allocate(node: tirx.AllocBuffer) -> tirx.AllocBuffer:

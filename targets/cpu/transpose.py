@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tvm import s_tir, tirx
 from tvm.ir import Expr
@@ -23,7 +24,7 @@ from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 from dsc.targets.machine import Machine
 
-Size = Expr | int
+Size: TypeAlias = "Expr | int"
 SMALLEST, LARGEST = 4, 16
 """Sides of tiles: narrow ones gain nothing, and those of more than 16 vectors do not fit the registers."""
 EFFICIENCY = 0.5
@@ -52,17 +53,11 @@ class Copy:
     @staticmethod
     def of(stage: Stage) -> Copy | str:
         """The copy that a stage is, or why it is not a transposing one."""
-        if (
-            not stage.regular
-            or stage.reduce
-            or stage.body.cost
-            or len(stage.loads) != 1
-            or stage.touches_private
-        ):
+        if not stage.regular or stage.reduce or stage.body.cost or len(stage.loads) != 1 or stage.touches_private:
             return "not a copy of one input"
         if any(step is None for steps in stage.strides for step in steps):
             return "the input is not walked through evenly"
-        axes = [Axis(_size(i.dom.extent), *s) for i, s in zip(stage.spatial, stage.strides, strict=True)]  # type: ignore[misc]
+        axes = [Axis(_size(i.dom.extent), *s) for i, s in zip(stage.spatial, stage.strides, strict=True)]
         axes = _joined([axis for axis in axes if axis.extent != 1])
         results = [axis for axis in axes if axis.store == 1]
         inputs = [axis for axis in axes if axis.load == 1]
@@ -80,11 +75,7 @@ def _joined(axes: Sequence[Axis]) -> list[Axis]:
     """Neighbours that are one walk in the result and in the input become one axis."""
     found: list[Axis] = []
     for axis in axes:
-        if (
-            found
-            and _continues(found[-1].store, axis.store, axis)
-            and _continues(found[-1].load, axis.load, axis)
-        ):
+        if found and _continues(found[-1].store, axis.store, axis) and _continues(found[-1].load, axis.load, axis):
             axis = Axis(found.pop().extent * axis.extent, axis.store, axis.load)
         found.append(axis)
     return found
@@ -249,4 +240,4 @@ def _lanes(copy: Copy, most: int) -> int:
     """The largest power of two not above `most` and the lengths of both contiguous axes; 0 if one is not known."""
     lengths = [axis.extent for axis in (copy.inner_in, copy.inner_out)]
     shortest = min(length if isinstance(length, int) else 0 for length in lengths)
-    return 1 << (min(most, LARGEST, shortest).bit_length() - 1) if shortest else 0
+    return int(1 << (min(most, LARGEST, shortest).bit_length() - 1)) if shortest else 0

@@ -45,9 +45,7 @@ class Region:
         block = Block(arg_types=types)
         values: dict[SSAValue, SSAValue] = {}
         for value, argument in zip(graph.inputs, block.args, strict=True):
-            values[value] = (
-                argument if argument.type == value.type else _add(block, UnpackOp(argument, self.block))
-            )
+            values[value] = argument if argument.type == value.type else _add(block, UnpackOp(argument, self.block))
         for op in graph.ops():
             block.add_op(op.clone(values))
         outputs = [self._packed(block, values[value]) for value in graph.outputs]
@@ -90,26 +88,17 @@ class Region:
         """ONNX Runtime with one thread."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        return ort.InferenceSession(
-            self.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return ort.InferenceSession(self.model().SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def _input_names(self) -> list[str]:
         return [value.name for value in self.model().graph.input]
 
     def pack(self, array: np.ndarray, side: str) -> np.ndarray:
         """NCHW as the region takes it among its ``inputs``, or gives it among its ``outputs``."""
-        if (
-            self.sides not in ("both", side)
-            or self.block == 1
-            or array.ndim != 4
-            or array.shape[1] % self.block
-        ):
+        if self.sides not in ("both", side) or self.block == 1 or array.ndim != 4 or array.shape[1] % self.block:
             return array
         n, c, h, w = array.shape
-        return np.ascontiguousarray(
-            array.reshape(n, c // self.block, self.block, h, w).transpose(0, 1, 3, 4, 2)
-        )
+        return np.ascontiguousarray(array.reshape(n, c // self.block, self.block, h, w).transpose(0, 1, 3, 4, 2))
 
 
 def _add(block: Block, op: PackOp | UnpackOp) -> SSAValue:
@@ -142,6 +131,4 @@ def compare(kernel: Kernel, regions: Sequence[Region], machine: Machine) -> None
         outputs = [tvm.runtime.tensor(np.full_like(array, 77)) for array in expected]
         function(*inputs, *outputs)
         for output, array in zip(outputs, expected, strict=True):
-            np.testing.assert_allclose(
-                output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=region.text
-            )
+            np.testing.assert_allclose(output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=region.text)

@@ -49,9 +49,7 @@ ROWS = [
         "(float[b,s,384] x, float[384] g, float[384] c) => (float[b,s,384] y) { y = LayerNormalization(x, g, c) }",
         {"b": 2, "s": 7},
     ),
-    Region(
-        "(float[9,100] x, float[100] g, float[100] c) => (float[9,100] y) { y = LayerNormalization(x, g, c) }"
-    ),
+    Region("(float[9,100] x, float[100] g, float[100] c) => (float[9,100] y) { y = LayerNormalization(x, g, c) }"),
     Region(
         "(float[9,100] x, float[9,100] r, float[100] g, float[100] c) => (float[9,100] y, float[9,100] z) "
         "{ z = Add(x, r) y = LayerNormalization(z, g, c) }"
@@ -72,30 +70,24 @@ REDUCTIONS = [
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }"),
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalAveragePool(x) }", block=16),
     Region("(float[2,32,7,9] x) => (float[2,32,1,1] y) { y = GlobalMaxPool(x) }", block=8),
-    Region("(float[b,1] x) => (float[b] y) { a = Constant<value_ints=[1]>() y = ReduceMean<keepdims=0>(x, a) }", {"b": 20}),
-    Region("(float[9,512] x, float[9] z) => (float[9] y) { a = Constant<value_ints=[1]>() s = ReduceSum<keepdims=0>(x, a) "
-           "c = Constant<value_float=0.002>() t = Mul(s, c) u = Sub(t, z) f = Constant<value_float=0.0>() y = Max(f, u) }"),
+    Region(
+        "(float[b,1] x) => (float[b] y) { a = Constant<value_ints=[1]>() y = ReduceMean<keepdims=0>(x, a) }", {"b": 20}
+    ),
+    Region(
+        "(float[9,512] x, float[9] z) => (float[9] y) { a = Constant<value_ints=[1]>() s = ReduceSum<keepdims=0>(x, a) "
+        "c = Constant<value_float=0.002>() t = Mul(s, c) u = Sub(t, z) f = Constant<value_float=0.0>() y = Max(f, u) }"
+    ),
     Region("(float[b,1000] x) => (float[b,1000] y) { y = Softmax<axis=-1>(x) }", {"b": 2}),
-    Region(
-        "(float[40,33] x) => (float[33] y) { a = Constant<value_ints=[0]>() y = ReduceSum<keepdims=0>(x, a) }"
-    ),
-    Region(
-        "(float[40,33] x) => (float[40] y) { a = Constant<value_ints=[1]>() y = ReduceMax<keepdims=0>(x, a) }"
-    ),
+    Region("(float[40,33] x) => (float[33] y) { a = Constant<value_ints=[0]>() y = ReduceSum<keepdims=0>(x, a) }"),
+    Region("(float[40,33] x) => (float[40] y) { a = Constant<value_ints=[1]>() y = ReduceMax<keepdims=0>(x, a) }"),
     Region("(float[40,33] x) => (float y) { y = ReduceMean<keepdims=0>(x) }"),
     Region(
         "(float[4,5,6,7] x) => (float[5,7] y) { a = Constant<value_ints=[0,2]>() y = ReduceMean<keepdims=0>(x, a) }"
     ),
-    Region(
-        "(float[4,5,6,7] x) => (float[4,6] y) { a = Constant<value_ints=[1,3]>() y = ReduceL2<keepdims=0>(x, a) }"
-    ),
-    Region(
-        "(int64[4,50] x) => (int64[4] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"
-    ),
+    Region("(float[4,5,6,7] x) => (float[4,6] y) { a = Constant<value_ints=[1,3]>() y = ReduceL2<keepdims=0>(x, a) }"),
+    Region("(int64[4,50] x) => (int64[4] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"),
     Region("(float[4,50] x) => (int64[4,1] y) { y = ArgMax<axis=1>(x) }"),
-    Region(
-        "(float[3,0] x) => (float[3] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"
-    ),
+    Region("(float[3,0] x) => (float[3] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"),
     Region(
         "(float[b,s,384] x) => (float[b,384] y) { a = Constant<value_ints=[1]>() y = ReduceMean<keepdims=0>(x, a) }",
         {"b": 2, "s": 9},
@@ -114,9 +106,7 @@ WINDOWS = [
         "(float[2,32,9,11] x) => (float[2,32,9,11] y) { y = AveragePool<kernel_shape=[3,3],pads=[1,1,1,1]>(x) }",
         block=16,
     ),
-    Region(
-        "(float[1,5,10,20] x) => (float[1,5,5,10] y) { y = AveragePool<kernel_shape=[2,2],strides=[2,2]>(x) }"
-    ),
+    Region("(float[1,5,10,20] x) => (float[1,5,5,10] y) { y = AveragePool<kernel_shape=[2,2],strides=[2,2]>(x) }"),
     Region(
         "(float[1,5,h,w] x) => (float[1,5,h,w] y) { y = MaxPool<kernel_shape=[3,3],pads=[1,1,1,1]>(x) }",
         {"h": 9, "w": 21},

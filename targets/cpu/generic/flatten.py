@@ -33,9 +33,7 @@ def flatten(func: tirx.PrimFunc) -> tirx.PrimFunc:
         loops.append(node)
         body = mutator.mutate(node.body)
         loops.pop()
-        return tirx.For(
-            node.loop_var, node.min, node.extent, node.kind, body, node.thread_binding, node.annotations
-        )
+        return tirx.For(node.loop_var, node.min, node.extent, node.kind, body, node.thread_binding, node.annotations)
 
     def realize(node: s_tir.SBlockRealize, mutator: StructuralMutator) -> s_tir.SBlockRealize:
         if FLAT not in node.block.annotations:
@@ -43,9 +41,7 @@ def flatten(func: tirx.PrimFunc) -> tirx.PrimFunc:
         first = int(node.block.annotations[FLAT])
         return _Rewrite(node, _position(node.iter_values[:first], loops), first).realize()
 
-    return func.with_body(
-        tvm_ffi.structural_mutate(func.body, [(tirx.For, loop), (s_tir.SBlockRealize, realize)])
-    )
+    return func.with_body(tvm_ffi.structural_mutate(func.body, [(tirx.For, loop), (s_tir.SBlockRealize, realize)]))
 
 
 def _position(outer: Sequence[Expr], loops: Sequence[tirx.For]) -> Expr:
@@ -68,9 +64,7 @@ class _Rewrite:
     def realize(self) -> s_tir.SBlockRealize:
         """The block with its accesses rewritten."""
         block = self.node.block
-        body = tvm_ffi.structural_mutate(
-            block.body, [(TensorLoad, self._load), (tirx.BufferStore, self._store)]
-        )
+        body = tvm_ffi.structural_mutate(block.body, [(TensorLoad, self._load), (tirx.BufferStore, self._store)])
         rewritten = s_tir.SBlock(block.iter_vars, block.reads, block.writes, block.name_hint, body)
         return s_tir.SBlockRealize(self.node.iter_values, self.node.predicate, rewritten)
 
@@ -78,9 +72,7 @@ class _Rewrite:
         return tirx.BufferLoad(node.source, self._indices(node.source, node.indices))
 
     def _store(self, node: tirx.BufferStore, mutator: StructuralMutator) -> tirx.BufferStore:
-        return tirx.BufferStore(
-            node.buffer, mutator.mutate(node.value), self._indices(node.buffer, node.indices)
-        )
+        return tirx.BufferStore(node.buffer, mutator.mutate(node.value), self._indices(node.buffer, node.indices))
 
     def _indices(self, buffer: tirx.Var, indices: Sequence[Expr]) -> list[Expr]:
         """The offset as the last index, beyond its axis: what counts is where it ends up in memory."""

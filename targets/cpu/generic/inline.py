@@ -60,7 +60,8 @@ def _pays(stage: Stage, consumers: list[Stage]) -> bool:
 
 
 def _reads(consumer: Stage, stage: Stage) -> int:
-    return consumer.iterations * sum(access.buffer.same_as(stage.buffer) for access in consumer.loads)
+    loads = [access for access in consumer.loads if access.buffer.same_as(stage.buffer)]
+    return consumer.iterations * len(loads)
 
 
 def _try_inline(sch: s_tir.Schedule, block: SBlockRV) -> None:

@@ -68,9 +68,7 @@ def _block(stage: Stage, iterator: tirx.IterVar) -> _Block | None:
     return _Block(size, innermost) if 1 < size < extent and extent % size == 0 else None
 
 
-def _index_map(
-    stage: Stage, spatial: Sequence[_Block | None], reduce: Sequence[_Block | None]
-) -> tirx.IndexMap:
+def _index_map(stage: Stage, spatial: Sequence[_Block | None], reduce: Sequence[_Block | None]) -> tirx.IndexMap:
     def part(indices: Sequence[Expr], blocks: Sequence[_Block | None]) -> list[Expr]:
         found: list[Expr] = []
         for index, block in zip(indices, blocks, strict=True):

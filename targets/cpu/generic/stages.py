@@ -157,9 +157,7 @@ class Stage:
     @cached_property
     def loads(self) -> tuple[Access, ...]:
         """What is read of other stages and of the inputs."""
-        return tuple(
-            a for a in self.body.loads if not any(a.buffer.same_as(s.buffer) for s in self.body.stores)
-        )
+        return tuple(a for a in self.body.loads if not any(a.buffer.same_as(s.buffer) for s in self.body.stores))
 
     @cached_property
     def touches_private(self) -> bool:

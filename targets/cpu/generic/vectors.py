@@ -86,9 +86,7 @@ def _room(stage: Stage, stores: bool) -> int:
     return SIMPLIFIED if stage.reduce or stage.touches_private else len(stage.iters)
 
 
-def _continues(
-    outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | None, ...], extent: Expr | int
-) -> bool:
+def _continues(outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | None, ...], extent: Expr | int) -> bool:
     return all(o is not None and same(o, extent if i == 1 else 0) for o, i in zip(outer, inner, strict=True))
 
 

@@ -90,11 +90,6 @@ class Convolution:
         """Multiplications for one element of the result."""
         return self.c // self.groups * self.kernel[0] * self.kernel[1]
 
-    @property
-    def static(self) -> bool:
-        """Whether all sizes are known."""
-        return all(isinstance(size, int) for size in (self.n, self.h, self.w))
-
 
 def nominal(size: Dim, assumed: int = NOMINAL_SIZE) -> int:
     """A size to reckon with: `assumed` where it is symbolic."""

@@ -103,12 +103,8 @@ class _Bert:
     def _attention(self, x: str, mask: str, name: str) -> str:
         graph, hidden = self._graph, self._config.hidden
         size = hidden // self._config.heads
-        query, key, value = (
-            self._dense(x, f"{name}.{part}", hidden, hidden) for part in ("query", "key", "value")
-        )
-        query, value = (
-            graph.op("Transpose", self._heads(y, size), perm=[0, 2, 1, 3]) for y in (query, value)
-        )
+        query, key, value = (self._dense(x, f"{name}.{part}", hidden, hidden) for part in ("query", "key", "value"))
+        query, value = (graph.op("Transpose", self._heads(y, size), perm=[0, 2, 1, 3]) for y in (query, value))
         key = graph.op("Transpose", self._heads(key, size), perm=[0, 2, 3, 1])
         scores = graph.op("Div", graph.op("MatMul", query, key), graph.scalar(size**0.5))
         probabilities = graph.op("Softmax", graph.op("Add", scores, mask), axis=-1)

@@ -79,9 +79,7 @@ class Builder:
 
     def model(self) -> onnx.ModelProto:
         """The finished model; raises onnx.checker.ValidationError if it is not valid ONNX."""
-        graph = helper.make_graph(
-            self._nodes, self._name, self._inputs, self._outputs, list(self._weights.values())
-        )
+        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, list(self._weights.values()))
         model = helper.make_model(
             graph, producer_name="dsc.models", opset_imports=[helper.make_opsetid("", self._opset)]
         )

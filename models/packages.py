@@ -79,9 +79,7 @@ def _run(command: Sequence[str], folder: Path, package: Package, advice: str) ->
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise UsageError(
-            f"{package} cannot be downloaded: {command[0]}: {error.strerror}; {advice}"
-        ) from error
+        raise UsageError(f"{package} cannot be downloaded: {command[0]}: {error.strerror}; {advice}") from error
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.lower().startswith(("error", "e:"))]
         why = said[0] if said else f"{command[0]} ended with code {done.returncode}"
@@ -106,6 +104,4 @@ def _unpack(package: Package, file: Path, folder: Path) -> None:
         with tarfile.open(file) as archive:
             archive.extractall(folder, filter="data")
     else:
-        _run(
-            ["dpkg-deb", "--extract", str(file), str(folder)], folder, package, "it comes with Debian's dpkg"
-        )
+        _run(["dpkg-deb", "--extract", str(file), str(folder)], folder, package, "it comes with Debian's dpkg")

@@ -63,9 +63,7 @@ class _View:
 
     def of(self, storages: Mapping[str, np.ndarray]) -> np.ndarray:
         storage = storages[self.storage]
-        last = self.offset + sum(
-            (size - 1) * step for size, step in zip(self.shape, self.strides, strict=True)
-        )
+        last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.strides, strict=True))
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
         if min((self.offset, *self.strides)) < 0 or last >= storage.size:

@@ -12,9 +12,7 @@ import onnx
 
 from dsc.models.packages import Package
 
-Values = Literal[
-    "normal", "image", "photo", "pixels", "text", "tokens", "ones", "zeros", "bytes", "audio", "rate"
-]
+Values = Literal["normal", "image", "photo", "pixels", "text", "tokens", "ones", "zeros", "bytes", "audio", "rate"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,7 @@ class Preprocessing:
         width, height = (max(self.crop, round(side * ratio)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
         left, top = (width - self.crop) // 2, (height - self.crop) // 2
-        pixels: np.ndarray = np.asarray(
-            image.crop((left, top, left + self.crop, top + self.crop)), np.float32
-        )
+        pixels: np.ndarray = np.asarray(image.crop((left, top, left + self.crop, top + self.crop)), np.float32)
         if self.channels == "BGR":
             pixels = pixels[..., ::-1]
         pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.scale, np.float32)

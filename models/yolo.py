@@ -105,9 +105,7 @@ class _Yolo:
         graph, anchors = self._graph, self._anchors()[1].size
         x = graph.op("Reshape", boxes, graph.ints(_BATCH, 4, _BINS, anchors))
         x = graph.op("Softmax", graph.op("Transpose", x, perm=[0, 2, 1, 3]), axis=1)
-        bins = graph.weight(
-            "model.22.dfl.conv.weight", np.arange(_BINS, dtype=np.float32).reshape(1, _BINS, 1, 1)
-        )
+        bins = graph.weight("model.22.dfl.conv.weight", np.arange(_BINS, dtype=np.float32).reshape(1, _BINS, 1, 1))
         return graph.op("Reshape", graph.op("Conv", x, bins), graph.ints(_BATCH, 4, anchors))
 
     def _boxes(self, distances: str) -> str:

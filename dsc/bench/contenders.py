@@ -58,9 +58,7 @@ def _onnxruntime(model: Path, inputs: Inputs, threads: int) -> Contender:
 
     unoptimized = options()
     unoptimized.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    declared = ort.InferenceSession(
-        os.fspath(model), unoptimized, providers=["CPUExecutionProvider"]
-    ).get_inputs()
+    declared = ort.InferenceSession(os.fspath(model), unoptimized, providers=["CPUExecutionProvider"]).get_inputs()
     fixed = options()
     for spec in declared:
         for name, size in zip(spec.shape, inputs[spec.name].shape, strict=False):

@@ -71,9 +71,7 @@ def first_wrong_kernel(
     names = tapped.output_names
     expected = Reference(export_model(tapped), optimized=False).run(inputs)
     actual = build(tapped).run(inputs)
-    errors = {
-        value: compare(name, expected[name], actual[name]) for value, name in zip(ops, names, strict=True)
-    }
+    errors = {value: compare(name, expected[name], actual[name]) for value, name in zip(ops, names, strict=True)}
     for value, error in errors.items():
         if error.mismatch or error.relative > tolerance:
             op = value.owner

@@ -26,8 +26,6 @@ def verify_each(
     def observe(index: int, pass_: Pass, graph: Graph, _: PassRecord) -> None:
         wrong = first_wrong_stage([(str(pass_), graph)], expected, inputs, tolerance)
         if wrong is not None:
-            raise VerificationError(
-                f"pass {index + 1}, {wrong[0]}, changed the model's results\n  {wrong[1]}"
-            )
+            raise VerificationError(f"pass {index + 1}, {wrong[0]}, changed the model's results\n  {wrong[1]}")
 
     return observe

@@ -22,9 +22,7 @@ _SAME_VALUES = (
 _BATCH, _PIXELS, _LENGTH = 2, 224, 32
 
 
-def random_inputs(
-    graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None
-) -> dict[str, np.ndarray]:
+def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Inputs by name for an imported model, the same for the same seed.
 
     Floats are normal; integers are below the size of the table they index, or 0 and 1 where they index none
@@ -33,8 +31,7 @@ def random_inputs(
     """
     random, known = np.random.default_rng(seed), dict(sizes or {})
     return {
-        name: _sample(name, value, random, known)
-        for name, value in zip(graph.input_names, graph.inputs, strict=True)
+        name: _sample(name, value, random, known) for name, value in zip(graph.input_names, graph.inputs, strict=True)
     }
 
 
@@ -51,9 +48,7 @@ def _sample(name: str, value: SSAValue, random: np.random.Generator, sizes: dict
 def _shape(name: str, value: SSAValue, sizes: dict[str, int]) -> tuple[int, ...]:
     dims = dims_of(value.type)
     if dims is None:
-        raise UsageError(
-            f"input {name!r} may have any number of dims: give its shape, e.g. --shape {name}:1x3x224x224"
-        )
+        raise UsageError(f"input {name!r} may have any number of dims: give its shape, e.g. --shape {name}:1x3x224x224")
     shape = []
     for axis, dim in enumerate(dims):
         if isinstance(dim, int) and dim != DYNAMIC:

@@ -71,9 +71,7 @@ def test_wrong_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_offline_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
-    with pytest.raises(
-        UsageError, match=r"no-such-package-of-dsc 1\.0 \(PyPI\) cannot be downloaded: ERROR: .*online"
-    ):
+    with pytest.raises(UsageError, match=r"no-such-package-of-dsc 1\.0 \(PyPI\) cannot be downloaded: ERROR: .*online"):
         unpacked(Package("no-such-package-of-dsc", "1.0", "0" * 64), tmp_path)
 
 

@@ -95,9 +95,7 @@ def test_minilm_batch_and_padding() -> None:
     mask = np.ones_like(ids)
     short = model.run(None, {"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids})[0]
     padded = [np.pad(array, ((0, 0), (0, 5))) for array in (ids, mask, 0 * ids)]
-    long = model.run(None, dict(zip(("input_ids", "attention_mask", "token_type_ids"), padded, strict=True)))[
-        0
-    ]
+    long = model.run(None, dict(zip(("input_ids", "attention_mask", "token_type_ids"), padded, strict=True)))[0]
     # float32 sums in another order: a few ulps of values of about 1
     np.testing.assert_allclose(long[:, :9], short, atol=2e-5)
 

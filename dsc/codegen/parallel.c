@@ -9,7 +9,9 @@
  *    sleeps or was descheduled therefore never holds up the caller.
  *  - One launch at a time owns the workers. A second Python thread that runs the same model meanwhile computes its
  *    loops alone: the cores are busy already.
- *  - Workers wait actively for about the time between two kernels, then sleep on a futex.
+ *  - Workers wait actively for as long as those of other runtimes do, some tens of milliseconds, then sleep on a futex.
+ *    A shorter wait saves energy between runs, but loses in a process where another runtime's workers spin: a thread that
+ *    sleeps or yields gets its core back from a spinning one at the scheduler's next tick only, milliseconds later.
  */
 #define _GNU_SOURCE
 #include <linux/futex.h>
@@ -18,13 +20,14 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 #define MAX_THREADS 256
 #define CACHE_LINE 64
-#define PAUSES 2000 /* some 50 us: most gaps between kernels of one run */
-#define YIELDS 1000 /* some 500 us more, giving the core to whoever wants it */
+#define PAUSES 1000 /* some 20 us between looks at the clock, or before the caller gives its core to others */
+#define ACTIVE_NS 30000000 /* how long workers look for work before they sleep: from one run to the next */
 
 /* The interfaces of TVM's c_backend_api.h and c_api.h that generated code and tvm-ffi use. */
 typedef struct {
@@ -69,6 +72,12 @@ static inline void pause_core(void) {
 #endif
 }
 
+static int64_t nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
 static void futex(atomic_uint *word, int operation, unsigned value) {
   syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
@@ -84,13 +93,11 @@ static void try_task(int index, unsigned number) {
 /* Wait until `launch` is no longer `seen`, actively at first; returns its new value. */
 static unsigned next_launch(unsigned seen) {
   unsigned now;
-  for (int i = 0; i < PAUSES; ++i) {
-    if ((now = atomic_load_explicit(&launch, memory_order_acquire)) != seen) return now;
-    pause_core();
-  }
-  for (int i = 0; i < YIELDS; ++i) {
-    if ((now = atomic_load_explicit(&launch, memory_order_acquire)) != seen) return now;
-    sched_yield();
+  for (int64_t until = nanoseconds() + ACTIVE_NS; nanoseconds() < until;) {
+    for (int i = 0; i < PAUSES; ++i) {
+      if ((now = atomic_load_explicit(&launch, memory_order_acquire)) != seen) return now;
+      pause_core();
+    }
   }
   atomic_fetch_add(&sleepers, 1);
   while ((now = atomic_load(&launch)) == seen) futex(&launch, FUTEX_WAIT, seen);

@@ -54,7 +54,7 @@ lint: $(VENV)/.dev  ## ruff, mypy (strict), import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@rm -rf build/tree && mkdir -p build/tree && cp -rp dsc build/tree/ && cp -rp passes targets models build/tree/dsc/
 	@MYPYPATH=build/tree $(BIN)/mypy -p dsc
-	@PYTHONPATH=build/tree $(BIN)/lint-imports | grep -E 'kept|broken|->|Missing' ; exit $${PIPESTATUS[0]}
+	@cd build/tree && ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-logo
 
 .PHONY: format
 format: $(VENV)/.dev  ## Let ruff rewrite what it can

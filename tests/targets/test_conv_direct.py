@@ -54,9 +54,7 @@ SYMBOLIC = [
 ]
 
 
-@pytest.mark.parametrize(
-    "cases", [PACKED, PLAIN, GROUPED, SYMBOLIC], ids=["packed", "plain", "grouped", "symbolic"]
-)
+@pytest.mark.parametrize("cases", [PACKED, PLAIN, GROUPED, SYMBOLIC], ids=["packed", "plain", "grouped", "symbolic"])
 def test_equals_onnxruntime(cases: list[Case]) -> None:
     check(Direct(), cases, machine("x86"), TOLERANCE)
 

@@ -12,6 +12,7 @@ from dsc.passes.driver import rewrite
 from dsc.passes.fuse import (
     attention,
     conv,
+    conv_1d,
     conv_transpose,
     elementwise,
     leading_dims,
@@ -27,7 +28,7 @@ from dsc.passes.fuse.pad import PadIntoConv
 from dsc.passes.fuse.plan import Plan
 from dsc.passes.rule import Rule
 
-_RULES: tuple[Rule, ...] = (PadIntoConv(), *leading_dims.RULES, *conv_transpose.RULES)
+_RULES: tuple[Rule, ...] = (PadIntoConv(), *leading_dims.RULES, *conv_transpose.RULES, *conv_1d.RULES)
 """Rewrites that bring ops next to the anchor to which they belong."""
 
 

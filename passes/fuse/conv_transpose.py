@@ -13,7 +13,7 @@ from dsc.ir import onnx, shape_of
 from dsc.passes.pattern import const, maybe, ops, value
 from dsc.passes.rule import Match, Rule
 
-_UNARY = (
+UNARY = (
     "Celu", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Relu", "Selu", "Sigmoid",
     "Softplus", "Swish", "Tanh",
 )  # fmt: skip
@@ -55,7 +55,7 @@ class ApartConvTranspose(Rule):
 class ActivateBlocks(Rule):
     """f(depth_to_space(x)) => depth_to_space(f(x)), f an activation"""
 
-    pattern = ops.any(*_UNARY)(ops.DepthToSpace(value("x"), label="move"), ..., label="f")
+    pattern = ops.any(*UNARY)(ops.DepthToSpace(value("x"), label="move"), ..., label="f")
 
     def check(self, m: Match) -> str | None:
         others = [v for v in m.f.node_inputs()[1:] if v is not None]

@@ -1,7 +1,8 @@
-"""conv_transpose(x, w, b) of windows that do not overlap: each pixel becomes a block of pixels, by itself.
+"""conv_transpose(x, w, b) as a convolution: each pixel of x belongs to a block of pixels of the result.
 
-So it is a 1x1 convolution to the channels of the whole block, and a rearrangement. Activations after it are
-done before the rearrangement, where they are the convolution's epilogue.
+Pixel r of block q is a sum over the taps of w that are r modulo the stride, at x[q], x[q - 1] and so on: a convolution to the
+channels of the whole block, and a rearrangement. (Shi et al., Is the deconvolution layer the same as a convolutional layer?,
+2016.) Activations after it are done before the rearrangement, where they are the convolution's epilogue.
 """
 
 from __future__ import annotations
@@ -23,33 +24,65 @@ _FEW = 32
 lanes."""
 
 
-class ApartConvTranspose(Rule):
-    """conv_transpose(x, w, b), stride = kernel => depth_to_space(conv(x, w', b'))"""
+class BlockConvTranspose(Rule):
+    """conv_transpose(x, w, b) => crop(depth_to_space(conv(x, w', b')))"""
 
     pattern = ops.ConvTranspose(value("x"), const("w", owned=True), maybe(const("b")), label="conv")
 
     def check(self, m: Match) -> str | None:
-        shape, strides = shape_of(m.w.type), m.conv.attr("strides")
+        shape = shape_of(m.w.type)
         if shape is None or len(shape) != 4:
             return "it is not 2-d"
-        if strides is None or list(shape[2:]) != strides or strides[0] != strides[1]:
-            return "the stride is not the kernel's size, the same in both directions"
+        if len(set(m.conv.attr("strides", [1, 1]))) > 1:
+            return "the strides differ"
         if m.conv.attr("group") != 1 or m.conv.attr("dilations", [1, 1]) != [1, 1]:
             return "it has groups or dilations"
-        if any(m.conv.attr("pads", [0])) or any(m.conv.attr("output_padding", [0])):
-            return "it is padded"
         if m.conv.attr("output_shape") is not None or m.conv.attr("auto_pad") not in ("NOTSET", "VALID"):
-            return "its output is cropped"
-        return None
+            return "its output is cropped to a size"
+        return "its output is padded" if min(_crops(m)) < 0 else None
 
     def rewrite(self, m: Match) -> SSAValue:
-        w = m.array("w")
-        inputs, outputs, size, _ = w.shape
-        weight = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(size * size * outputs, inputs, 1, 1)
+        size, (rows, columns) = m.conv.attr("strides", [1, 1])[0], _taps(m)
+        weight = _block_weight(m.array("w"), size, rows, columns)
         bias = None if m.b is None else m.constant(np.tile(m.array("b"), size * size), "bias")
-        blocks = m.emit(onnx.Conv, m.x, m.constant(weight, "weight"), bias, kernel_shape=[1, 1])
-        made: SSAValue = m.emit(onnx.DepthToSpace, blocks.out, blocksize=size, mode="DCR").out
-        return made
+        pads = [rows - 1, columns - 1] * 2
+        made: SSAValue = m.emit(
+            onnx.Conv, m.x, m.constant(weight, "weight"), bias, kernel_shape=[rows, columns], pads=pads
+        ).out
+        if size > 1:
+            made = m.emit(onnx.DepthToSpace, made, blocksize=size, mode="DCR").out
+        return _cropped(m, made) if any(_crops(m)) else made
+
+
+def _taps(m: Match) -> list[int]:
+    """How many taps of each direction meet in one pixel of the result."""
+    size = m.conv.attr("strides", [1, 1])[0]
+    return [-(-kernel // size) for kernel in m.array("w").shape[2:]]
+
+
+def _block_weight(w: np.ndarray, size: int, rows: int, columns: int) -> np.ndarray:
+    """[inputs, outputs, kh, kw] to [size * size * outputs, inputs, rows, columns], taps in reverse."""
+    inputs, outputs, height, width = w.shape
+    whole = np.pad(w, [(0, 0), (0, 0), (0, rows * size - height), (0, columns * size - width)])
+    taps = whole.reshape(inputs, outputs, rows, size, columns, size)[:, :, ::-1, :, ::-1]
+    blocks = taps.transpose(3, 5, 1, 0, 2, 4)
+    return np.ascontiguousarray(blocks).reshape(size * size * outputs, inputs, rows, columns)
+
+
+def _crops(m: Match) -> list[int]:
+    """What is cut off the blocks: at the top, left, bottom and right."""
+    size, kernel = m.conv.attr("strides", [1, 1])[0], m.array("w").shape[2:]
+    pads, more = m.conv.attr("pads", [0] * 4), m.conv.attr("output_padding", [0, 0])
+    ends = [t * size - k + p - o for t, k, p, o in zip(_taps(m), kernel, pads[2:], more, strict=True)]
+    return [*pads[:2], *ends]
+
+
+def _cropped(m: Match, image: SSAValue) -> SSAValue:
+    crops = np.array(_crops(m))
+    ends = np.where(crops[2:] > 0, -crops[2:], np.iinfo(np.int64).max)
+    bounds = [m.constant(v.astype(np.int64), n) for v, n in ((crops[:2], "starts"), (ends, "ends"))]
+    made: SSAValue = m.emit(onnx.Slice, image, *bounds, m.constant(np.array([2, 3]), "axes")).out
+    return made
 
 
 class ActivateBlocks(Rule):
@@ -94,4 +127,4 @@ class MixBlocks(Rule):
         return made
 
 
-RULES: tuple[Rule, ...] = (ApartConvTranspose(), ActivateBlocks(), MixBlocks())
+RULES: tuple[Rule, ...] = (BlockConvTranspose(), ActivateBlocks(), MixBlocks())

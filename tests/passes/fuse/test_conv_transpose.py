@@ -1,4 +1,4 @@
-"""Transposed convolutions whose windows do not overlap become 1x1 convolutions."""
+"""Transposed convolutions become convolutions to blocks of pixels."""
 
 from __future__ import annotations
 
@@ -44,13 +44,36 @@ def test_packed_blocks_move_packed():
     check_same(before, graph)
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "attributes"),
+    [
+        (4, {"pads": [1, 1, 1, 1]}),
+        (3, {"pads": [1, 1, 1, 1], "output_padding": [1, 1]}),
+        (3, {"pads": [1, 0, 0, 2], "output_padding": [0, 1]}),
+        (3, {"strides": [1, 1], "pads": [1, 1, 1, 1]}),
+        (5, {"strides": [3, 3]}),
+        (1, {"strides": [2, 2]}),
+    ],
+)
+def test_windows_that_overlap_are_a_convolution(kernel, attributes, dynamic):
+    made = Net(x=(2, 16, "h", "w") if dynamic else (2, 16, 5, 6))
+    (x,) = made.inputs()
+    y = made.ConvTranspose(x, made.random(16, 8, kernel, kernel), made.random(8), **({"strides": [2, 2]} | attributes))
+    graph = made.done(y)
+    before = graph.clone()
+    Fuse().run(graph)
+    assert not any("ConvTranspose" in line for line in summary(graph))
+    check_same(before, graph, {"h": 5, "w": 7})
+
+
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        ({"kernel": 3}, "the stride is not the kernel's size, the same in both directions"),
-        ({"pads": [1, 1, 1, 1]}, "it is padded"),
-        ({"output_padding": [1, 1]}, "it is padded"),
-        ({"auto_pad": "SAME_UPPER"}, "its output is cropped"),
+        ({"strides": [2, 1]}, "the strides differ"),
+        ({"dilations": [2, 2]}, "it has groups or dilations"),
+        ({"output_padding": [1, 1]}, "its output is padded"),
+        ({"auto_pad": "SAME_UPPER"}, "its output is cropped to a size"),
     ],
 )
 def test_others_stay(attributes, reason):

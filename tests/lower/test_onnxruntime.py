@@ -89,6 +89,11 @@ NODES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ("ReduceLogSumExp", [rand(3, 4, 5) * 40, ints(0, -1)], {"keepdims": 0}),
     ("ReduceL2", [rand(3, 4, 5), ints(1)], {}),
     ("CumSum", [rand(3, 9, 4), np.array(1, np.int64)], {"exclusive": 1, "reverse": 1}),
+    # several blocks of the scan, the last one short
+    ("CumSum", [rand(2, 77, 3), np.array(-2, np.int64)], {}),
+    ("CumSum", [rand(2, 77), np.array(1, np.int64)], {"exclusive": 1}),
+    ("CumSum", [rand(2, 65), np.array(1, np.int64)], {"reverse": 1}),
+    ("CumSum", [rand(1, 64), np.array(1, np.int64)], {"exclusive": 1, "reverse": 1}),
     ("TopK", [rand(3, 29, 4), ints(7)], {"axis": 1, "largest": 0}),
     (
         "ArgMax",

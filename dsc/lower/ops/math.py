@@ -11,7 +11,7 @@ from tvm.ir import Expr
 from dsc.ir import onnx
 from dsc.lower import approx
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float
+from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float
 
 _FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
     "Exp": approx.exp,
@@ -143,30 +143,3 @@ def bit_cast(call: Call) -> te.Tensor:
     """The same bits as another type of the same width."""
     stored = "uint8" if dtype_of(call.inputs[0]) == "bool" else dtype_of(call.inputs[0])
     return elementwise(lambda x: tirx.reinterpret(call.dtype(), x.astype(stored)), call.inputs[0], name="bitcast")
-
-
-@lowers(onnx.CumSum, onnx.CumProd, values=[1])
-def cumulative(call: Call) -> te.Tensor:
-    """Running sums or products along an axis: each element by a reduction over those before it."""
-    x = call.inputs[0]
-    (axis,) = call.integers(1)
-    axis %= len(x.shape)
-    size = x.shape[axis]
-    exclusive, backwards = call.attr("exclusive"), call.attr("reverse")
-    start = 0 if call.name == "CumSum" else 1
-    reducer = te.comm_reducer(
-        (lambda a, b: a + b) if start == 0 else (lambda a, b: a * b),
-        lambda dtype: tirx.const(start, dtype),
-        name="scan",
-    )
-    k = te.reduce_axis((0, size), "k")
-
-    def element(*i: Expr) -> Expr:
-        if backwards:
-            taken = k > i[axis] if exclusive else k >= i[axis]
-        else:
-            taken = k < i[axis] if exclusive else k <= i[axis]
-        value = x(*i[:axis], k, *i[axis + 1 :])
-        return reducer(tirx.Select(taken, value, const_like(start, value)), axis=[k])
-
-    return cast(te.compute(x.shape, element, name="scan"), call.dtype())

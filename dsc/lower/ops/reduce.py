@@ -219,26 +219,32 @@ def arg_max(call: Call) -> te.Tensor:
 
 
 def arg_extreme(x: te.Tensor, axis: int, largest: bool, last: bool) -> te.Tensor:
-    """The int32 position of the extreme along `axis`, which stays with size 1."""
+    """The int32 position of the extreme along `axis`, which stays with size 1.
 
-    def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> Expr:
-        beats = a[1] > b[1] if largest else a[1] < b[1]
-        earlier = a[0] > b[0] if last else a[0] < b[0]
-        return tirx.Or(beats, tirx.And(tirx.EQ(a[1], b[1]), earlier))
+    First the extreme, then the first or last place where it is: two reductions of one value each, which fill vectors,
+    where one of pairs does not. Where it is nowhere (of NaN, of infinities below the start of `te.max`) the position is 0.
+    """
+    size, shape = x.shape[axis], [1 if a == axis else d for a, d in enumerate(x.shape)]
+    value_axis, place_axis = te.reduce_axis((0, size), "k"), te.reduce_axis((0, size), "p")
+    nowhere = tirx.const(-1, "int32") if last else te.max_value("int32")
 
-    def combine(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
-        wins = better(a, b)
-        return tirx.Select(wins, a[0], b[0]), tirx.Select(wins, a[1], b[1])
+    def along(k: te.IterVar, i: Sequence[Expr]) -> Expr:
+        return x(*i[:axis], k, *i[axis + 1 :])
 
-    def identity(index: str, value: str) -> tuple[Expr, Expr]:
-        worst = te.min_value(value) if largest else te.max_value(value)
-        return (tirx.const(-1, index) if last else te.max_value(index)), worst
+    def value(*i: Expr) -> Expr:
+        return (te.max if largest else te.min)(along(value_axis, i), axis=[value_axis])
 
-    reducer = te.comm_reducer(combine, identity, name="arg")
-    k = te.reduce_axis((0, x.shape[axis]), "k")
-    shape = [1 if a == axis else d for a, d in enumerate(x.shape)]
+    extreme = te.compute(shape, value, name="extreme")
 
-    def element(*i: Expr) -> Expr:
-        return reducer((k.var.astype("int32"), x(*i[:axis], k, *i[axis + 1 :])), axis=[k])
+    def place(*i: Expr) -> Expr:
+        here = tirx.EQ(along(place_axis, i), extreme(*i))
+        k = place_axis.var.astype("int32")
+        found = tirx.Select(here, k, nowhere)
+        return (te.max if last else te.min)(found, axis=[place_axis])
 
-    return te.compute(shape, element, name="arg")[0]
+    places = te.compute(shape, place, name="place")
+    return te.compute(
+        shape,
+        lambda *i: tirx.Select(tirx.EQ(places(*i), nowhere), 0, places(*i)),
+        name="arg",
+    )

@@ -1,8 +1,9 @@
 """conv_transpose(x, w, b) as a convolution: each pixel of x belongs to a block of pixels of the result.
 
-Pixel r of block q is a sum over the taps of w that are r modulo the stride, at x[q], x[q - 1] and so on: a convolution to the
-channels of the whole block, and a rearrangement. (Shi et al., Is the deconvolution layer the same as a convolutional layer?,
-2016.) Activations after it are done before the rearrangement, where they are the convolution's epilogue.
+Pixel r of block q is a sum over the taps of w that are r modulo the stride, at x[q], x[q - 1] and so on: a convolution
+to the channels of the whole block, and a rearrangement. (Shi et al., Is the deconvolution layer the same as a
+convolutional layer?, 2016.) Activations after it are done before the rearrangement, where they are the convolution's
+epilogue.
 """
 
 from __future__ import annotations

@@ -222,7 +222,8 @@ def arg_extreme(x: te.Tensor, axis: int, largest: bool, last: bool) -> te.Tensor
     """The int32 position of the extreme along `axis`, which stays with size 1.
 
     First the extreme, then the first or last place where it is: two reductions of one value each, which fill vectors,
-    where one of pairs does not. Where it is nowhere (of NaN, of infinities below the start of `te.max`) the position is 0.
+    where one of pairs does not. Where it is nowhere (of NaN, of infinities below the start of te.max)
+    the position is 0.
     """
     size, shape = x.shape[axis], [1 if a == axis else d for a, d in enumerate(x.shape)]
     value_axis, place_axis = te.reduce_axis((0, size), "k"), te.reduce_axis((0, size), "p")

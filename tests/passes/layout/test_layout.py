@@ -156,7 +156,13 @@ def test_broadcast_operands_of_any_rank():
 def test_one_dimensional_convolutions_are_packed_as_images():
     net = Net(x=("n", 16, "l"))
     out = net.Conv(net.inputs()[0], net.random(16, 16, 3))
-    assert packed(net.done(out), {"n": 2, "l": 8}) == ["Unsqueeze", "pack", "conv(unpack Conv pack)", "unpack", "Squeeze"]
+    assert packed(net.done(out), {"n": 2, "l": 8}) == [
+        "Unsqueeze",
+        "pack",
+        "conv(unpack Conv pack)",
+        "unpack",
+        "Squeeze",
+    ]
 
 
 def test_a_second_run_changes_nothing():

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 _BLOCK_SECONDS = 0.05
 _BLOCK_CALLS = 3
-_PAUSE = 0.005
-"""Seconds before each block, in which the last one's worker threads stop spinning."""
+_PAUSE = 0.1
+"""Seconds before each block, in which the last one's worker threads stop spinning: ONNX Runtime's take 0.05."""
 
 
 @dataclass(frozen=True)

@@ -116,18 +116,15 @@ class OnnxOp(IRDLOperation):
     def node_inputs(self) -> tuple[SSAValue | None, ...]:
         """Operands by position of the ONNX node: None where absent, variadic ones spread, no trailing
         None."""
-        flat: list[SSAValue | None] = []
-        for parameter in self.onnx_schema.inputs:
-            value = getattr(self, parameter.name)
-            flat.extend(value) if parameter.option == _VARIADIC else flat.append(value)
-        while flat and flat[-1] is None:
-            flat.pop()
-        return tuple(flat)
+        return self._by_position(self.onnx_schema.inputs)
 
     def node_outputs(self) -> tuple[SSAValue | None, ...]:
         """Results by position of the ONNX node, as `node_inputs`."""
+        return self._by_position(self.onnx_schema.outputs)
+
+    def _by_position(self, parameters: Sequence[OpSchema.FormalParameter]) -> tuple[SSAValue | None, ...]:
         flat: list[SSAValue | None] = []
-        for parameter in self.onnx_schema.outputs:
+        for parameter in parameters:
             value = getattr(self, parameter.name)
             flat.extend(value) if parameter.option == _VARIADIC else flat.append(value)
         while flat and flat[-1] is None:

@@ -95,7 +95,7 @@ def _fold_fill(graph: Graph, op: OnnxOp, record: PassRecord) -> None:
     if shape is None:
         return
     fill = op.attr("value")
-    value = np.zeros(1, np.float32) if fill is None else fill.reshape(1)
+    value = np.zeros((), np.float32) if fill is None else fill.reshape(())  # the shape may be that of a scalar
     _replace(graph, op, [np.broadcast_to(value, shape)])
     record.fire("constant_of_shape(constant) => constant")
 

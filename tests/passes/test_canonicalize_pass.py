@@ -133,6 +133,20 @@ def test_constant_of_shape_takes_no_memory() -> None:
     assert graph.weights.get(weight.weight).strides == (0, 0)
 
 
+def test_constant_of_an_empty_shape_is_a_scalar() -> None:
+    def body(b: Builder, x: SSAValue) -> list[SSAValue]:
+        default = b("ConstantOfShape", np.array([], np.int64))
+        filled = b("ConstantOfShape", np.array([], np.int64), value=np.array([7]))
+        return [b("Add", x, default), filled]
+
+    graph = _canonical(build((2, 4), body))
+    assert "ConstantOfShape" not in ops(graph)
+    constant = graph.constant(graph.outputs[1])
+    assert constant is not None
+    assert constant.shape == ()
+    assert constant == 7
+
+
 def test_common_and_dead_code() -> None:
     def body(b: Builder, x: SSAValue) -> SSAValue:
         w = np.random.default_rng(5).standard_normal((8, 9), np.float32)

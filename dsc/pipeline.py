@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from dsc.codegen import CompiledModel, build
 from dsc.errors import UsageError
-from dsc.exchange import ModelSource, has_definition, import_model
+from dsc.exchange import ModelSource, fingerprint, has_definition, import_model
 from dsc.exchange.shapes import Shapes
 from dsc.ir import Graph, onnx
 from dsc.lower.registry import RULES
@@ -104,7 +104,13 @@ def compile_model(
     records = optimize(graph, pipeline, observers, progress)
     clock.lap("optimize")
 
-    provenance = {"passes": str(pipeline), "opt_level": opt_level, "model": graph.metadata}
+    provenance = {
+        "passes": str(pipeline),
+        "opt_level": opt_level,
+        "model": graph.metadata,
+        "shapes": {name: list(dims) for name, dims in (shapes or {}).items()},
+        "sha256": None if isinstance(source, Graph) else fingerprint(source),
+    }
     model = build(graph, onto, chooser, progress, provenance)
     clock.lap("build")
     return Compilation(graph, tuple(records), model, clock.laps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dsc.check.bisect import Culprit, first_wrong_kernel, first_wrong_stage
 from dsc.check.compare import OutputError, compare
 from dsc.check.each import verify_each
+from dsc.check.origin import check_origin
 from dsc.check.reference import Reference
 from dsc.check.samples import random_inputs
 from dsc.check.verify import Report, Runnable, verify
@@ -15,6 +16,7 @@ __all__ = [
     "Reference",
     "Report",
     "Runnable",
+    "check_origin",
     "compare",
     "first_wrong_kernel",
     "first_wrong_stage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ def verify(
 
     graph = import_model(source.path, shapes={**source.pinned, **shapes} if pinned else shapes)
     compiled, how = _compiled(graph, module, _Settings(target, opt_level, passes, time, db), threads)
+    if module is not None and (warning := check.check_origin(compiled.manifest, module, source.path)):
+        print(f"dsc: warning: {warning}", file=sys.stderr)
     feeds = _samples(source, graph, compiled.inputs, input, range(seed, seed + samples))
     report = check.verify(source.path, compiled, feeds, tolerance, threads)
     print(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dsc.exchange.evaluate import EvaluationError, evaluate
 from dsc.exchange.expand import definition, has_definition
 from dsc.exchange.exporter import export_model
+from dsc.exchange.fingerprint import fingerprint
 from dsc.exchange.importer import import_model
 from dsc.exchange.read import ModelSource
 from dsc.exchange.save import save_model
@@ -15,6 +16,7 @@ __all__ = [
     "definition",
     "evaluate",
     "export_model",
+    "fingerprint",
     "has_definition",
     "import_model",
     "save_model",

@@ -17,6 +17,11 @@ class Files:
         self._folder = folder.resolve() if folder else None
         self._maps: dict[Path, memoryview] = {}
 
+    @property
+    def mapped(self) -> tuple[Path, ...]:
+        """The files that were asked for so far."""
+        return tuple(self._maps)
+
     def bytes_of(self, tensor: onnx.TensorProto) -> memoryview:
         """The bytes an external tensor refers to.
 

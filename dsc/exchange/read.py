@@ -40,6 +40,8 @@ class Source:
     proto: onnx.ModelProto
     weights: dict[str, np.ndarray]
     name: str
+    external: tuple[Path, ...] = ()
+    """The external data files that were read."""
 
 
 def read_model(source: ModelSource) -> Source:
@@ -63,7 +65,7 @@ def read_model(source: ModelSource) -> Source:
         _internalize(proto, files)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{name}: {error}") from error
-    return Source(proto, weights, name)
+    return Source(proto, weights, name, files.mapped)
 
 
 def _serialize(model: onnx.ModelProto) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -153,13 +154,24 @@ def test_verify(cli: Cli, model: Path, artifact: Path, tmp_path: Path) -> None:
 
 
 def test_verify_finds_an_artifact_of_another_model(cli: Cli, model: Path, artifact: Path, tmp_path: Path) -> None:
-    """The weights changed since it was compiled: the results differ, though passes and kernels are right."""
+    """The weights changed since it was compiled: both are named with their hashes, and nothing is run."""
     changed = onnx.load(model)
     weight = onnx.numpy_helper.to_array(changed.graph.initializer[0]) * 2
     changed.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "conv.w"))
     onnx.save(changed, tmp_path / "changed.onnx")
     message = cli("verify", tmp_path / "changed.onnx", "--module", artifact).failed(5)
-    assert "computes something else than ONNX Runtime" in message
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (model, tmp_path / "changed.onnx")]
+    assert f"{artifact} was made of another model than {tmp_path / 'changed.onnx'}" in message
+    assert f"carries the hash {hashes[0]}" in message
+    assert f"has {hashes[1]}" in message
+
+
+def test_verify_warns_of_an_artifact_of_unknown_origin(cli: Cli, model: Path, tmp_path: Path) -> None:
+    """A graph in memory is no file: the artifact carries no hash."""
+    dsc.compile(dsc.import_onnx(model)).save(tmp_path / "graph.dsc")
+    done = cli("verify", model, "--module", tmp_path / "graph.dsc", "--samples", 1)
+    assert done.code == 0, done.err
+    assert "graph.dsc does not say which model it was made of" in done.err
 
 
 def test_inspect(cli: Cli, model: Path, artifact: Path, tmp_path: Path) -> None:

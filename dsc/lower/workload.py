@@ -90,6 +90,11 @@ class Workload:
         """
         return _Builder(op, shapes or {}, known or {}).build()
 
+    def reads(self, value: SSAValue) -> int:
+        """How often the body reads a value: as operands, and as outputs."""
+        operands = [operand for op in self.body for operand in op.operands]
+        return sum(each is value for each in (*operands, *self.outputs))
+
     def key(self) -> str:
         """Structural text: body, types, constness. Workloads of equal key have the same kernel."""
         return self._key

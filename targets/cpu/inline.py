@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import tvm_ffi
@@ -15,6 +15,20 @@ Leaf: TypeAlias = Callable[[Sequence[Expr]], Expr]
 """Gives the element of a tensor that is in memory, or in registers, at the given indices."""
 Keep: TypeAlias = Callable[[Expr], Expr]
 """Puts a value away, and gives what reads it back."""
+Identity: TypeAlias = "tuple[te.Operation, int]"
+
+
+def identity(tensor: te.Tensor) -> Identity:
+    """What tells a tensor from others: the operation that makes it, and which of its results it is.
+
+    `te.Tensor` itself is no key and in no list: `==` of two of rank 0 means their elements, and raises.
+    """
+    return tensor.op, tensor.value_index
+
+
+def is_one_of(tensor: te.Tensor, tensors: Iterable[te.Tensor]) -> bool:
+    """Whether `tensor` is among `tensors`."""
+    return identity(tensor) in map(identity, tensors)
 
 
 class Inliner:
@@ -32,17 +46,18 @@ class Inliner:
     """Why elements could not be given; zeros stand for them. (Exceptions do not pass TVM's mutators.)"""
 
     def __init__(self, leaves: Mapping[te.Tensor, Leaf], keep: Keep | None = None) -> None:
-        self._leaves = leaves
+        self._leaves = {identity(tensor): leaf for tensor, leaf in leaves.items()}
         self._keep = keep
-        self._kept: dict[tuple[te.Tensor, tvm_ffi.StructuralKey], Expr] = {}
+        self._kept: dict[tuple[Identity, tvm_ffi.StructuralKey], Expr] = {}
         self.branches = False
         self.problems = []
 
     def at(self, tensor: te.Tensor, indices: Sequence[Expr]) -> Expr:
         """The element of `tensor` at `indices`; a problem if it is a reduction or the like."""
-        if tensor in self._leaves:
-            return self._leaves[tensor](indices)
-        key = (tensor, _key(indices))
+        leaf = self._leaves.get(identity(tensor))
+        if leaf is not None:
+            return leaf(indices)
+        key = (identity(tensor), _key(indices))
         if key not in self._kept:
             value = self._computed(tensor, indices)
             if self._keep is None or _is_free(value):

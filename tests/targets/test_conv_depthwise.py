@@ -31,12 +31,15 @@ STATIC = [
     depthwise(16, 9, 10, 16, kernel=(2, 2), pads=(0, 0, 1, 1), bias=False),
     depthwise(32, 8, 8, 16, out_block=1),
     depthwise(16, 15, 15, 16, kernel=(7, 7), pads=(3, 3, 3, 3)),
+    depthwise(32, 6, 7, 16, kernel=(1, 1), pads=(0, 0, 0, 0), residual=True),
+    depthwise(16, 3, 4, 16, kernel=(2, 3), pads=(5, 0, 4, 9)),
 ]
 SYMBOLIC = [
     depthwise(32, 14, 15, 16, symbolic=(0, 2, 3), residual=True),
     depthwise(16, 9, 3, 16, kernel=(5, 5), pads=(2, 2, 2, 2), symbolic=(3,)),
     depthwise(16, 20, 31, 16, strides=(2, 2), symbolic=(2, 3)),
     depthwise(16, 20, 31, 16, symbolic=(0, 2)),
+    depthwise(16, 5, 9, 16, kernel=(1, 1), pads=(0, 0, 0, 0), symbolic=(2, 3)),
 ]
 
 

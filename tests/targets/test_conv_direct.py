@@ -43,6 +43,8 @@ GROUPED = [
     Case((1, 64, 8, 8), 64, (3, 3), (2, 2), (1, 1, 1, 1), groups=16, block=16, out_block=16),
     Case((1, 24, 7, 7), 24, (1, 1), groups=3, block=8, out_block=8),
     Case((1, 18, 7, 7), 12, groups=3),
+    Case((1, 96, 5, 5), 8, pads=(1, 1, 1, 1), groups=4, block=16, out_block=4),
+    Case((1, 48, 5, 5), 8, pads=(1, 1, 1, 1), groups=4, block=16),
 ]
 SYMBOLIC = [
     Case((2, 32, 9, 9), 64, pads=(1, 1, 1, 1), block=16, out_block=16, symbolic=(0, 2, 3), residual=True),

@@ -112,8 +112,9 @@ class _Nest:
         self.conv, self.frame, self.point = conv, frame, point
         per_group = conv.c // conv.groups
         self.inner = gcd(per_group, conv.block)
-        blocks = conv.c // conv.block if conv.groups == 1 else (per_group + conv.block - 2) // conv.block + 1
-        self.source = Source(conv, frame.x, point.rows, blocks)
+        # A group begins at a multiple of `inner` in its first block, at worst at the last one.
+        blocks = -(-(conv.block - self.inner + per_group) // conv.block)
+        self.source = Source(conv, frame.x, point.rows, blocks, one_row=conv.pointwise)
         self.accumulators = Vectors("acc", point.width * point.vectors, point.lanes)
         self.columns = columns_of(conv)
 

@@ -170,6 +170,10 @@ def region_of(workload: Workload) -> Region | Refusal:
             return Refusal(f"the {what} is computed inside the region")
     if workload.inputs.index(weight) not in workload.constant_inputs:
         return Refusal("the weight is not constant")
+    if workload.reads(weight) > 1:
+        return Refusal("the weight is read by more than the convolution, so that it cannot be packed")
+    if any(pad < 0 for pad in op.attr("pads", ())):
+        return Refusal("the image is cropped")
     shapes = dict(zip(workload.inputs, workload.shapes, strict=True))
     conv = _convolution(op, shapes, x, weight, block)
     if isinstance(conv, Refusal):

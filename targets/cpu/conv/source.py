@@ -16,8 +16,8 @@ from dsc.targets.cpu.conv.problem import Convolution
 class Source:
     """Reads scalars of the input by the position of the result they are multiplied into.
 
-    The input is seen as [N, C/b, rows, columns, b], whatever its layout; where the convolution is pointwise, an image
-    is one row. With padding, the rows a task needs are first copied to scratch, so that no inner loop has a branch.
+    The input is seen as [N, C/b, rows, columns, b], whatever its layout. With padding, the rows a task needs are first
+    copied to scratch, so that no inner loop has a branch.
     """
 
     conv: Convolution
@@ -26,12 +26,14 @@ class Source:
     """Rows of the result that one task computes at most."""
     blocks: int
     """Channel blocks that one task reads."""
+    one_row: bool = False
+    """Whether an image is one long row, of which the caller gives positions; then nothing is padded."""
 
     @cached_property
     def view(self) -> tirx.Buffer:
         """The input with five axes."""
         conv = self.conv
-        image = (1, product(conv.h, conv.w)) if conv.pointwise else (conv.h, conv.w)
+        image = (1, product(conv.h, conv.w)) if self.one_row else (conv.h, conv.w)
         shape = (conv.n, conv.c // conv.block, *image, conv.block)
         return tirx.decl_buffer(shape, "float32", "x", data=self.buffer.data)
 
@@ -72,10 +74,15 @@ class Source:
                 return seq(when(inside, copied, self._zero(block, r, 0, conv.w + pads.left + pads.right)))
 
             body = loop(self.input_rows(rows), row, "r")
-            known = conv.c // conv.block % self.blocks == 0
-            return body if known else seq(when(first_block + block < conv.c // conv.block, body))
+            return body if self._all_inside else seq(when(first_block + block < conv.c // conv.block, body))
 
         return seq(tirx.AllocBuffer(scratch), loop(self.blocks, fill, "cb"))
+
+    @property
+    def _all_inside(self) -> bool:
+        """Whether all blocks of all tasks exist: the last group's do, which begin last."""
+        conv = self.conv
+        return (conv.c - conv.c // conv.groups) // conv.block + self.blocks <= conv.c // conv.block
 
     def _copy(self, n: Expr, first_block: Expr, block: Expr, source: Expr, r: Expr, w: Expr) -> Stmt:
         def channel(c: Expr) -> Stmt:
@@ -115,7 +122,7 @@ class Source:
         if self.scratch is not None:
             line = row * conv.strides[0] + kh * conv.dilations[0]
             return tirx.BufferLoad(self.scratch, [block, line, column, c])
-        line = index(0) if conv.pointwise else (first_row + row) * conv.strides[0] + kh * conv.dilations[0]
+        line = index(0) if self.one_row else (first_row + row) * conv.strides[0] + kh * conv.dilations[0]
         return tirx.BufferLoad(self.view, [n, first_block + block, line, column, c])
 
     def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: Dim, pad: int, column: Expr) -> Expr:

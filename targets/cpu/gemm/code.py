@@ -19,7 +19,7 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import Dim, ceildiv, dims, minimum, product
 from dsc.targets.cpu.frames import Frames
 from dsc.targets.cpu.gemm.product import Product, batch_at, same_dims, same_place
-from dsc.targets.cpu.inline import Inliner, Keep, Kept, Leaf
+from dsc.targets.cpu.inline import Inliner, Keep, Kept, Leaf, is_one_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class _Writer:
         """Tensors that are read where the outputs are written, or row by row: as one long array."""
         shape = self.source.shape
         same = [t for t in self.source.params if len(t.shape) == len(shape) and same_dims(t.shape, shape)]
-        return [*same, self.source.a] if self.source.plain_a and self.source.a not in same else same
+        return [*same, self.source.a] if self.source.plain_a and not is_one_of(self.source.a, same) else same
 
     def _flat(self, buffer: tirx.Buffer) -> tirx.Buffer:
         return T.decl_buffer((product(dims(buffer.shape)),), buffer.dtype, data=buffer.data)

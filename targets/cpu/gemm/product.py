@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm_ffi import structural_equal
-from xdsl.ir import SSAValue
 
 from dsc.ir.onnx import OnnxOp
 from dsc.lower.exprs import Dim, dims, product, same
@@ -16,7 +15,7 @@ from dsc.lower.registry import operands_of
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.tensors import broadcast_index, broadcast_shape
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.inline import Inliner, Leaf, kept_types
+from dsc.targets.cpu.inline import Inliner, Leaf, identity, is_one_of, kept_types
 from dsc.targets.kernel import Refusal
 
 PRODUCTS = ("onnx.MatMul", "onnx.Gemm")
@@ -64,7 +63,7 @@ class Product:
     def plain_a(self) -> bool:
         """Whether `a` is in memory, with its rows in order, for each of the batch."""
         shape = (*self.batch, *self.rows, self.k)
-        return self.a in self.params and len(self.a.shape) == len(shape) and same_dims(self.a.shape, shape)
+        return is_one_of(self.a, self.params) and len(self.a.shape) == len(shape) and same_dims(self.a.shape, shape)
 
 
 def product_of(workload: Workload) -> Product | Refusal:
@@ -93,16 +92,16 @@ def product_of(workload: Workload) -> Product | Refusal:
     bias = lower_body(replace(workload, outputs=(rest[0],)), bound)[0] if rest and rest[0] is not None else None
     result = _scaled(anchor, acc, bias)
     outputs = lower_body(workload, {**bound, anchor.results[0]: result})
-    weight = _constant(workload, second) if stored_b in params else None
+    weight = _constant(workload, params, stored_b)
     found = Product(
         tuple(params), a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), (), (),
     )  # fmt: skip
     return _checked(found)
 
 
-def _constant(workload: Workload, value: SSAValue) -> int | None:
-    index = workload.inputs.index(value)
-    return index if index in workload.constant_inputs else None
+def _constant(workload: Workload, params: Sequence[te.Tensor], tensor: te.Tensor) -> int | None:
+    """The constant input that `tensor` is, if it is one."""
+    return next((i for i in workload.constant_inputs if identity(params[i]) == identity(tensor)), None)
 
 
 def _swapped(matrix: te.Tensor) -> te.Tensor:

@@ -188,5 +188,6 @@ def resize(g: RandomGraph) -> None:
 
 
 TABLE = {
-    reduce: 5, choose: 2, running: 1, softmax: 3, normalize: 3, matmul: 6, gemm: 2, einsum: 1, convolution: 6, pool: 3, resize: 1,
+    reduce: 5, choose: 2, running: 1, softmax: 3, normalize: 3, matmul: 6, gemm: 2, einsum: 1, convolution: 6,
+    pool: 3, resize: 1,
 }  # fmt: skip

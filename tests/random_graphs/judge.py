@@ -64,10 +64,9 @@ def difference(value: Value, sample: int, found: np.ndarray) -> str:
     if not wrong.any():
         return ""
     at = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return (
-        f"{value.name}{list(at)} of {list(expected.shape)} {expected.dtype} "
-        f"is {found[at]!r}, expected {expected[at]!r} (with noise {[n[at].item() for n in value.noisy[sample]]}); {int(wrong.sum())} differ"
-    )
+    place = f"{value.name}{list(at)} of {list(expected.shape)} {expected.dtype}"
+    noisy = [n[at].item() for n in value.noisy[sample]]
+    return f"{place} is {found[at]!r}, expected {expected[at]!r} (with noise {noisy}); {int(wrong.sum())} differ"
 
 
 def _wrong(expected: np.ndarray, noisy: Sequence[np.ndarray], found: np.ndarray) -> np.ndarray:

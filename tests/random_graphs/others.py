@@ -140,6 +140,6 @@ def qlinear(g: RandomGraph) -> None:
 
 
 TABLE = {
-    quantize: 2, dynamic_quantize: 1, integer_product: 2, bits: 1, sample_grid: 1, group_norm: 1, statistics: 1, unpool: 1,
-    like: 2, windows: 1, roi_align: 1, qlinear: 1,
+    quantize: 2, dynamic_quantize: 1, integer_product: 2, bits: 1, sample_grid: 1, group_norm: 1, statistics: 1,
+    unpool: 1, like: 2, windows: 1, roi_align: 1, qlinear: 1,
 }  # fmt: skip

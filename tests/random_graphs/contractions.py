@@ -69,7 +69,7 @@ def normalize(g: RandomGraph) -> None:
         value = g.pick(lambda v: v.rank > 0 and is_float(v.dtype))
         g.add(op, [value], Noise.SUM, axis=int(g.rng.integers(-value.rank, value.rank)), p=int(g.rng.integers(1, 3)))
     else:
-        value = g.pick(lambda v: v.rank in (3, 4) and v.dtype == np.float32 and v.dims[1] not in (None, 0))
+        value = g.pick(lambda v: v.rank in (3, 4) and v.dtype == np.float32 and v.dims[1] not in (None, 0), g.image)
         channels = int(value.dims[1] or 1)
         per_channel = [
             g.random(value.dtype, [channels]) for _ in range({"LRN": 0, "InstanceNormalization": 2}.get(op, 3))
@@ -83,7 +83,7 @@ def normalize(g: RandomGraph) -> None:
 
 def matmul(g: RandomGraph) -> None:
     """With a weight, or of two computed ones."""
-    left = g.pick(lambda v: v.rank > 0 and v.dtype != BOOL and v.dims[-1] is not None)
+    left = g.pick(lambda v: v.rank > 0 and v.dtype != BOOL and v.dims[-1] is not None, g.sequence)
     inner = left.dims[-1]
     noise = Noise.SUM if is_float(left.dtype) else Noise.NONE
     if g.rng.random() < 0.4:
@@ -101,7 +101,7 @@ def matmul(g: RandomGraph) -> None:
 
 
 def gemm(g: RandomGraph) -> None:
-    left = g.pick(lambda v: v.rank == 2 and is_float(v.dtype) and v.static)
+    left = g.pick(lambda v: v.rank == 2 and is_float(v.dtype) and v.static, g.matrix)
     transposed, turned = (int(t) for t in g.rng.integers(0, 2, 2))
     inner = int(left.dims[0 if transposed else 1] or 0)
     columns = int(g.rng.choice([1, 3, 8, 16, 20]))
@@ -112,7 +112,7 @@ def gemm(g: RandomGraph) -> None:
 
 
 def einsum(g: RandomGraph) -> None:
-    value = g.pick(lambda v: v.rank == 3 and is_float(v.dtype) and v.static)
+    value = g.pick(lambda v: v.rank == 3 and is_float(v.dtype) and v.static, g.sequence)
     a, b, c = (int(d or 0) for d in value.dims)
     equation, shape = [
         ("abc,cd->abd", [c, 5]),
@@ -125,7 +125,11 @@ def einsum(g: RandomGraph) -> None:
 
 def convolution(g: RandomGraph) -> None:
     """Conv and ConvTranspose, 1-d to 3-d, grouped, dilated, padded."""
-    value = g.pick(lambda v: 3 <= v.rank <= 5 and is_float(v.dtype) and v.dims[1] not in (None, 0))
+    spatial = int(g.rng.choice([1, 2, 2, 2, 3]))
+    dtype = np.float32 if g.rng.random() < 0.8 else np.float16 if g.rng.random() < 0.5 else np.float64
+    value = g.pick(
+        lambda v: 3 <= v.rank <= 5 and is_float(v.dtype) and v.dims[1] not in (None, 0), lambda: g.image(dtype, spatial)
+    )
     channels, spatial = int(value.dims[1] or 1), value.rank - 2
     groups = [d for d in range(1, channels + 1) if channels % d == 0]
     group = int(g.rng.choice([1, 1, 1, *groups, channels]))
@@ -149,7 +153,11 @@ def convolution(g: RandomGraph) -> None:
 
 def pool(g: RandomGraph) -> None:
     """MaxPool, AveragePool, LpPool and the global ones."""
-    value = g.pick(lambda v: 3 <= v.rank <= 5 and is_float(v.dtype) and v.dims[1] not in (None, 0))
+    spatial = int(g.rng.choice([1, 2, 2, 2, 3]))
+    dtype = np.float32 if g.rng.random() < 0.8 else np.float16 if g.rng.random() < 0.5 else np.float64
+    value = g.pick(
+        lambda v: 3 <= v.rank <= 5 and is_float(v.dtype) and v.dims[1] not in (None, 0), lambda: g.image(dtype, spatial)
+    )
     op = str(g.rng.choice(["MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool"]))
     noise = Noise.NONE if "Max" in op else Noise.SUM
     if op.startswith("Global"):
@@ -169,7 +177,7 @@ def pool(g: RandomGraph) -> None:
 
 def resize(g: RandomGraph) -> None:
     """Nearest, linear and cubic, by scales or sizes."""
-    value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and all(0 not in s for s in v.sizes))
+    value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and all(0 not in s for s in v.sizes), g.image)
     mode = str(g.rng.choice(["nearest", "linear", "cubic"]))
     coordinates = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
     attributes: dict[str, object] = {"mode": mode, "coordinate_transformation_mode": str(g.rng.choice(coordinates))}

@@ -18,7 +18,7 @@ SAMPLES = 2
 """Inputs that each graph is run on: free dims have other sizes in each."""
 NOISY = 5
 """Evaluations in which every rounding falls otherwise."""
-MAX_ELEMENTS, MAX_RANK = 20_000, 6
+MAX_ELEMENTS, MAX_RANK, MAX_INPUTS = 20_000, 6, 5
 _SUM_LIMIT = 1e15
 """Sums of larger terms overflow in one order and not in another."""
 
@@ -124,13 +124,28 @@ class RandomGraph:
             return str(self.rng.choice(["n", "m"]))
         return int(self.rng.choice([1, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 17]))
 
-    def pick(self, accept: Callable[[Value], bool]) -> Value:
-        """One of the values that fit, the newest ones more often. Raises Rejected if there is none."""
+    def pick(self, accept: Callable[[Value], bool], make: Callable[[], Value] | None = None) -> Value:
+        """One of the values that fit, the newest ones more often; a new one if there is none. Raises Rejected."""
         fitting = [v for v in self.values if accept(v)]
+        if not fitting and make is not None and len(self._inputs) < MAX_INPUTS:
+            fitting = [v for v in [make()] if accept(v)]
         if not fitting:
             raise Rejected
         weights = np.arange(1, len(fitting) + 1) ** 2.0
         return fitting[int(self.rng.choice(len(fitting), p=weights / weights.sum()))]
+
+    def image(self, dtype: np.dtype | type = np.float32, spatial: int = 2) -> Value:
+        """A new input [batch, channels, ...]."""
+        channels = int(self.rng.choice([1, 2, 3, 4, 8, 12, 16, 32, 17]))
+        return self.input(np.dtype(dtype), [self.dim(), channels, *(self.dim() for _ in range(spatial))])
+
+    def sequence(self, dtype: np.dtype | type = np.float32) -> Value:
+        """A new input [batch, length, width]."""
+        return self.input(np.dtype(dtype), [self.dim(), self.dim(), int(self.rng.choice([4, 8, 12, 16]))])
+
+    def matrix(self, dtype: np.dtype | type = np.float32) -> Value:
+        """A new static input [rows, columns]."""
+        return self.input(np.dtype(dtype), [int(d) for d in self.rng.choice([1, 2, 3, 5, 8, 16, 17, 33], 2)])
 
     def _value(self, name: str, exact: Sequence[np.ndarray], noisy: tuple[Arrays, ...], constant: bool) -> Value:
         value = Value(name, tuple(exact), tuple(map(tuple, noisy)), constant)
@@ -150,10 +165,7 @@ class RandomGraph:
         present = [v for v in operands if v is not None]
         if noise is Noise.SUM and any(_wild(a) for v in present for a in v.exact):
             raise Rejected
-        run = None
-        for sample in range(SAMPLES):
-            run = references(_renamed(node), [None if v is None else v.exact[sample] for v in operands])[0]
-        assert run is not None
+        run = self._reference(node, operands, noise)
         exact, noisy = [], []
         for sample in range(SAMPLES):
             exact.append(run([v.exact[sample] for v in present]))
@@ -168,6 +180,24 @@ class RandomGraph:
             made.append(self._value(name, [results[index] for results in exact], own, all(v.constant for v in present)))
         self._made += made
         return made
+
+    def _reference(
+        self, node: onnx.NodeProto, operands: Sequence[Value | None], noise: Noise
+    ) -> Callable[[Arrays], Arrays]:
+        """What computes the node on the operands that are present. Functions are computed in float64 and rounded:
+        the tails of ONNX Runtime's are not good to the last places."""
+        wide = noise is Noise.FUNCTION
+        renamed = _renamed(node)
+        for sample in range(SAMPLES):
+            arrays = [None if v is None else v.exact[sample] for v in operands]
+            run = references(renamed, [a.astype(np.float64) if wide and a is not None else a for a in arrays])[0]
+        dtype = next(v.dtype for v in operands if v is not None)
+
+        def rounded(arrays: Arrays) -> Arrays:
+            with np.errstate(all="ignore"):
+                return [r.astype(dtype) for r in run([a.astype(np.float64) for a in arrays])]
+
+        return rounded if wide else run
 
     def one(self, op_type: str, operands: Sequence[Value | None], noise: Noise, **attributes: object) -> Value:
         """As `add`, for the only result."""

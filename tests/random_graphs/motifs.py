@@ -15,7 +15,7 @@ F = Noise.FUNCTION
 
 def layer_norm(g: RandomGraph) -> None:
     """Decomposed, with scale and bias."""
-    x = g.pick(lambda v: v.rank > 1 and v.dtype == np.float32 and v.dims[-1] not in (None, 0))
+    x = g.pick(lambda v: v.rank > 1 and v.dtype == np.float32 and v.dims[-1] not in (None, 0), g.sequence)
     axes = g.constant(np.array([-1], np.int64))
     centred = g.one("Sub", [x, g.one("ReduceMean", [x, axes], S)], N)
     squared = (
@@ -29,7 +29,7 @@ def layer_norm(g: RandomGraph) -> None:
 
 
 def rms_norm(g: RandomGraph) -> None:
-    x = g.pick(lambda v: v.rank > 1 and v.dtype == np.float32 and v.dims[-1] not in (None, 0))
+    x = g.pick(lambda v: v.rank > 1 and v.dtype == np.float32 and v.dims[-1] not in (None, 0), g.sequence)
     mean = g.one("ReduceMean", [g.one("Mul", [x, x], R), g.constant(np.array([-1], np.int64))], S)
     epsilon = g.constant(np.full([1] * int(g.rng.integers(0, 4)), 1e-2, np.float32))
     root = g.one("Reciprocal", [g.one("Sqrt", [g.one("Add", [mean, epsilon], N)], R)], R)
@@ -56,7 +56,9 @@ def hard_swish(g: RandomGraph) -> None:
 
 def attention(g: RandomGraph) -> None:
     """Heads split and joined by constants, with a mask whose rows may be all -inf."""
-    x = g.pick(lambda v: v.rank == 3 and v.dtype == np.float32 and v.dims[2] in (4, 8, 12, 16) and 0 not in v.dims)
+    x = g.pick(
+        lambda v: v.rank == 3 and v.dtype == np.float32 and v.dims[2] in (4, 8, 12, 16) and 0 not in v.dims, g.sequence
+    )
     width = int(x.dims[2] or 4)
     heads = int(g.rng.choice([1, 2, 4]))
     split = g.constant(np.array([0, -1, heads, width // heads], np.int64))
@@ -82,7 +84,7 @@ def attention(g: RandomGraph) -> None:
 
 def conv_block(g: RandomGraph) -> None:
     """Conv, BatchNormalization, activation, and what was there before added."""
-    x = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and v.dims[1] not in (None, 0))
+    x = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and v.dims[1] not in (None, 0), g.image)
     channels = int(x.dims[1] or 1)
     size = int(g.rng.choice([1, 3]))
     group = channels if g.rng.random() < 0.4 else 1

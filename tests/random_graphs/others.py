@@ -33,7 +33,9 @@ def dynamic_quantize(g: RandomGraph) -> None:
 
 def integer_product(g: RandomGraph) -> None:
     """MatMulInteger and ConvInteger, with zero points."""
-    value = g.pick(lambda v: v.dtype in BYTES and v.rank in (2, 3, 4) and v.dims[-1] is not None)
+    value = g.pick(
+        lambda v: v.dtype in BYTES and v.rank in (2, 3, 4) and v.dims[-1] is not None, lambda: g.image(np.uint8)
+    )
     kind = BYTES[int(g.rng.integers(2))]
     zero = [g.constant(np.array(3, t)) for t in (value.dtype, kind)][: int(g.rng.integers(0, 3))]
     if value.rank == 4 and value.dims[1]:
@@ -45,13 +47,13 @@ def integer_product(g: RandomGraph) -> None:
 
 def bits(g: RandomGraph) -> None:
     """Shifts by less than the width."""
-    value = g.pick(lambda v: v.dtype.kind == "u" and v.rank > 0 and v.static)
+    value = g.pick(lambda v: v.dtype.kind == "u" and v.rank > 0 and v.static, lambda: g.matrix(np.uint32))
     by = g.constant(g.rng.integers(0, 8, [int(value.dims[-1] or 0)]).astype(value.dtype))
     g.add("BitShift", [value, by], N, direction=str(g.rng.choice(["LEFT", "RIGHT"])))
 
 
 def sample_grid(g: RandomGraph) -> None:
-    value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and v.static and 0 not in v.dims)
+    value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and v.static and 0 not in v.dims, g.image)
     grid = g.constant(g.rng.uniform(-1.3, 1.3, [int(value.dims[0] or 1), 3, 4, 2]).astype(np.float32))
     mode = str(g.rng.choice(["linear", "nearest", "cubic"]))
     padding = str(g.rng.choice(["zeros", "border", "reflection"]))
@@ -59,7 +61,7 @@ def sample_grid(g: RandomGraph) -> None:
 
 
 def group_norm(g: RandomGraph) -> None:
-    value = g.pick(lambda v: v.rank in (3, 4) and v.dtype == np.float32 and v.dims[1] in (4, 8, 12, 16))
+    value = g.pick(lambda v: v.rank in (3, 4) and v.dtype == np.float32 and v.dims[1] in (4, 8, 12, 16), g.image)
     channels = int(value.dims[1] or 4)
     scales = [g.random(value.dtype, [channels]) for _ in "ab"]
     g.add("GroupNormalization", [value, *scales], S, num_groups=int(g.rng.choice([1, 2, 4])), epsilon=1e-2)
@@ -73,12 +75,14 @@ def statistics(g: RandomGraph) -> None:
             lambda v: v.rank > 1 and v.dtype == np.float32 and v.dims[-1] == v.dims[-2] and v.dims[-1] in (1, 2, 3)
         )
     else:
-        value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32)
+        value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32, g.image)
     g.add(op, [value], S)
 
 
 def unpool(g: RandomGraph) -> None:
-    value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and all(s[2] > 1 and s[3] > 1 for s in v.sizes))
+    value = g.pick(
+        lambda v: v.rank == 4 and v.dtype == np.float32 and all(s[2] > 1 and s[3] > 1 for s in v.sizes), g.image
+    )
     pooled, places = g.add("MaxPool", [value], N, outputs=2, kernel_shape=[2, 2], strides=[2, 2])
     g.add("MaxUnpool", [pooled, places], N, kernel_shape=[2, 2], strides=[2, 2])
 
@@ -110,7 +114,7 @@ def windows(g: RandomGraph) -> None:
 
 
 def roi_align(g: RandomGraph) -> None:
-    value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and v.static and 0 not in v.dims)
+    value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and v.static and 0 not in v.dims, g.image)
     corners = np.sort(g.rng.uniform(0, 8, [3, 2, 2]), 1).reshape(3, 4).astype(np.float32)
     batch = g.constant(g.rng.integers(0, int(value.dims[0] or 1), 3).astype(np.int64))
     g.add(

@@ -64,6 +64,10 @@ format: $(VENV)/.dev  ## Let ruff rewrite what it can
 bench: $(VENV)/.dev  ## Speed of the zoo against ONNX Runtime, 1 and 2 threads (minutes; quiet machine)
 	@$(BIN)/dsc bench --zoo --against onnxruntime --threads 1,2
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev  ## Thousands of random graphs against the references: COUNT=3000 SEED=1
+	@$(BIN)/python -m tests.random_graphs --count $(or $(COUNT),3000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: docs
 docs: $(VENV)/.dev  ## Execute the code of docs/ as the tests do
 	@$(BIN)/python -m pytest tests/docs

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dsc.passes.base import NearMiss, Pass, PassError, PassRecord
 from dsc.passes.driver import erase_if_dead, replace_op, rewrite, walk
-from dsc.passes.pattern import const, either, maybe, ops, scalar, value, values
+from dsc.passes.pattern import const, either, maybe, ops, rounded, scalar, value, values
 from dsc.passes.pipeline import Observer, Pipeline, dump_phases, print_after
 from dsc.passes.registry import load_plugin, pass_class, pass_names
 from dsc.passes.rewrite_pass import RewritePass
@@ -33,6 +33,7 @@ __all__ = [
     "print_after",
     "replace_op",
     "rewrite",
+    "rounded",
     "scalar",
     "value",
     "values",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
+import ml_dtypes
 import numpy as np
 from xdsl.ir import Operation, OpResult, SSAValue
 
 from dsc.ir import Graph, OnnxOp
-from dsc.passes.pattern import Const, Either, Maybe, Operand, OpPattern, Pattern, Value
+from dsc.passes.pattern import Const, Either, Maybe, Operand, OpPattern, Pattern, Rounded, Value
 
 _COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "And", "Or", "Xor", "Equal"})
 
@@ -66,8 +69,11 @@ class Matcher:
             case Const():
                 if found is None or not self._const(pattern, found, binding):
                     return None
+            case Rounded():
+                if found is None or not self._everywhere(found, partial(is_rounded, number=pattern.number)):
+                    return None
             case float() | int():
-                if found is None or not self._literal(pattern, found):
+                if found is None or not self._everywhere(found, partial(is_exactly, number=pattern)):
                     return None
         return self._solve(rest, binding)
 
@@ -98,11 +104,14 @@ class Matcher:
             binding.owned = (*binding.owned, pattern.name)
         return binding.names.setdefault(pattern.name, found) is found
 
-    def _literal(self, number: float, found: SSAValue) -> bool:
+    def _everywhere(self, found: SSAValue, accept: Callable[[np.ndarray], bool]) -> bool:
+        """Whether a value is a constant of one number everywhere, which is accepted."""
         array = self.graph.constant(found)
         if array is None or array.size == 0 or array.dtype.kind in "OUS":
             return False
-        return close(array.flat[0], number, array.dtype) and bool(np.all(array == array.flat[0]))
+        first = np.asarray(array.flat[0])
+        # Most weights are told by their first element: only that is read.
+        return accept(first) and bool(np.all(array == first)) and bool(np.all(np.signbit(array) == np.signbit(first)))
 
     def _fail(self, binding: Binding, reason: str) -> bool:
         if len(binding.matched) > self.miss[0]:
@@ -110,12 +119,27 @@ class Matcher:
         return False
 
 
-def close(found: Any, number: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a constant of this dtype is `number` up to rounding."""
-    if dtype.kind in "biu":
-        return bool(found == number)
-    tolerance = {2: 8e-3, 4: 1e-6, 8: 1e-12}.get(dtype.itemsize, 0.1)
-    return abs(float(found) - number) <= tolerance * abs(number)
+def is_exactly(found: np.ndarray, number: float) -> bool:
+    """Whether the one element of `found` is `number`; a zero that is a float has its sign: ``x + 0.0`` is not x."""
+    value = found.item()
+    if isinstance(value, float) and isinstance(number, float) and math.copysign(1, value) != math.copysign(1, number):
+        return False
+    return bool(value == number)
+
+
+_DIGITS = {4: 1e-6, 8: 1e-12}
+"""How exactly exporters write decimal numbers, by the bytes of the type; shorter types are exact to their last bit."""
+
+
+def is_rounded(found: np.ndarray, number: float) -> bool:
+    """Whether the one element of `found` is what is left of `number` in its type of floats.
+
+    For numbers that no float is, such as roots; never for neutral elements, whose neighbours are no neutral elements.
+    """
+    if found.dtype.kind in "biu":
+        return False
+    tolerance = _DIGITS.get(found.dtype.itemsize) or float(ml_dtypes.finfo(found.dtype).eps)
+    return bool(abs(float(found.item()) - number) <= tolerance * abs(number))
 
 
 def _operand_goals(pattern: OpPattern, op: OnnxOp) -> Iterator[list[_Goal]]:

@@ -3,8 +3,9 @@
 >>> x, w = values("x w")
 >>> ops.Conv(x, w, maybe("b"), label="conv") * const("scale")
 
-Operators build patterns too: `+ - * / @ **` and unary minus. Add and Mul match in both orders; a number
-matches a constant that has this value everywhere.
+Operators build patterns too: `+ - * / @ **` and unary minus. Add and Mul match in both orders. A number matches a
+constant that has exactly this value everywhere: an int (0 is any zero), or a float with the sign of its zero.
+`rounded(math.sqrt(2))` matches what is left of a number that no float is.
 """
 
 from __future__ import annotations
@@ -67,6 +68,13 @@ class Const(Pattern):
     name: str
     scalar: bool = False
     owned: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded(Pattern):
+    """A constant that stands for `number`, which its element type cannot hold, everywhere: see `is_rounded`."""
+
+    number: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +146,11 @@ def const(name: str, *, owned: bool = False) -> Const:
 def scalar(name: str) -> Const:
     """A constant of one element."""
     return Const(name, scalar=True)
+
+
+def rounded(number: float) -> Rounded:
+    """What exporters write for a number that no float is: a root, a sixth, 0.044715."""
+    return Rounded(number)
 
 
 def maybe(pattern: str | Value | Const) -> Maybe:

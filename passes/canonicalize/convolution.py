@@ -6,7 +6,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, shape_of
-from dsc.passes.canonicalize.facts import per_channel, rank
+from dsc.passes.canonicalize.facts import all_finite, per_channel, rank, scales_safely
 from dsc.passes.pattern import OpPattern, const, maybe, ops, value
 from dsc.passes.rule import Match, Rule
 
@@ -41,6 +41,24 @@ def _affine(m: Match, factor: np.ndarray, offset: np.ndarray) -> SSAValue:
     return made
 
 
+def batch_norm_factors(m: Match) -> tuple[np.ndarray, np.ndarray]:
+    """What a BatchNormalization of constant statistics multiplies by and then adds, for each channel, in float64."""
+    scale, bias, mean, var = (m.array(n).astype(np.float64) for n in ("scale", "bias", "mean", "var"))
+    with np.errstate(all="ignore"):
+        factor = scale / np.sqrt(var + m.root.attr("epsilon"))
+        return factor, bias - mean * factor
+
+
+def _refuse_affine(m: Match, factor: np.ndarray, offset: np.ndarray) -> str | None:
+    """Why the weights cannot hold ``y * factor + offset``: what is too large or too small for their type."""
+    weights = m.array("w")
+    if not scales_safely(weights, factor, _output_axis(m.conv)):
+        return "the scaled weights leave the range of their type"
+    with np.errstate(all="ignore"):
+        bias = np.asarray((m.array("b") * factor if m.b is not None else 0) + offset, weights.dtype)
+    return None if all_finite(bias) else "the bias is not finite"
+
+
 def _refuse_grouped_transpose(conv: OnnxOp) -> str | None:
     if conv.onnx_name == "ConvTranspose" and conv.attr("group", 1) != 1:
         return "output channels of a grouped ConvTranspose do not lie along one axis"
@@ -55,12 +73,10 @@ class ConvBatchNorm(Rule):
     )
 
     def check(self, m: Match) -> str | None:
-        return _refuse_grouped_transpose(m.conv)
+        return _refuse_grouped_transpose(m.conv) or _refuse_affine(m, *batch_norm_factors(m))
 
     def rewrite(self, m: Match) -> SSAValue:
-        scale, bias, mean, var = (m.array(n).astype(np.float64) for n in ("scale", "bias", "mean", "var"))
-        factor = scale / np.sqrt(var + m.root.attr("epsilon"))
-        return _affine(m, factor, bias - mean * factor)
+        return _affine(m, *batch_norm_factors(m))
 
 
 class ConvMul(Rule):
@@ -69,7 +85,8 @@ class ConvMul(Rule):
     pattern = _conv() * const("c")
 
     def check(self, m: Match) -> str | None:
-        return _refuse_grouped_transpose(m.conv) or _refuse_constant(m)
+        refused = _refuse_grouped_transpose(m.conv) or _refuse_constant(m)
+        return refused or _refuse_affine(m, _vector(m).astype(np.float64), np.zeros(()))
 
     def rewrite(self, m: Match) -> SSAValue:
         factor = _vector(m)
@@ -84,7 +101,8 @@ class ConvDiv(Rule):
     def check(self, m: Match) -> str | None:
         if not m.array("c").all():
             return "c has a zero"
-        return _refuse_grouped_transpose(m.conv) or _refuse_constant(m)
+        refused = _refuse_grouped_transpose(m.conv) or _refuse_constant(m)
+        return refused or _refuse_affine(m, 1 / _vector(m).astype(np.float64), np.zeros(()))
 
     def rewrite(self, m: Match) -> SSAValue:
         divisor = _vector(m).astype(np.float64)
@@ -99,11 +117,17 @@ class _ConvOffset(Rule):
     sign = 1
 
     def check(self, m: Match) -> str | None:
-        return _refuse_grouped_transpose(m.conv) or _refuse_constant(m)
+        if refused := _refuse_grouped_transpose(m.conv) or _refuse_constant(m):
+            return refused
+        return None if all_finite(self._bias(m)) else "the bias is not finite"
+
+    def _bias(self, m: Match) -> np.ndarray:
+        offset = self.sign * _vector(m)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(offset if m.b is None else m.array("b") + offset)
 
     def rewrite(self, m: Match) -> SSAValue:
-        offset = self.sign * _vector(m)
-        bias = offset if m.b is None else m.array("b") + offset
+        bias = self._bias(m)
         made: SSAValue = m.like(m.conv, m.x, m.conv.W, m.constant(np.ascontiguousarray(bias), "conv_b")).out
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import ml_dtypes
 import numpy as np
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, Float64Type, TensorType
 from xdsl.ir import Attribute, SSAValue
@@ -28,6 +29,35 @@ def is_float(value: SSAValue) -> bool:
     type_ = value.type
     floats = (Float16Type, BFloat16Type, Float32Type, Float64Type)
     return isinstance(type_, TensorType) and isinstance(type_.element_type, floats)
+
+
+def is_double(value: SSAValue) -> bool:
+    """Whether it is a tensor of float64."""
+    return isinstance(getattr(value.type, "element_type", None), Float64Type)
+
+
+def scales_safely(weights: np.ndarray, factor: np.ndarray | float, axis: int | None = None) -> bool:
+    """Whether ``weights * factor`` keeps all that the two hold; `factor` has an element for each step along `axis`.
+
+    It does not where a product is infinite or no number, nor where all of them are below the normal numbers of their
+    type: then ``(x @ w) * c`` and ``x @ (w * c)`` are no longer the same up to rounding.
+    """
+    if weights.size == 0:
+        return True
+    others = None if axis is None else tuple(a for a in range(weights.ndim) if a != axis)
+    largest = np.abs(weights).max(axis=others).astype(np.float64)
+    with np.errstate(all="ignore"):
+        products = largest * np.abs(np.asarray(factor, np.float64))
+    limits = ml_dtypes.finfo(weights.dtype)
+    if not np.all(products <= float(limits.max)):
+        return False
+    vanish = products.max() < float(limits.tiny)
+    return not vanish or not np.any((largest != 0) & (np.asarray(factor) != 0))
+
+
+def all_finite(*arrays: np.ndarray) -> bool:
+    """Whether there is neither an infinity nor a NaN in the arrays."""
+    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 def same_element(a: SSAValue, b: SSAValue) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import element_of, onnx
@@ -13,7 +14,7 @@ x, y, z = values("x y z")
 
 
 class _Neutral(Rule):
-    """An operator with its neutral element, which must not widen the shape."""
+    """An operator with its neutral element, exactly, which must not widen the shape."""
 
     inner_values_may_be_used = True
 
@@ -26,9 +27,12 @@ class _Neutral(Rule):
 
 
 class AddZero(_Neutral):
-    """x + 0 => x; x - 0 => x"""
+    """x + -0 => x; x - 0 => x; both zeros are one for integers
 
-    pattern = either(x + 0, x - 0)
+    The sum of the zeros -0 and +0 is +0.
+    """
+
+    pattern = either(x + -0.0, x - 0.0)
 
 
 class MulOne(_Neutral):
@@ -66,19 +70,18 @@ class DropIdentity(_Same):
 
 
 class DropDropout(_Same):
-    """dropout(x) => x, at inference"""
+    """dropout(x) => x, its mask => true, at inference"""
 
     pattern = ops.Dropout(x, maybe("ratio"), maybe("training"))
 
     def check(self, m: Match) -> str | None:
-        if m.root.mask is not None and m.root.mask.uses:
-            return "its mask is used"
         training = m.graph.constant(m.training)
         return None if m.training is None or (training is not None and not training.any()) else "it may be training"
 
     def rewrite(self, m: Match) -> list[SSAValue]:  # type: ignore[override]
-        # The mask, where there is one, is not used: what stands for it vanishes.
-        return [m.x] if m.root.mask is None else [m.x, m.emit(onnx.Equal, m.x, m.x).out]
+        if m.root.mask is None:
+            return [m.x]
+        return [m.x, m.emit(onnx.Expand, m.constant(np.array(True)), m.emit(onnx.Shape, m.x).out).out]
 
 
 class DropCast(_Same):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import onnx
-from dsc.passes.canonicalize.facts import is_float, same_shape
-from dsc.passes.pattern import Pattern, const, either, maybe, ops, scalar, value
+from dsc.passes.canonicalize.facts import is_double, is_float, same_shape
+from dsc.passes.matcher import is_rounded
+from dsc.passes.pattern import Pattern, const, either, maybe, ops, rounded, scalar, value
 from dsc.passes.rule import Match, Rule
 
 x = value("x")
@@ -16,14 +20,19 @@ _SIXTH = 1 / 6
 class _Elementwise(Rule):
     """The result has the shape of x."""
 
+    doubles: ClassVar[bool] = True
+    """Whether float64 has the operator as exactly as its parts: not where constants become attributes, of float32."""
+
     def check(self, m: Match) -> str | None:
         if not is_float(m.x):
             return "it is not of floats"
+        if not self.doubles and is_double(m.x):
+            return "attributes are of float32"
         return None if same_shape(m.x.type, m.root.out.type) else "a constant widens the shape"
 
 
 def _sixth(p: Pattern) -> Pattern:
-    return either(p / 6, p * _SIXTH)
+    return either(p / 6, p * rounded(_SIXTH))
 
 
 _RELU6 = ops.Clip(x + 3, 0, 6)
@@ -32,6 +41,7 @@ _RELU6 = ops.Clip(x + 3, 0, 6)
 class HardSigmoid(_Elementwise):
     """clip(x + 3, 0, 6) / 6 => hard_sigmoid<1/6, 1/2>(x)"""
 
+    doubles = False
     pattern = _sixth(_RELU6)
 
     def rewrite(self, m: Match) -> SSAValue:
@@ -42,6 +52,7 @@ class HardSigmoid(_Elementwise):
 class HardSigmoidOfClip(_Elementwise):
     """clip(x * a + b, 0, 1) => hard_sigmoid<a, b>(x), a and b scalars"""
 
+    doubles = False
     pattern = ops.Clip(x * scalar("a") + scalar("b"), 0, 1)
 
     def rewrite(self, m: Match) -> SSAValue:
@@ -62,8 +73,7 @@ class HardSwish(_Elementwise):
         gate = m.binding.names.get("gate")
         if gate is not None:
             alpha, beta = m.gate.attr("alpha"), m.gate.attr("beta")
-            # 1e-6: the rounding of 1/6 in float32 is 5e-9, exporters write as few as five digits
-            if abs(alpha - _SIXTH) > 1e-6 or abs(beta - 0.5) > 1e-6:
+            if not is_rounded(np.asarray(alpha, np.float32), _SIXTH) or beta != 0.5:
                 return f"alpha and beta are {alpha:g} and {beta:g}, not 1/6 and 1/2"
         return super().check(m)
 
@@ -80,8 +90,8 @@ class ClipOfMinMax(_Elementwise):
     )
 
     def check(self, m: Match) -> str | None:
-        if m.array("low").item() > m.array("high").item():
-            return "the bounds are crossed"
+        if not m.array("low").item() <= m.array("high").item():
+            return "the bounds are crossed, or not numbers"
         return super().check(m)
 
     def rewrite(self, m: Match) -> SSAValue:
@@ -95,7 +105,7 @@ class ClipOfRelu(_Elementwise):
 
     def check(self, m: Match) -> str | None:
         low = m.array("low").item() if m.binding.names.get("low") is not None else 0
-        if low > 0 or m.array("high").item() < 0:
+        if not low <= 0 <= m.array("high").item():
             return "the bounds are not those of a Relu"
         return super().check(m)
 

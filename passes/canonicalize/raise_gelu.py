@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 
 from dsc.ir import onnx
 from dsc.passes.canonicalize.facts import is_float, same_shape
-from dsc.passes.pattern import Pattern, either, ops, value
+from dsc.passes.pattern import Pattern, either, ops, rounded, value
 from dsc.passes.rule import Match, Rule
 
 x = value("x")
@@ -39,7 +39,7 @@ class _Gelu(Rule):
         return made
 
 
-_ERF = ops.Erf(either(x / math.sqrt(2), x * math.sqrt(0.5)))
+_ERF = ops.Erf(either(x / rounded(math.sqrt(2)), x * rounded(math.sqrt(0.5))))
 
 
 class GeluErf(_Gelu):
@@ -49,15 +49,17 @@ class GeluErf(_Gelu):
 
 
 _CUBE = either(x**3, (x * x) * x)
-_C = math.sqrt(2 / math.pi)
+_A = rounded(0.044715)
+_C = rounded(math.sqrt(2 / math.pi))
+_AC = rounded(0.044715 * math.sqrt(2 / math.pi))
 _TANH = ops.Tanh(
     either(
-        (x + _CUBE * 0.044715) * _C,
-        (x * _C) * ((x * 0.044715) * x + 1),
-        (x * _C) * ((x * x) * 0.044715 + 1),
-        (x * _C) * ((x**2) * 0.044715 + 1),
-        x * ((x * x) * (0.044715 * _C) + _C),
-        x * ((x**2) * (0.044715 * _C) + _C),
+        (x + _CUBE * _A) * _C,
+        (x * _C) * ((x * _A) * x + 1),
+        (x * _C) * ((x * x) * _A + 1),
+        (x * _C) * ((x**2) * _A + 1),
+        x * ((x * x) * _AC + _C),
+        x * ((x**2) * _AC + _C),
     )
 )
 

@@ -3,7 +3,7 @@
 The steps are small: what divides by a root mean square becomes RMSNormalization with a scale of ones,
 centering before it makes that LayerNormalization, and a product or sum with a constant after it becomes the
 scale or bias. Both compute in float32 whatever the input type (stash_type 1), which is at least as exact as
-what was written.
+what was written, but for float64.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, dims_of, element_of, onnx
-from dsc.passes.canonicalize.facts import is_float, rank, reduced_axes
+from dsc.passes.canonicalize.facts import all_finite, is_double, is_float, rank, reduced_axes
 from dsc.passes.pattern import OpPattern, Pattern, const, either, maybe, ops, scalar, value
 from dsc.passes.rule import Match, Rule
 
@@ -36,9 +36,7 @@ class RmsNorm(Rule):
     )
 
     def check(self, m: Match) -> str | None:
-        if not is_float(m.x):
-            return "it is not of floats"
-        return _refuse_axes(m.graph.constant(m.axes), m.x)
+        return _refuse_type(m) or _refuse_axes(m.graph.constant(m.axes), m.x)
 
     def rewrite(self, m: Match) -> SSAValue:
         axes = reduced_axes(m.array("axes"), rank(m.x))
@@ -54,6 +52,14 @@ class RmsNorm(Rule):
             epsilon=m.array("eps").item(),
         ).out
         return made
+
+
+def _refuse_type(m: Match) -> str | None:
+    if not is_float(m.x):
+        return "it is not of floats"
+    if is_double(m.x):
+        return "a normalization computes in float32"
+    return None if rank(m.x) == rank(m.root.out) else "a constant widens the shape"
 
 
 def _refuse_axes(axes: np.ndarray | None, of: SSAValue) -> str | None:
@@ -77,7 +83,7 @@ class CenteredRmsNorm(Rule):
         r = rank(m.x)
         if r is None or reduced_axes(m.array("axes"), r) != tuple(range(m.norm.attr("axis") % r, r)):
             return "the mean is over other axes"
-        return None
+        return "the mean is of float64, a normalization of float32" if is_double(m.x) else None
 
     def rewrite(self, m: Match) -> SSAValue:
         made: SSAValue = m.emit(
@@ -114,12 +120,20 @@ class NormScale(Rule):
     pattern = _norm(x, const("s")) * const("c")
 
     def check(self, m: Match) -> str | None:
-        return "c is not of the normalized shape" if _as_parameter(m.norm, m.array("c")) is None else None
+        scale = self._scale(m)
+        if scale is None:
+            return "c is not of the normalized shape"
+        return None if all_finite(scale) else "the scale is not finite"
+
+    def _scale(self, m: Match) -> np.ndarray | None:
+        factor = _as_parameter(m.norm, m.array("c"))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return None if factor is None else np.asarray(m.array("s") * factor)
 
     def rewrite(self, m: Match) -> SSAValue:
-        factor = _as_parameter(m.norm, m.array("c"))
-        assert factor is not None
-        made: SSAValue = m.like(m.norm, m.x, m.constant(m.array("s") * factor, "norm_scale")).out
+        scale = self._scale(m)
+        assert scale is not None
+        made: SSAValue = m.like(m.norm, m.x, m.constant(scale, "norm_scale")).out
         return made
 
 
@@ -129,13 +143,20 @@ class NormBias(Rule):
     pattern = ops.LayerNormalization(x, value("s"), maybe(const("b")), label="norm") + const("c")
 
     def check(self, m: Match) -> str | None:
-        return "c is not of the normalized shape" if _as_parameter(m.norm, m.array("c")) is None else None
+        bias = self._bias(m)
+        if bias is None:
+            return "c is not of the normalized shape"
+        return None if all_finite(bias) else "the bias is not finite"
+
+    def _bias(self, m: Match) -> np.ndarray | None:
+        added = _as_parameter(m.norm, m.array("c"))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return added if added is None or m.b is None else np.asarray(m.array("b") + added)
 
     def rewrite(self, m: Match) -> SSAValue:
-        bias = _as_parameter(m.norm, m.array("c"))
+        bias = self._bias(m)
         assert bias is not None
-        total = bias if m.b is None else m.array("b") + bias
-        made: SSAValue = m.like(m.norm, m.x, m.s, m.constant(np.ascontiguousarray(total), "norm_bias")).out
+        made: SSAValue = m.like(m.norm, m.x, m.s, m.constant(np.ascontiguousarray(bias), "norm_bias")).out
         return made
 
 
@@ -158,6 +179,8 @@ class AffineLayerNorm(Rule):
 
     def check(self, m: Match) -> str | None:
         r = rank(m.x)
+        if reason := _refuse_type(m):
+            return reason
         if reduced_axes(m.array("mean_axes"), r) != reduced_axes(m.array("axes"), r):
             return "mean and variance are over different axes"
         if reason := _refuse_axes(m.array("axes"), m.x):

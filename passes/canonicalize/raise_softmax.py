@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import onnx
@@ -19,16 +18,18 @@ def _normalized(exponential: Pattern) -> Pattern:
 
 
 class Softmax(Rule):
-    """exp(x - max(x)) / sum(exp(x - max(x))) => softmax(x); also without the maximum"""
+    """exp(x - max(x)) / sum(exp(x - max(x))) => softmax(x)
 
-    pattern = either(_normalized(ops.Exp(x - ops.ReduceMax(x, const("max_axes"), keepdims=1))), _normalized(ops.Exp(x)))
+    Without the maximum it is another function: exp(100) is infinite, and the quotient no number.
+    """
+
+    pattern = _normalized(ops.Exp(x - ops.ReduceMax(x, const("max_axes"), keepdims=1)))
 
     def check(self, m: Match) -> str | None:
         axes = reduced_axes(m.array("axes"), rank(m.x))
         if not is_float(m.x) or axes is None or len(axes) != 1:
             return "the sum is not over one known axis"
-        shifted = m.binding.names.get("max_axes") is not None
-        if shifted and reduced_axes(m.array("max_axes"), rank(m.x)) != axes:
+        if reduced_axes(m.array("max_axes"), rank(m.x)) != axes:
             return "maximum and sum are over different axes"
         return None
 
@@ -40,29 +41,4 @@ class Softmax(Rule):
         return made
 
 
-_PROBABILITIES = ops.Softmax(x + value("mask"), label="softmax")
-
-
-class MaskedSoftmaxIsNumber(Rule):
-    """where(is_nan(softmax(x + mask)), 0, softmax(x + mask)) => softmax(x + mask), mask finite
-
-    Exporters guard rows that are masked as a whole: with a mask of -inf their softmax is 0/0. A finite mask
-    has no such rows. What differs is a NaN or infinity in x: it is handed on, and no longer hidden.
-    """
-
-    pattern = ops.Where(ops.IsNaN(_PROBABILITIES), 0, _PROBABILITIES)
-
-    def check(self, m: Match) -> str | None:
-        mask = m.mask.owner
-        choices = [m.graph.constant(v) for v in (mask.X, mask.Y)] if isinstance(mask, onnx.Where) else []
-        parts = choices or [m.graph.constant(m.mask)]
-        if any(part is None for part in parts):
-            return "the mask is not constant, nor a choice of constants"
-        return None if all(np.isfinite(p).all() for p in parts if p is not None) else "the mask has an infinity"
-
-    def rewrite(self, m: Match) -> SSAValue:
-        made: SSAValue = m.softmax.out
-        return made
-
-
-RULES: tuple[Rule, ...] = (Softmax(), MaskedSoftmaxIsNumber())
+RULES: tuple[Rule, ...] = (Softmax(),)

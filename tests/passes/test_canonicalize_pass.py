@@ -200,7 +200,7 @@ def test_types_are_inferred_again() -> None:
 
 
 def test_before_and_after_as_text() -> None:
-    graph = build((2, 3), lambda b, x: b("Mul", b("Add", b("Identity", x), 0.0), b("Sigmoid", b("Neg", b("Neg", x)))))
+    graph = build((2, 3), lambda b, x: b("Mul", b("Add", b("Identity", x), -0.0), b("Sigmoid", b("Neg", b("Neg", x)))))
     Canonicalize().run(graph)
     expected = """builtin.module {
   func.func @main(%x: tensor<2x3xf32> {onnx.name = "x"}) -> (tensor<2x3xf32> {onnx.name = "y0"}) {

@@ -20,6 +20,7 @@ from dsc.passes import (
     maybe,
     ops,
     rewrite,
+    rounded,
     scalar,
     value,
     values,
@@ -174,7 +175,7 @@ def test_numbers_match_up_to_the_rounding_of_the_dtype(dtype, fires):
     class Third(Rule):
         """x / 3.1415927 => x"""
 
-        pattern = x / 3.1415927
+        pattern = x / rounded(3.1415927)
 
         def rewrite(self, m: Match):
             return m.x

@@ -39,14 +39,14 @@ class Compilation:
 def preset(opt_level: int, machine: Machine) -> Pipeline:
     """The passes of an optimization level for a machine.
 
-    0: none but what makes ops compilable. 1: canonicalize. 2: fuse and lay out as well; kernels by estimate.
-    3: the same passes; kernels by measurement. Raises UsageError for other levels.
+    0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize. 2: fuse and lay
+    out as well; kernels by estimate. 3: the same passes; kernels by measurement. Raises UsageError for other levels.
     """
     if opt_level not in OPT_LEVELS:
         raise UsageError(f"there is no optimization level {opt_level}: choose one of 0, 1, 2, 3")
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     if opt_level == 0:
-        return Pipeline.parse(compilable)
+        return Pipeline.parse(f"{compilable},fold")
     if opt_level == 1:
         return Pipeline.parse(f"{compilable},canonicalize")
     return Pipeline.parse(f"{compilable},canonicalize,fuse,layout{{block={machine.lanes()}}}")

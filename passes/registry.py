@@ -15,6 +15,7 @@ from dsc.passes.base import Pass
 _BUILTIN = {
     "canonicalize": "dsc.passes.canonicalize:Canonicalize",
     "expand-functions": "dsc.passes.canonicalize:ExpandFunctions",
+    "fold": "dsc.passes.canonicalize:Fold",
     "fuse": "dsc.passes.fuse:Fuse",
     "layout": "dsc.passes.layout:Layout",
 }

@@ -14,6 +14,7 @@ from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, dims, simplify
 from dsc.lower.ops import load_rules
 from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, tvm_dtype
+from dsc.lower.tensors import broadcast_to
 from dsc.lower.workload import Workload
 
 load_rules()
@@ -73,8 +74,14 @@ def _expression(source: Expr | str) -> Expr:
 
 
 def prim_func(workload: Workload, inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> tirx.PrimFunc:
-    """The unscheduled function of `inputs`, then `outputs`; its indices are int64 where a dim is symbolic."""
-    tensors = [*inputs, *outputs]
+    """The unscheduled function of `inputs`, then `outputs`; its indices are int64 where a dim is symbolic.
+
+    An op may hand on what it is given (a Cast to the same type): the function copies it then.
+    """
+    tensors = list(inputs)
+    for output in outputs:
+        given = any(output.same_as(tensor) for tensor in tensors)
+        tensors.append(broadcast_to(output, output.shape, "copy") if given else output)
     return te.create_prim_func(tensors, index_dtype_override="int64" if workload.symbols.variables else None)
 
 

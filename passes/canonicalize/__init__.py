@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from dsc.passes.canonicalize.canonicalize import RULES, Canonicalize
 from dsc.passes.canonicalize.expand_functions import ExpandFunctions
+from dsc.passes.canonicalize.fold_pass import Fold
 
-__all__ = ["RULES", "Canonicalize", "ExpandFunctions"]
+__all__ = ["RULES", "Canonicalize", "ExpandFunctions", "Fold"]

@@ -195,3 +195,16 @@ def test_definitions_of_functions() -> None:
     assert "onnx.Celu" not in {op.name for op in inner.ops()}
     x = RNG.standard_normal((2, 3), np.float32)
     assert_close(run(export_model(inner), {"x0": x}), [np.maximum(x, 0) + np.minimum(0, 0.5 * np.expm1(x / 0.5))])
+
+
+def test_definition_of_a_function_with_an_absent_operand_in_the_middle() -> None:
+    """Without a bias, but with the last samples of the call before; onnx's own inliner stops here."""
+    shapes = {"x": (1, 2, 3), "w": (2, 1, 3), "past": (1, 2, 2)}
+    graph = Graph.build([(n, tensor("float32", s)) for n, s in shapes.items()])
+    x, w, past = graph.inputs
+    inner = definition(ops.CausalConvWithState.make(x, w, None, past), {})
+    arrays = [RNG.standard_normal(s, np.float32) for s in shapes.values()]
+    padded = np.concatenate([arrays[2], arrays[0]], axis=2)
+    expected = np.stack([(padded[..., i : i + 3] * arrays[1][:, 0]).sum(-1) for i in range(3)], axis=-1)
+    found = run(export_model(inner), dict(zip(inner.input_names, arrays, strict=True)))
+    assert_close(found, [expected, padded[..., -2:]])

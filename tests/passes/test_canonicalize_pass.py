@@ -17,7 +17,7 @@ from dsc.errors import UsageError
 from dsc.exchange import export_model, import_model
 from dsc.ir import Graph, WeightOp, dims_of, shape_of
 from dsc.passes import Pipeline
-from dsc.passes.canonicalize import Canonicalize, ExpandFunctions, fold
+from dsc.passes.canonicalize import Canonicalize, ExpandFunctions, Fold, fold
 from tests.exchange.models import assert_close, model, node, run, value
 from tests.passes.equations import Builder, assert_same_numbers, build, ops
 
@@ -233,6 +233,26 @@ def test_nested_ifs_with_constant_conditions() -> None:
     graph = import_model(proto)
     Canonicalize().run(graph)
     assert ops(graph) == ["Abs"]
+
+
+def test_fold_computes_constants_and_leaves_the_rest() -> None:
+    """PyTorch's F.pad: pads are computed from a constant, and Pad reads them at compile time."""
+
+    def body(b: Builder, x: SSAValue) -> Any:
+        pairs = b(
+            "Reshape",
+            b("Concat", np.array([1, 2]), b("ConstantOfShape", np.array([2]), value=np.array([0])), axis=0),
+            np.array([2, 2]),
+        )
+        flipped = b("Slice", pairs, np.array([-1]), np.array([-9]), np.array([0]), np.array([-1]))
+        pads = b("Cast", b("Reshape", b("Transpose", flipped, perm=[1, 0]), np.array([-1])), to=7)
+        return b("Identity", b("Pad", x, pads))
+
+    before = build((2, 3), body)
+    graph = before.clone()
+    Fold().run(graph)
+    assert ops(graph) == ["Pad", "Identity"]
+    assert_same_numbers(before, graph)
 
 
 def test_expand_functions() -> None:

@@ -12,6 +12,7 @@ from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError
 
 from dsc.errors import UsageError
+from dsc.files import writing
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.registry import pass_class
@@ -76,9 +77,13 @@ def print_after(names: Iterable[str], stream: TextIO | None = None) -> Observer:
 
 def dump_phases(directory: Path) -> Observer:
     """An observer that writes the IR after each pass to `directory/01-canonicalize.mlir` and so on."""
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the folder {directory} cannot be made: {error.strerror}") from error
 
     def observe(index: int, pass_: Pass, graph: Graph, record: PassRecord) -> None:
-        (directory / f"{index + 1:02d}-{pass_.name}.mlir").write_text(graph.text(), encoding="utf-8")
+        with writing(directory / f"{index + 1:02d}-{pass_.name}.mlir") as file:
+            file.write(graph.text().encode())
 
     return observe

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from dsc.files import writing
+
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Takes a phase, the steps done and how many there are."""
 
@@ -53,7 +55,5 @@ def write_json(path: Path | None, content: object) -> None:
     """Write a report, whole or not at all; nothing where `path` is None. Raises UsageError if it fails."""
     if path is None:
         return
-    from dsc.runtime.container import replacing
-
-    with replacing(path) as file:
+    with writing(path) as file:
         file.write(json.dumps(content, indent=1, default=str).encode() + b"\n")

@@ -11,6 +11,7 @@ import numpy as np
 
 from dsc.cli.images import Pixels
 from dsc.errors import UsageError
+from dsc.files import writing
 from dsc.models import Preprocessing, imagenet_photos
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ def _only(found: dict[str, np.ndarray], file: str) -> np.ndarray:
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays by name, whole or not at all; equal arrays give equal bytes. Raises UsageError."""
-    from dsc.runtime.container import replacing
-
-    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)

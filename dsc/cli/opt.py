@@ -11,6 +11,7 @@ from dsc.cli import options
 from dsc.cli.plugins import load_plugins
 from dsc.cli.source import check_writable, find_model, parse_shapes
 from dsc.errors import UsageError
+from dsc.files import writing
 
 if TYPE_CHECKING:
     from dsc.ir import Graph
@@ -70,7 +71,5 @@ def _write(graph: Graph, output: Path | None) -> None:
 
         save_model(graph, output)
     else:
-        from dsc.runtime.container import replacing
-
-        with replacing(output) as file:
+        with writing(output) as file:
             file.write(graph.text().encode())

@@ -89,7 +89,6 @@ def _compiled(graph: Graph, file: Path | None, how: _Settings, threads: int | No
 
     if file is not None:
         loaded = load(file, threads)
-        loaded.check()
         recorded = loaded.manifest.provenance
         how = _Settings(loaded.manifest.target, int(recorded.get("opt_level", 2)), recorded.get("passes"))
         return loaded, how

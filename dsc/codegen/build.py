@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import tvm
@@ -18,6 +16,7 @@ from dsc.codegen.link import find_compiler, link
 from dsc.codegen.objects import write_objects
 from dsc.codegen.selection import Chooser, fastest_by_estimate
 from dsc.errors import UnsupportedModelError
+from dsc.files import scratch_folder
 from dsc.ir import Graph
 from dsc.lower import unsupported
 from dsc.runtime.manifest import Manifest
@@ -64,9 +63,9 @@ def compile_module(
     progress: Callable[[int, int], None] | None = None,
 ) -> bytes:
     """The shared library of a Relax module whose PrimFuncs are scheduled."""
-    with tempfile.TemporaryDirectory(prefix="dsc-") as folder:
-        output = Path(folder, "lib.so")
-        link(write_objects(module, target, Path(folder), progress), output)
+    with scratch_folder() as folder:
+        output = folder / "lib.so"
+        link(write_objects(module, target, folder, progress), output)
         return output.read_bytes()
 
 

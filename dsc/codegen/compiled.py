@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsc.codegen.selection import Choice
+from dsc.files import scratch_file
 from dsc.runtime.container import write_artifact, write_stream
 from dsc.runtime.manifest import Manifest
 from dsc.runtime.module import Module
@@ -38,7 +38,5 @@ class CompiledModel:
 
     def load(self, threads: int | None = None) -> Module:
         """The model ready to run, kept in an unnamed temporary file."""
-        file = tempfile.TemporaryFile(prefix="dsc-")  # noqa: SIM115 - the Module keeps it
-        write_stream(file, self.manifest, self.library, self.weights)
-        file.flush()
+        file = scratch_file(lambda file: write_stream(file, self.manifest, self.library, self.weights))
         return Module(file, self.manifest.name, threads)

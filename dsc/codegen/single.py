@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import tvm
 import tvm_ffi
 from tvm import tirx
 
 from dsc.codegen.link import link
 from dsc.codegen.objects import compile_kernel
+from dsc.files import scratch_folder
 from dsc.runtime.library import load_library
 
 _NAME = "kernel"
@@ -21,8 +19,8 @@ def load_kernel(func: tirx.PrimFunc, target: tvm.target.Target, threads: int) ->
 
     Its workers end when it is dropped. Raises `UsageError` if there is no linker.
     """
-    with tempfile.TemporaryDirectory(prefix="dsc-") as folder:
-        code, output = Path(folder, "kernel.o"), Path(folder, "kernel.so")
+    with scratch_folder() as folder:
+        code, output = folder / "kernel.o", folder / "kernel.so"
         compile_kernel(_NAME, func.with_attr("global_symbol", _NAME), target).write_to_file(str(code), "o")
         link([code], output)
         kernel: tvm_ffi.Function = load_library(output.read_bytes(), threads, "kernel").get_function(_NAME)

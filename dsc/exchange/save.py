@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +11,14 @@ import onnx
 
 from dsc.errors import UsageError
 from dsc.exchange.exporter import export_model, inline_tensor
+from dsc.files import is_stream, writing
 from dsc.ir import Graph, WeightOp
 
 MAX_INSIDE = 1_500_000_000
 """Bytes of weights up to which they are inside the file; protobuf ends at 2 GB."""
+
+DATA_BESIDE = ".data"
+"""What the name of the file of weights has behind the model's."""
 
 _ALIGNMENT = 4096
 
@@ -28,47 +30,29 @@ def save_model(graph: Graph, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     total = sum(graph.weights.nbytes(op.weight) for op in graph.module.walk() if isinstance(op, WeightOp))
-    try:
-        if total <= MAX_INSIDE:
-            model = export_model(graph)
-        else:
-            model = _with_data_beside(graph, target.with_name(target.name + ".data"))
-        _replace(target, lambda file: file.write(model.SerializeToString()))
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
+    if total <= MAX_INSIDE:
+        with writing(target) as file:
+            file.write(export_model(graph).SerializeToString())
+    elif is_stream(target):
+        raise UsageError(f"cannot write {target}: {total} bytes of weights need a file beside the model; name a file")
+    else:
+        data = target.with_name(target.name + DATA_BESIDE)
+        with writing(target) as file, writing(data) as beside:
+            file.write(_with_data_in(beside, data.name, graph).SerializeToString())
 
 
-def _with_data_beside(graph: Graph, data: Path) -> onnx.ModelProto:
-    models = []
+def _with_data_in(file: BinaryIO, name: str, graph: Graph) -> onnx.ModelProto:
+    """The model, its weights written to `file`, which is called `name`."""
 
-    def write(file: BinaryIO) -> None:
-        def external(name: str, array: np.ndarray) -> onnx.TensorProto:
-            file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-            tensor = inline_tensor(name, array)
-            place = {"location": data.name, "offset": file.tell(), "length": len(tensor.raw_data)}
-            file.write(tensor.raw_data)
-            tensor.ClearField("raw_data")
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            for key, value in place.items():
-                tensor.external_data.add(key=key, value=str(value))
-            return tensor
+    def external(weight: str, array: np.ndarray) -> onnx.TensorProto:
+        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+        tensor = inline_tensor(weight, array)
+        place = {"location": name, "offset": file.tell(), "length": len(tensor.raw_data)}
+        file.write(tensor.raw_data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+        return tensor
 
-        models.append(export_model(graph, tensor=external))
-
-    _replace(data, write)
-    return models[0]
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file aside, then rename it to `path`."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o666 & ~umask)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    return export_model(graph, tensor=external)

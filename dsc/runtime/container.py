@@ -1,32 +1,45 @@
-"""The artifact as a file: a ZIP of stored members whose bytes can be mapped, written aside and then renamed.
+"""The artifact as a file: a ZIP of stored members whose bytes can be mapped.
 
-``manifest.json`` is written last, so it can hold the offset, size and hash of the others; the archive's
-comment holds the manifest's own hash. Timestamps are fixed: equal contents are equal bytes.
+``manifest.json`` is written last, so it can hold the offset, size and hash of the others. The archive's comment says
+where the manifest lies, and holds the hash of every byte that is in neither the library nor the weights: a reader
+needs no ZIP directory, and no byte can change unnoticed. Timestamps are fixed: equal contents are equal bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from dsc.errors import ArtifactError, UsageError
-from dsc.runtime.manifest import Manifest, Member
+from dsc.errors import ArtifactError
+from dsc.files import writing
+from dsc.runtime.hashing import BlockHash, hash_member
+from dsc.runtime.manifest import FORMAT, LIBRARY, MANIFEST, WEIGHTS, Manifest, Member
 from dsc.runtime.weights import Weight, chunks, total_size
 
-MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "lib.so", "weights.safetensors"
+MAX_MANIFEST = 16 << 20
+"""Bytes of a manifest: a hundred times that of BERT-base."""
 _ALIGNMENT = 4096
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_COMMENT = b"dsc sha256 "
 _LOCAL_HEADER = 30  # bytes before the name; PKWARE APPNOTE 4.3.7
 _ZIP64_EXTRA = 20
 _ALIGNMENT_EXTRA = 0xD935  # the id that zipalign uses for padding
-_CHUNK = 1 << 20
+_DIRECTORY = 64 << 10
+"""More than the ZIP's own records and the padding take."""
+
+_DIGEST = 64  # hexadecimal digits, the last bytes of the file
+_COMMENT = "dsc {format} manifest {member.offset}+{member.size} sha256 {digest}"
+_TAIL = re.compile(
+    rb"PK\x05\x06.{18}dsc (?P<format>\d{1,9}) manifest (?P<offset>\d{1,15})\+(?P<size>\d{1,15}) "
+    rb"sha256 (?P<digest>[0-9a-f]{64})\Z",
+    re.DOTALL,
+)
+_FORMAT_1 = re.compile(rb"dsc sha256 \w{64}\Z")
+_TAIL_SIZE = 256
 
 
 def write_artifact(
@@ -41,7 +54,7 @@ def write_artifact(
     `progress` is told the bytes written so far. Returns the manifest with its members filled in.
     Raises `UsageError` where the file cannot be written.
     """
-    with replacing(path) as file:
+    with writing(path) as file:
         return write_stream(file, manifest, library, weights, progress)
 
 
@@ -52,7 +65,7 @@ def write_stream(
     weights: Sequence[Weight],
     progress: Callable[[int], None] | None = None,
 ) -> Manifest:
-    """Write the artifact to an open, seekable file at its start."""
+    """Write the artifact to an empty file that is open for reading and writing."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         members = {
             LIBRARY: _add(archive, LIBRARY, len(library), [library], progress),
@@ -60,8 +73,13 @@ def write_stream(
         }
         manifest = manifest.with_members(members)
         text = manifest.to_json()
-        _add(archive, MANIFEST, len(text), [text], progress)
-        archive.comment = _COMMENT + hashlib.sha256(text).hexdigest().encode()
+        if len(text) > MAX_MANIFEST:
+            raise ArtifactError(f"{manifest.name} has {len(text)} bytes of manifest, more than {MAX_MANIFEST}")
+        place = _add(archive, MANIFEST, len(text), [text], progress)
+        archive.comment = _COMMENT.format(format=FORMAT, member=place, digest="0" * _DIGEST).encode()
+    digest = _hash_rest(file, manifest)
+    file.seek(-_DIGEST, os.SEEK_END)
+    file.write(digest.encode())
     return manifest
 
 
@@ -81,7 +99,7 @@ def _add(
     before_data = archive.fp.tell() + _LOCAL_HEADER + len(name) + (_ZIP64_EXTRA if large else 0) + 4
     padding = -before_data % _ALIGNMENT
     info.extra = _ALIGNMENT_EXTRA.to_bytes(2, "little") + padding.to_bytes(2, "little") + bytes(padding)
-    digest = hashlib.sha256()
+    digest = BlockHash()
     with archive.open(info, "w", force_zip64=large) as member:
         offset = archive.fp.tell()
         for piece in pieces:
@@ -92,87 +110,72 @@ def _add(
     return Member(offset, size, digest.hexdigest())
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """An open file that becomes `path` when the block ends well, and is gone when it does not."""
-    path = Path(path)
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a directory")
-    aside: str | None = None
-    try:
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
-        aside = None
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if aside is not None:
-            Path(aside).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask, read from the kernel because asking the C library means setting it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022
-
-
 def read_manifest(file: BinaryIO, source: str) -> Manifest:
-    """The manifest of an open artifact, after checking the archive's structure and the manifest's hash.
+    """The manifest of an open artifact, once all but the library and the weights is known to be as dsc wrote it.
 
-    Raises `ArtifactError`, naming `source`, if this is not a whole artifact as dsc wrote it.
+    Raises `ArtifactError`, naming `source`, if this is not a whole artifact.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = sorted(archive.namelist())
-            if names != sorted((MANIFEST, LIBRARY, WEIGHTS)):
-                raise ArtifactError(
-                    f"{source} is a ZIP file but not one that dsc wrote (it holds {', '.join(names[:5])})"
-                )
-            text = archive.read(MANIFEST)
-            comment = archive.comment
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
-        raise ArtifactError(
-            f"{source} is not a whole model.dsc file ({error}): it was cut short, changed or is another; "
-            f"make it with `dsc compile model.onnx -o {Path(source).name}`"
-        ) from None
-    if comment != _COMMENT + hashlib.sha256(text).hexdigest().encode():
-        raise ArtifactError(f"{source} was changed after it was written (manifest hash); compile the model again")
-    manifest = Manifest.from_json(text, source)
-    _check_bounds(file, manifest, source)
+    end = file.seek(0, os.SEEK_END)
+    tail = _read(file, max(0, end - _TAIL_SIZE), min(end, _TAIL_SIZE))
+    found = _TAIL.search(tail)
+    if found is None:
+        raise ArtifactError(_not_whole(file, tail, source))
+    if int(found["format"]) != FORMAT:
+        raise ArtifactError(_other_format(source, int(found["format"])))
+    offset, size = int(found["offset"]), int(found["size"])
+    if size > MAX_MANIFEST or offset + size > end:
+        raise ArtifactError(_changed(source, MANIFEST))
+    manifest = Manifest.from_json(_read(file, offset, size), source)
+    inside = [(member.offset, member.offset + member.size) for member in manifest.members.values()]
+    (_, first_end), (second, second_end) = sorted(inside)
+    outside = end - sum(stop - start for start, stop in inside)
+    if first_end > second or second_end > offset or outside > size + _DIRECTORY:
+        raise ArtifactError(f"{source}: its members do not lie in the file as dsc lays them; compile the model again")
+    if _hash_rest(file, manifest) != found["digest"].decode():
+        raise ArtifactError(_changed(source, MANIFEST))
     return manifest
 
 
-def _check_bounds(file: BinaryIO, manifest: Manifest, source: str) -> None:
-    end = file.seek(0, os.SEEK_END)
-    for name in (LIBRARY, WEIGHTS):
-        member = manifest.members.get(name)
-        if member is None or member.offset < 0 or member.size < 0 or member.offset + member.size > end:
-            raise ArtifactError(f"{source}: {name} does not lie inside the file; compile the model again")
+def check_member(content: memoryview, manifest: Manifest, name: str, source: str, threads: int) -> None:
+    """Compare the hash of a whole member, on so many threads. Raises `ArtifactError` if it differs."""
+    if hash_member(content, threads) != manifest.members[name].sha256:
+        raise ArtifactError(_changed(source, name))
 
 
-def check_hash(file: BinaryIO, manifest: Manifest, name: str, source: str) -> None:
-    """Read a whole member and compare its hash. Raises `ArtifactError` if it differs."""
-    member = manifest.members[name]
-    digest = hashlib.sha256()
-    file.seek(member.offset)
-    left = member.size
-    while left and (piece := file.read(min(left, _CHUNK))):
-        digest.update(piece)
-        left -= len(piece)
-    if digest.hexdigest() != member.sha256:
-        raise ArtifactError(
-            f"{source}: {name} was changed after it was written (its hash differs); compile the model again"
-        )
+def _hash_rest(file: BinaryIO, manifest: Manifest) -> str:
+    """The hash of what is outside the members of the manifest, and before the digest itself."""
+    digest, position = hashlib.sha256(), 0
+    for member in sorted(manifest.members.values(), key=lambda member: member.offset):
+        digest.update(_read(file, position, member.offset - position))
+        position = member.offset + member.size
+    digest.update(_read(file, position, file.seek(0, os.SEEK_END) - _DIGEST - position))
+    return digest.hexdigest()
+
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _changed(source: str, name: str) -> str:
+    return f"{source}: {name} was changed after it was written (its hash differs); compile the model again"
+
+
+def _other_format(source: str, found: int) -> str:
+    return (
+        f"{source} has artifact format {found}, this dsc reads format {FORMAT}; compile the model again with this dsc"
+    )
+
+
+def _not_whole(file: BinaryIO, tail: bytes, source: str) -> str:
+    """What a file is that does not end as an artifact does."""
+    if _FORMAT_1.search(tail):
+        return _other_format(source, 1)
+    name = Path(source).name
+    if name.endswith(".dsc"):
+        advice = f"make it again with `dsc compile MODEL.onnx -o {name}`"
+    else:
+        advice = f"if it is an ONNX model, compile it first: `dsc compile {name} -o {Path(name).stem}.dsc`"
+    if zipfile.is_zipfile(file):
+        return f"{source} is a ZIP file but not one that dsc wrote; {advice}"
+    return f"{source} is not a whole model.dsc file: it was cut short, changed or is another; {advice}"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import tvm
 import tvm_ffi
 
 from dsc.errors import ArtifactError
+from dsc.files import scratch_folder
 
 
 def load_library(code: bytes, threads: int, source: str) -> tvm.runtime.Module:
@@ -18,8 +16,8 @@ def load_library(code: bytes, threads: int, source: str) -> tvm.runtime.Module:
     Raises `ArtifactError`, naming `source`, if the code cannot be loaded.
     """
     load = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
-    with tempfile.TemporaryDirectory(prefix="dsc-") as private:
-        path = Path(private, "lib.so")
+    with scratch_folder() as private:
+        path = private / "lib.so"
         path.write_bytes(code)
         try:
             library = load(str(path), "so")

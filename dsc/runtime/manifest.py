@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from dsc.errors import ArtifactError
+from dsc.runtime.schema import MalformedError, Value, parse_json
+from dsc.runtime.weights import ELEMENT_TYPES
 
-FORMAT = 1
+FORMAT = 2
 """Version of the artifact's layout; a reader takes exactly the one it knows."""
+
+MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "lib.so", "weights.safetensors"
+MEMBERS = (LIBRARY, WEIGHTS)
+"""What the manifest tells the place and the hash of."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Member:
-    """Where a member's bytes lie in the file, and their hash."""
+    """Where a member's bytes lie in the file, and their hash (see `dsc.runtime.hashing`)."""
 
     offset: int
     size: int
@@ -69,38 +75,81 @@ class Manifest:
 
     @staticmethod
     def from_json(text: bytes, source: str) -> Manifest:
-        """Read what `to_json` wrote. Raises `ArtifactError`, naming `source`, for anything else."""
+        """Read what `to_json` wrote. Raises `ArtifactError`, naming `source` and the place, for anything else."""
         try:
-            content = json.loads(text)
-            found = content.pop("format")
-        except (ValueError, KeyError, AttributeError, RecursionError):
-            raise ArtifactError(f"{source}: manifest.json is not one that dsc wrote; compile the model again") from None
-        if found != FORMAT:
-            raise ArtifactError(
-                f"{source} has artifact format {found}, this dsc reads format {FORMAT}; "
-                f"compile the model again with this dsc"
-            )
-        try:
-            return _from_content(content)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise ArtifactError(f"{source}: manifest.json is damaged ({error}); compile the model again") from None
+            return _manifest(parse_json(text, MANIFEST))
+        except MalformedError as error:
+            raise ArtifactError(f"{source}: {error}; it is damaged, compile the model again") from None
 
 
-def _from_content(content: dict[str, Any]) -> Manifest:
+def _manifest(content: Value) -> Manifest:
+    names = [field.name for field in fields(Manifest)]
+    form, *values = content.fields("format", *names)
+    form.integer(FORMAT, FORMAT)
+    at = dict(zip(names, values, strict=True))
     return Manifest(
-        name=str(content["name"]),
-        target=str(content["target"]),
-        arch=str(content["arch"]),
-        features=tuple(map(str, content["features"])),
-        inputs=tuple(map(_spec, content["inputs"])),
-        outputs=tuple(map(_spec, content["outputs"])),
-        parameters=tuple(map(str, content["parameters"])),
-        versions=dict(content["versions"]),
-        provenance=dict(content["provenance"]),
-        kernels=tuple(content["kernels"]),
-        members={name: Member(**member) for name, member in content["members"].items()},
+        name=at["name"].text(),
+        target=at["target"].text(),
+        arch=at["arch"].text(),
+        features=tuple(item.text() for item in at["features"].items()),
+        inputs=_specs(at["inputs"]),
+        outputs=_specs(at["outputs"]),
+        parameters=_distinct(at["parameters"], [item.text() for item in at["parameters"].items()]),
+        versions={name: version.text() for name, version in at["versions"].entries().items()},
+        provenance=_provenance(at["provenance"]),
+        kernels=tuple(_kernel(item) for item in at["kernels"].items()),
+        members=dict(zip(MEMBERS, map(_member, at["members"].fields(*MEMBERS)), strict=True)),
     )
 
 
-def _spec(content: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(content["name"], content["dtype"], tuple(content["shape"]))
+def _specs(content: Value) -> tuple[TensorSpec, ...]:
+    specs = []
+    for item in content.items():
+        name, dtype, shape = item.fields("name", "dtype", "shape")
+        specs.append(TensorSpec(name.text(), _element_type(dtype), tuple(map(_dim, shape.items()))))
+    _distinct(content, [spec.name for spec in specs])
+    return tuple(specs)
+
+
+def _element_type(content: Value) -> str:
+    if content.text() not in ELEMENT_TYPES:
+        raise MalformedError(f"{content.place} is {content.text()[:40]!r}, which is no element type")
+    return content.text()
+
+
+def _dim(content: Value) -> int | str | None:
+    if content.value is None:
+        return None
+    return content.text() if isinstance(content.value, str) else content.integer()
+
+
+def _distinct(content: Value, names: list[str]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise MalformedError(f"{content.place} names {max(names, key=names.count)[:40]!r} twice")
+    return tuple(names)
+
+
+def _provenance(content: Value) -> dict[str, Any]:
+    """Free form, but for what is read again."""
+    entries = content.entries()
+    if "opt_level" in entries:
+        entries["opt_level"].integer(0, 3)
+    if "passes" in entries:
+        entries["passes"].text()
+    for value in entries["model"].entries().values() if "model" in entries else ():
+        value.text()
+    return dict(content.value)
+
+
+def _kernel(content: Value) -> dict[str, Any]:
+    """Free form, but for what is printed."""
+    entries = content.entries()
+    for name in ("kind", "kernel", "point"):
+        entries.get(name, Value(None, f"{content.place}.{name}")).text()
+    entries.get("estimate", Value(None, f"{content.place}.estimate")).number()
+    return dict(content.value)
+
+
+def _member(content: Value) -> Member:
+    offset, size, digest = content.fields("offset", "size", "sha256")
+    return Member(offset.integer(), size.integer(), digest.text())

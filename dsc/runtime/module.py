@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -17,15 +18,19 @@ import tvm_ffi
 from numpy.typing import ArrayLike
 
 from dsc.errors import ArtifactError, UsageError
-from dsc.runtime.container import LIBRARY, WEIGHTS, check_hash, read_manifest, replacing
-from dsc.runtime.host import check_host, usable_cores
+from dsc.files import writing
+from dsc.host import usable_cores
+from dsc.runtime.container import check_member, read_manifest
+from dsc.runtime.host import check_host
 from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
-from dsc.runtime.manifest import Manifest, TensorSpec
+from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
 from dsc.runtime.sessions import Extent, SessionPool
 from dsc.runtime.weights import parse
 
 _MAX_THREADS = 256
+_AT_THE_ENTRY = "ErrorContext(fn=main, loc=param["
+"""What TVM says where an argument is not of the type the code was compiled for."""
 _NOT_KERNELS = ("vm.", "shape_func")
 """How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
 
@@ -39,14 +44,17 @@ class Module:
         self.manifest = read_manifest(file, source)
         _check_versions(self.manifest, source)
         check_host(self.manifest, source)
-        check_hash(file, self.manifest, LIBRARY, source)
-        self.threads = _thread_count(threads)
-        code = _member(file, self.manifest, LIBRARY)
+        self.threads = thread_count(threads)
         mapped = _map(file)
+        _check_members(mapped, self.manifest, source)
+        code = _member(mapped, self.manifest, LIBRARY).tobytes()
         weights = _weights(mapped, self.manifest, source)
         self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
         static = all(isinstance(dim, int) for spec in self.manifest.inputs for dim in spec.shape)
         self._sessions = SessionPool(load_library(code, self.threads, source), weights, static)
+        with self._sessions.borrow() as session:
+            if session.arity != len(self.manifest.inputs) + len(weights):
+                raise ArtifactError(f"{source}: its code takes other inputs than its manifest says; compile it again")
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -66,7 +74,14 @@ class Module:
         """
         arrays = checked_inputs(self.manifest.inputs, inputs)
         with self._sessions.borrow() as session:
-            passed, results = session(arrays)
+            try:
+                passed, results = session(arrays)
+            except ValueError as error:
+                if _AT_THE_ENTRY in str(error):
+                    raise ArtifactError(
+                        f"{self._source}: its code takes other inputs than its manifest says"
+                    ) from error
+                raise
             owned = self._owned(passed, results)
         return {spec.name: array for spec, array in zip(self.manifest.outputs, owned, strict=True)}
 
@@ -92,14 +107,9 @@ class Module:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact to `path`, whole or not at all. Raises `UsageError` if that cannot be done."""
-        with replacing(Path(path)) as target:
+        with writing(Path(path)) as target:
             self._file.seek(0)
             shutil.copyfileobj(self._file, target, 1 << 20)
-
-    def check(self) -> None:
-        """Compare the hashes of all in the artifact. Raises `ArtifactError` if something was changed."""
-        for name in (LIBRARY, WEIGHTS):
-            check_hash(self._file, self.manifest, name, self._source)
 
     def _owned(self, passed: Sequence[Extent], results: Sequence[tvm.runtime.Tensor]) -> list[np.ndarray]:
         """The results as arrays, copied where they share memory with inputs, weights or one another."""
@@ -121,16 +131,13 @@ class Module:
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None) -> Module:
-    """Load a model.dsc file, after checking that it is whole and that this host can run it.
+    """Load a model.dsc file, after checking every byte of it and that this host can run it.
 
     threads: how many cores one run uses; all that this process may use if not given.
     Raises `ArtifactError` for a file that is damaged or made for something else, `UsageError` if it cannot be
     read.
     """
-    try:
-        file = open(path, "rb")  # noqa: SIM115 - the Module keeps it
-    except OSError as error:
-        raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
+    file = _open(path)
     try:
         return Module(file, os.fspath(path), threads)
     except BaseException:
@@ -143,22 +150,31 @@ def inspect(path: str | os.PathLike[str], check: bool = False) -> Manifest:
 
     Raises as `load` does.
     """
-    try:
-        with open(path, "rb") as file:
-            manifest = read_manifest(file, os.fspath(path))
-            for name in (LIBRARY, WEIGHTS) if check else ():
-                check_hash(file, manifest, name, os.fspath(path))
-            return manifest
-    except OSError as error:
-        raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
+    with _open(path) as file:
+        manifest = read_manifest(file, os.fspath(path))
+        if check:
+            mapped = _map(file)
+            _check_members(mapped, manifest, os.fspath(path))
+            _weights(mapped, manifest, os.fspath(path))
+        return manifest
 
 
-def _thread_count(threads: int | None) -> int:
+def thread_count(threads: int | None) -> int:
+    """The number of threads asked for; all cores if None. Raises `UsageError` for what is no such number."""
     if threads is None:
         return usable_cores()
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= _MAX_THREADS:
         raise UsageError(f"threads must be a number from 1 to {_MAX_THREADS}, not {threads!r}")
     return threads
+
+
+def _open(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UsageError(f"cannot read {os.fspath(path)}: it is not a regular file")
+        return open(path, "rb")  # the Module keeps it
+    except OSError as error:
+        raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
 
 
 def _check_versions(manifest: Manifest, source: str) -> None:
@@ -170,10 +186,15 @@ def _check_versions(manifest: Manifest, source: str) -> None:
         )
 
 
-def _member(file: BinaryIO, manifest: Manifest, name: str) -> bytes:
+def _check_members(mapped: np.ndarray, manifest: Manifest, source: str) -> None:
+    """Hash what the manifest does not hold itself, on all cores."""
+    for name in MEMBERS:
+        check_member(_member(mapped, manifest, name).data, manifest, name, source, usable_cores())
+
+
+def _member(mapped: np.ndarray, manifest: Manifest, name: str) -> np.ndarray:
     member = manifest.members[name]
-    file.seek(member.offset)
-    return file.read(member.size)
+    return mapped[member.offset : member.offset + member.size]
 
 
 def _map(file: BinaryIO) -> np.ndarray:
@@ -183,8 +204,7 @@ def _map(file: BinaryIO) -> np.ndarray:
 
 def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[tvm.runtime.Tensor]:
     """The parameters in the order of the code, where they lie in the file. Pages are read when first used."""
-    member = manifest.members[WEIGHTS]
-    content = mapped[member.offset : member.offset + member.size]
+    content = _member(mapped, manifest, WEIGHTS)
     entries, start = parse(content.data, source)
     tensors = []
     for name in manifest.parameters:

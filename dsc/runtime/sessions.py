@@ -27,6 +27,8 @@ class Session:
         self._machine = VirtualMachine(library, tvm.cpu(), allocator)
         self._machine.save_function(MAIN, _BOUND, *parameters)
         self._call = self._machine[_BOUND]
+        self.arity = int(self._machine.module["get_function_arity"](MAIN))
+        """How many inputs and weights the code takes."""
         self._staged: dict[int, tuple[np.ndarray, tvm.runtime.Tensor]] = {}
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[list[Extent], list[tvm.runtime.Tensor]]:

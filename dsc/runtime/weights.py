@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsc.errors import ArtifactError
+from dsc.runtime.schema import MalformedError, Value, parse_json
 
 ALIGNMENT = 64
 _PAD = ".pad."
@@ -21,6 +22,10 @@ _CODES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16",
     "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
+ELEMENT_TYPES = frozenset(_CODES)
+"""Names of the types that tensors of an artifact may have."""
+MAX_HEADER = 16 << 20
+"""Bytes of the table of tensors: 100,000 tensors fit in."""
 _DTYPES = {code: np.dtype(name) for name, code in _CODES.items()}
 
 
@@ -79,22 +84,14 @@ def total_size(weights: Sequence[Weight]) -> int:
 
 def parse(view: memoryview, source: str) -> tuple[dict[str, Entry], int]:
     """The table of a file and where its data starts. Raises `ArtifactError` if it lies about its sizes."""
-    broken = ArtifactError(f"{source}: weights.safetensors is damaged; compile the model again")
-    if len(view) < 8:
-        raise broken
     start = 8 + int.from_bytes(view[:8], "little")
-    if start > len(view):
-        raise broken
     try:
-        table = json.loads(bytes(view[8:start]))
-        entries = {name: _parsed(entry) for name, entry in table.items() if not name.startswith(_PAD)}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise broken from None
-    for entry in entries.values():
-        inside = entry.offset >= 0 and entry.offset + entry.size <= len(view) - start
-        if not inside or entry.size != math.prod(entry.shape) * entry.dtype.itemsize or entry.offset % ALIGNMENT:
-            raise broken
-    return entries, start
+        if not 8 < start <= min(len(view), MAX_HEADER):
+            raise MalformedError("its table is cut short")
+        table = parse_json(bytes(view[8:start]), "its table").entries()
+        return {n: _parsed(e, len(view) - start) for n, e in table.items() if not n.startswith(_PAD)}, start
+    except MalformedError as error:
+        raise ArtifactError(f"{source}: weights.safetensors is damaged: {error}; compile the model again") from None
 
 
 def _bytes(weight: Weight) -> memoryview:
@@ -113,9 +110,12 @@ def _entry(code: str, shape: tuple[int, ...], begin: int, end: int) -> dict[str,
     return {"dtype": code, "shape": list(shape), "data_offsets": [begin, end]}
 
 
-def _parsed(entry: dict[str, list[int]]) -> Entry:
-    begin, end = (int(value) for value in entry["data_offsets"])
-    shape = tuple(int(dim) for dim in entry["shape"])
-    if min(shape, default=0) < 0:
-        raise ValueError("negative dim")
-    return Entry(_DTYPES[str(entry["dtype"])], shape, begin, end - begin)
+def _parsed(content: Value, end: int) -> Entry:
+    code, dims, offsets = content.fields("dtype", "shape", "data_offsets")
+    if code.text() not in _DTYPES or len(offsets.items()) != 2:
+        raise MalformedError(f"{content.place} is no tensor")
+    begin, stop = (offset.integer(0, end) for offset in offsets.items())
+    entry = Entry(_DTYPES[code.text()], tuple(dim.integer() for dim in dims.items()), begin, stop - begin)
+    if entry.size != math.prod(entry.shape) * entry.dtype.itemsize or begin % ALIGNMENT:
+        raise MalformedError(f"{content.place} has another size than its shape says")
+    return entry

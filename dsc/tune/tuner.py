@@ -10,8 +10,8 @@ from itertools import zip_longest
 
 from dsc.codegen import Candidate
 from dsc.errors import UsageError
+from dsc.host import cpu_features
 from dsc.lower.workload import Workload
-from dsc.runtime.host import cpu_features
 from dsc.targets import Machine
 from dsc.tune.database import Database, Record
 from dsc.tune.measure import measure

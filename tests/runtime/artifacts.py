@@ -12,8 +12,8 @@ import tvm
 from tvm import relax, s_tir, te, tirx
 
 from dsc.codegen.build import compile_module
+from dsc.host import cpu_features
 from dsc.runtime.container import write_artifact
-from dsc.runtime.host import cpu_features
 from dsc.runtime.manifest import Manifest, TensorSpec
 from dsc.runtime.weights import Weight
 

@@ -14,7 +14,8 @@ import pytest
 
 from dsc.errors import ArtifactError, UsageError
 from dsc.runtime import inspect, load
-from dsc.runtime.container import LIBRARY, WEIGHTS, write_artifact
+from dsc.runtime.container import write_artifact
+from dsc.runtime.manifest import WEIGHTS
 from dsc.runtime.weights import Weight
 from tests.runtime.artifacts import Sum
 
@@ -81,40 +82,6 @@ def test_truncated(artifact: Path, kept: int) -> None:
         load(artifact)
 
 
-def test_every_flipped_bit_outside_the_weights_and_padding_is_noticed(artifact: Path) -> None:
-    content = bytearray(artifact.read_bytes())
-    manifest = inspect(artifact)
-    library, weights = manifest.members[LIBRARY], manifest.members[WEIGHTS]
-    end = weights.offset + weights.size
-    rng = np.random.default_rng(3)
-    places = [
-        *rng.integers(library.offset, library.offset + library.size, 20),
-        *rng.integers(weights.offset, weights.offset + 60, 10),  # the table of tensors
-        *rng.integers(content.index(b'{\n "arch"', end), len(content), 60),  # manifest, directory, comment
-    ]
-    before = load(artifact, threads=1).run({"x": np.ones((2, 64), np.float32)})["y"]
-    for place in places:
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        artifact.write_bytes(damaged)
-        try:
-            module = load(artifact, threads=1)
-        except ArtifactError:
-            continue
-        # What is not used (a date in the directory, the name of an alignment gap) may change.
-        np.testing.assert_array_equal(module.run({"x": np.ones((2, 64), np.float32)})["y"], before)
-
-
-def test_a_changed_weight_is_found_by_check(artifact: Path) -> None:
-    content = bytearray(artifact.read_bytes())
-    member = inspect(artifact).members[WEIGHTS]
-    content[member.offset + member.size - 10] ^= 4
-    artifact.write_bytes(content)
-    load(artifact)
-    with pytest.raises(ArtifactError, match=r"weights\.safetensors was changed"):
-        inspect(artifact, check=True)
-
-
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x7fELF" + bytes(500), b"PK\x05\x06" + bytes(18)])
 def test_foreign_files(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.dsc"
@@ -127,7 +94,7 @@ def test_foreign_zip(tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("photo.jpg", b"...")
-    with pytest.raises(ArtifactError, match=r"not one that dsc wrote \(it holds photo.jpg\)"):
+    with pytest.raises(ArtifactError, match="is a ZIP file but not one that dsc wrote"):
         load(path)
 
 
@@ -156,9 +123,9 @@ def test_made_with_another_tvm(compiled_sum: Sum, tmp_path: Path) -> None:
 
 def test_made_with_another_format(compiled_sum: Sum, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("dsc.runtime.manifest.FORMAT", 99)
+        patch.setattr("dsc.runtime.container.FORMAT", 99)
         path = compiled_sum.write(tmp_path / "m.dsc")
-    with pytest.raises(ArtifactError, match="format 99, this dsc reads format 1"):
+    with pytest.raises(ArtifactError, match="format 99, this dsc reads format 2"):
         load(path)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from dsc.errors import UsageError
+from dsc.host import usable_cores
 from dsc.runtime import load
-from dsc.runtime.host import usable_cores
 from tests.runtime.artifacts import COLUMNS, Sum
 
 
@@ -198,11 +198,26 @@ def test_description(artifact: Path) -> None:
     assert repr(load(artifact, threads=2)) == text
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 2), ("100000 100000", 1), ("50000 100000", 1)])
+@pytest.mark.parametrize(
+    ("member", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "max 100000"}, 4),
+        ("0::/", {"cpu.max": "100000 100000"}, 1),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/a.slice/b", {"cpu.max": "max 100000", "a.slice/cpu.max": "300000 100000"}, 3),
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "200000 100000"}, 2),
+        ("4:memory:/x\n2:cpu,cpuacct:/x", {"cpu/x/cpu.cfs_quota_us": "250000", "cpu/x/cpu.cfs_period_us": "100000"}, 2),
+        ("2:cpu:/x", {"cpu/x/cpu.cfs_quota_us": "-1", "cpu/x/cpu.cfs_period_us": "100000"}, 4),
+        ("0::/not/mounted", {"cpu.max": "200000 100000"}, 2),
+    ],
+)
 def test_default_threads_respect_affinity_and_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, files: dict[str, str], cores: int
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {100_000, 100_001})
-    (tmp_path / "cpu.max").write_text(quota)
-    assert usable_cores(tmp_path / "cpu.max") == cores
-    assert usable_cores(tmp_path / "no such file") == 2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {100_000, 100_001, 100_002, 100_003})
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(text + "\n")
+    (tmp_path / "member").write_text(member + "\n")
+    assert usable_cores(tmp_path / "member", tmp_path / "groups") == cores
+    assert usable_cores(tmp_path / "no such file") == 4

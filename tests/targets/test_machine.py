@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import pytest
 import tvm
 
 from dsc import targets
 from dsc.errors import UsageError
+from dsc.host import usable_cores
 from dsc.targets import registry
 from dsc.targets.kernel import Rearrange, Work, roofline
 from dsc.targets.x86 import X86, host
@@ -40,25 +41,24 @@ def test_zen4_and_zen5_differ_in_peak_not_in_width():
 
 def test_a_host_whose_hypervisor_hides_avx512_is_not_given_it(monkeypatch):
     flags = frozenset(_all_flags()) - {"avx512vl"}
-    monkeypatch.setattr(host, "_flags", lambda: flags)
+    monkeypatch.setattr(host, "cpu_features", lambda: flags)
     monkeypatch.setattr(host, "_llvm_cpu", lambda: "znver4")
-    found = host.native.__wrapped__()
+    found = native()
     assert found.mcpu == "x86-64-v3"
     assert found.required_features() <= flags
 
 
 def test_a_host_without_sse42_is_refused(monkeypatch):
-    monkeypatch.setattr(host, "_flags", frozenset)
+    monkeypatch.setattr(host, "cpu_features", frozenset)
     with pytest.raises(UsageError, match="x86:haswell"):
-        host.native.__wrapped__()
+        native()
 
 
-def test_missing_system_files_leave_the_defaults(monkeypatch, tmp_path):
-    monkeypatch.setattr(host, "_CACHES", tmp_path / "none")
-    monkeypatch.setattr(host, "_CPUINFO", Path("/nonexistent"))
-    monkeypatch.setattr(host, "_flags", lambda: frozenset(_all_flags()))
+def test_missing_system_files_leave_the_defaults(monkeypatch):
+    monkeypatch.setattr(host, "cache_sizes", dict)
+    monkeypatch.setattr(host, "cpu_features", lambda: frozenset(_all_flags()))
     monkeypatch.setattr(host, "_llvm_cpu", lambda: "znver4")
-    assert host.native.__wrapped__().l2_bytes == targets.machine("x86:znver4").l2_bytes
+    assert native().l2_bytes == targets.machine("x86:znver4").l2_bytes
 
 
 def test_roofline_shares_whole_tasks_between_cores():
@@ -77,6 +77,22 @@ def test_rearrange_packs_a_transposed_weight():
     assert packed.shape == (2, 5, 4)
     assert packed[1, 3, 2] == array[6, 3]
     assert packed[1, 3, 3] == 0
+
+
+def test_the_host_has_the_cores_that_this_process_may_use(monkeypatch):
+    """As many as a run uses: kernels are chosen for those and measured on those, whatever the machine has."""
+    assert native().cores == usable_cores()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert native().cores == usable_cores() == 1
+
+
+def native():
+    """The host, read again."""
+    host._lasting.cache_clear()
+    try:
+        return host.native()
+    finally:
+        host._lasting.cache_clear()
 
 
 def _all_flags() -> set[str]:

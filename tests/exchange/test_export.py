@@ -172,7 +172,7 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write .*no/model\.onnx: No such file or directory"):
         save_model(_weighty(), tmp_path / "no" / "model.onnx")
-    with pytest.raises(UsageError, match="cannot write .*: it is a directory"):
+    with pytest.raises(UsageError, match=r"cannot write .*: it is a directory"):
         save_model(_weighty(), tmp_path)
 
 

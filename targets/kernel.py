@@ -66,7 +66,7 @@ class Implementation:
     """A kernel's code for one workload."""
 
     func: tvm.tirx.PrimFunc
-    """Destination-passing: inputs in workload order (constants as packed), then outputs, no scalars."""
+    """Destination-passing: inputs in workload order (constants as packed), `Workload.scalars`, then outputs."""
     packings: Mapping[int, Packing] = field(default_factory=dict)
     """By input index; inputs not named come as they are."""
 

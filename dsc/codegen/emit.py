@@ -36,8 +36,6 @@ class Code:
 
     function: tvm.ir.GlobalVar
     implementation: Implementation
-    scalars: tuple[int, ...]
-    """Which of the workload's symbols follow the tensors."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +183,7 @@ class Emitter:
                 arguments.append(self.parameters.add(source, packing, shape, str(buffer.dtype)))
             else:
                 arguments.append(self._tensor(source))
-        symbols = workload.symbols
-        scalars = [in_callers_terms(workload, symbols.variables[index]) for index in code.scalars]
+        scalars = [in_callers_terms(workload, variable) for variable in workload.scalars]
         self._bind_call(code.function, arguments, results, scalars)
 
     def _bind_call(
@@ -252,11 +249,8 @@ class Emitter:
         found, refusals = candidates(workload, self.kernels, self.machine)
         chosen = self.chooser(workload, found)
         implementation = chosen.build()
-        variables = list(workload.symbols.variables)
-        func, scalars = _with_scalars(implementation, len(workload.inputs), variables)
-        function = self._add(func, f"{chosen.kernel.name}_{workload.kind}")
-        indices = tuple(index for index, v in enumerate(variables) if any(v.same_as(s) for s in scalars))
-        code = self._codes[workload.key()] = Code(function, implementation, indices)
+        function = self._add(implementation.func, f"{chosen.kernel.name}_{workload.kind}")
+        code = self._codes[workload.key()] = Code(function, implementation)
         self.choices.append(
             Choice(
                 function.name_hint, workload.kind, workload.key(), chosen.kernel.name, str(chosen.point),
@@ -269,21 +263,6 @@ class Emitter:
         """Add code to the module, unless the same code is there already."""
         unique = f"{_identifier(name.replace('onnx.', ''))}_{len(self._codes)}"
         return self._builder.add_func(func.without_attr("global_symbol"), unique)
-
-
-def _with_scalars(
-    implementation: Implementation, inputs: int, variables: Sequence[tirx.Var]
-) -> tuple[tirx.PrimFunc, list[tirx.Var]]:
-    """The function with the variables that no tensor's shape gives it as parameters, in the order of `call_tir`.
-
-    Those are sizes of tensors it is not given: the end of a slice, the shape of an Expand.
-    """
-    func = implementation.func
-    tensors = [p for p in func.params if tirx.is_buffer_var(p)]
-    given = [d for p in tensors for d in p.ty.shape if isinstance(d, tirx.Var)]
-    scalars = [v for v in variables if not any(v.same_as(d) for d in given)]
-    params = [*tensors[:inputs], *scalars, *tensors[inputs:]]
-    return tirx.PrimFunc(params, func.body, func.ret_type, func.attrs), scalars
 
 
 def _dtype(value: SSAValue) -> str:

@@ -74,15 +74,16 @@ def _expression(source: Expr | str) -> Expr:
 
 
 def prim_func(workload: Workload, inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> tirx.PrimFunc:
-    """The unscheduled function of `inputs`, then `outputs`; its indices are int64 where a dim is symbolic.
+    """The unscheduled function of `inputs`, the workload's scalars and `outputs`.
 
-    An op may hand on what it is given (a Cast to the same type): the function copies it then.
+    Its indices are int64 where a dim is symbolic. An op may hand on what it is given (a Cast to the same type): the
+    function copies it then.
     """
-    tensors = list(inputs)
+    parameters = [*inputs, *workload.scalars]
     for output in outputs:
-        given = any(output.same_as(tensor) for tensor in tensors)
-        tensors.append(broadcast_to(output, output.shape, "copy") if given else output)
-    return te.create_prim_func(tensors, index_dtype_override="int64" if workload.symbols.variables else None)
+        given = any(output.same_as(parameter) for parameter in parameters)
+        parameters.append(broadcast_to(output, output.shape, "copy") if given else output)
+    return te.create_prim_func(parameters, index_dtype_override="int64" if workload.symbols.variables else None)
 
 
 class _Scope:

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from tvm import sym, tirx
+import tvm_ffi
+from tvm import tirx
 from tvm.ir import Expr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.ir.dialect import FusionOp, WeightOp
 from dsc.ir.types import dims_of, element_of
-from dsc.lower.exprs import Scalar, same, simplify
+from dsc.lower.exprs import Scalar, is_natural, same, simplify
 from dsc.lower.registry import RULES, UnsupportedOpError, operands_of
 
 Known: TypeAlias = "Mapping[SSAValue, np.ndarray]"
@@ -38,18 +39,26 @@ class Symbols:
         self.variables.append(tirx.Var(f"d{len(self.variables)}", "int64"))
         return self.variables[-1]
 
-    def number(self, source: Scalar | str) -> Scalar:
-        """A plain number as it is, integers as their variable; floats and conditions in terms of variables."""
-        if isinstance(source, tirx.IntImm):
-            return int(source.value)
-        if not isinstance(source, Expr | str):
+    def size(self, source: Scalar | str) -> Scalar:
+        """A dim of a tensor: a number, or a variable."""
+        source = simplify(source) if isinstance(source, Expr) else source
+        return self.variable(source) if isinstance(source, Expr | str) else source
+
+    def number(self, source: Scalar) -> Scalar:
+        """An element of a value known at compile time: a number, or a variable for what is certainly no less than 0.
+
+        Other integers, floats and conditions are expressions of the variables of the dims they are made of.
+        """
+        source = simplify(source)
+        if not isinstance(source, Expr):
             return source
-        if isinstance(source, str) or str(source.expr_ty()) == "int64":
+        if str(source.expr_ty()) == "int64" and (is_natural(source) or self._stands_for(source)):
             return self.variable(source)
-        analyzer = sym.Analyzer()
-        for variable in tirx.analysis.undefined_vars(source):
-            analyzer.bind(variable, self.variable(variable))
-        return simplify(analyzer.simplify(source))
+        return tvm_ffi.structural_map(source, (tirx.Var, self.variable))
+
+    def _stands_for(self, source: Expr) -> bool:
+        """Whether a variable stands for `source`, as a dim of a tensor."""
+        return any(_same_source(source, known) for known in self.sources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +84,15 @@ class Workload:
     known: Known
     """Inputs of the body that are no tensors for the kernel: integers, known or given by variables."""
     symbols: Symbols
+
+    @cached_property
+    def scalars(self) -> tuple[tirx.Var, ...]:
+        """The variables that the shapes of the inputs do not give: parameters of a kernel's function, after the inputs.
+
+        The end of a slice, the shape of an Expand, a size that is computed with.
+        """
+        given = [d for shape in self.shapes for d in shape if isinstance(d, tirx.Var)]
+        return tuple(v for v in self.symbols.variables if not any(v.same_as(d) for d in given))
 
     @staticmethod
     def of(
@@ -176,7 +194,7 @@ class _Builder:
         dims = self.shapes.get(source, dims_of(value.type))
         if dims is None:
             raise UnsupportedOpError(f"the rank of an input of type {value.type} is not known")
-        return tuple(self.symbols.number(d) for d in dims)
+        return tuple(self.symbols.size(d) for d in dims)
 
     def _symbolic(self, array: np.ndarray) -> np.ndarray:
         result = np.empty(array.shape, object)

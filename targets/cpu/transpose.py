@@ -133,15 +133,16 @@ class TransposeSpace:
 class _Writer:
     def __init__(self, func: tirx.PrimFunc, copy: Copy, lanes: int, parallel: bool) -> None:
         self.func, self.copy, self.lanes, self.parallel = func, copy, lanes, parallel
-        sizes = [size for buffer in func.params for size in buffer.shape]
+        sizes = [size for buffer in _buffers(func) for size in buffer.shape]
         self.index = "int32" if all(static(size) is not None for size in sizes) else "int64"
 
     def write(self) -> None:
         """Parameters; then all tiles, those along the input's rows outside."""
-        source, result = (
-            T.arg(name, T.buffer(buffer.shape, buffer.dtype))
-            for name, buffer in zip(("in0", "out0"), self.func.params, strict=True)
-        )
+        source, *scalars, result = self.func.params
+        source = T.arg("in0", T.buffer(source.shape, source.dtype))
+        for scalar in scalars:
+            T.arg(scalar.name, scalar)
+        result = T.arg("out0", T.buffer(result.shape, result.dtype))
         self.source, self.result = _flat(source), _flat(result)
         columns, rows = self.copy.inner_in, self.copy.inner_out
         tasks = self._const(1)
@@ -204,6 +205,10 @@ def _turned(vectors: list[Expr]) -> list[Expr]:
         vectors = turned
         step //= 2
     return vectors
+
+
+def _buffers(func: tirx.PrimFunc) -> list[tirx.Buffer]:
+    return [parameter for parameter in func.params if tirx.is_buffer_var(parameter)]
 
 
 def _flat(buffer: tirx.Buffer) -> tirx.Buffer:

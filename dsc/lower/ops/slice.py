@@ -8,7 +8,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, clamp, dims, floordiv, product, same, simplify
+from dsc.lower.exprs import Dim, clamp, dims, floordiv, is_natural, product, same, select, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import normalize_axis
 
@@ -86,7 +86,7 @@ def slice_op(call: Call) -> te.Tensor:
 
 
 def slice_limits(start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim, Dim]:
-    """First index and number of elements of start:end:step of `size`. Expressions are not negative."""
+    """First index and number of elements of start:end:step of `size`."""
     if step == 0:
         raise UnsupportedOpError("the step of a slice is 0")
     if all(isinstance(v, int) for v in (start, end, size)):
@@ -108,4 +108,8 @@ def _limit(index: Dim, size: Dim, low: Dim, high: Dim) -> Dim:
         if index < 0:
             return clamp(index + size, low, high)
         return 0 if index == 0 and low == 0 else clamp(index, low, high)
-    return index if same(index, high) else clamp(index, low, high)
+    if same(index, high):
+        return index
+    if not is_natural(index):  # minus a size, or a difference of sizes
+        index = select(index < 0, index + size, index)
+    return clamp(index, low, high)

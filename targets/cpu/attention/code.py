@@ -77,6 +77,8 @@ class _Writer:
             tensor: T.arg(f"in{i}", T.buffer(tensor.shape, tensor.dtype))
             for i, tensor in enumerate(self.problem.params)
         }
+        for scalar in self.problem.scalars:
+            T.arg(scalar.name, scalar)
         shape = self.problem.output.shape
         output = T.arg("out0", T.buffer(shape, self.problem.output.dtype))
         self.output = T.decl_buffer((product(dims(shape)),), self.problem.output.dtype, data=output.data)

@@ -38,6 +38,7 @@ class Problem:
     """
 
     params: tuple[te.Tensor, ...]
+    scalars: tuple[tirx.Var, ...]
     batch: tuple[Dim, ...]
     queries: Dim
     keys: Dim
@@ -126,7 +127,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     (weights,) = tensors([second.operands[0]], {softmax.results[0]: probabilities})
     (output,) = tensors(workload.outputs)
     found = Problem(
-        tuple(params), tuple(batch), queries, keys, depth, width, q, k, v,
+        tuple(params), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v,
         multiplied, scores, probabilities, weights, output, steps, tuple(same_batch), ((), ()),
     )  # fmt: skip
     return _checked(found)

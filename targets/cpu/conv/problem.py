@@ -126,7 +126,7 @@ class Region:
         inputs = {tensors[value]: buffer for value, buffer in buffers.items()}
         bias = buffers[self.bias] if isinstance(self.bias, SSAValue) else self.bias
         return Frame(
-            tuple(buffers.values()),
+            (*buffers.values(), *self.workload.scalars),
             buffers[self.x],
             buffers[self.weight],
             Epilogue(anchor, outputs, inputs, bias),
@@ -141,7 +141,8 @@ def _buffer(tensor: te.Tensor, name: str, shape: Sequence[int] | None = None) ->
 class Frame:
     """The parameters of the function that computes a region."""
 
-    inputs: tuple[tirx.Buffer, ...]
+    inputs: tuple[tirx.Var, ...]
+    """Buffers, then scalars."""
     x: tirx.Buffer
     weight: tirx.Buffer
     epilogue: Epilogue

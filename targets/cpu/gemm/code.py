@@ -76,6 +76,8 @@ class _Writer:
         for position, tensor in enumerate(self.source.params):
             shape = panel_shape(self.source, self.tiling) if position == self.source.weight else tensor.shape
             self.buffers[tensor] = T.arg(f"in{position}", T.buffer(shape, tensor.dtype))
+        for scalar in self.source.scalars:
+            T.arg(scalar.name, scalar)
         outputs = [T.arg(f"out{i}", T.buffer(out.shape, out.dtype)) for i, out in enumerate(self.source.outputs)]
         self.flat = {tensor: self._flat(self.buffers[tensor]) for tensor in self._shaped_as_product()}
         self.flat_outputs = [self._flat(out) for out in outputs]

@@ -31,6 +31,8 @@ class Product:
 
     params: tuple[te.Tensor, ...]
     """The inputs of the workload."""
+    scalars: tuple[tirx.Var, ...]
+    """Its scalars."""
     a: te.Tensor
     b: te.Tensor
     weight: int | None
@@ -94,7 +96,7 @@ def product_of(workload: Workload) -> Product | Refusal:
     outputs = lower_body(workload, {**bound, anchor.results[0]: result})
     weight = _constant(workload, params, stored_b)
     found = Product(
-        tuple(params), a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), (), (),
+        tuple(params), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), (), (),
     )  # fmt: skip
     return _checked(found)
 

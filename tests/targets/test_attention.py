@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from dsc import targets
 from dsc.targets import Machine, Refusal
 from dsc.targets.cpu.attention import Attention
+from dsc.targets.cpu.attention.space import AttentionSpace
+from tests.compiled import TextModel, kernels, run
+from tests.compiled import check as check_model
 from tests.targets.regions import Region
 from tests.targets.weighted import Weighted, check
 
@@ -80,6 +84,49 @@ def test_attention(machine: Machine):
 
 def test_any_point_is_right():
     check(Attention(), CASES[1:2], MACHINES[0], lambda space: list(space.points())[::5])
+
+
+SPECIAL = """(float[b,2,s,8] q, float[b,2,t,8] k, float[b,2,t,5] v, float[s,t] mask) => (float[b,2,s,5] y) {{
+    kt = Transpose<perm=[0,1,3,2]>(k) p = MatMul(q, kt) ps = Mul(p, scale) pm = Add(ps, mask) pn = Add(pm, shift)
+    w = Softmax(pn) {tail} }}"""
+GUARD = "bad = IsNaN(w) g = Where(bad, zero, w) y = MatMul(g, v)"
+
+
+def special_values() -> list[dict[str, np.ndarray]]:
+    """Rows masked as a whole, and NaN and infinities in each of q, k and v; no keys at all."""
+    random = np.random.default_rng(11)
+
+    def arrays(keys: int) -> dict[str, np.ndarray]:
+        shapes = {"q": (2, 2, 9, 8), "k": (2, 2, keys, 8), "v": (2, 2, keys, 5), "mask": (9, keys)}
+        found = {name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+        found["mask"][3], found["mask"][4, 2:] = -np.inf, -np.inf
+        return found
+
+    feeds = [arrays(11) for _ in range(5)]
+    feeds[1]["q"][0, 0, 1] = np.nan
+    feeds[2]["q"][0, 0, 1] = np.inf
+    feeds[3]["k"][0, 1, 5] = np.inf
+    feeds[4]["v"][1, 1, 2], feeds[4]["v"][0, 0, 7] = np.nan, -np.inf
+    return [*feeds, arrays(0)]
+
+
+@pytest.mark.parametrize(("tail", "guarded"), [(GUARD, True), ("y = MatMul(w, v)", False)], ids=["guarded", "bare"])
+def test_rows_without_probabilities(tail: str, guarded: bool):
+    """They are NaN, or 0 where the model says so: the guard costs no pass over the scores and is not dropped."""
+    numbers = {"scale": 0.25, "shift": 1.5, "zero": 0.0}
+    model = TextModel(SPECIAL.format(tail=tail), {name: np.float32(value) for name, value in numbers.items()})
+    feeds = special_values()
+    compilation = check_model(model, *feeds, tolerance=1e-4)
+    assert kernels(compilation) == ["cpu.attention"]
+    masked = run(compilation, feeds[0])[0][:, :, 3]
+    assert np.array_equal(masked, np.full_like(masked, 0 if guarded else np.nan), equal_nan=True)
+
+
+def test_a_guard_is_part_of_the_softmax():
+    found = Attention().match(CASES[9].workload(), MACHINES[0])
+    assert isinstance(found, AttentionSpace)
+    assert found.problem.guarded
+    assert found.problem.weights is found.problem.probabilities
 
 
 def test_refusals_say_why():

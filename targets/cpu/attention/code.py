@@ -151,14 +151,26 @@ class _Writer:
     # softmax
 
     def _softmax(self, block: _Block, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> None:
-        """Exponentials in place of the scores, and the reciprocals of their sums."""
+        """Exponentials in place of the scores, and the reciprocals of their sums.
+
+        A row that is masked as a whole has a sum of 0, and one with a NaN or inf among its scores a sum of NaN. All of
+        their probabilities are NaN, or 0 where they are guarded.
+        """
         self._fill(scale, tirx.const(0.0, "float32"))
         with self.frames.loop(self.problem.keys) as key:
             for column in self._columns():
                 T.buffer_store(scores, approx.exp(scores[key, column] - largest[column]), [key, column])
                 T.buffer_store(scale, scale[column] + scores[key, column], [column])
+        one, zero = (tirx.const(value, "float32") for value in (1.0, 0.0))
         for column in self._columns():
-            T.buffer_store(scale, tirx.const(1.0, "float32") / scale[column], [column])
+            inverse = one / scale[column]
+            guarded = tirx.Select(scale[column] > zero, inverse, zero) if self.problem.guarded else inverse
+            T.buffer_store(scale, guarded, [column])
+        if self.problem.guarded:
+            self._clear_rows(scores, scale)
+        if not isinstance(self.problem.keys, int):  # the sum of no products is 0, whatever they are divided by
+            with self.frames.when(tirx.EQ(self.problem.keys, self.frames.const(0))):
+                self._fill(scale, one)
         if self.problem.weights is self.problem.probabilities:
             return
         kept = Kept(self.problem.kept[1], self.blocking.rows)
@@ -169,6 +181,14 @@ class _Writer:
                 weight = self._elementwise(1, kept, column, at, scores[key, column])
                 T.buffer_store(scores, weight, [key, column])
         self._fill(scale, tirx.const(1.0, "float32"))
+
+    def _clear_rows(self, scores: tirx.Buffer, scale: tirx.Buffer) -> None:
+        """Zeros in the rows that are not divided by their sum, but multiplied by 0: rare, so not in the loops."""
+        zero = tirx.const(0.0, "float32")
+        with self.frames.loop(self.blocking.rows) as row:
+            rare = self.frames.when(scale[row] <= zero)
+            with rare, self.frames.loop(self.problem.keys) as key:
+                T.buffer_store(scores, zero, [key, row])
 
     # the second product
 

@@ -9,10 +9,10 @@ from tvm import te, tirx
 from tvm.ir import Expr
 from xdsl.ir import SSAValue
 
-from dsc.ir.onnx import OnnxOp
+from dsc.ir import OnnxOp, dims_of, onnx
 from dsc.lower.exprs import Dim, dims
 from dsc.lower.te import lower_body, placeholders
-from dsc.lower.workload import Workload
+from dsc.lower.workload import Workload, is_constant, is_scalar
 from dsc.targets.cpu.gemm.product import same_place, unproven_dims, zero
 from dsc.targets.cpu.inline import Leaf, kept_types
 from dsc.targets.kernel import Refusal
@@ -34,7 +34,7 @@ class Problem:
     """``softmax(scores(q @ k)) @ v`` for each of `batch`; ``q[s, d]``, ``k[d, t]``, ``v[t, e]``.
 
     `q`, `k` and `v` are expressions of the inputs, mostly changes of place. `scores` (scale, mask) and
-    `weights` (guards after the softmax) are elementwise in their placeholders.
+    `weights` (what is done to the probabilities) are elementwise in their placeholders.
     """
 
     params: tuple[te.Tensor, ...]
@@ -55,6 +55,8 @@ class Problem:
     probabilities: te.Tensor
     """Placeholder for the softmax of the scores."""
     weights: te.Tensor
+    guarded: bool
+    """Whether a row without probabilities, all of it NaN, has weights of 0, before all that makes `weights`."""
     output: te.Tensor
     steps: tuple[Step, ...]
     assumed: tuple[tuple[Dim, Dim], ...]
@@ -124,13 +126,31 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     multiplied = te.placeholder(shaped.shape, "float32", name="product")
     probabilities = te.placeholder(shaped.shape, "float32", name="probabilities")
     (scores,) = tensors([softmax.operands[0]], {first.results[0]: multiplied})
-    (weights,) = tensors([second.operands[0]], {softmax.results[0]: probabilities})
+    guard = _guard(workload, softmax.results[0])
+    (weights,) = tensors([second.operands[0]], {guard or softmax.results[0]: probabilities})
     (output,) = tensors(workload.outputs)
     found = Problem(
         tuple(params), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v,
-        multiplied, scores, probabilities, weights, output, steps, tuple(same_batch), ((), ()),
+        multiplied, scores, probabilities, weights, guard is not None, output, steps, tuple(same_batch), ((), ()),
     )  # fmt: skip
     return _checked(found)
+
+
+def _guard(workload: Workload, probabilities: SSAValue) -> SSAValue | None:
+    """``where(is_nan(p), 0, p)``, if that is all that is made of the probabilities.
+
+    A softmax gives numbers only, or NaN only: where a score is NaN or inf, or all of them are -inf.
+    """
+    users = [op for op in workload.body if probabilities in op.operands]
+    where = next((op for op in users if isinstance(op, onnx.Where)), None)
+    if where is None or where.Y is not probabilities or workload.reads(probabilities) != 2:
+        return None
+    test, zero = where.condition.owner, where.X
+    if not isinstance(test, onnx.IsNaN) or test.X is not probabilities:
+        return None
+    value = onnx.constant_value(zero) if is_constant(zero) and is_scalar(zero) else None
+    rank = len(dims_of(probabilities.type) or ())
+    return where.out if value is not None and not value.any() and value.ndim <= rank else None
 
 
 def _steps(workload: Workload, value: SSAValue) -> tuple[Step, ...] | Refusal:

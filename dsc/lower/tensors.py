@@ -17,8 +17,23 @@ def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
     """
     if isinstance(value, tirx.Var | tirx.IntImm | tirx.FloatImm) or str(value.expr_ty()) == "bfloat16":
         return use(value)  # TVM's legalization of bfloat16 does not know Let
+    dtype = dtype_of(value)
+    if dtype.startswith(("int", "uint")):
+        return _let_integer(value, dtype, use)
     variable = tirx.Var("v", value.expr_ty())
     return tirx.Let(variable, value, use(variable))
+
+
+def _let_integer(value: Expr, dtype: str, use: Callable[[Expr], Expr]) -> Expr:
+    """The bits of the integer as a float.
+
+    TVM keeps bounds of integer variables and gives up ("detected bound conflicts with memorization") where it meets a
+    Let in two places that bound it differently, as it does in what indices are computed from.
+    """
+    wide, carrier = ("int64", "float64") if dtype.endswith("64") else ("int32", "float32")
+    variable = tirx.Var("v", carrier)
+    bits = tirx.reinterpret(carrier, value.astype(wide))
+    return tirx.Let(variable, bits, use(tirx.reinterpret(wide, variable).astype(dtype)))
 
 
 def dtype_of(value: te.Tensor | Expr) -> str:

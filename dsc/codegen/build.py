@@ -17,7 +17,7 @@ from dsc.codegen.objects import write_objects
 from dsc.codegen.selection import Chooser, fastest_by_estimate
 from dsc.errors import UnsupportedModelError
 from dsc.files import scratch_folder
-from dsc.ir import Graph
+from dsc.ir import Graph, dims_of
 from dsc.lower import unsupported
 from dsc.runtime.manifest import Manifest
 from dsc.targets.machine import Machine
@@ -40,6 +40,10 @@ def build(
     provenance: recorded in the artifact.
     Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without a linker.
     """
+    for value, name in zip(graph.inputs, graph.input_names, strict=True):
+        if dims_of(value.type) is None:
+            wanted = f"give its shape (--shape {name}:1x3x224x224)"
+            raise UnsupportedModelError(f"input {name!r} may have any number of dims: {wanted}")
     if problems := unsupported(graph):
         raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
     find_compiler()  # before the work, not after it

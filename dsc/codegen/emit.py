@@ -118,12 +118,15 @@ class Emitter:
     def _output_spec(self, value: SSAValue, name: str) -> TensorSpec:
         """The interface of an output: a computed dim has the name that the model gives it, if any."""
         names = {variable: name for name, variable in self._symbols.items()}
-        given = dims_of(value.type) or ()
+        sizes = self._sizes(value)
+        given = dims_of(value.type)
+        if given is None:  # the rank is known only now
+            given = ("",) * len(sizes)
         dims = [
             int(size)
             if not isinstance(size, Expr)
             else names.get(size) or (dim if isinstance(dim, str) else "") or None
-            for size, dim in zip(self._sizes(value), given, strict=True)
+            for size, dim in zip(sizes, given, strict=True)
         ]
         return TensorSpec(name, _dtype(value), tuple(dims))
 

@@ -39,7 +39,8 @@ def build_graph(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> Gr
     builder.define_weights(model.graph, weights, scope)
     del model.graph.initializer[:]  # they are among the weights
     builder.fill(graph.body, model.graph, scope, {})
-    graph.set_outputs([(v.name, builder.value(v.name, scope)) for v in model.graph.output])
+    names = dict.fromkeys(v.name for v in model.graph.output)  # an output that is listed twice is one
+    graph.set_outputs([(name, builder.value(name, scope)) for name in names])
     return graph
 
 

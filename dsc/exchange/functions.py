@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import onnx
 import onnx.inliner
 
 from dsc.errors import UnsupportedModelError
+from dsc.exchange.lenient import all_nodes
 
 MAX_INLINED_NODES = 1_000_000
 """More nodes than this after inlining are taken for an attack: functions calling functions grow
@@ -33,7 +32,7 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _check_growth(model: onnx.ModelProto) -> None:
     bodies = {(f.domain, f.name): f for f in model.functions}
-    calls = {key: [_key(n) for n in _all_nodes(f.node)] for key, f in bodies.items()}
+    calls = {key: [_key(n) for n in all_nodes(f.node)] for key, f in bodies.items()}
     sizes: dict[_Key, int] = {}
     for key in _callees_first(calls):
         sizes[key] = sum(sizes.get(callee, 1) for callee in calls[key])
@@ -41,7 +40,7 @@ def _check_growth(model: onnx.ModelProto) -> None:
             raise UnsupportedModelError(
                 f"function {key[1]!r} of domain {key[0]!r} is more than {MAX_INLINED_NODES} nodes when inlined"
             )
-    total = sum(sizes.get(_key(n), 1) for n in _all_nodes(model.graph.node))
+    total = sum(sizes.get(_key(n), 1) for n in all_nodes(model.graph.node))
     if total > MAX_INLINED_NODES:
         raise UnsupportedModelError(f"the model is {total} nodes when its functions are inlined; that is too many")
 
@@ -68,11 +67,3 @@ def _callees_first(calls: dict[_Key, list[_Key]]) -> list[_Key]:
 
 def _key(node: onnx.NodeProto) -> _Key:
     return node.domain, node.op_type
-
-
-def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
-                yield from _all_nodes(graph.node)

@@ -11,8 +11,9 @@ import onnx.helper
 from dsc.errors import UnsupportedModelError
 from dsc.exchange.build import build_graph
 from dsc.exchange.functions import inline_functions
+from dsc.exchange.lenient import standardize
 from dsc.exchange.read import ModelSource, read_model
-from dsc.exchange.shapes import Shapes, complete_outputs, infer_shapes, pin_shapes
+from dsc.exchange.shapes import Shapes, infer_shapes, pin_shapes
 from dsc.exchange.upgrade import opset_of, upgrade_model
 from dsc.exchange.validate import check, check_operators, check_text
 from dsc.ir import Graph
@@ -37,7 +38,8 @@ def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: S
     _weights_as_inputs(model.graph, weights)
     opset_of(model.opset_import)
     check_text(model)
-    check(complete_outputs(model))
+    standardize(model)
+    check(model)
     model = inline_functions(model)
     upgrade_model(model)
     check_operators(model.graph)

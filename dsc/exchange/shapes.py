@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
@@ -9,6 +10,8 @@ import onnx.helper
 import onnx.shape_inference
 
 from dsc.errors import UnsupportedModelError, UsageError
+
+_LOG = logging.getLogger(__name__)
 
 Shapes = Mapping[str, Sequence[int | str]]
 
@@ -66,35 +69,64 @@ def _dims(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
         yield from value.type.tensor_type.shape.dim
 
 
-def complete_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the shapes of its outputs, where they are left out: the checker insists on them,
-    exporters do not.
-    """
-    if all(v.type.tensor_type.HasField("shape") for v in model.graph.output if v.type.HasField("tensor_type")):
-        return model
-    try:
-        typed: onnx.ModelProto = onnx.shape_inference.infer_shapes(model)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return model  # the checker says what is wrong
-    return typed
-
-
 def infer_shapes(model: onnx.ModelProto, *, keep_hints: bool) -> onnx.ModelProto:
     """The model with the types of all values as far as ONNX can tell them.
 
     keep_hints: whether shapes written in the model (`value_info`) are believed where inference knows nothing;
-    they are wrong once inputs were pinned. Raises UnsupportedModelError where operands do not fit an
-    operator.
+    they are wrong once inputs were pinned. The declared shapes of outputs are likewise only believed where
+    inference knows nothing; a warning says where they differ, as those of exporters with older rules for pools do.
+    Raises UnsupportedModelError where operands do not fit an operator.
     """
     hints = {v.name: v for v in model.graph.value_info}
     del model.graph.value_info[:]
-    try:
-        typed: onnx.ModelProto = onnx.shape_inference.infer_shapes(
-            model, check_type=True, strict_mode=True, data_prop=True
-        )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise UnsupportedModelError(f"the model's shapes or types do not fit together: {error}") from error
+    declared = {v.name: _dims_of(v) for v in model.graph.output}
+    for value in model.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+            if not value.type.tensor_type.elem_type:
+                value.ClearField("type")
+    typed = _inferred(model)
+    for value in typed.graph.output:
+        _declare(value, declared[value.name])
     if keep_hints:
         known = {v.name for v in typed.graph.value_info}
         typed.graph.value_info.extend(v for name, v in hints.items() if name not in known)
     return typed
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What ONNX infers, with the values of shapes where it can compute them: it gives up where these overflow."""
+    errors: list[Exception] = []
+    for propagates in (True, False):
+        try:
+            typed: onnx.ModelProto = onnx.shape_inference.infer_shapes(
+                model, check_type=True, strict_mode=True, data_prop=propagates
+            )
+        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+            errors.append(error)
+        else:
+            return typed
+    raise UnsupportedModelError(f"the model's shapes or types do not fit together: {errors[0]}") from errors[0]
+
+
+def _dims_of(value: onnx.ValueInfoProto) -> list[int | str] | None:
+    tensor = value.type.tensor_type
+    return [_said(d) for d in tensor.shape.dim] if tensor.HasField("shape") else None
+
+
+def _declare(value: onnx.ValueInfoProto, declared: list[int | str] | None) -> None:
+    """Complete what was inferred of an output by what the model says of it; the first is right where they differ."""
+    if declared is None or not value.type.HasField("tensor_type"):
+        return
+    inferred = _dims_of(value)
+    dims = value.type.tensor_type.shape.dim
+    if inferred is None:
+        dims.extend(onnx.TensorShapeProto.Dimension() for _ in declared)
+    elif len(inferred) != len(declared) or any(
+        isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(inferred, declared, strict=True)
+    ):
+        _LOG.warning("output %r is declared as %s, but is %s", value.name, declared, inferred)
+    if len(dims) == len(declared):
+        for dim, said in zip(dims, declared, strict=True):
+            if not dim.HasField("dim_value") and said != "?":
+                _set(dim, said)

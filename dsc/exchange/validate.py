@@ -11,6 +11,7 @@ import onnx.checker
 import onnx.defs
 
 from dsc.errors import UnsupportedModelError
+from dsc.exchange.lenient import all_nodes, as_checked
 from dsc.ir.onnx import OPS, OPSET
 
 _LISTED = 20
@@ -21,10 +22,10 @@ _DEFAULT_DOMAIN = ("", "ai.onnx")
 def check(model: onnx.ModelProto) -> None:
     """Run the ONNX checker. Raises UnsupportedModelError: what it says, or all operators it does not know."""
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(as_checked(model))
     except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         functions = {(function.domain, function.name) for function in model.functions}
-        nodes = (n for n in _nodes(model.graph.node) if (n.domain, n.op_type) not in functions)
+        nodes = (n for n in all_nodes(model.graph.node) if (n.domain, n.op_type) not in functions)
         _refuse(filter(_is_unknown, nodes))
         text = " ".join(str(error).split())
         raise UnsupportedModelError(f"not a valid ONNX model: {text}") from error
@@ -36,7 +37,7 @@ def check_text(model: onnx.ModelProto) -> None:
         # protobuf hands out what is not UTF-8 as bytes, and the functions of the onnx package trip over them
         if not isinstance(text, str):
             raise UnsupportedModelError(f"not a valid ONNX model: the name {text!r} is not UTF-8 text")
-    for node in _nodes([*model.graph.node, *(n for f in model.functions for n in f.node)]):
+    for node in all_nodes([*model.graph.node, *(n for f in model.functions for n in f.node)]):
         _check_attributes(node)
 
 
@@ -89,7 +90,7 @@ def _is_text(data: bytes) -> bool:
 
 def check_operators(graph: onnx.GraphProto) -> None:
     """Raise one UnsupportedModelError that lists all nodes whose operator is not in the onnx dialect."""
-    _refuse(n for n in _nodes(graph.node) if n.domain not in _DEFAULT_DOMAIN or n.op_type not in OPS)
+    _refuse(n for n in all_nodes(graph.node) if n.domain not in _DEFAULT_DOMAIN or n.op_type not in OPS)
 
 
 def _is_unknown(node: onnx.NodeProto) -> bool:
@@ -114,11 +115,3 @@ def _refuse(nodes: Iterable[onnx.NodeProto]) -> None:
 def _some(names: list[str]) -> str:
     rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + rest
-
-
-def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
-                yield from _nodes(graph.node)

@@ -37,6 +37,19 @@ def _batch_norm_outputs(edit: Edit) -> None:
         raise edit.refuse("it is in training mode (it has outputs for the statistics); export the model for inference")
 
 
+@upgrade("GroupNormalization", to=21)
+def _group_norm(edit: Edit) -> None:
+    """Before opset 21 scale and bias have an element for each group, now one for each channel."""
+    data = edit.node.input[0]
+    groups = edit.int64s([edit.attribute("num_groups")])
+    size = edit.emit("Div", [edit.emit("Shape", [data], start=1, end=2), groups])
+    shape = edit.emit("Concat", [groups, size], axis=0)
+    for index in (1, 2):
+        column = edit.emit("Unsqueeze", [edit.node.input[index], edit.int64s([1])])
+        spread = edit.emit("Expand", [column, shape])
+        edit.node.input[index] = edit.emit("Reshape", [spread, edit.int64s([-1])])
+
+
 @upgrade("GridSample", to=20)
 def _grid_sample(edit: Edit) -> None:
     renamed = {"bilinear": "linear", "bicubic": "cubic"}

@@ -27,7 +27,7 @@ class TextModel:
         """The model, with the weights as initializers."""
         graph = onnx.parser.parse_graph(f"m {self.text}")
         for name, array in self.weights.items():
-            graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+            graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), name))
         return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)], ir_version=10)
 
     def reference(self, feeds: Arrays) -> list[np.ndarray]:

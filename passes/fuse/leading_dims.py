@@ -28,13 +28,45 @@ class _AlongLastDim(Rule):
             return "a rank is not known"
         if inner[-1] != outer[-1] or not isinstance(inner[-1], int):
             return "the last dim is reshaped too"
-        if not _restores(m) and sum(isinstance(d, str) for d in outer) > 1:
+        if reason := self.check_op(m):
+            return reason
+        if _restores(m):
+            return None
+        target = (*outer[:-1], self.width(m))
+        if sum(isinstance(d, str) for d in target) > 1:
             return "the leading dims are not known"
-        return self.check_op(m)
+        return "it has no elements" if 0 in target else None  # Reshape reads a 0 as "copy"
 
     def check_op(self, m: Match) -> str | None:
         """Why the op in the middle cannot have other leading dims."""
         return None
+
+    def width(self, m: Match) -> int | str:
+        """The last dim of what the op in the middle reads."""
+        flat = dims_of(m.flat.out.type)
+        return flat[-1] if flat else ""
+
+    def reshaped(self, m: Match) -> SSAValue:
+        """x with the leading dims of the result."""
+        if _restores(m):
+            found: SSAValue = m.x
+            return found
+        result = dims_of(m.root.out.type)
+        assert result
+        target = [d if isinstance(d, int) else -1 for d in (*result[:-1], self.width(m))]
+        made: SSAValue = m.emit(onnx.Reshape, m.x, m.constant(np.array(target, np.int64))).out
+        return made
+
+
+class _Product(_AlongLastDim):
+    """Base: products with a matrix, which tells the last dim where a computed reshape does not."""
+
+    def check_op(self, m: Match) -> str | None:
+        return None if len(dims_of(m.w.type) or ()) == 2 else "w is not a matrix"
+
+    def width(self, m: Match) -> int | str:
+        rows = (dims_of(m.w.type) or ("",))[0]
+        return rows if isinstance(rows, int) else super().width(m)
 
 
 def _restores(m: Match) -> bool:
@@ -52,19 +84,6 @@ def _restores(m: Match) -> bool:
     return isinstance(shape, onnx.Shape) and shape.data is m.x and not shape.attrs() and source[-1] == result[-1]
 
 
-def _reshaped(m: Match) -> SSAValue:
-    """x with the leading dims of the result."""
-    if _restores(m):
-        found: SSAValue = m.x
-        return found
-    flat, result = dims_of(m.flat.out.type), dims_of(m.root.out.type)
-    assert flat
-    assert result
-    target = [d if isinstance(d, int) else -1 for d in (*result[:-1], flat[-1])]
-    made: SSAValue = m.emit(onnx.Reshape, m.x, m.constant(np.array(target, np.int64))).out
-    return made
-
-
 class SoftmaxOfMany(_AlongLastDim):
     """reshape(softmax(reshape(x))) => softmax(reshape(x))"""
 
@@ -75,40 +94,33 @@ class SoftmaxOfMany(_AlongLastDim):
         return None if m.softmax.attr("axis") in (-1, rank - 1) else "it is not over the last dim"
 
     def rewrite(self, m: Match) -> SSAValue:
-        made: SSAValue = m.like(m.softmax, _reshaped(m), axis=-1).out
+        made: SSAValue = m.like(m.softmax, self.reshaped(m), axis=-1).out
         return made
 
 
-class ProductOfMany(_AlongLastDim):
+class ProductOfMany(_Product):
     """reshape(reshape(x) @ w) => reshape(x) @ w"""
 
     pattern: ClassVar[Pattern] = ops.Reshape(_product, value("shape"))
 
-    def check_op(self, m: Match) -> str | None:
-        return _matrix(m.w)
-
     def rewrite(self, m: Match) -> SSAValue:
-        made: SSAValue = m.emit(onnx.MatMul, _reshaped(m), m.w).out
+        made: SSAValue = m.emit(onnx.MatMul, self.reshaped(m), m.w).out
         return made
 
 
-class BiasedProductOfMany(_AlongLastDim):
+class BiasedProductOfMany(_Product):
     """reshape(reshape(x) @ w + b) => reshape(x) @ w + b"""
 
     pattern: ClassVar[Pattern] = ops.Reshape(_product + const("b"), value("shape"))
 
     def check_op(self, m: Match) -> str | None:
         bias = m.array("b")
-        return _matrix(m.w) or (None if bias.size == max(bias.shape[-1:], default=1) else "b is not a row")
+        return super().check_op(m) or (None if bias.size == max(bias.shape[-1:], default=1) else "b is not a row")
 
     def rewrite(self, m: Match) -> SSAValue:
         bias = m.b if m.array("b").ndim <= 1 else m.constant(m.array("b").reshape(-1), "bias")
-        made: SSAValue = m.emit(onnx.Add, m.emit(onnx.MatMul, _reshaped(m), m.w).out, bias).out
+        made: SSAValue = m.emit(onnx.Add, m.emit(onnx.MatMul, self.reshaped(m), m.w).out, bias).out
         return made
-
-
-def _matrix(w: SSAValue) -> str | None:
-    return None if len(dims_of(w.type) or ()) == 2 else "w is not a matrix"
 
 
 RULES: tuple[Rule, ...] = (SoftmaxOfMany(), ProductOfMany(), BiasedProductOfMany())

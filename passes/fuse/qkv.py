@@ -63,7 +63,7 @@ def _projection(graph: Graph, plan: Plan, value: SSAValue) -> _Projection | None
     if isinstance(op, onnx.Add):
         constants = [(v, graph.constant(v)) for v in op.operands]
         known = [(v, c) for v, c in constants if c is not None]
-        if len(known) != 1 or known[0][1].size != known[0][1].shape[-1:][0]:
+        if len(known) != 1 or known[0][1].size != max(known[0][1].shape[-1:], default=1):
             return None
         bias = known[0][1].reshape(-1)
         product = next(v for v in op.operands if v is not known[0][0]).owner
@@ -73,8 +73,12 @@ def _projection(graph: Graph, plan: Plan, value: SSAValue) -> _Projection | None
         return None
     weight = graph.constant(product.B)
     shape = shape_of(product.A.type)
-    if weight is None or weight.ndim != 2 or shape is None or (bias is not None and bias.size != weight.shape[1]):
+    if weight is None or weight.ndim != 2 or shape is None:
         return None
+    if bias is not None:
+        if bias.size not in (1, weight.shape[1]) or shape_of(op.out.type) != shape_of(product.out.type):
+            return None
+        bias = np.broadcast_to(bias, weight.shape[1])
     if product is not op and len(plan.users(product.out)) != 1:
         return None
     return _Projection(product, product.A, weight, bias, op)

@@ -2,7 +2,7 @@
 
 A tensor is packed by the largest of 16, 8, 4 (up to the pass's block) that divides its channels, so its
 layout follows from its type alone and neighbours always agree. Tensors whose spatial dims are all 1 stay
-plain: both layouts are the same bytes.
+plain: both layouts are the same bytes. So do those without elements.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CONV = frozenset({"Conv", "ConvTranspose"})
 def block_of(type_: Attribute, largest: int) -> int | None:
     """The block of a tensor of images [N, C, H, W]; None where it stays plain."""
     dims = dims_of(type_)
-    if dims is None or len(dims) != 4 or not isinstance(dims[_CHANNELS], int) or dims[2:] == (1, 1):
+    if dims is None or len(dims) != 4 or not isinstance(dims[_CHANNELS], int) or dims[2:] == (1, 1) or 0 in dims:
         return None
     return next((b for b in BLOCKS if b <= largest and dims[_CHANNELS] % b == 0), None)
 

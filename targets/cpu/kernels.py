@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dsc.targets.cpu.attention import Attention
 from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
+from dsc.targets.cpu.empty import Empty
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.transpose import Transpose
@@ -12,4 +13,4 @@ from dsc.targets.kernel import Kernel
 
 def cpu_kernels() -> tuple[Kernel, ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return (Depthwise(), Winograd(), Direct(), Attention(), Gemm(), Transpose(), GenericKernel())
+    return (Empty(), Depthwise(), Winograd(), Direct(), Attention(), Gemm(), Transpose(), GenericKernel())

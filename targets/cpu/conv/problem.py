@@ -179,6 +179,8 @@ def region_of(workload: Workload) -> Region | Refusal:
     conv = _convolution(op, shapes, x, weight, block)
     if isinstance(conv, Refusal):
         return conv
+    if 0 in (conv.n, conv.c, conv.oc, *conv.kernel) or any(isinstance(d, int) and d <= 0 for d in (conv.oh, conv.ow)):
+        return Refusal("a convolution without elements")
     region = Region(workload, conv, op.results[0], x, weight, bias)
     problem = region.frame().epilogue.problems()
     return region if problem is None else Refusal(problem)

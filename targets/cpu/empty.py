@@ -1,0 +1,57 @@
+"""Workloads whose results have no elements: there is nothing to compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm import tirx
+
+from dsc.ir import dims_of
+from dsc.lower.te import lower_body, placeholders
+from dsc.lower.workload import Workload
+from dsc.targets.kernel import Implementation, Refusal
+from dsc.targets.machine import Machine
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The one point."""
+
+
+@dataclass(frozen=True)
+class EmptySpace:
+    """A function that returns at once."""
+
+    params: tuple[tirx.Var, ...]
+
+    def points(self) -> tuple[Nothing]:
+        """One."""
+        return (Nothing(),)
+
+    def estimate(self, point: Nothing) -> float:
+        """No time at all: no other kernel is as fast."""
+        return 0.0
+
+    def build(self, point: Nothing) -> Implementation:
+        """The code."""
+        func = tirx.PrimFunc(self.params, tirx.Evaluate(0))
+        return Implementation(func.with_attrs({"s_tir": True, "tirx.noalias": True}))
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Anything with a static size of 0 in each of its results."""
+
+    name: str = "cpu.empty"
+
+    def match(self, workload: Workload, machine: Machine) -> EmptySpace | Refusal:
+        """The space, or that there are elements."""
+        if any(0 not in (dims_of(output.type) or ()) for output in workload.outputs):
+            return Refusal("a result has elements")
+        inputs = placeholders(workload)
+        outputs = lower_body(workload, dict(zip(workload.inputs, inputs, strict=True)))
+        given, made = (
+            [tirx.decl_buffer(tensor.shape, tensor.dtype, f"{name}{i}") for i, tensor in enumerate(tensors)]
+            for name, tensors in (("in", inputs), ("out", outputs))
+        )
+        return EmptySpace((*given, *workload.scalars, *made))

@@ -1,102 +1,144 @@
-"""From "the outputs differ" to the op that is to blame.
+"""From "the outputs differ" to what is to blame: the import, a rewrite, a kernel, a packing, a buffer.
 
-Two kinds of fault are told apart. A rewrite is wrong when the graph after it, exported and run by ONNX
-Runtime, differs from the model. A kernel is wrong when the final graph on ONNX Runtime is right and the
-compiled module is not; then the graph is compiled once more with every intermediate value as an output, and
-the first value that differs is named.
+All is asked on the sample that failed, of the artifact itself. First the graph, as the importer and each pass leave it,
+is run by ONNX Runtime: a rewrite is wrong where it computes something else. Then the artifact is run and watched kernel
+by kernel (`dsc.check.trace`), with the kernels that it recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Operation, SSAValue
+from dsc.check.judge import Arrays, Judge
+from dsc.check.stages import Stages, verify_each
+from dsc.check.trace import Overwritten, Trace, WrongKernel
+from dsc.codegen import Call, recorded_calls
+from dsc.errors import DscError, UsageError, VerificationError
+from dsc.ir import FusionOp, Graph, OnnxOp, op_text
+from dsc.passes import Pipeline
+from dsc.runtime import Module
+from dsc.targets import machine
 
-from dsc.check.compare import OutputError, compare
-from dsc.check.reference import Reference
-from dsc.check.verify import TOLERANCE, Runnable
-from dsc.exchange import export_model
-from dsc.ir import FusionOp, Graph, OnnxOp, WeightOp, describe, onnx
-
-Inputs = Mapping[str, np.ndarray]
+Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """The first op whose inputs are right and whose output is wrong.
+    """What is to blame.
 
-    what: the op's text in the IR. nodes: names of the ONNX nodes it came from. error: of its output.
-    inputs: the largest relative error among its inputs, within the tolerance.
+    fault: "import", "rewrite", "kernel", "packing", "buffer", or "unknown". what: in words, for people. kernel: the
+    function in the library, where it is about one. nodes: the ONNX nodes that it computes.
     """
 
+    fault: str
     what: str
-    nodes: tuple[str, ...]
-    error: OutputError
-    inputs: float
+    kernel: str = ""
+    nodes: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
         nodes = f"\n  from ONNX nodes {', '.join(self.nodes)}" if self.nodes else ""
-        return f"first wrong op: {self.what}{nodes}\n  {self.error}; its inputs: {self.inputs:.2e}"
+        return self.what + nodes
 
 
-def first_wrong_stage(
-    stages: Iterable[tuple[str, Graph]], expected: Inputs, inputs: Inputs, tolerance: float = TOLERANCE
-) -> tuple[str, OutputError] | None:
-    """The first (name, graph) whose graph, run by ONNX Runtime, differs from `expected`; None if none does.
+def find_culprit(graph: Graph, module: Module, inputs: Arrays, expected: Arrays, progress: Tell) -> Culprit:
+    """What makes `module` differ from the model on a sample.
 
-    stages: the graph after each phase of the compiler, in order. The error is that of the worst output.
+    graph: the model imported, with the shapes that the module was compiled for. expected: the reference's outputs on
+    `inputs`. progress: told a phase, the steps done and how many there are.
     """
-    for name, graph in stages:
-        found = Reference(export_model(graph), optimized=False).run(inputs)
-        errors = [compare(output, array, found[output]) for output, array in expected.items()]
-        wrong = [error for error in errors if not error.within(tolerance)]
-        if wrong:
-            return name, max(wrong, key=lambda error: error.relative)
+    stages = Stages(graph, inputs, expected)
+    final = graph.clone()
+    try:
+        if wrong := stages.wrong(final):
+            return Culprit("import", f"the model as imported, before any pass, computes something else\n  {wrong}")
+        pipeline = Pipeline.parse(str(module.manifest.provenance.get("passes", "")))
+        count = len(pipeline.passes)
+        pipeline.run(final, [verify_each(stages), lambda index, *_: progress("check passes", index + 1, count)])
+    except VerificationError as error:
+        return Culprit("rewrite", str(error))
+    except DscError as error:
+        return Culprit("unknown", f"the passes cannot be checked: {error}")
+    try:
+        calls = recorded_calls(final, machine(module.manifest.target), module.manifest.kernels)
+        trace = Trace(final, module, calls, inputs, lambda done, total: progress("check kernels", done, total))
+        outputs = trace.run()
+    except UsageError as error:
+        made_by = module.manifest.versions.get("dsc", "?")
+        return Culprit(
+            "unknown",
+            "the passes are right, but the artifact is not what they give now (it was made by another version or with "
+            f"other passes: dsc {made_by}), so its kernels cannot be told apart: {error}",
+        )
+    return _said(trace) or _unexplained(graph, module, inputs, expected, outputs, trace)
+
+
+def _said(trace: Trace) -> Culprit | None:
+    found = trace.found
+    if isinstance(found, Overwritten):
+        return _overwritten(found)
+    if isinstance(found, WrongKernel):
+        return _wrong_kernel(found, trace.module.manifest.kernels)
     return None
 
 
-def first_wrong_kernel(
-    graph: Graph, build: Callable[[Graph], Runnable], inputs: Inputs, tolerance: float = TOLERANCE
-) -> Culprit | None:
-    """The first top-level op of `graph` that is right in ONNX Runtime and wrong as compiled.
-
-    build: compiles a graph as it stands, without further passes. None: every op is right when all values
-    are outputs, so the fault is in what lies between the kernels (buffers that are shared too early, for
-    example).
-    """
-    tapped, ops = _tap(graph)
-    names = tapped.output_names
-    expected = Reference(export_model(tapped), optimized=False).run(inputs)
-    actual = build(tapped).run(inputs)
-    errors = {value: compare(name, expected[name], actual[name]) for value, name in zip(ops, names, strict=True)}
-    for value, error in errors.items():
-        if error.mismatch or error.relative > tolerance:
-            op = value.owner
-            assert isinstance(op, Operation)
-            before = max((errors[v].relative for v in op.operands if v in errors), default=0.0)
-            return Culprit(describe(op), _nodes(op), error, before)
-    return None
+def _overwritten(found: Overwritten) -> Culprit:
+    value = f"the value made by {_named(found.made_by)}" if found.made_by is not None else "an input of the model"
+    read = f"read by {_named(found.read_by)}" if found.read_by is not None else "returned"
+    by = f"the result of {_named(found.by)} lies in the same memory" if found.by is not None else "it is not known how"
+    call = found.made_by or found.read_by
+    return Culprit(
+        "buffer",
+        f"wrong buffer plan: {value} was overwritten before it was {read}; {by}",
+        "" if call is None else call.code.function.name_hint,
+        () if call is None else _nodes(call),
+    )
 
 
-def _tap(graph: Graph) -> tuple[Graph, list[SSAValue]]:
-    """A copy with all computed tensors as outputs, and these values of the copy in topological order."""
-    tapped = graph.clone()
-    constants = (WeightOp, onnx.Constant)
-    values = [
-        value
-        for op in tapped.ops()
-        if not isinstance(op, constants)
-        for value in op.results
-        if isinstance(value.type, TensorType)
-    ]
-    tapped.set_outputs([(f"value_{index}", value) for index, value in enumerate(values)])
-    return tapped, list(values)
+def _wrong_kernel(found: WrongKernel, recorded: Any) -> Culprit:
+    call, name = found.call, found.call.code.function.name_hint
+    choice = next((c for c in recorded if c["function"] == name), {})
+    kernel = f"{choice.get('kernel', '?')} {choice.get('point', '')}, {name}"
+    tail = f"\n  {op_text(call.workload.op)}\n  {found.error}"
+    if not found.packed:
+        what = f"wrong packing: the weights in the artifact for {kernel}, are not the model's as they are packed now"
+        return Culprit("packing", what + tail, name, _nodes(call))
+    if found.alone:
+        what = f"wrong buffer plan: {kernel}, is right when it has buffers of its own, and wrong within the model"
+        return Culprit("buffer", what + tail, name, _nodes(call))
+    with_packing = " or the packing of its weights" if call.code.implementation.packings else ""
+    what = f"wrong kernel: {kernel}{with_packing}: its inputs are right and its result is not"
+    return Culprit("kernel", what + tail, name, _nodes(call))
 
 
-def _nodes(op: Operation) -> tuple[str, ...]:
-    inner = op.block.ops if isinstance(op, FusionOp) else (op,)
-    names = [part.node for part in inner if isinstance(part, OnnxOp) and part.node]
-    return tuple(dict.fromkeys(names))
+def _unexplained(
+    graph: Graph, module: Module, inputs: Arrays, expected: Arrays, watched: Arrays, trace: Trace
+) -> Culprit:
+    """No pass and no kernel is wrong by itself."""
+    judge = Judge(lambda: graph)
+    if all(error.passed for error in judge.errors(inputs, expected, watched)):
+        again = all(error.passed for error in judge.errors(inputs, expected, module.run(inputs)))
+        when = "in this run and not in the next" if again else "only when its kernels are not watched one by one"
+        return Culprit("unknown", f"every pass and kernel is right; the outputs differ {when}: threads, or memory")
+    skipped = f" ({len(trace.unjudged)} kernels could not be judged)" if trace.unjudged else ""
+    what = f"no pass, kernel, packing or buffer is wrong by itself{skipped}; small differences add up"
+    largest = max(trace.errors, key=lambda pair: pair[1].relative, default=None)
+    if largest is None:
+        return Culprit("unknown", what)
+    call, error = largest
+    return Culprit(
+        "unknown", f"{what}, most of them from {_named(call)}\n  {error}", call.code.function.name_hint, _nodes(call)
+    )
+
+
+def _named(call: Call) -> str:
+    nodes = _nodes(call)
+    return call.code.function.name_hint + (f" ({', '.join(nodes)})" if nodes else "")
+
+
+def _nodes(call: Call) -> tuple[str, ...]:
+    """The ONNX nodes that a call computes."""
+    op = call.workload.op
+    parts = op.block.ops if isinstance(op, FusionOp) else (op,)
+    return tuple(dict.fromkeys(p.node for p in parts if isinstance(p, OnnxOp) and p.node))

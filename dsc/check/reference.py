@@ -19,19 +19,18 @@ _SILENT = 4  # onnxruntime's severity "fatal": what goes wrong is raised
 class Reference:
     """A model in ONNX Runtime.
 
-    threads: cores one run uses, all if None. optimized: False turns its graph optimizations off, so that a
-    fault of theirs is not taken for one of ours. Raises UnsupportedModelError when ONNX Runtime does not
-    take the model.
+    threads: cores one run uses, all if None. optimized: whether its graph optimizations are on; they have faults of
+    their own, which must not be taken for ours. Raises UnsupportedModelError when ONNX Runtime does not take the model.
     """
 
-    def __init__(self, model: Model, threads: int | None = None, optimized: bool = True) -> None:
+    def __init__(self, model: Model, threads: int | None = None, optimized: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads or 0
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
         try:
+            source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
             self._session = onnxruntime.InferenceSession(
                 source if isinstance(source, bytes) else os.fspath(source),
                 options,
@@ -56,7 +55,8 @@ class Reference:
                 f"ONNX Runtime, the reference, does not run on these inputs: {_first_line(error)}; "
                 "give inputs that fit, or fix the model's free dims (--shape)"
             ) from error
-        return dict(zip(self.output_names, values, strict=True))
+        arrays = [v if isinstance(v, list | dict) else np.asarray(v) for v in values]  # scalars come as no arrays
+        return dict(zip(self.output_names, arrays, strict=True))
 
 
 def _first_line(error: Exception) -> str:

@@ -2,75 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from xdsl.ir import SSAValue
 
+from dsc.check.indices import index_bound
+from dsc.check.reference import Reference
 from dsc.errors import UsageError
-from dsc.ir import DYNAMIC, FusionOp, Graph, OnnxOp, dims_of, element_of, onnx
-
-_SAME_VALUES = (
-    onnx.Cast,
-    onnx.Reshape,
-    onnx.Unsqueeze,
-    onnx.Squeeze,
-    onnx.Flatten,
-    onnx.Transpose,
-    onnx.Identity,
-)
-_BATCH, _PIXELS, _LENGTH = 2, 224, 32
+from dsc.ir import Graph, dims_of, element_of
 
 
-def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Sizes:
+    """What free dims are taken to be: the first dim, the sides of images, all others."""
+
+    batch: int
+    pixels: int
+    length: int
+
+
+USUAL = (Sizes(2, 224, 32), Sizes(1, 192, 17), Sizes(3, 160, 8), Sizes(1, 64, 1))
+"""Samples take turns with these."""
+
+Range = tuple[float, float]
+"""The least value, and the one that is not reached any more."""
+
+
+def random_inputs(
+    graph: Graph,
+    seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
+    ranges: Mapping[str, Range] | None = None,
+    usual: Sizes = USUAL[0],
+) -> dict[str, np.ndarray]:
     """Inputs by name for an imported model, the same for the same seed.
 
-    Floats are normal; integers are below the size of the table they index, or 0 and 1 where they index none
-    (masks); free dims are as `sizes` says by their names, else 2 for the first dim, 224 for images' sides
-    and 32 for others. Raises UsageError for inputs that are not tensors of numbers.
+    Floats are normal. Integers that index a table are below its number of rows; others are 0 and 1 (masks), but those
+    of 8 bits take all their values (pixels). `ranges` says otherwise by input: floats are uniform then. Free dims are
+    as `sizes` says by their names, else as `usual` says. Raises UsageError for inputs that are not tensors of numbers,
+    and ranges that do not fit.
     """
     random, known = np.random.default_rng(seed), dict(sizes or {})
+    named = dict(zip(graph.input_names, graph.inputs, strict=True))
+    for name in ranges or {}:
+        if name not in named:
+            raise UsageError(f"a range is given for {name!r}, the model's inputs are {', '.join(named) or 'none'}")
     return {
-        name: _sample(name, value, random, known) for name, value in zip(graph.input_names, graph.inputs, strict=True)
+        name: _values(name, graph, value, _shape(name, value, known, usual), random, (ranges or {}).get(name))
+        for name, value in named.items()
     }
 
 
-def _sample(name: str, value: SSAValue, random: np.random.Generator, sizes: dict[str, int]) -> np.ndarray:
-    shape = _shape(name, value, sizes)
+def usable_inputs(
+    graph: Graph, reference: Reference, seeds: Sequence[int], ranges: Mapping[str, Range] | None = None
+) -> list[dict[str, np.ndarray]]:
+    """Random inputs for each seed, free dims of several sizes, such as the reference runs on.
+
+    Not every model takes every size: there may be fewer rows in a table of positions. Raises UsageError where none of
+    the usual sizes will do.
+    """
+    found = []
+    for turn, seed in enumerate(seeds):
+        tried = [USUAL[(turn + i) % len(USUAL)] for i in range(len(USUAL))] if _has_free_dims(graph) else USUAL[:1]
+        found.append(_first_usable(graph, reference, seed, ranges, tried))
+    return found
+
+
+def _first_usable(
+    graph: Graph, reference: Reference, seed: int, ranges: Mapping[str, Range] | None, tried: Sequence[Sizes]
+) -> dict[str, np.ndarray]:
+    refusal = None
+    for usual in tried:
+        inputs = random_inputs(graph, seed, None, ranges, usual)
+        if len(tried) == 1:
+            return inputs
+        try:
+            reference.run(inputs)
+        except UsageError as error:
+            refusal = refusal or error
+        else:
+            return inputs
+    assert refusal is not None
+    raise refusal
+
+
+def _has_free_dims(graph: Graph) -> bool:
+    return any(not isinstance(dim, int) or dim < 0 for value in graph.inputs for dim in dims_of(value.type) or ())
+
+
+def _values(
+    name: str, graph: Graph, value: SSAValue, shape: tuple[int, ...], random: np.random.Generator, given: Range | None
+) -> np.ndarray:
     dtype = element_of(value.type).dtype
+    if dtype.kind in "OUSc":
+        raise UsageError(f"input {name!r} is of {dtype}: there are no random values of it, give --data")
     if dtype.kind == "b":
         return random.integers(0, 2, shape).astype(np.bool_)
-    if dtype.kind in "iu":
-        return random.integers(0, _bound(value) or 2, shape).astype(dtype)
-    return random.standard_normal(shape).astype(dtype)
+    if dtype.kind not in "iu":
+        floats = random.standard_normal(shape) if given is None else random.uniform(*given, shape)
+        return floats.astype(dtype)
+    low, high = given if given is not None else _integers(graph, value, dtype)
+    limits = np.iinfo(dtype)
+    if low < limits.min or high - 1 > limits.max:
+        raise UsageError(f"input {name!r}: {low:g} to {high:g} is not a range of {dtype}")
+    return random.integers(int(low), int(high), shape).astype(dtype)
 
 
-def _shape(name: str, value: SSAValue, sizes: dict[str, int]) -> tuple[int, ...]:
+def _integers(graph: Graph, value: SSAValue, dtype: np.dtype[np.generic]) -> Range:
+    bound = index_bound(graph, value)
+    if bound is not None:
+        return 0, max(1, bound if dtype.itemsize > 1 else min(bound, int(np.iinfo(dtype).max) + 1))
+    return (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max) + 1) if dtype.itemsize == 1 else (0, 2)
+
+
+def _shape(name: str, value: SSAValue, sizes: dict[str, int], usual: Sizes) -> tuple[int, ...]:
     dims = dims_of(value.type)
     if dims is None:
         raise UsageError(f"input {name!r} may have any number of dims: give its shape, e.g. --shape {name}:1x3x224x224")
     shape = []
     for axis, dim in enumerate(dims):
-        if isinstance(dim, int) and dim != DYNAMIC:
+        if isinstance(dim, int) and dim >= 0:
             shape.append(dim)
             continue
-        usual = _BATCH if axis == 0 else _PIXELS if len(dims) == 4 else _LENGTH
-        shape.append(sizes.setdefault(dim, usual) if isinstance(dim, str) else usual)
+        size = usual.batch if axis == 0 else usual.pixels if len(dims) == 4 else usual.length
+        shape.append(sizes.setdefault(dim, size) if isinstance(dim, str) and dim else size)
     return tuple(shape)
-
-
-def _bound(value: SSAValue) -> int | None:
-    """The rows of the smallest table that the integers of `value` index; None if they index none."""
-    bounds: list[int | None] = []
-    for use in value.uses:
-        op = use.operation
-        if isinstance(op, onnx.Gather | onnx.GatherElements) and op.operands[1] is value:
-            dims = dims_of(op.operands[0].type)
-            rows = dims[op.attr("axis", 0)] if dims is not None else None
-            if isinstance(rows, int) and rows > 0:
-                bounds.append(rows)
-        elif isinstance(op, FusionOp):
-            bounds.append(_bound(op.block.args[use.index]))
-        elif isinstance(op, OnnxOp) and isinstance(op, _SAME_VALUES) and op.operands[0] is value:
-            bounds.append(_bound(op.results[0]))
-    return min((bound for bound in bounds if bound is not None), default=None)

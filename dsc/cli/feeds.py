@@ -42,6 +42,27 @@ def read_inputs(
     return inputs
 
 
+def read_samples(files: Sequence[Path], specs: Sequence[TensorSpec]) -> list[dict[str, np.ndarray]]:
+    """The samples of npz archives of arrays by input name.
+
+    An archive is one sample, or many stacked: each array has one dim more than its input then, the first. Raises
+    UsageError for files that cannot be read, names that are not the model's, and stacks of different heights.
+    """
+    return [sample for file in files for sample in _unstacked(file, _read_npz(file), specs)]
+
+
+def _unstacked(file: Path, found: dict[str, np.ndarray], specs: Sequence[TensorSpec]) -> list[dict[str, np.ndarray]]:
+    names = [spec.name for spec in specs]
+    if sorted(found) != sorted(names):
+        raise UsageError(f"--data {file} holds {', '.join(found) or 'nothing'}; the model takes {', '.join(names)}")
+    if not specs or not all(found[spec.name].ndim == len(spec.shape) + 1 for spec in specs):
+        return [found]
+    heights = {len(array) for array in found.values()}
+    if len(heights) != 1:
+        raise UsageError(f"--data {file}: its arrays are stacks of {', '.join(map(str, sorted(heights)))} samples")
+    return [{name: array[index] for name, array in found.items()} for index in range(heights.pop())]
+
+
 def _split(text: str, names: list[str]) -> tuple[str | None, str]:
     """Names and paths may both hold "=": the name is one the model has."""
     for name in names:

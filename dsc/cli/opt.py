@@ -51,11 +51,12 @@ def opt(
     graph = import_model(source.path, shapes=parse_shapes(shape))
     observers = options.observers(dump_phases, print_ir_after)
     if verify_each:
-        from dsc.check import Reference, random_inputs
+        from dsc.check import Reference, Stages, usable_inputs
         from dsc.check import verify_each as watch
 
-        inputs = random_inputs(graph)
-        observers.append(watch(Reference(source.path, optimized=False).run(inputs), inputs))
+        reference = Reference(source.path)
+        inputs = usable_inputs(graph, reference, [0])[0]
+        observers.append(watch(Stages(graph.clone(), inputs, reference.run(inputs))))
     records = pipeline.run(graph, observers)
     if stats:
         for record in records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -65,6 +66,26 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, list[int | str]]:
             raise UsageError(f"--shape {text}: the shape of {name} is given twice")
         shapes[name] = _dims(text, dims.strip())
     return shapes
+
+
+def parse_ranges(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
+    """The ranges of --range: "input_ids:0:30522", from the first number to below the second.
+
+    Raises UsageError for anything else, or an input that is named twice.
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+    for text in texts or ():
+        name, *numbers = text.rsplit(":", 2)
+        try:
+            low, high = map(float, numbers)
+        except ValueError:
+            raise UsageError(f"--range {text}: expected NAME:LOW:HIGH, as input_ids:0:30522") from None
+        if name in ranges:
+            raise UsageError(f"--range {text}: the range of {name} is given twice")
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise UsageError(f"--range {text}: the first number must be less than the second, which is not reached")
+        ranges[name] = (low, high)
+    return ranges
 
 
 def _dims(text: str, dims: str) -> list[int | str]:

@@ -1,10 +1,10 @@
-"""`dsc verify`: the compiled module against ONNX Runtime, down to the first wrong op."""
+"""`dsc verify`: the compiled module against ONNX Runtime, down to what is to blame."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +12,18 @@ import numpy as np
 import typer
 
 from dsc.cli import options
-from dsc.cli.console import progress, write_json
-from dsc.cli.feeds import read_inputs
+from dsc.cli.console import Tell, progress, write_json
+from dsc.cli.feeds import read_inputs, read_samples
 from dsc.cli.images import Pixels
 from dsc.cli.plugins import load_plugins
-from dsc.cli.source import Source, check_writable, find_model, parse_shapes
-from dsc.errors import VerificationError
+from dsc.cli.source import Source, check_writable, find_model, parse_ranges, parse_shapes
+from dsc.errors import UsageError, VerificationError
 from dsc.models import inputs as zoo_inputs
 
 if TYPE_CHECKING:
+    from dsc.check import Culprit, Reference
     from dsc.ir import Graph
+    from dsc.pipeline import Compilation
     from dsc.runtime import Module
     from dsc.runtime.manifest import TensorSpec
 
@@ -29,14 +31,19 @@ Sample = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """How the module was or is to be compiled: enough to do it again, tapped, when it is wrong."""
+class _Wanted:
+    """On what the two are compared."""
 
-    target: str
-    opt_level: int
-    passes: str | None
-    tuning_seconds: float = 60.0
-    database: Path | None = None
+    files: Sequence[str]
+    data: Sequence[Path]
+    ranges: Mapping[str, tuple[float, float]]
+    seeds: range
+
+    def __post_init__(self) -> None:
+        if self.files and self.data:
+            raise UsageError("--input is one sample and --data another: choose one")
+        if self.ranges and (self.files or self.data):
+            raise UsageError("--range is of random inputs: not with --input or --data")
 
 
 def verify(
@@ -51,96 +58,128 @@ def verify(
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
     input: options.InputOptions = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many random inputs, where no --input is given.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="Largest error allowed, of max(1, largest absolute output).")
-    ] = 1e-4,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.npz", help="A sample, or several stacked: arrays by input name. Repeatable."),
+    ] = None,
+    range_: Annotated[
+        list[str] | None,
+        typer.Option("--range", metavar="NAME:LOW:HIGH", help="Of a random input, HIGH not reached. Repeatable."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many random inputs, where none are given.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first random input; the others follow.")] = 0,
+    atol: Annotated[float | None, typer.Option(min=0, help="Largest absolute error allowed.")] = None,
+    rtol: Annotated[float | None, typer.Option(min=0, help="Largest error allowed relative to each element.")] = None,
     threads: options.Threads = None,
     json: options.JsonFile = None,
 ) -> None:
-    """Compare a compiled model with ONNX Runtime; where they differ, name the first wrong op (exit 5)."""
+    """Compare a compiled model with ONNX Runtime; where they differ, say what is to blame (exit 5).
+
+    Integers must be equal. Floats must be as near as their type allows, or as near as rounding lets ONNX Runtime come
+    to itself, unless --atol or --rtol say how near.
+    """
     if json is not None:
         check_writable(json)
     shapes = parse_shapes(shape)
+    wanted = _Wanted(input or (), data or (), parse_ranges(range_), range(seed, seed + samples))
     source = find_model(model)
     load_plugins(plugin)
     from dsc import check
     from dsc.exchange import import_model
 
-    graph = import_model(source.path, shapes={**source.pinned, **shapes} if pinned else shapes)
-    compiled, how = _compiled(graph, module, _Settings(target, opt_level, passes, time, db), threads)
-    if module is not None and (warning := check.check_origin(compiled.manifest, module, source.path)):
-        print(f"dsc: warning: {warning}", file=sys.stderr)
-    feeds = _samples(source, graph, compiled.inputs, input, range(seed, seed + samples))
-    report = check.verify(source.path, compiled, feeds, tolerance, threads)
+    with progress() as tell:
+        shapes = {**source.pinned, **shapes} if pinned else shapes
+        if module is None:
+            compilation = _compiled(source, shapes, target, opt_level, passes, time, db, tell)
+            compiled = compilation.model.load(threads)
+        else:
+            compiled, shapes = _loaded(module, source, shapes, threads)
+        graph = import_model(source.path, shapes=shapes)
+        feeds, origin = _samples(source, graph, compiled.inputs, wanted, check.Reference(source.path, threads))
+        report = check.verify(
+            source.path, compiled, feeds, check.Tolerance(atol, rtol), threads, graph=graph,
+            progress=lambda done: tell("compare", done, len(feeds)),
+        )  # fmt: skip
+        culprit = None if report.passed else _culprit(source, graph, compiled, feeds[report.failed[0]], tell)
     print(report)
-    culprit = None
-    if not report.passed:
-        culprit = _bisect(source, graph, how, feeds[0], tolerance)
-    write_json(json, {"model": model, **report.to_json(), "culprit": culprit})
+    print(f"  inputs: {origin}")
+    said = {"model": model, "inputs": origin, **report.to_json()}
+    write_json(json, {**said, "culprit": None if culprit is None else {**asdict(culprit), "said": str(culprit)}})
     if culprit is not None:
         raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{culprit}")
 
 
-def _compiled(graph: Graph, file: Path | None, how: _Settings, threads: int | None) -> tuple[Module, _Settings]:
+def _compiled(
+    source: Source,
+    shapes: dict[str, list[int | str]],
+    target: str,
+    opt_level: int,
+    passes: str | None,
+    tuning_seconds: float,
+    database: Path | None,
+    tell: Tell,
+) -> Compilation:
     from dsc.pipeline import compile_model
+
+    return compile_model(
+        source.path,
+        target=target,
+        opt_level=opt_level,
+        shapes=shapes,
+        passes=passes,
+        tuning_seconds=tuning_seconds,
+        database=database,
+        progress=tell,
+    )
+
+
+def _loaded(
+    file: Path, source: Source, shapes: dict[str, list[int | str]], threads: int | None
+) -> tuple[Module, dict[str, list[int | str]]]:
+    """The artifact, and the shapes that it was compiled for."""
+    from dsc.check import check_origin
     from dsc.runtime import load
 
-    if file is not None:
-        loaded = load(file, threads)
-        recorded = loaded.manifest.provenance
-        how = _Settings(loaded.manifest.target, int(recorded.get("opt_level", 2)), recorded.get("passes"))
-        return loaded, how
-    with progress() as tell:
-        compilation = compile_model(
-            graph,
-            target=how.target,
-            opt_level=how.opt_level,
-            passes=how.passes,
-            tuning_seconds=how.tuning_seconds,
-            database=how.database,
-            progress=tell,
-        )
-        return compilation.model.load(threads), how
+    loaded = load(file, threads)
+    if warning := check_origin(loaded.manifest, file, source.path):
+        print(f"dsc: warning: {warning}", file=sys.stderr)
+    recorded = loaded.manifest.provenance.get("shapes")
+    return loaded, {**(recorded if isinstance(recorded, dict) else {}), **shapes}
 
 
 def _samples(
-    source: Source, graph: Graph, specs: Sequence[TensorSpec], files: Sequence[str] | None, seeds: range
-) -> list[Sample]:
-    """The inputs given, else those of the recipe where the model's free dims allow them, else random ones."""
-    from dsc.check import random_inputs
+    source: Source, graph: Graph, specs: Sequence[TensorSpec], wanted: _Wanted, reference: Reference
+) -> tuple[list[Sample], str]:
+    """The inputs given, else those of the recipe where the model's free dims allow them, else random ones.
 
-    if files:
-        return [read_inputs(files, specs, (source.recipe and source.recipe.preprocessing) or Pixels())]
-    if source.recipe is not None:
+    Also says which they are.
+    """
+    from dsc.check import usable_inputs
+
+    if wanted.files:
+        pixels = (source.recipe and source.recipe.preprocessing) or Pixels()
+        return [read_inputs(wanted.files, specs, pixels)], ", ".join(wanted.files)
+    if wanted.data:
+        return list(read_samples(wanted.data, specs)), ", ".join(map(str, wanted.data))
+    seeds = f"seeds {', '.join(map(str, wanted.seeds))}"
+    if source.recipe is not None and not wanted.ranges:
         usual = zoo_inputs(source.recipe.name)
         if all(_fits(usual[spec.name].shape, spec.shape) for spec in specs):
-            return [zoo_inputs(source.recipe.name, seed) for seed in seeds]
-    return [random_inputs(graph, seed) for seed in seeds]
+            return [zoo_inputs(source.recipe.name, seed) for seed in wanted.seeds], f"the zoo's, {seeds}"
+    found = usable_inputs(graph, reference, wanted.seeds, wanted.ranges)
+    return list(found), f"random, {seeds}: {'; '.join(map(_described, found))}"
+
+
+def _described(sample: Sample) -> str:
+    return ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in sample.items())
 
 
 def _fits(shape: tuple[int, ...], wanted: Sequence[int | str | None]) -> bool:
     return all(not isinstance(dim, int) or dim == size for size, dim in zip(shape, wanted, strict=True))
 
 
-def _bisect(source: Source, graph: Graph, how: _Settings, inputs: Sample, tolerance: float) -> str:
-    """What is to blame, in words."""
+def _culprit(source: Source, graph: Graph, compiled: Module, inputs: Sample, tell: Tell) -> Culprit:
     from dsc import check
-    from dsc.codegen import build
-    from dsc.passes import Pipeline
-    from dsc.pipeline import preset
-    from dsc.targets import machine
 
-    onto = machine(how.target)
-    pipeline = Pipeline.parse(how.passes) if how.passes is not None else preset(how.opt_level, onto)
-    expected = check.Reference(source.path, optimized=False).run(inputs)
-    final = graph.clone()
-    try:
-        pipeline.run(final, [check.verify_each(expected, inputs, tolerance)])
-    except VerificationError as error:
-        return str(error)
-    culprit = check.first_wrong_kernel(final, lambda tapped: build(tapped, onto).load(), inputs, tolerance)
-    if culprit is not None:
-        return str(culprit)
-    return "every op is right by itself: the fault lies in how buffers or threads are shared between them"
+    expected = check.Reference(source.path).run(inputs)
+    return check.find_culprit(graph, compiled, inputs, expected, tell)

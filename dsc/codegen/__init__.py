@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from dsc.codegen.build import Progress, build
 from dsc.codegen.compiled import CompiledModel
+from dsc.codegen.emit import Call
+from dsc.codegen.replay import recorded_calls
 from dsc.codegen.selection import Candidate, Choice, Chooser, fastest_by_estimate
 
-__all__ = ["Candidate", "Choice", "Chooser", "CompiledModel", "Progress", "build", "fastest_by_estimate"]
+__all__ = [
+    "Call",
+    "Candidate",
+    "Choice",
+    "Chooser",
+    "CompiledModel",
+    "Progress",
+    "build",
+    "fastest_by_estimate",
+    "recorded_calls",
+]

@@ -39,12 +39,22 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Call:
+    """One run of a kernel within the model: what it computes is the workload."""
+
+    code: Code
+    workload: Workload
+
+
+@dataclass(frozen=True)
 class Emitted:
     """The Relax module of a graph and what belongs to it."""
 
     module: tvm.IRModule
     parameters: Parameters
     choices: list[Choice]
+    calls: list[Call]
+    """In the order in which they run."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
@@ -65,6 +75,7 @@ class Emitter:
         self.chooser, self.progress = chooser, progress
         self.parameters = Parameters(graph)
         self.choices: list[Choice] = []
+        self.calls: list[Call] = []
         self._bindings: list[relax.VarBinding] = []
         self._builder = relax.BlockBuilder()
         self._codes: dict[str, Code] = {}
@@ -97,6 +108,7 @@ class Emitter:
             self._builder.get(),
             self.parameters,
             self.choices,
+            self.calls,
             tuple(_input_spec(value, name) for value, name in named_inputs),
             tuple(map(self._output_spec, self.graph.outputs, self.graph.output_names)),
         )
@@ -176,6 +188,7 @@ class Emitter:
 
     def _call(self, workload: Workload, results: Sequence[SSAValue]) -> None:
         code = self._codes.get(workload.key()) or self._generate(workload)
+        self.calls.append(Call(code, workload))
         func = code.implementation.func
         arguments = []
         for index, source in enumerate(workload.sources):

@@ -7,10 +7,10 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import tvm
@@ -33,6 +33,10 @@ _AT_THE_ENTRY = "ErrorContext(fn=main, loc=param["
 """What TVM says where an argument is not of the type the code was compiled for."""
 _NOT_KERNELS = ("vm.", "shape_func")
 """How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
+
+
+Watcher: TypeAlias = Callable[[str, bool, Sequence[object]], None]
+"""Takes a kernel's name, whether it is about to run or has run, and its arguments: inputs, sizes, outputs."""
 
 
 class Module:
@@ -104,6 +108,31 @@ class Module:
         session.set_instrument(tvm_ffi.convert(around))
         session(arrays)
         return times
+
+    def watch(self, inputs: Mapping[str, ArrayLike], callback: Watcher) -> dict[str, np.ndarray]:
+        """Run once as `run` does, calling back before and after each kernel: for finding the one that is wrong."""
+        arrays = checked_inputs(self.manifest.inputs, inputs)
+        failed: list[BaseException] = []
+
+        def around(_: object, name: str, before: bool, _result: object, *arguments: object) -> int:
+            if not failed and not name.startswith(_NOT_KERNELS):
+                try:
+                    callback(name, before, arguments)
+                except BaseException as error:  # raised below: the machine would make another of it
+                    failed.append(error)
+            return 0
+
+        session = self._sessions.new()
+        session.set_instrument(tvm_ffi.convert(around))
+        passed, results = session(arrays)
+        if failed:
+            raise failed[0]
+        owned = self._owned(passed, results)
+        return {spec.name: array for spec, array in zip(self.manifest.outputs, owned, strict=True)}
+
+    def kernel(self, name: str) -> tvm_ffi.Function:
+        """One kernel of the library, to be called by itself: inputs (weights as packed), sizes, outputs."""
+        return self._sessions.function(name)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact to `path`, whole or not at all. Raises `UsageError` if that cannot be done."""

@@ -78,3 +78,8 @@ class SessionPool:
     def new(self) -> Session:
         """A session outside the pool."""
         return Session(self._library, self._parameters, self._allocator)
+
+    def function(self, name: str) -> tvm_ffi.Function:
+        """A function of the library by its name."""
+        found: tvm_ffi.Function = self._library.get_function(name, query_imports=True)
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +165,40 @@ def test_verify_finds_an_artifact_of_another_model(cli: Cli, model: Path, artifa
     assert f"{artifact} was made of another model than {tmp_path / 'changed.onnx'}" in message
     assert f"carries the hash {hashes[0]}" in message
     assert f"has {hashes[1]}" in message
+
+
+def test_verify_on_given_samples_and_ranges(cli: Cli, model: Path, artifact: Path, tmp_path: Path) -> None:
+    """One sample, or a stack of them; what was compared is said, and is in the report."""
+    x = np.random.default_rng(8).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "one.npz", x=x)
+    np.savez(tmp_path / "three.npz", x=np.stack([x, -x, 2 * x]))
+    words = ("verify", model, "--module", artifact)
+    done = cli(*words, "--data", tmp_path / "one.npz", "--data", tmp_path / "three.npz", "--json", tmp_path / "v.json")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "v.json").read_text())
+    assert (report["samples"], report["failed_samples"], report["culprit"]) == (4, [], None)
+    assert report["outputs"][0]["name"] == "y"
+    assert report["outputs"][0]["passed"] is True
+    done = cli(*words, "--range", "x:100:101", "--samples", 2, "--seed", 7)
+    assert "inputs: random, seeds 7, 8: x float32[2, 3, 16, 16]; x float32[1, 3, 16, 16]" in done.out, done
+    assert "expected NAME:LOW:HIGH" in cli(*words, "--range", "x:1").failed(2)
+    assert "must be less" in cli(*words, "--range", "x:2:1").failed(2)
+    assert "the model's inputs are x" in cli(*words, "--range", "z:0:1").failed(2)
+    np.savez(tmp_path / "other.npz", z=x)
+    assert "holds z; the model takes x" in cli(*words, "--data", tmp_path / "other.npz").failed(2)
+
+
+def test_verify_with_a_tolerance(cli: Cli, model: Path, artifact: Path, tmp_path: Path) -> None:
+    """What is given is final; where it fails, no pass and no kernel is blamed, and what would pass is printed."""
+    words = ("verify", model, "--module", artifact, "--samples", 1, "--json", tmp_path / "v.json")
+    assert cli(*words, "--atol", "1e-2").code == 0
+    done = cli(*words, "--atol", 0)
+    assert "small differences add up" in done.failed(5)
+    report = json.loads((tmp_path / "v.json").read_text())
+    assert (report["passed"], report["culprit"]["fault"]) == (False, "unknown")
+    atol = re.search(r"it would pass with --atol (\S+)", done.out)
+    assert atol is not None
+    assert cli(*words, "--atol", atol[1]).code == 0
 
 
 def test_verify_warns_of_an_artifact_of_unknown_origin(cli: Cli, model: Path, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""Element by element: magnitudes and distances of arrays of any element type."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+
+def is_float(dtype: np.dtype[np.generic]) -> bool:
+    """Whether it is a real floating type, those of ml_dtypes included."""
+    try:
+        ml_dtypes.finfo(dtype)
+    except ValueError:
+        return False
+    return dtype.kind != "c"
+
+
+def magnitude(array: np.ndarray) -> np.ndarray:
+    """Absolute values as float64, those that are not finite as 0."""
+    size = np.abs(array.astype(np.float64))
+    size[~np.isfinite(size)] = 0.0
+    return size
+
+
+def differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Absolute differences as float64: 0 between equal infinities and two NaN, inf where only one is finite."""
+    if expected.dtype.kind in "iu":  # exact also where 64 bits do not fit a float
+        wide = [array.astype(f"{array.dtype.kind}8") for array in (expected, actual)]
+        larger, smaller = np.maximum(*wide), np.minimum(*wide)
+        return (larger.view(np.uint64) - smaller.view(np.uint64)).astype(np.float64)
+    left, right = expected.astype(np.float64), actual.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        different = np.abs(left - right)
+    different[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
+    different[np.isnan(different)] = np.inf
+    return different

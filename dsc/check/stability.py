@@ -1,0 +1,175 @@
+"""How sensitive a model is to rounding: the reference with small errors put into its intermediate results.
+
+Two correct implementations of a model differ because they sum in another order and round at other places. How far that
+carries depends on the model: not at all through a small one, by a whole step through a QuantizeLinear whose operand
+lies at a tie. So the model itself is asked: each result of a float computation is multiplied by `1 + e`, with a random
+`e` of some units in the last place, and what becomes of the outputs is the measure of what rounding explains. (This is
+Monte Carlo arithmetic, D. S. Parker, 1997.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from xdsl.dialects.builtin import IntegerType, TensorType, f32
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from dsc.check.difference import is_float
+from dsc.check.movement import Movement
+from dsc.check.reference import Reference
+from dsc.exchange import export_model
+from dsc.ir import FusionOp, Graph, OnnxOp, element_of, onnx, tensor
+
+_RUNS = 6
+_ULPS = {2: 1.0, 4: 4.0, 8: 4.0}
+"""By bytes of the type: float32 and float64 are summed in their own precision, what is narrower is rounded once."""
+_SWITCH = "dsc.rounding"
+"""The input that turns the errors on (1) and off (0)."""
+
+_EXACT = frozenset(
+    "Abs Cast CastLike Ceil Clip Compress Concat ConstantOfShape DepthToSpace DequantizeLinear Dropout Expand EyeLike "
+    "Flatten Floor Gather GatherElements GatherND GlobalMaxPool Identity Max MaxPool MaxUnpool Min Neg OneHot Pad "
+    "QuantizeLinear Range ReduceMax ReduceMin Relu Reshape ReverseSequence Round ScatterElements ScatterND Sign Slice "
+    "SpaceToDepth Split Squeeze Tile TopK Transpose Trilu Unsqueeze Upsample Where".split()
+)
+"""Operators whose results are operands, or rounded in one way only."""
+_SUMS = frozenset(
+    "AveragePool Conv ConvTranspose DynamicQuantizeLinear Einsum Gemm GlobalAveragePool GroupNormalization "
+    "InstanceNormalization LayerNormalization LogSoftmax LpNormalization MatMul MeanVarianceNormalization "
+    "QuantizeLinear RMSNormalization ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean ReduceSum "
+    "ReduceSumSquare Softmax".split()
+)
+"""Operators that round inside, where terms cancel or before a step: their operands are moved too."""
+_WHOLE = frozenset("Abs Add Clip CumSum Max Min Mul Neg ReduceMax ReduceMin ReduceSum Relu Sign Sub Where".split())
+"""Operators that make whole numbers of whole numbers, without rounding."""
+
+
+class Stability:
+    """A model that can be run with rounding errors."""
+
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+        """graph: as imported, or at any stage. Raises DscError where ONNX Runtime does not take it."""
+        self._reference = Reference(export_model(_perturbed(graph)), threads)
+
+    def movements(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Movement]:
+        """How far each output moves on these inputs; nothing of outputs whose shapes do. Raises DscError."""
+        still = self._run(inputs, 0.0)
+        runs = [self._run(inputs, 1.0) for _ in range(_RUNS)]
+        return {
+            name: Movement(np.asarray(array), tuple(np.asarray(run[name]) for run in runs))
+            for name, array in still.items()
+            if array.dtype.kind not in "OUSc" and all(run[name].shape == array.shape for run in runs)
+        }
+
+    def _run(self, inputs: Mapping[str, np.ndarray], errors: float) -> dict[str, np.ndarray]:
+        return self._reference.run({**inputs, _SWITCH: np.array(errors, np.float32)})
+
+
+def _perturbed(graph: Graph) -> Graph:
+    """A copy without fusions, with the switch as a last input and errors behind all that rounds."""
+    named = [(name, value.type) for name, value in zip(graph.input_names, graph.inputs, strict=True)]
+    copy = Graph.build([*named, (_SWITCH, tensor(np.float32, ()))], graph.weights, graph.name)
+    errors = _Errors(copy)
+    mapped: dict[SSAValue, SSAValue] = dict(zip(graph.inputs, copy.inputs[:-1], strict=True))
+    for op in graph.ops():
+        if isinstance(op, FusionOp):
+            inside = dict(zip(op.block.args, (mapped[v] for v in op.inputs), strict=True))
+            for part in op.block.ops:
+                if part is not op.yield_op:
+                    errors.copy(part, inside)
+            mapped.update(zip(op.outputs, (inside[v] for v in op.yield_op.values), strict=True))
+        else:
+            errors.copy(op, mapped)
+    copy.set_outputs([(name, mapped[value]) for name, value in zip(graph.output_names, graph.outputs, strict=True)])
+    return copy
+
+
+class _Errors:
+    """Copies ops into a graph and multiplies by `1 + e` what they round."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._body, self._switch = graph.body, graph.inputs[-1]
+        self._varying: set[SSAValue] = set(graph.inputs)
+        """What depends on the inputs' values, and not on their sizes only: shapes must not move."""
+        self._whole: set[SSAValue] = set()
+        """Whole numbers in floats, such as a mask that was cast."""
+        self._graph, self._seed = graph, 0
+
+    def copy(self, op: Operation, mapped: dict[SSAValue, SSAValue]) -> None:
+        """Append a copy of `op`; `mapped` gives its operands, and learns its results."""
+        name = op.onnx_name if isinstance(op, OnnxOp) else ""
+        varies = name not in ("Shape", "Size") and any(mapped[v] in self._varying for v in op.operands)
+        before = {v: self._moved(mapped[v]) for v in op.operands} if varies and name in _SUMS else {}
+        new = op.clone(value_mapper={**mapped, **before})
+        self._body.add_op(new)
+        whole = self._is_whole(new)
+        for old, result in zip(op.results, new.results, strict=True):
+            mapped[old] = result
+            if whole:
+                self._whole.add(result)
+            if varies:
+                self._varying.add(result)
+                if name and name not in _EXACT:
+                    mapped[old] = self._moved(result)
+
+    def _is_whole(self, op: Operation) -> bool:
+        if isinstance(op, OnnxOp) and op.onnx_name == "Cast":
+            return not is_float(element_of(op.operands[0].type).dtype) or op.operands[0] in self._whole
+        constant = self._graph.constant(op.results[0]) if isinstance(op, onnx.Constant) else None
+        if constant is not None:
+            return constant.dtype.kind in "fiub" and bool(np.all(constant == np.rint(constant)))
+        known = isinstance(op, OnnxOp) and (op.onnx_name in _WHOLE or op.onnx_name in _EXACT)
+        return known and bool(op.operands) and all(self._counts(v) for v in op.operands)
+
+    def _counts(self, value: SSAValue) -> bool:
+        return value in self._whole or not is_float(element_of(value.type).dtype)
+
+    def _moved(self, value: SSAValue) -> SSAValue:
+        """The value with errors; itself where it is no float, or exact."""
+        if value not in self._varying or self._counts(value) or not isinstance(value.type, TensorType):
+            return value
+        info = ml_dtypes.finfo(element_of(value.type).dtype)
+        is_narrow = info.bits < 32
+        wide = self._cast(value, f32) if is_narrow else value
+        dtype = element_of(wide.type)
+        error = self._add(
+            onnx.RandomUniformLike, wide, result_types=[wide.type], dtype=dtype.code, low=-1.0, high=1.0,
+            seed=float(self._next_seed()),
+        )  # fmt: skip
+        size = self._constant(_ULPS[min(info.bits // 8, 8)] * float(info.eps), dtype.dtype)
+        amplitude = self._add(onnx.Mul, self._cast(self._switch, dtype.mlir), size)
+        step = self._add(onnx.Mul, self._add(onnx.Mul, error, amplitude, result_types=[wide.type]), wide,
+                         result_types=[wide.type])  # fmt: skip
+        moved = self._add(onnx.Add, wide, step, result_types=[wide.type])
+        # Infinities stay, and so does the largest finite number, which stands for one in masks.
+        limit = self._constant(float(info.max) / 2, dtype.dtype)
+        flags = TensorType(IntegerType(1), wide.type.get_shape(), wide.type.encoding)
+        absolute = self._add(onnx.Abs, wide, result_types=[wide.type])
+        is_usual = self._add(onnx.Less, absolute, limit, result_types=[flags])
+        chosen = self._add(onnx.Where, is_usual, moved, wide, result_types=[wide.type])
+        result = self._cast(chosen, element_of(value.type).mlir) if is_narrow else chosen
+        self._varying.add(result)
+        return result
+
+    def _next_seed(self) -> int:
+        self._seed += 1
+        return self._seed
+
+    def _constant(self, number: float, dtype: np.dtype[np.generic]) -> SSAValue:
+        return self._add(onnx.Constant, value=np.array(number, dtype))
+
+    def _cast(self, value: SSAValue, to: Attribute) -> SSAValue:
+        element = element_of(to)
+        if element_of(value.type) == element:
+            return value
+        assert isinstance(value.type, TensorType)
+        type_ = TensorType(element.mlir, value.type.get_shape(), value.type.encoding)
+        return self._add(onnx.Cast, value, result_types=[type_], to=element.code)
+
+    def _add(self, kind: type[OnnxOp], *operands: SSAValue, **how: Any) -> SSAValue:
+        op = kind.make(*operands, **how)
+        self._body.add_op(op)
+        return op.out

@@ -1,0 +1,65 @@
+"""How far an element of an output may be from the reference's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+
+from dsc.check.difference import is_float, magnitude
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """relative: of the element itself. ulps: units of the type's precision, of the tensor's usual magnitude."""
+
+    relative: float
+    ulps: float
+
+
+_SINGLE = _Bounds(relative=1e-5, ulps=16)
+_DEFAULTS = {
+    np.dtype(np.float64): _Bounds(relative=1e-13, ulps=16),
+    np.dtype(np.float32): _SINGLE,
+    np.dtype(np.float16): _Bounds(relative=2.0**-9, ulps=2),
+    np.dtype(ml_dtypes.bfloat16): _Bounds(relative=2.0**-6, ulps=2),
+}
+"""Sums of some hundred terms in another order. Deeper models move further: see `dsc.check.stability`."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """`|found - expected| <= atol + rtol * |expected|`, as numpy.allclose has it; of integers only `atol` counts.
+
+    None: by element type. Integers and booleans are exact then; of floats, `rtol` is 1e-5 (float32), 1e-13 (float64) or
+    two units in the last place (float16, bfloat16), and `atol` a few such units of the tensor's median magnitude, so
+    that neither its scale nor a few huge elements matter. Where one of the two is given, the other is 0.
+    """
+
+    atol: float | None = None
+    rtol: float | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether it is the user's, and so final."""
+        return self.atol is not None or self.rtol is not None
+
+    def allowed(self, expected: np.ndarray) -> np.ndarray:
+        """The largest difference allowed, by element."""
+        if not is_float(expected.dtype):
+            return np.full(expected.shape, self.atol or 0.0)
+        size = magnitude(expected)
+        if self.given:
+            return (self.atol or 0.0) + (self.rtol or 0.0) * size
+        bounds, info = _DEFAULTS.get(expected.dtype, _SINGLE), ml_dtypes.finfo(expected.dtype)
+        nonzero = size[size > 0]
+        usual = float(np.median(nonzero)) if nonzero.size else 0.0
+        # What is below the smallest normal number may be flushed to zero.
+        return bounds.relative * size + (bounds.ulps * float(info.eps) * usual + float(info.smallest_normal))
+
+    def __str__(self) -> str:
+        if not self.given:
+            return "by element type"
+        parts = [f"{name} {value:g}" for name, value in (("atol", self.atol), ("rtol", self.rtol)) if value is not None]
+        return ", ".join(parts)

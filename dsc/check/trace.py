@@ -1,0 +1,207 @@
+"""A run of a compiled module, watched kernel by kernel.
+
+Each kernel is judged on what it was really given: ONNX Runtime computes the same op on the same inputs. So an error is
+not carried from one kernel to the next, and what lies between kernels shows as well: a value that is another one when
+it is read than when it was made was overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+
+from dsc.check.compare import OutputError
+from dsc.check.judge import Arrays, Judge
+from dsc.check.reference import Reference
+from dsc.check.single import alone, values_of
+from dsc.codegen import Call
+from dsc.errors import ArtifactError, UnsupportedModelError
+from dsc.exchange import export_model
+from dsc.ir import Graph, WeightOp, onnx
+from dsc.runtime import Module
+
+_VIEWS = (onnx.Reshape, onnx.Squeeze, onnx.Unsqueeze, onnx.Flatten, onnx.Identity)
+_CONSTANTS = (WeightOp, onnx.Constant)
+
+
+@dataclass(frozen=True)
+class Overwritten:
+    """A value that was changed between the kernel that made it and one that reads it.
+
+    by: the call whose result took its place in memory, None where no call's buffers overlap it.
+    """
+
+    made_by: Call | None
+    read_by: Call | None
+    by: Call | None
+
+
+@dataclass(frozen=True)
+class WrongKernel:
+    """A call whose inputs are right and whose result is not.
+
+    packed: whether its weights are what the packing makes of the model's now. alone: whether the result is right when
+    the kernel is called by itself, with buffers of its own.
+    """
+
+    call: Call
+    error: OutputError
+    packed: bool
+    alone: bool
+
+
+@dataclass
+class _Made:
+    """A value in memory: who made it, a copy, and where it lies."""
+
+    call: Call | None
+    copy: np.ndarray
+    begin: int = 0
+
+
+@dataclass
+class Trace:
+    """Watches one run. `found` is the first fault; errors: the local error of each call that was judged."""
+
+    graph: Graph
+    module: Module
+    calls: Sequence[Call]
+    inputs: Arrays
+    progress: Callable[[int, int], None]
+    found: Overwritten | WrongKernel | None = None
+    errors: list[tuple[Call, OutputError]] = field(default_factory=list)
+    unjudged: list[Call] = field(default_factory=list)
+    """Calls whose op ONNX Runtime does not compute by itself."""
+    _made: dict[SSAValue, _Made] = field(default_factory=dict)
+    _written: list[tuple[Call, int, int]] = field(default_factory=list)
+    """The calls so far, and where in memory their results lie."""
+    _known: dict[SSAValue, np.ndarray] = field(default_factory=dict)
+    _given: list[np.ndarray] = field(default_factory=list)
+    _next: int = 0
+
+    def run(self) -> Arrays:
+        """The outputs of the run. Raises ArtifactError where its kernels are not those of `calls`."""
+        self._names = {call.code.function.name_hint for call in self.calls}
+        self._known = values_of(self.graph, self._sizes(), self.inputs)
+        for name, value in zip(self.graph.input_names, self.graph.inputs, strict=True):
+            self._made[value] = _Made(None, np.array(self.inputs[name]))
+        outputs = self.module.watch(self.inputs, self._watch)
+        if self._next != len(self.calls):
+            raise ArtifactError(f"it runs {self._next} kernels, the passes now make {len(self.calls)} of the model")
+        self._check_outputs(outputs)
+        return outputs
+
+    def _sizes(self) -> list[SSAValue]:
+        """Operands that no kernel is given, as they are shapes: integers known from the inputs' sizes."""
+        operands = (v for call in self.calls for v in call.workload.op.operands if v not in _tensors(call))
+        return [v for v in dict.fromkeys(operands) if not isinstance(v.owner, _CONSTANTS)]
+
+    def _watch(self, name: str, before: bool, arguments: Sequence[object]) -> None:
+        if name not in self._names or self.found is not None:
+            self._next += not before and name in self._names
+            return
+        if self._next >= len(self.calls) or self.calls[self._next].code.function.name_hint != name:
+            raise ArtifactError(f"it runs the kernel {name} where the passes now make another of the model")
+        call = self.calls[self._next]
+        if before:
+            self.progress(self._next, len(self.calls))
+            self._given = [_array(a) for a in arguments[: len(call.workload.inputs)]]
+            self._check_inputs(call)
+        else:
+            self._next += 1
+            self._check_result(call, arguments)
+
+    def _check_inputs(self, call: Call) -> None:
+        for index, source in enumerate(call.workload.sources):
+            made = self._made.get(_root(source))
+            if made is not None and self.found is None and not _same(self._given[index], made.copy):
+                self.found = Overwritten(made.call, call, self._writer(made))
+
+    def _check_result(self, call: Call, arguments: Sequence[object]) -> None:
+        results = arguments[len(arguments) - len(call.workload.op.results) :]
+        outputs = [_array(a) for a in results]
+        for value, argument, copy in zip(call.workload.op.results, results, outputs, strict=True):
+            begin = argument.data_ptr()  # type: ignore[attr-defined]
+            self._made[value] = _Made(call, copy, begin)
+            self._written.append((call, begin, begin + copy.nbytes))
+        if self.found is None:
+            self._judge(call, outputs, arguments)
+
+    def _judge(self, call: Call, outputs: list[np.ndarray], arguments: Sequence[object]) -> None:
+        op = call.workload.op
+        arrays = dict(self._known)
+        arrays.update(zip(call.workload.sources, self._given, strict=True))
+        single, inputs = alone(self.graph, op, arrays)
+        try:
+            expected = Reference(export_model(single)).run(inputs)
+        except UnsupportedModelError:
+            self.unjudged.append(call)
+            return
+        judge = Judge(lambda: single)
+        errors = judge.errors(inputs, expected, {f"y{i}": array for i, array in enumerate(outputs)})
+        worst = max(errors, key=lambda error: (not error.passed, error.relative))
+        self.errors.append((call, worst))
+        if not worst.passed:
+            again = {f"y{i}": array for i, array in enumerate(self._by_itself(call, arguments, outputs))}
+            right = all(error.passed for error in judge.errors(inputs, expected, again))
+            self.found = WrongKernel(call, worst, self._is_packed(call), right)
+
+    def _by_itself(self, call: Call, arguments: Sequence[object], outputs: list[np.ndarray]) -> list[np.ndarray]:
+        """The kernel called once more, with copies of what it was given."""
+        import tvm_ffi
+
+        count = len(call.workload.inputs)
+        sizes = arguments[count : len(arguments) - len(outputs)]
+        results = [np.zeros_like(array) for array in outputs]
+        tensors = [tvm_ffi.from_dlpack(array) for array in (*self._given, *results)]
+        self.module.kernel(call.code.function.name_hint)(*tensors[:count], *sizes, *tensors[count:])
+        return results
+
+    def _is_packed(self, call: Call) -> bool:
+        """Whether the constants that the artifact gave the kernel are those of the model, packed."""
+        for index in call.workload.constant_inputs:
+            weight = self.graph.constant(call.workload.sources[index])
+            packing = call.code.implementation.packings.get(index)
+            assert weight is not None
+            if not _same(self._given[index], weight if packing is None else packing.apply(weight)):
+                return False
+        return True
+
+    def _check_outputs(self, outputs: Arrays) -> None:
+        for name, value in zip(self.graph.output_names, self.graph.outputs, strict=True):
+            made = self._made.get(_root(value))
+            if made is not None and self.found is None and not _same(outputs[name], made.copy):
+                self.found = Overwritten(made.call, None, self._writer(made))
+
+    def _writer(self, made: _Made) -> Call | None:
+        """The first call after a value was made whose result lies where it did."""
+        later = [call for call, _, _ in self._written].index(made.call) + 1 if made.call is not None else 0
+        end = made.begin + made.copy.nbytes
+        for call, begin, its_end in self._written[later:]:
+            if call is not made.call and begin < end and made.begin < its_end:
+                return call
+        return None
+
+
+def _tensors(call: Call) -> set[SSAValue]:
+    return set(call.workload.sources)
+
+
+def _root(value: SSAValue) -> SSAValue:
+    """The value whose data a view shows."""
+    while isinstance(value.owner, Operation) and isinstance(value.owner, _VIEWS):
+        value = value.owner.operands[0]
+    return value
+
+
+def _array(argument: object) -> np.ndarray:
+    copy: np.ndarray = np.array(np.from_dlpack(argument))  # type: ignore[arg-type]
+    return copy
+
+
+def _same(left: np.ndarray, right: np.ndarray) -> bool:
+    """Whether two arrays hold the same bytes, whatever their shapes."""
+    return left.dtype == right.dtype and np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()

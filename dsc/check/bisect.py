@@ -13,6 +13,7 @@ from typing import Any
 
 from dsc.check.judge import Arrays, Judge
 from dsc.check.stages import Stages, verify_each
+from dsc.check.tolerance import Tolerance
 from dsc.check.trace import Overwritten, Trace, WrongKernel
 from dsc.codegen import Call, recorded_calls
 from dsc.errors import DscError, UsageError, VerificationError
@@ -42,11 +43,19 @@ class Culprit:
         return self.what + nodes
 
 
-def find_culprit(graph: Graph, module: Module, inputs: Arrays, expected: Arrays, progress: Tell) -> Culprit:
+def find_culprit(
+    graph: Graph,
+    module: Module,
+    inputs: Arrays,
+    expected: Arrays,
+    progress: Tell,
+    tolerance: Tolerance | None = None,
+) -> Culprit:
     """What makes `module` differ from the model on a sample.
 
     graph: the model imported, with the shapes that the module was compiled for. expected: the reference's outputs on
-    `inputs`. progress: told a phase, the steps done and how many there are.
+    `inputs`. progress: told a phase, the steps done and how many there are. tolerance: the user's, of the outputs;
+    passes and kernels are judged by the usual one.
     """
     stages = Stages(graph, inputs, expected)
     final = graph.clone()
@@ -71,7 +80,8 @@ def find_culprit(graph: Graph, module: Module, inputs: Arrays, expected: Arrays,
             "the passes are right, but the artifact is not what they give now (it was made by another version or with "
             f"other passes: dsc {made_by}), so its kernels cannot be told apart: {error}",
         )
-    return _said(trace) or _unexplained(graph, module, inputs, expected, outputs, trace)
+    judge = Judge(lambda: graph, tolerance)
+    return _said(trace) or _unexplained(judge, module, inputs, expected, outputs, trace)
 
 
 def _said(trace: Trace) -> Culprit | None:
@@ -113,10 +123,9 @@ def _wrong_kernel(found: WrongKernel, recorded: Any) -> Culprit:
 
 
 def _unexplained(
-    graph: Graph, module: Module, inputs: Arrays, expected: Arrays, watched: Arrays, trace: Trace
+    judge: Judge, module: Module, inputs: Arrays, expected: Arrays, watched: Arrays, trace: Trace
 ) -> Culprit:
     """No pass and no kernel is wrong by itself."""
-    judge = Judge(lambda: graph)
     if all(error.passed for error in judge.errors(inputs, expected, watched)):
         again = all(error.passed for error in judge.errors(inputs, expected, module.run(inputs)))
         when = "in this run and not in the next" if again else "only when its kernels are not watched one by one"

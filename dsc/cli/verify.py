@@ -21,7 +21,7 @@ from dsc.errors import UsageError, VerificationError
 from dsc.models import inputs as zoo_inputs
 
 if TYPE_CHECKING:
-    from dsc.check import Culprit, Reference
+    from dsc.check import Reference
     from dsc.ir import Graph
     from dsc.pipeline import Compilation
     from dsc.runtime import Module
@@ -100,7 +100,11 @@ def verify(
             source.path, compiled, feeds, check.Tolerance(atol, rtol), threads, graph=graph,
             progress=lambda done: tell("compare", done, len(feeds)),
         )  # fmt: skip
-        culprit = None if report.passed else _culprit(source, graph, compiled, feeds[report.failed[0]], tell)
+        culprit = None
+        if not report.passed:
+            inputs = feeds[report.failed[0]]
+            expected = check.Reference(source.path).run(inputs)
+            culprit = check.find_culprit(graph, compiled, inputs, expected, tell, report.tolerance)
     print(report)
     print(f"  inputs: {origin}")
     said = {"model": model, "inputs": origin, **report.to_json()}
@@ -176,10 +180,3 @@ def _described(sample: Sample) -> str:
 
 def _fits(shape: tuple[int, ...], wanted: Sequence[int | str | None]) -> bool:
     return all(not isinstance(dim, int) or dim == size for size, dim in zip(shape, wanted, strict=True))
-
-
-def _culprit(source: Source, graph: Graph, compiled: Module, inputs: Sample, tell: Tell) -> Culprit:
-    from dsc import check
-
-    expected = check.Reference(source.path).run(inputs)
-    return check.find_culprit(graph, compiled, inputs, expected, tell)

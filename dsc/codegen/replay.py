@@ -47,4 +47,8 @@ def _point(text: str, like: Point) -> Point | None:
     call = ast.parse(text, mode="eval").body
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != type(like).__name__:
         return None
-    return type(like)(**{str(part.arg): ast.literal_eval(part.value) for part in call.keywords})
+    try:
+        fields = {str(part.arg): ast.literal_eval(part.value) for part in call.keywords}
+    except ValueError:  # a field that is no number, string or tuple of those
+        return like if str(like) == text else None
+    return type(like)(**fields)

@@ -138,7 +138,7 @@ def is_rounded(found: np.ndarray, number: float) -> bool:
     """
     if found.dtype.kind in "biu":
         return False
-    tolerance = _DIGITS.get(found.dtype.itemsize) or float(ml_dtypes.finfo(found.dtype).eps)
+    tolerance = _DIGITS.get(found.dtype.itemsize) or float(ml_dtypes.finfo(found.dtype).eps)  # type: ignore[no-untyped-call]
     return bool(abs(float(found.item()) - number) <= tolerance * abs(number))
 
 

@@ -48,7 +48,7 @@ def scales_safely(weights: np.ndarray, factor: np.ndarray | float, axis: int | N
     largest = np.abs(weights).max(axis=others).astype(np.float64)
     with np.errstate(all="ignore"):
         products = largest * np.abs(np.asarray(factor, np.float64))
-    limits = ml_dtypes.finfo(weights.dtype)
+    limits = ml_dtypes.finfo(weights.dtype)  # type: ignore[no-untyped-call]
     if not np.all(products <= float(limits.max)):
         return False
     vanish = products.max() < float(limits.tiny)

@@ -45,12 +45,19 @@ def same(a: Scalar, b: Scalar) -> bool:
             return True
         if isinstance(a, tirx.Var) and isinstance(b, tirx.Var):
             return False
-    return simplify(a - b) == 0 if _integral(a) and _integral(b) else False
+    return simplify(a - b) == 0 if is_integer(a) and is_integer(b) else False
 
 
 def product(factors: Iterable[Dim]) -> Dim:
     """The product of sizes; 1 for none."""
     return reduce(operator.mul, factors, 1)
+
+
+def truncdiv(a: Dim, b: Dim) -> Dim:
+    """a / b, rounded towards zero, as ONNX divides integers."""
+    if is_natural(a) and is_natural(b):
+        return floordiv(a, b)
+    return _apply(lambda a, b: abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1), tirx.truncdiv, a, b)
 
 
 def floordiv(a: Dim, b: Dim) -> Dim:
@@ -82,11 +89,15 @@ def maximum(a: Scalar, b: Scalar) -> Scalar:
 
 
 def is_natural(value: Scalar) -> bool:
-    """Whether `value` is known not to be negative, given that variables are sizes."""
+    """Whether `value` is known not to be negative, given that variables are sizes. (Differences may be.)"""
     if isinstance(value, tirx.IntImm):
         return bool(value.value >= 0)
-    if isinstance(value, tirx.Add | tirx.Mul | tirx.Min | tirx.FloorDiv | tirx.FloorMod):
+    if isinstance(value, tirx.Add | tirx.Mul | tirx.Min | tirx.FloorDiv | tirx.Div):
         return is_natural(value.a) and is_natural(value.b)
+    if isinstance(value, tirx.FloorMod):
+        return is_natural(value.b)
+    if isinstance(value, tirx.Select):
+        return is_natural(value.true_value) and is_natural(value.false_value)
     if isinstance(value, tirx.Max):
         return is_natural(value.a) or is_natural(value.b)
     return isinstance(value, tirx.Var) or (isinstance(value, int) and value >= 0)
@@ -111,7 +122,8 @@ def _like(value: Scalar, other: Scalar) -> Expr:
     return value if isinstance(value, Expr) else tirx.const(value, str(other.expr_ty()))  # type: ignore[union-attr]
 
 
-def _integral(value: Scalar) -> bool:
+def is_integer(value: Scalar) -> bool:
+    """Whether `value` is an integer, or an expression of integer type."""
     return isinstance(value, int) or (isinstance(value, Expr) and "int" in str(value.expr_ty()))
 
 

@@ -49,15 +49,13 @@ def _folded(function: Callable[..., Scalar]) -> Rule:
 
 
 def _divide(a: Scalar, b: Scalar) -> Scalar:
-    """Division as ONNX has it: integers truncate. Dims are not negative, so rounding down is the same for
-    them."""
+    """Division as ONNX has it: integers truncate."""
     if isinstance(a, Expr) or isinstance(b, Expr):
         floats = any("float" in str(v.expr_ty()) if isinstance(v, Expr) else isinstance(v, float) for v in (a, b))
-        return a / b if floats else exprs.floordiv(a, b)
+        return a / b if floats else exprs.truncdiv(a, b)
     if isinstance(a, float) or isinstance(b, float):
         return float(np.float32(a) / np.float32(b))
-    quotient = abs(a) // abs(b)
-    return quotient if (a < 0) == (b < 0) else -quotient
+    return exprs.truncdiv(a, b)
 
 
 def _multiply(a: Scalar, b: Scalar) -> Scalar:
@@ -133,7 +131,7 @@ def _equal(a: Scalar, b: Scalar) -> Scalar:
         return a == b
     size = a if isinstance(a, Expr) else b
     number = b if isinstance(a, Expr) else a
-    if isinstance(size, tirx.Var) and isinstance(number, int) and number < 0:
+    if exprs.is_natural(size) and isinstance(number, int) and number < 0:
         return False  # a dim is never negative: Reshape's -1 is a number
     return exprs.equal(a, b)
 

@@ -12,8 +12,6 @@ import tvm
 import tvm_ffi
 from tvm.relax import VirtualMachine
 
-from dsc.elements import stored
-
 MAIN = "main"
 """The function of the compiled library that computes the model."""
 _BOUND = "main with weights"
@@ -45,9 +43,8 @@ class Session:
 
     def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
         """The array itself where kernels can read it, else a copy in a buffer kept for the next run."""
-        array = stored(array)
-        if array.flags.carray or array.size == 0:  # contiguous, aligned to its elements, writeable for DLPack
-            return tensor_of(array)
+        if array.flags.carray and array.size > 0:  # contiguous, aligned to its elements, writeable for DLPack
+            return tvm_ffi.from_dlpack(array)
         view, tensor = self._staged.get(index, (None, None))
         if view is None or view.shape != array.shape:
             tensor = tvm.runtime.empty(array.shape, array.dtype.name)
@@ -55,13 +52,6 @@ class Session:
             self._staged[index] = (view, tensor)
         np.copyto(view, array)
         return tensor
-
-
-def tensor_of(array: np.ndarray) -> tvm.runtime.Tensor:
-    """The memory of a contiguous array as a tensor; without elements it has strides of its own, which TVM refuses."""
-    if array.size == 0:
-        return tvm.runtime.empty(array.shape, array.dtype.name)
-    return tvm_ffi.from_dlpack(array)
 
 
 class SessionPool:

@@ -120,3 +120,54 @@ def test_limits_of_slices_may_turn_out_negative(name: str) -> None:
         return b("Slice", b.x, b.vector(start(b)), end(b), np.array([1]))
 
     _check(("b", "s"), body, [{"b": 2, "s": 5, "q": q} for q in (0, 1, 3, 5, 9)], 2)
+
+
+def _differences(b: Sizes) -> list[SSAValue]:
+    """Of integers on either side of 0; the Where is chosen at run time."""
+    low = b("Sub", b.vector(b.q), np.array([5]))
+    found = [
+        low,
+        b("Neg", low),
+        b("Abs", low),
+        b("Div", low, np.array([2])),
+        b("Div", np.array([-7]), b("Add", b.vector(b.q), np.array([1]))),
+        b("Mod", low, np.array([3])),
+        b("Max", low, np.array([0])),
+        b("Min", low, np.array([0])),
+        b("Cast", b("Equal", low, np.array([-1])), to=7),
+        b("Where", b("Less", low, np.array([0])), low, np.array([99])),
+    ]
+    return [b("Concat", *found, axis=0), b("Mul", b.x, b("Cast", low, to=1))]
+
+
+def _ranges(b: Sizes) -> list[SSAValue]:
+    s, low = b.dim(b.x, 1), b("Sub", b.q, np.int64(5))
+    return [
+        b("Range", low, s, 2),
+        b("Range", s, low, -3),
+        b("Range", 0, s, b("Add", b.q, np.int64(1))),
+        b("Range", s, 0, b("Sub", np.int64(-1), b.q)),
+    ]
+
+
+def _made(b: Sizes) -> list[SSAValue]:
+    """Padded, cropped, repeated and filled by sizes."""
+    one, zero = np.array([1]), np.array([0])
+    low = b("Sub", b.vector(b.q), np.array([3]))
+    pads = b("Concat", zero, low, one, b.vector(b.q), axis=0)
+    return [
+        b("Pad", b.x, pads),
+        b("Tile", b.x, b("Concat", one, b.vector(b.q), axis=0)),
+        b("Expand", b("Unsqueeze", b.x, zero), b("Concat", b.vector(b.q), one, one, axis=0)),
+        b("ConstantOfShape", b("Concat", b.vector(b.q), b("Add", low, np.array([4])), axis=0)),
+        b("Where", b("Less", low, zero), b.x, b("Neg", b.x)),
+        b("Gather", b.x, b("Sub", b.dim(b.x, 1), np.int64(1)), axis=1),
+        b("Gather", b.x, b("Neg", b.dim(b.x, 1)), axis=1),
+        b("OneHot", np.array([0, 2, -1]), b("Add", b.q, np.int64(2)), np.float32([0, 1])),
+    ]
+
+
+@pytest.mark.parametrize("body", [_differences, _ranges, _made])
+@pytest.mark.parametrize("level", [0, 2])
+def test_integers_that_may_be_negative(body: Body, level: int) -> None:
+    _check(("b", "s"), body, [{"b": 2, "s": 7, "q": q} for q in (1, 3, 4, 8)], level)

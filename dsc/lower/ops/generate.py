@@ -9,7 +9,20 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, Scalar, ceildiv, dims, equal, floordiv, floormod, maximum, simplify
+from dsc.lower.exprs import (
+    Dim,
+    Scalar,
+    ceildiv,
+    dims,
+    equal,
+    floordiv,
+    floormod,
+    is_integer,
+    is_natural,
+    maximum,
+    select,
+    simplify,
+)  # fmt: skip
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, normalize_axis
 from dsc.lower.windows import padded
@@ -29,13 +42,21 @@ def range_op(call: Call) -> te.Tensor:
     start, limit, delta = (_whole(call.values(i)[0]) for i in range(3))
     if all(isinstance(v, int | float) for v in (start, limit, delta)):
         count: Dim = max(0, int(np.ceil((limit - start) / delta)))
-    elif isinstance(delta, int):
-        count = maximum(0, ceildiv(limit - start, delta) if delta > 0 else ceildiv(start - limit, -delta))
+    elif all(is_integer(v) for v in (start, limit, delta)):
+        count = maximum(0, _steps(limit - start, delta))
     else:
-        raise UnsupportedOpError("the length of a Range needs a constant delta")
+        raise UnsupportedOpError("the length of a Range of fractions must be constant")
     dtype = call.dtype()
     first, step = (v.astype(dtype) if isinstance(v, Expr) else tirx.const(v, dtype) for v in (start, delta))
     return te.compute((count,), lambda i: first + i.astype(dtype) * step, name="range")
+
+
+def _steps(distance: Dim, delta: Dim) -> Dim:
+    """Steps of `delta` that begin within `distance`; each division is by a positive number, whatever the sign is."""
+    ahead = ceildiv(distance, maximum(delta, 1))
+    if is_natural(delta):
+        return ahead
+    return select(delta > 0, ahead, ceildiv(-distance, maximum(-delta, 1)))
 
 
 def _whole(value: Scalar) -> Scalar:
@@ -112,9 +133,7 @@ def _mirrored(x: te.Tensor, begin: Sequence[Dim], end: Sequence[Dim], mode: str)
             return floormod(index, size)
         if mode == "edge":
             return tirx.max(tirx.min(index, size - 1), 0)
-        period = size * 2 - 2
-        if isinstance(period, int) and period == 0:
-            return 0
+        period = maximum(size * 2 - 2, 1)  # all of one element is that element
         folded = floormod(index, period)
         return tirx.min(folded, period - folded)
 

@@ -29,7 +29,8 @@ Tell = Callable[[str, int, int], None]
 class Culprit:
     """What is to blame.
 
-    fault: "import", "rewrite", "kernel", "packing", "buffer", or "unknown". what: in words, for people. kernel: the
+    fault: "import", "rewrite", "kernel", "packing", "buffer", "reference" (ONNX Runtime is what is wrong), or
+    "unknown". what: in words, for people. kernel: the
     function in the library, where it is about one. nodes: the ONNX nodes that it computes.
     """
 
@@ -126,6 +127,8 @@ def _unexplained(
     judge: Judge, module: Module, inputs: Arrays, expected: Arrays, watched: Arrays, trace: Trace
 ) -> Culprit:
     """No pass and no kernel is wrong by itself."""
+    if trace.deviations:
+        return _deviation(trace)
     if all(error.passed for error in judge.errors(inputs, expected, watched)):
         again = all(error.passed for error in judge.errors(inputs, expected, module.run(inputs)))
         when = "in this run and not in the next" if again else "only when its kernels are not watched one by one"
@@ -139,6 +142,16 @@ def _unexplained(
     return Culprit(
         "unknown", f"{what}, most of them from {_named(call)}\n  {error}", call.code.function.name_hint, _nodes(call)
     )
+
+
+def _deviation(trace: Trace) -> Culprit:
+    call, error = trace.deviations[0]
+    more = f", and in {len(trace.deviations) - 1} more" if len(trace.deviations) > 1 else ""
+    what = (
+        f"ONNX Runtime differs from the ONNX specification in {_named(call)}{more}: there the module computes what "
+        "onnx.reference does, and all its other parts agree with ONNX Runtime"
+    )
+    return Culprit("reference", f"{what}\n  {op_text(call.workload.op)}\n  {error}", nodes=_nodes(call))
 
 
 def _named(call: Call) -> str:

@@ -7,11 +7,11 @@ by kernel (`dsc.check.trace`), with the kernels that it recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dsc.check.judge import Arrays, Judge
+from dsc.check.stability import Tell
 from dsc.check.stages import Stages, verify_each
 from dsc.check.tolerance import Tolerance
 from dsc.check.trace import Overwritten, Trace, WrongKernel
@@ -21,8 +21,6 @@ from dsc.ir import FusionOp, Graph, OnnxOp, op_text
 from dsc.passes import Pipeline
 from dsc.runtime import Module
 from dsc.targets import machine
-
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from dsc.check.compare import OutputError, compare
 from dsc.check.movement import Movement
-from dsc.check.stability import Stability
+from dsc.check.stability import Stability, Tell
 from dsc.check.tolerance import Tolerance
 from dsc.errors import DscError
 from dsc.ir import Graph
@@ -20,10 +20,14 @@ class Judge:
     """Compares outputs of one model; asks how far rounding moves them only where they are not equal without."""
 
     def __init__(
-        self, graph: Callable[[], Graph], tolerance: Tolerance | None = None, threads: int | None = None
+        self,
+        graph: Callable[[], Graph],
+        tolerance: Tolerance | None = None,
+        threads: int | None = None,
+        progress: Tell | None = None,
     ) -> None:
         """graph: the model, imported; called when it is needed. A tolerance that was given is final."""
-        self._graph, self._threads = graph, threads
+        self._graph, self._threads, self._progress = graph, threads, progress or _silent
         self.tolerance = tolerance or Tolerance()
         self.unmeasured = ""
         """Why it is not known how far rounding moves the outputs, "" where it is or was not asked."""
@@ -44,10 +48,14 @@ class Judge:
         try:
             if self._stability is None:
                 self._stability = Stability(self._graph(), self._threads)
-            return self._stability.movements(inputs)
+            return self._stability.movements(inputs, self._progress)
         except DscError as error:
             self.unmeasured = str(error)
             return {}
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """The progress of nobody watching."""
 
 
 def _error(

@@ -8,7 +8,7 @@ import numpy as np
 
 from dsc.check.difference import differences, is_float, magnitude
 
-_FACTOR = 8.0
+_FACTOR = 4.0
 """Times the largest movement seen: a kernel that sums in another order may be this much further off than one unit in
 the last place of its result, and few runs do not see the worst."""
 _LIKE = 4.0

@@ -9,8 +9,8 @@ Monte Carlo arithmetic, D. S. Parker, 1997.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -22,6 +22,9 @@ from dsc.check.movement import Movement
 from dsc.check.reference import Reference
 from dsc.exchange import export_model
 from dsc.ir import FusionOp, Graph, OnnxOp, element_of, onnx, tensor
+
+Tell: TypeAlias = Callable[[str, int, int], None]
+"""Takes a phase, the steps done and how many there are."""
 
 _RUNS = 6
 _ULPS = {2: 1.0, 4: 4.0, 8: 4.0}
@@ -54,10 +57,12 @@ class Stability:
         """graph: as imported, or at any stage. Raises DscError where ONNX Runtime does not take it."""
         self._reference = Reference(export_model(_perturbed(graph)), threads)
 
-    def movements(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Movement]:
+    def movements(self, inputs: Mapping[str, np.ndarray], progress: Tell) -> dict[str, Movement]:
         """How far each output moves on these inputs; nothing of outputs whose shapes do. Raises DscError."""
-        still = self._run(inputs, 0.0)
-        runs = [self._run(inputs, 1.0) for _ in range(_RUNS)]
+        still, runs = self._run(inputs, 0.0), []
+        for run in range(_RUNS):
+            progress("measure rounding", run, _RUNS)
+            runs.append(self._run(inputs, 1.0))
         return {
             name: Movement(np.asarray(array), tuple(np.asarray(run[name]) for run in runs))
             for name, array in still.items()

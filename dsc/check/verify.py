@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from dsc.check.compare import OutputError, compare
 from dsc.check.judge import Judge
 from dsc.check.reference import Model, Reference
+from dsc.check.stability import Tell
 from dsc.check.tolerance import Tolerance
 from dsc.errors import DscError
 from dsc.exchange import import_model
@@ -72,22 +73,26 @@ def verify(
     threads: int | None = None,
     *,
     graph: Graph | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Tell | None = None,
 ) -> Report:
     """Run both on each sample and compare all outputs.
 
     model: what ONNX Runtime takes; its optimizations are off. samples: inputs by name, at least one. tolerance: by
     element type, and by how far rounding moves the model, where none is given. graph: the model imported, if it is at
-    hand. progress: told how many samples are done. Raises UnsupportedModelError or UsageError where ONNX Runtime
+    hand. progress: told what is done, and of how much. Raises UnsupportedModelError or UsageError where ONNX Runtime
     refuses the model or the inputs; a difference is in the report.
     """
     reference = Reference(model, threads)
-    judge = Judge(lambda: graph or import_model(model), tolerance, threads)
+    judge = Judge(lambda: graph or import_model(model), tolerance, threads, progress)
     worst: dict[str, OutputError] = {}
     failed: list[int] = []
     notes: dict[str, None] = {}
-    count = 0
-    for inputs in samples:
+    feeds = list(samples)
+    if not feeds:
+        raise ValueError("verify was given no samples")
+    for count, inputs in enumerate(feeds):
+        if progress is not None:
+            progress("compare", count, len(feeds))
         expected, actual = reference.run(inputs), module.run(inputs)
         errors = judge.errors(inputs, expected, actual)
         for error in errors:
@@ -95,14 +100,9 @@ def verify(
         if not all(error.passed for error in errors):
             failed.append(count)
             notes.update(dict.fromkeys(_of_the_optimizer(model, inputs, expected, threads)))
-        count += 1
-        if progress is not None:
-            progress(count)
-    if not count:
-        raise ValueError("verify was given no samples")
     if judge.unmeasured:
         notes[f"how far rounding moves the outputs is not known: {judge.unmeasured}"] = None
-    return Report(tuple(worst.values()), count, judge.tolerance, tuple(failed), tuple(notes))
+    return Report(tuple(worst.values()), len(feeds), judge.tolerance, tuple(failed), tuple(notes))
 
 
 def _of_the_optimizer(

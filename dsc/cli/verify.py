@@ -98,7 +98,7 @@ def verify(
         feeds, origin = _samples(source, graph, compiled.inputs, wanted, check.Reference(source.path, threads))
         report = check.verify(
             source.path, compiled, feeds, check.Tolerance(atol, rtol), threads, graph=graph,
-            progress=lambda done: tell("compare", done, len(feeds)),
+            progress=tell,
         )  # fmt: skip
         culprit = _culprit(source, graph, compiled, report, feeds, tell)
     print(report)

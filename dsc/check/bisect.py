@@ -7,6 +7,7 @@ by kernel (`dsc.check.trace`), with the kernels that it recorded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,9 +106,9 @@ def _overwritten(found: Overwritten) -> Culprit:
     )
 
 
-def _wrong_kernel(found: WrongKernel, recorded: Any) -> Culprit:
-    call, name = found.call, found.call.code.function.name_hint
-    choice = next((c for c in recorded if c["function"] == name), {})
+def _wrong_kernel(found: WrongKernel, recorded: Sequence[Mapping[str, Any]]) -> Culprit:
+    call, name = found.call, str(found.call.code.function.name_hint)
+    choice: Mapping[str, Any] = next((c for c in recorded if c["function"] == name), {})
     kernel = f"{choice.get('kernel', '?')} {choice.get('point', '')}, {name}"
     tail = f"\n  {op_text(call.workload.op)}\n  {found.error}"
     if not found.packed:
@@ -154,7 +155,8 @@ def _deviation(trace: Trace) -> Culprit:
 
 def _named(call: Call) -> str:
     nodes = _nodes(call)
-    return call.code.function.name_hint + (f" ({', '.join(nodes)})" if nodes else "")
+    place = f" ({', '.join(nodes)})" if nodes else ""
+    return f"{call.code.function.name_hint}{place}"
 
 
 def _nodes(call: Call) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -55,7 +55,8 @@ class Reference:
                 f"ONNX Runtime, the reference, does not run on these inputs: {_first_line(error)}; "
                 "give inputs that fit, or fix the model's free dims (--shape)"
             ) from error
-        arrays = [v if isinstance(v, list | dict) else np.asarray(v) for v in values]  # scalars come as no arrays
+        # Scalars come as no arrays, and sequences are none.
+        arrays: list[Any] = [v if isinstance(v, list | dict) else np.asarray(v) for v in values]
         return dict(zip(self.output_names, arrays, strict=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,17 +105,24 @@ def _values(
         floats = random.standard_normal(shape) if given is None else random.uniform(*given, shape)
         return floats.astype(dtype)
     low, high = given if given is not None else _integers(graph, value, dtype)
-    limits = np.iinfo(dtype)
-    if low < limits.min or high - 1 > limits.max:
+    least, greatest = _limits(dtype)
+    if low < least or high - 1 > greatest:
         raise UsageError(f"input {name!r}: {low:g} to {high:g} is not a range of {dtype}")
-    return random.integers(int(low), int(high), shape).astype(dtype)
+    return random.integers(math.ceil(low), math.ceil(high), shape, dtype=dtype.name)
 
 
 def _integers(graph: Graph, value: SSAValue, dtype: np.dtype[np.generic]) -> Range:
     bound = index_bound(graph, value)
+    least, greatest = _limits(dtype)
     if bound is not None:
-        return 0, max(1, bound if dtype.itemsize > 1 else min(bound, int(np.iinfo(dtype).max) + 1))
-    return (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max) + 1) if dtype.itemsize == 1 else (0, 2)
+        return 0, max(1, min(bound, greatest + 1))
+    return (least, greatest + 1) if dtype.itemsize == 1 else (0, 2)
+
+
+def _limits(dtype: np.dtype[np.generic]) -> tuple[int, int]:
+    """The least and the greatest integer of a type."""
+    info = np.iinfo(dtype.name)
+    return int(info.min), int(info.max)
 
 
 def _shape(name: str, value: SSAValue, sizes: dict[str, int], usual: Sizes) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-from dsc.check.difference import is_float, magnitude
+from dsc.check.difference import float_format, magnitude
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,17 @@ class Tolerance:
 
     def allowed(self, expected: np.ndarray) -> np.ndarray:
         """The largest difference allowed, by element."""
-        if not is_float(expected.dtype):
+        format_ = float_format(expected.dtype)
+        if format_ is None:
             return np.full(expected.shape, self.atol or 0.0)
         size = magnitude(expected)
         if self.given:
             return (self.atol or 0.0) + (self.rtol or 0.0) * size
-        bounds, info = _DEFAULTS.get(expected.dtype, _SINGLE), ml_dtypes.finfo(expected.dtype)
+        bounds = _DEFAULTS.get(expected.dtype, _SINGLE)
         nonzero = size[size > 0]
         usual = float(np.median(nonzero)) if nonzero.size else 0.0
         # What is below the smallest normal number may be flushed to zero.
-        return bounds.relative * size + (bounds.ulps * float(info.eps) * usual + float(info.smallest_normal))
+        return bounds.relative * size + (bounds.ulps * format_.eps * usual + format_.smallest)
 
     def __str__(self) -> str:
         if not self.given:

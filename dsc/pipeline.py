@@ -14,6 +14,7 @@ from dsc.exchange import ModelSource, fingerprint, has_definition, import_model
 from dsc.exchange.shapes import Shapes
 from dsc.ir import Graph, onnx
 from dsc.lower.registry import RULES
+from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
 from dsc.targets import Machine, machine
 from dsc.tune import Database, Tuner
@@ -101,6 +102,7 @@ def compile_model(
     tell("import", 1, 1)
     clock.lap("import")
 
+    required = size_requirements(graph)
     records = optimize(graph, pipeline, observers, progress)
     clock.lap("optimize")
 
@@ -111,7 +113,7 @@ def compile_model(
         "shapes": {name: list(dims) for name, dims in (shapes or {}).items()},
         "sha256": None if isinstance(source, Graph) else fingerprint(source),
     }
-    model = build(graph, onto, chooser, progress, provenance)
+    model = build(graph, onto, chooser, progress, provenance, required)
     clock.lap("build")
     return Compilation(graph, tuple(records), model, clock.laps)
 

@@ -19,6 +19,7 @@ from dsc.errors import UnsupportedModelError
 from dsc.files import scratch_folder
 from dsc.ir import Graph, dims_of
 from dsc.lower import unsupported
+from dsc.lower.sizes import SizeRequirements
 from dsc.runtime.manifest import Manifest
 from dsc.targets.machine import Machine
 from dsc.targets.registry import kernels
@@ -33,11 +34,13 @@ def build(
     chooser: Chooser | None = None,
     progress: Progress | None = None,
     provenance: Mapping[str, Any] | None = None,
+    required: SizeRequirements | None = None,
 ) -> CompiledModel:
     """Compile a graph for a machine.
 
     chooser: decides between candidate kernels; by estimate if not given.
     provenance: recorded in the artifact.
+    required: of the model's sizes before it was rewritten.
     Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without a linker.
     """
     for value, name in zip(graph.inputs, graph.input_names, strict=True):
@@ -54,6 +57,7 @@ def build(
         kernels(machine),
         chooser or fastest_by_estimate,
         lambda done, total: tell("select", done, total),
+        required or SizeRequirements(),
     )
     emitted = emitter.emit()
     library = compile_module(emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total))
@@ -84,5 +88,6 @@ def _manifest(name: str, machine: Machine, emitted: Emitted, provenance: Mapping
         parameters=tuple(weight.name for weight in emitted.parameters.weights),
         versions={package: version(package) for package in ("dsc", "apache-tvm", "apache-tvm-ffi")},
         provenance=dict(provenance),
+        checks=emitted.checks,
         kernels=tuple(asdict(choice) for choice in emitted.choices),
     )

@@ -12,15 +12,20 @@ from tvm import relax, te, tirx
 from tvm.ir import Expr
 from xdsl.ir import Operation, SSAValue
 
+from dsc.codegen.checks import CheckList
 from dsc.codegen.parameters import Parameters
 from dsc.codegen.selection import Choice, Chooser, candidates
 from dsc.ir import Graph, describe, dims_of, element_of
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, simplify
 from dsc.lower.registry import operands_of
-from dsc.lower.te import in_callers_terms, literal, output_shapes
+from dsc.lower.requirements import located, undecided
+from dsc.lower.requirements.requirement import of_divisions
+from dsc.lower.sizes import SizeRequirements
+from dsc.lower.te import in_callers_terms, interface, literal
 from dsc.lower.workload import Workload
-from dsc.runtime.manifest import TensorSpec
+from dsc.runtime.checks import SIZES
+from dsc.runtime.manifest import Checks, TensorSpec
 from dsc.runtime.sessions import MAIN
 from dsc.targets.kernel import Implementation, Kernel
 from dsc.targets.machine import Machine
@@ -57,6 +62,7 @@ class Emitted:
     """In the order in which they run."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    checks: Checks
 
 
 class Emitter:
@@ -69,13 +75,15 @@ class Emitter:
         kernels: Sequence[Kernel],
         chooser: Chooser,
         progress: Callable[[int, int], None],
+        required: SizeRequirements,
     ) -> None:
-        """`progress` is told how many ops are done, and of how many."""
+        """`progress` is told how many ops are done, and of how many; `required` is checked besides what ops need."""
         self.graph, self.machine, self.kernels = graph, machine, kernels
-        self.chooser, self.progress = chooser, progress
+        self.chooser, self.progress, self.required = chooser, progress, required
         self.parameters = Parameters(graph)
         self.choices: list[Choice] = []
         self.calls: list[Call] = []
+        self._checks = CheckList()
         self._bindings: list[relax.VarBinding] = []
         self._builder = relax.BlockBuilder()
         self._codes: dict[str, Code] = {}
@@ -90,7 +98,8 @@ class Emitter:
     def emit(self) -> Emitted:
         """The module of the graph. Raises `UnsupportedModelError` where an op cannot be lowered."""
         named_inputs = list(zip(self.graph.inputs, self.graph.input_names, strict=True))
-        variables = [self._input(value, name) for value, name in named_inputs]
+        variables = [self._input(position, value, name) for position, (value, name) in enumerate(named_inputs)]
+        self._checks.adopt(self.required)
         ops = list(self.graph.ops())
         for done, op in enumerate(ops):
             self.progress(done, len(ops))
@@ -104,6 +113,8 @@ class Emitter:
             # A module of VM instructions alone is not exported by TVM.
             self._builder.add_func(tirx.PrimFunc([], tirx.Evaluate(0)), "nothing")
         self._builder.add_func(self._function(variables, results), MAIN)
+        if self._checks.sizes:
+            self._builder.add_func(self._checks.size_function(), SIZES)
         return Emitted(
             self._builder.get(),
             self.parameters,
@@ -111,14 +122,18 @@ class Emitter:
             self.calls,
             tuple(_input_spec(value, name) for value, name in named_inputs),
             tuple(map(self._output_spec, self.graph.outputs, self.graph.output_names)),
+            self._checks.table(),
         )
 
     # --- inputs and outputs
 
-    def _input(self, value: SSAValue, name: str) -> relax.Var:
+    def _input(self, position: int, value: SSAValue, name: str) -> relax.Var:
         dims = dims_of(value.type)
         assert dims is not None, "inputs have a rank; dsc.lower.unsupported lists those that do not"
         sizes = [self._symbol(d or f"{name}.{axis}") if isinstance(d, str) else d for axis, d in enumerate(dims)]
+        for axis, size in enumerate(sizes):
+            if isinstance(size, tirx.Var):
+                self._checks.places.setdefault(size, (position, axis))
         variable = relax.Var(_identifier(name), relax.TensorType(sizes, _dtype(value)))
         self._tensors[value], self._dims[value] = variable, list(sizes)
         return variable
@@ -158,8 +173,9 @@ class Emitter:
         if op.name != "dsc.fusion" and self._evaluate(op):
             return
         workload = Workload.of(op, self._dims, self._known)
-        shapes = output_shapes(workload)
-        for result, sizes in zip(op.results, shapes, strict=True):
+        found = interface(workload)
+        self._checks.require(found.requirements)
+        for result, sizes in zip(op.results, found.shapes, strict=True):
             self._dims[result] = [simplify(d) for d in sizes]
         if op.name in _VIEWS:
             self._view(op.operands[0], op.results[0])
@@ -175,6 +191,7 @@ class Emitter:
         if values is None:
             return op.name == "onnx.Constant"
         self._known[op.results[0]] = values
+        self._checks.require([(located(op), left) for left in undecided(op, of_divisions(values.reshape(-1)))])
         return True
 
     def _view(self, source: SSAValue, result: SSAValue) -> None:

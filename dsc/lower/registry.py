@@ -33,6 +33,10 @@ class UnsupportedOpError(UnsupportedModelError):
         self.why, self.op = why, op
 
 
+class MisfitError(UnsupportedOpError):
+    """The sizes of an op's operands do not fit one another, whatever the free dims are."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """How one kind of op is lowered."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import tvm_ffi
 from tvm import sym, te, tirx
 from tvm.ir import Expr
 from xdsl.ir import Operation, SSAValue
@@ -14,10 +16,25 @@ from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, dims, simplify
 from dsc.lower.ops import load_rules
 from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, tvm_dtype
+from dsc.lower.requirements import RULES as REQUIREMENTS
+from dsc.lower.requirements import Required, Requirement, located, undecided
+from dsc.lower.requirements import load_rules as load_requirements
+from dsc.lower.requirements.requirement import of_divisions, of_result
 from dsc.lower.tensors import broadcast_to
 from dsc.lower.workload import Workload
 
 load_rules()
+load_requirements()
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a workload gives and what it takes for granted, in the caller's terms."""
+
+    shapes: list[list[Scalar]]
+    """The dims of each output."""
+    requirements: list[Required]
+    """What must hold of sizes at run time; what holds anyway is left out."""
 
 
 def placeholders(workload: Workload) -> list[te.Tensor]:
@@ -36,19 +53,33 @@ def lower_body(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> list[
     Raises UnsupportedOpError, with the op's name, where an op has no lowering or cannot be lowered as it
     stands.
     """
+    return _lowered(workload, bound)[1]
+
+
+def _lowered(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> tuple[_Scope, list[te.Tensor]]:
     scope = _Scope(workload, dict(bound))
     needed = _needed(workload, bound)
     for op in workload.body:
         if op in needed:
             scope.lower(op)
-    return [scope.tensor(value) for value in workload.outputs]
+    return scope, [scope.tensor(value) for value in workload.outputs]
+
+
+def interface(workload: Workload) -> Interface:
+    """The outputs' shapes and what the ops require, in the caller's terms: the sources of `workload.symbols` in place
+    of its variables. Raises UnsupportedOpError where a requirement cannot hold."""
+    bound = dict(zip(workload.inputs, placeholders(workload), strict=True))
+    scope, outputs = _lowered(workload, bound)
+    requirements: list[Required] = []
+    for op, found in scope.requirements:
+        mapped = found.mapped(lambda value: in_callers_terms(workload, value))
+        requirements += [(located(op), left) for left in undecided(op, [mapped])]
+    return Interface([[in_callers_terms(workload, d) for d in output.shape] for output in outputs], requirements)
 
 
 def output_shapes(workload: Workload) -> list[list[Scalar]]:
-    """The dims of each output in the caller's terms: the sources of `workload.symbols` in place of its
-    variables."""
-    outputs = lower_body(workload, dict(zip(workload.inputs, placeholders(workload), strict=True)))
-    return [[in_callers_terms(workload, d) for d in output.shape] for output in outputs]
+    """The dims of each output in the caller's terms."""
+    return interface(workload).shapes
 
 
 def in_callers_terms(workload: Workload, value: Scalar) -> Scalar:
@@ -92,6 +123,7 @@ class _Scope:
     def __init__(self, workload: Workload, tensors: dict[SSAValue, te.Tensor]) -> None:
         self.tensors = tensors
         self.known: dict[SSAValue, np.ndarray] = dict(workload.known)
+        self.requirements: list[tuple[Operation, Requirement]] = []
         for op in workload.body:
             if op.name == "onnx.Constant":
                 self.lower(op)
@@ -116,11 +148,20 @@ class _Scope:
             for index, value in enumerate(operands_of(op))
         ]
         padding = (None,) * (_arity(op) - len(operands))
+        call = Call(op, (*operands, *padding), (*known, *padding))
         try:
-            lowered = rule.lower(Call(op, (*operands, *padding), (*known, *padding)))
+            self._require(op, REQUIREMENTS[op.name](call) if op.name in REQUIREMENTS else ())
+            lowered = rule.lower(call)
         except UnsupportedOpError as error:
-            raise UnsupportedOpError(error.why, op) from error
-        return [lowered] if isinstance(lowered, te.Tensor) else lowered
+            raise type(error)(error.why, op) from error
+        results = [lowered] if isinstance(lowered, te.Tensor) else lowered
+        for result in results:
+            shape = dims(result.shape)
+            self._require(op, [*of_divisions(shape), *of_result(shape, tvm_ffi.dtype(str(result.dtype)).bits)])
+        return results
+
+    def _require(self, op: Operation, requirements: Iterable[Requirement]) -> None:
+        self.requirements += [(op, requirement) for requirement in undecided(op, requirements)]
 
     def tensor(self, value: SSAValue) -> te.Tensor:
         """`value` as a tensor; integers known at compile time are written out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -42,6 +42,28 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One thing a run requires."""
+
+    text: str
+    """What to say where it does not hold, with places for ``{left}`` and ``{right}``, the numbers found."""
+    places: tuple[tuple[int, int], ...]
+    """Inputs it depends on, by position, and the axis of each (0 where its elements matter)."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the library checks, by the numbers that it knows the checks by."""
+
+    symbols: tuple[tuple[int, int], ...] = ()
+    """Where the sizes are found that the check of sizes takes: input and axis."""
+    sizes: tuple[Check, ...] = ()
+    """Before a run."""
+    indices: tuple[Check, ...] = ()
+    """By a run, which gives a status as its last output then."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Contents of manifest.json."""
 
@@ -60,6 +82,8 @@ class Manifest:
     """Distributions that made it: dsc, apache-tvm, ..."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where the model came from and how it was compiled; free form."""
+    checks: Checks = Checks()
+    """What is required of sizes and indices at run time."""
     kernels: tuple[Mapping[str, Any], ...] = ()
     """The kernel chosen for each workload, for reports."""
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -87,16 +111,18 @@ def _manifest(content: Value) -> Manifest:
     form, *values = content.fields("format", *names)
     form.integer(FORMAT, FORMAT)
     at = dict(zip(names, values, strict=True))
+    inputs = _specs(at["inputs"])
     return Manifest(
         name=at["name"].text(),
         target=at["target"].text(),
         arch=at["arch"].text(),
         features=tuple(item.text() for item in at["features"].items()),
-        inputs=_specs(at["inputs"]),
+        inputs=inputs,
         outputs=_specs(at["outputs"]),
         parameters=_distinct(at["parameters"], [item.text() for item in at["parameters"].items()]),
         versions={name: version.text() for name, version in at["versions"].entries().items()},
         provenance=_provenance(at["provenance"]),
+        checks=_checks(at["checks"], inputs),
         kernels=tuple(_kernel(item) for item in at["kernels"].items()),
         members=dict(zip(MEMBERS, map(_member, at["members"].fields(*MEMBERS)), strict=True)),
     )
@@ -153,3 +179,24 @@ def _kernel(content: Value) -> dict[str, Any]:
 def _member(content: Value) -> Member:
     offset, size, digest = content.fields("offset", "size", "sha256")
     return Member(offset.integer(), size.integer(), digest.text())
+
+
+def _checks(content: Value, inputs: Sequence[TensorSpec]) -> Checks:
+    symbols, sizes, indices = content.fields("symbols", "sizes", "indices")
+    listed = [tuple(_check(check, inputs) for check in kind.items()) for kind in (sizes, indices)]
+    return Checks(_places(symbols, inputs), *listed)
+
+
+def _check(content: Value, inputs: Sequence[TensorSpec]) -> Check:
+    text, places = content.fields("text", "places")
+    return Check(text.text(), _places(places, inputs))
+
+
+def _places(content: Value, inputs: Sequence[TensorSpec]) -> tuple[tuple[int, int], ...]:
+    places = []
+    for place in content.items():
+        numbers = [number.integer() for number in place.items()]
+        if len(numbers) != 2 or numbers[0] >= len(inputs) or numbers[1] >= max(1, len(inputs[numbers[0]].shape)):
+            raise MalformedError(f"{place.place} is no dim of an input")
+        places.append((numbers[0], numbers[1]))
+    return tuple(places)

@@ -54,8 +54,8 @@ class Module:
         code = _member(mapped, self.manifest, LIBRARY).tobytes()
         weights = _weights(mapped, self.manifest, source)
         self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
-        static = all(isinstance(dim, int) for spec in self.manifest.inputs for dim in spec.shape)
-        self._sessions = SessionPool(load_library(code, self.threads, source), weights, static)
+        library = load_library(code, self.threads, source)
+        self._sessions = SessionPool(library, weights, self.manifest.inputs, self.manifest.checks)
         with self._sessions.borrow() as session:
             if session.arity != len(self.manifest.inputs) + len(weights):
                 raise ArtifactError(f"{source}: its code takes other inputs than its manifest says; compile it again")
@@ -74,7 +74,7 @@ class Module:
         """Compute the outputs by name. The arrays belong to the caller; inputs are not changed.
 
         Anything `np.asarray` takes will do as an input, but its dtype must be the model's: nothing is cast.
-        Raises `UsageError` for inputs that do not fit.
+        Raises `UsageError` for inputs that do not fit the model's interface, or what it computes of them.
         """
         arrays = checked_inputs(self.manifest.inputs, inputs)
         with self._sessions.borrow() as session:

@@ -12,6 +12,10 @@ import tvm
 import tvm_ffi
 from tvm.relax import VirtualMachine
 
+from dsc.errors import UsageError
+from dsc.runtime.checks import SizeCheck, check_indices
+from dsc.runtime.manifest import Checks, TensorSpec
+
 MAIN = "main"
 """The function of the compiled library that computes the model."""
 _BOUND = "main with weights"
@@ -23,7 +27,16 @@ Extent: TypeAlias = tuple[int, int]
 class Session:
     """A virtual machine with the weights bound. Used by one thread at a time."""
 
-    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor], allocator: str) -> None:
+    def __init__(
+        self,
+        library: tvm.runtime.Module,
+        parameters: Sequence[tvm.runtime.Tensor],
+        allocator: str,
+        inputs: Sequence[TensorSpec],
+        checks: Checks,
+    ) -> None:
+        self._inputs, self._checks = inputs, checks
+        self._check_sizes = SizeCheck(library, checks, inputs)
         self._machine = VirtualMachine(library, tvm.cpu(), allocator)
         self._machine.save_function(MAIN, _BOUND, *parameters)
         self._call = self._machine[_BOUND]
@@ -32,10 +45,16 @@ class Session:
         self._staged: dict[int, tuple[np.ndarray, tvm.runtime.Tensor]] = {}
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[list[Extent], list[tvm.runtime.Tensor]]:
-        """Run: where the inputs lie, and the outputs, which may share memory with them."""
+        """Run: where the inputs lie, and the outputs, which may share memory with them.
+
+        Raises `UsageError` where sizes do not fit or an index is outside of its tensor.
+        """
+        self._check_sizes(inputs)
         tensors = [self._tensor(index, array) for index, array in enumerate(inputs)]
-        results = self._call(*tensors)
-        return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], list(results)
+        results = list(self._call(*tensors))
+        if self._checks.indices:
+            check_indices(np.from_dlpack(results.pop()), self._checks, self._inputs)
+        return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], results
 
     def set_instrument(self, callback: object) -> None:
         """Call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
@@ -57,9 +76,16 @@ class Session:
 class SessionPool:
     """Sessions on one loaded library: each run borrows one, and as many exist as runs were ever in flight."""
 
-    def __init__(self, library: tvm.runtime.Module, parameters: Sequence[tvm.runtime.Tensor], static: bool) -> None:
-        """`static`: every run has the same shapes."""
+    def __init__(
+        self,
+        library: tvm.runtime.Module,
+        parameters: Sequence[tvm.runtime.Tensor],
+        inputs: Sequence[TensorSpec],
+        checks: Checks,
+    ) -> None:
         self._library, self._parameters = library, parameters
+        self._inputs, self._checks = inputs, checks
+        static = all(isinstance(dim, int) for spec in inputs for dim in spec.shape)
         # TVM's pool keeps every size it ever gave out, which is right for one set of sizes and a leak for many.
         self._allocator = "pooled" if static else "naive"
         self._idle: list[Session] = []
@@ -67,17 +93,25 @@ class SessionPool:
 
     @contextmanager
     def borrow(self) -> Iterator[Session]:
-        """A session nobody else uses until the block ends. One whose run failed is not used again."""
+        """A session nobody else uses until the block ends. One whose run failed is not used again, but for inputs
+        that did not fit."""
         with self._lock:
             session = self._idle.pop() if self._idle else None
         session = session or self.new()
-        yield session
+        try:
+            yield session
+        except UsageError:
+            self._give_back(session)
+            raise
+        self._give_back(session)
+
+    def _give_back(self, session: Session) -> None:
         with self._lock:
             self._idle.append(session)
 
     def new(self) -> Session:
         """A session outside the pool."""
-        return Session(self._library, self._parameters, self._allocator)
+        return Session(self._library, self._parameters, self._allocator, self._inputs, self._checks)
 
     def function(self, name: str) -> tvm_ffi.Function:
         """A function of the library by its name."""

@@ -8,9 +8,21 @@
 
 from __future__ import annotations
 
-from dsc.api import compile, export_onnx, import_onnx, load
-from dsc.errors import DscError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dsc.api import compile, export_onnx, import_onnx, load
+    from dsc.errors import DscError
 
 __version__ = "0.1.0"
 
 __all__ = ["DscError", "compile", "export_onnx", "import_onnx", "load"]
+
+
+def __getattr__(name: str) -> object:
+    """The names of `__all__`, imported when first used: the program catches signals before that takes time."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dsc' has no attribute {name!r}")
+    from dsc import api, errors
+
+    globals().update({name: getattr(errors if name == "DscError" else api, name) for name in __all__})
+    return globals()[name]

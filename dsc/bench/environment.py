@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
+
+from dsc.host import processor, usable_cores
 
 _DISTRIBUTIONS = ("dsc", "apache-tvm", "onnxruntime", "openvino", "numpy")
 
@@ -19,16 +20,9 @@ def environment() -> dict[str, object]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "processor": processor(),
+        "cores": usable_cores(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from dsc.cli.signals import end_although_busy, end_on_signals
 
 
 def main() -> None:
     """Entry point of the program `dsc`."""
-    try:
-        from dsc.cli.app import app
+    end_on_signals()  # before anything is imported that takes time
+    from dsc.cli.app import app
+    from dsc.cli.guard import guarded
+    from dsc.cli.streams import open_standard_streams
+    from dsc.files import collect_temporary
 
-        app(prog_name="dsc")
-    except KeyboardInterrupt:  # while modules load; later ones are seen by the verb's guard
-        print("dsc: error: interrupted", file=sys.stderr)
-        sys.exit(130)
+    open_standard_streams()
+    end_although_busy()
+    collect_temporary()
+    guarded(app)(prog_name="dsc")

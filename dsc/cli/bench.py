@@ -13,8 +13,9 @@ import typer
 from dsc.bench import Comparison, compare_speed, environment, geometric_mean
 from dsc.cli import options
 from dsc.cli.console import progress, write_json
+from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
-from dsc.cli.source import Source, check_writable, find_model, parse_shapes, parse_threads
+from dsc.cli.source import Source, find_model, parse_shapes, parse_threads
 from dsc.errors import UsageError
 from dsc.models import SPEED_BAR
 from dsc.models import inputs as zoo_inputs
@@ -34,6 +35,7 @@ class _Subject:
 
 
 def bench(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(metavar="[MODEL]", help="An ONNX or .dsc file, or zoo:NAME; none with --zoo."),
@@ -60,8 +62,11 @@ def bench(
     if module is not None and zoo:
         raise UsageError("--module is one compiled model, --zoo compiles each: choose one")
     counts, shapes, peers = parse_threads(threads), parse_shapes(shape), tuple(against or ())
-    if json is not None:
-        check_writable(json)
+    claim({"--json": json}, [model, module, *(plugin or ())], database=db)
+    options.check_tuning(context, opt_level, db)
+    if module is not None:
+        compiling = ("opt_level", "target", "passes", "plugin", "time", "db")
+        options.refuse(context, f"says how to compile, {module} is compiled already", *compiling)
     load_plugins(plugin)
     compiler = _Compiler(target, opt_level, shapes, passes, time, db)
     wanted = [f"zoo:{name}" for name in SPEED_BAR] if zoo else [model or ""]

@@ -9,20 +9,24 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import progress, write_json
+from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
 from dsc.cli.report import print_summary, to_json
-from dsc.cli.source import check_writable, find_model, parse_shapes, parse_size
-from dsc.errors import BudgetError
+from dsc.cli.source import find_model, parse_size
+from dsc.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
     from dsc.pipeline import Compilation
 
 
 def compile_(
+    context: typer.Context,
     model: options.ModelArgument,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="The artifact; MODEL.dsc here by default."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", callback=options.output, help="The artifact; MODEL.dsc by default."
+        ),
     ] = None,
     opt_level: options.OptLevel = 2,
     target: options.Target = "x86",
@@ -37,7 +41,7 @@ def compile_(
     ] = None,
     max_latency: Annotated[
         float | None,
-        typer.Option(metavar="MS", min=0, help="Fail (exit 4) if a run takes more milliseconds here."),
+        typer.Option(metavar="MS", min=0, callback=options.finite, help="Fail (exit 4) if a run takes longer."),
     ] = None,
     threads: options.Threads = None,
     json: options.JsonFile = None,
@@ -46,12 +50,14 @@ def compile_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write the artifact.")] = False,
 ) -> None:
     """Compile an ONNX model to one deployable file."""
-    shapes, limit = parse_shapes(shape), parse_size(max_size) if max_size is not None else None
-    source = find_model(model)
+    source, limit = find_model(model), parse_size(max_size) if max_size is not None else None
+    shapes = source.shapes(shape, pinned)
     target_file = output or Path(f"{source.name}.dsc")
-    for path in (json, *(() if dry_run else (target_file,))):
-        if path is not None:
-            check_writable(path)
+    outputs = {"-o": None if dry_run else target_file, "--json": json}
+    claim(outputs, [source.path, *(plugin or ())], database=db, dump=dump_phases)
+    options.check_tuning(context, opt_level, db)
+    if threads is not None and max_latency is None:
+        raise UsageError("--threads says how --max-latency is measured; a module is told its threads when it is loaded")
     load_plugins(plugin)
     from dsc.pipeline import compile_model
 
@@ -60,7 +66,7 @@ def compile_(
             source.path,
             target=target,
             opt_level=opt_level,
-            shapes={**source.pinned, **shapes} if pinned else shapes,
+            shapes=shapes,
             passes=passes,
             tuning_seconds=time,
             database=db,
@@ -85,7 +91,7 @@ def compile_(
     if missed:
         raise BudgetError("; ".join(missed) + ": nothing was written")
     if written is not None:
-        print(f"wrote {written}, {written.stat().st_size / 1e6:.1f} MB")
+        print(f"wrote {written}, {compilation.model.size / 1e6:.1f} MB")
 
 
 def _missed_budgets(

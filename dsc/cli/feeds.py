@@ -63,6 +63,16 @@ def _unstacked(file: Path, found: dict[str, np.ndarray], specs: Sequence[TensorS
     return [{name: array[index] for name, array in found.items()} for index in range(heights.pop())]
 
 
+def is_image(file: str) -> bool:
+    """Whether this would be read as an image."""
+    return file == _PHOTO or Path(file).suffix.lower() in _IMAGES
+
+
+def files_named(texts: Sequence[str] | None) -> list[str]:
+    """What may be files of `texts`, each "FILE" or "NAME=FILE"."""
+    return [part for text in texts or () for part in (text, text.partition("=")[2]) if part]
+
+
 def _split(text: str, names: list[str]) -> tuple[str | None, str]:
     """Names and paths may both hold "=": the name is one the model has."""
     for name in names:
@@ -85,7 +95,7 @@ def _read_array(file: str, spec: TensorSpec, pixels: Pixels | Preprocessing) -> 
     if file == _PHOTO:
         return _read_image(imagenet_photos()[0].path, spec, pixels)
     path = Path(file)
-    if path.suffix.lower() in _IMAGES:
+    if is_image(file):
         return _read_image(path, spec, pixels)
     if path.suffix != ".npy":
         raise UsageError(f"{file}: inputs are read from .npy, .npz and images ({', '.join(_IMAGES)})")

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from dsc.errors import DscError, UnsupportedModelError
+from dsc.errors import DscError, UnsupportedModelError, UsageError
 
 DEBUG = "DSC_DEBUG"
 """The environment variable that asks for tracebacks."""
@@ -27,9 +27,15 @@ def guarded(verb: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(verb)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        stdout = sys.stdout
         try:
-            return verb(*args, **kwargs)
+            result = verb(*args, **kwargs)
+            sys.stdout.flush()  # now, while somebody can be told that it cannot be written
+            return result
         except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except SystemExit:
+            sys.stdout.flush()
             raise
         except MemoryError as error:
             _fail(error, _shortage(error), UnsupportedModelError.exit_code)
@@ -40,16 +46,26 @@ def guarded(verb: Callable[_P, _R]) -> Callable[_P, _R]:
         except KeyboardInterrupt as error:
             _fail(error, "interrupted", _INTERRUPTED)
         except BrokenPipeError as error:
-            # Whoever read our output has left; a second attempt to flush it must not raise again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _silence()
             raise SystemExit(_PIPE_CLOSED) from error
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename is not None else ""
+            _silence()
+            _fail(error, f"the system refuses: {where}{error.strerror or error}", UsageError.exit_code)
         except Exception as error:
             reason = (str(error).strip() or "no message").splitlines()[0]
             said = f"internal error: {type(error).__name__}: {reason} (set {DEBUG}=1 for the traceback)"
             _fail(error, said, _INTERNAL_ERROR)
+        finally:
+            sys.stdout = stdout
         raise AssertionError("every branch above returns or raises")
 
     return call
+
+
+def _silence() -> None:
+    """Whoever read our output has left: another attempt to flush it, at the end, must not raise again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _shortage(error: BaseException) -> str:

@@ -11,7 +11,8 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import print_table, write_json
-from dsc.cli.source import check_writable, find_model
+from dsc.cli.outputs import claim
+from dsc.cli.source import find_model
 from dsc.errors import UsageError
 
 
@@ -22,10 +23,11 @@ def inspect(
     json: options.JsonFile = None,
 ) -> None:
     """Print inputs, outputs, sizes and kernels of an artifact, or the operators of an ONNX model."""
-    if json is not None:
-        check_writable(json)
     if model.endswith(".dsc"):
+        claim({"--json": json}, [model])
         _artifact(Path(model), check, kernels, json)
+    elif check or kernels:
+        raise UsageError(f"{'--check' if check else '--kernels'} is for compiled modules, {model} is none")
     else:
         _onnx(model, json)
 
@@ -52,9 +54,9 @@ def _artifact(path: Path, check: bool, kernels: bool, json: Path | None) -> None
 def _onnx(model: str, json: Path | None) -> None:
     from dsc.exchange import import_model
 
-    if not model.startswith("zoo:") and not Path(model).exists():
-        raise UsageError(f"there is no file {model}")
-    graph = import_model(find_model(model).path)
+    source = find_model(model)
+    claim({"--json": json}, [source.path])
+    graph = import_model(source.path)
     counts = Counter(op.name for op in graph.ops())
     inputs = {name: str(value.type) for name, value in zip(graph.input_names, graph.inputs, strict=True)}
     outputs = {name: str(value.type) for name, value in zip(graph.output_names, graph.outputs, strict=True)}

@@ -35,6 +35,8 @@ def fetch(
     all_: Annotated[bool, typer.Option("--all", help="Every model (2.4 GB).")] = False,
 ) -> None:
     """Fetch models into the cache and print the paths of the ONNX files."""
+    if models and all_:
+        raise UsageError("--all is every model: name none, or leave it out")
     wanted = names() if all_ else [name.removeprefix("zoo:") for name in models or ()]
     if not wanted:
         raise UsageError("say which models to fetch, or --all; `dsc models list` lists them")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsc.cli import options
+from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
-from dsc.cli.source import check_writable, find_model, parse_shapes
+from dsc.cli.source import find_model, parse_shapes
 from dsc.errors import UsageError
 from dsc.files import writing
 
@@ -25,7 +26,9 @@ def opt(
     shape: options.ShapeOptions = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write .mlir or .onnx; stdout by default."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", callback=options.output, help="A .mlir or .onnx; stdout by default."
+        ),
     ] = None,
     verify_each: Annotated[
         bool, typer.Option("--verify-each", help="Run the graph in ONNX Runtime after each pass.")
@@ -36,11 +39,12 @@ def opt(
     stats: Annotated[bool, typer.Option("--stats", help="Print which rules fired, and near misses.")] = False,
 ) -> None:
     """Run passes on a model and print it as MLIR; an .onnx output runs in any runtime."""
-    if output is not None:
-        if output.suffix not in (".mlir", ".onnx"):
-            raise UsageError(f"-o {output}: expected a name that ends in .mlir or .onnx")
-        check_writable(output)
+    if output == options.STANDARD_OUTPUT:
+        output = None
+    if output is not None and output.suffix not in (".mlir", ".onnx"):
+        raise UsageError(f"-o {output}: expected a name that ends in .mlir or .onnx")
     source = find_model(model)
+    claim({"-o": output}, [source.path, *(plugin or ())], dump=dump_phases)
     load_plugins(plugin)
     from dsc.exchange import import_model
     from dsc.passes import Pipeline

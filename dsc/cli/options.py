@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from dsc.errors import UsageError
+
 if TYPE_CHECKING:
     from dsc.passes import Observer
+
+STANDARD_OUTPUT = Path("/dev/stdout")
+
+
+def output(path: Path | None) -> Path | None:
+    """The path of an output: "-" is the standard output."""
+    return STANDARD_OUTPUT if path is not None and str(path) == "-" else path
+
+
+def finite(number: float | None) -> float | None:
+    """A number, which "nan" and "inf" are not."""
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a number that counts")
+    return number
+
 
 ModelArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="MODEL", help="An ONNX file, or zoo:NAME (see `dsc models list`).")
@@ -42,9 +60,14 @@ DumpPhases: TypeAlias = Annotated[
 PrintIrAfter: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="PASS", help="Print the IR after this pass. Repeatable.")
 ]
-JsonFile: TypeAlias = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write a report.")]
-Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Cores a run uses; all by default.")]
-TuningTime: TypeAlias = Annotated[float, typer.Option("--time", min=0, help="Seconds -O3 may spend measuring.")]
+JsonFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", callback=output, help="Write a report; - is the standard output."),
+]
+Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, max=256, help="Cores a run uses; all by default.")]
+TuningTime: TypeAlias = Annotated[
+    float, typer.Option("--time", min=0, callback=finite, help="Seconds -O3 may spend measuring.")
+]
 DatabaseFile: TypeAlias = Annotated[
     Path | None, typer.Option("--db", metavar="FILE", help="Where -O3 remembers what it measured.")
 ]
@@ -56,6 +79,24 @@ InputOptions: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--input", "-i", metavar="[NAME=]FILE", help="npy, npz or image, or zoo:photo. Repeatable."),
 ]
+
+
+def check_tuning(context: typer.Context, opt_level: int, database: Path | None) -> None:
+    """Raise UsageError for options of -O3 at another level, which would be ignored, and a database that is none."""
+    if opt_level != 3:
+        refuse(context, f"is for -O3, which measures; this is -O{opt_level}", "time", "db")
+    elif database is not None:
+        from dsc.tune import Database
+
+        Database(database)
+
+
+def refuse(context: typer.Context, reason: str, *names: str) -> None:
+    """Raise UsageError if one of these parameters of the verb was given on the command line."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{max(parameter.opts, key=len)} {reason}")
 
 
 def observers(dump_phases: Path | None, print_ir_after: list[str] | None) -> list[Observer]:

@@ -10,9 +10,9 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import print_table
-from dsc.cli.feeds import read_inputs, write_npz
+from dsc.cli.feeds import files_named, is_image, read_inputs, write_npz
 from dsc.cli.images import Pixels, parse_triple
-from dsc.cli.source import check_writable
+from dsc.cli.outputs import claim
 from dsc.errors import UsageError
 from dsc.models import RECIPE, Recipe, imagenet_labels, names, recipe
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     module: Annotated[Path, typer.Argument(metavar="MODEL.dsc", help="What `dsc compile` wrote.")],
     input: options.InputOptions = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Write the outputs, by name.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.npz", callback=options.output, help="Write the outputs, by name."),
     ] = None,
     top: Annotated[int, typer.Option(min=0, help="Print this many classes of each output's first row.")] = 0,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.")] = None,
@@ -40,8 +42,11 @@ def run(
     """
     from dsc.runtime import load
 
-    if output is not None:
-        check_writable(output)
+    claim({"-o": output}, [module, labels, *files_named(input)])
+    if labels is not None and not top:
+        raise UsageError("--labels names the classes that --top N prints: say how many")
+    if not any(is_image(file) for file in files_named(input)):
+        options.refuse(context, "is for images, and no input is one", "mean", "std", "bgr")
     pixels = Pixels(parse_triple("--mean", mean), parse_triple("--std", std), bgr)
     loaded = load(module, threads)
     known = _recipe(loaded)
@@ -85,7 +90,9 @@ def _print_outputs(outputs: dict[str, np.ndarray]) -> None:
 
 def _print_top(outputs: dict[str, np.ndarray], count: int, labels: list[str]) -> None:
     for name, array in outputs.items():
-        scores = array[0].ravel() if array.ndim > 1 else array.ravel()
+        if not array.size or array.dtype.kind not in "fiub":
+            continue
+        scores = (array[0] if array.ndim > 1 else array).ravel().astype(np.float64)
         best = np.argsort(-scores, kind="stable")[:count]
         rows = [[labels[i] if i < len(labels) else f"class {i}", str(i), f"{scores[i]:.4f}"] for i in best.tolist()]
         print_table([f"top {count} of {name}", "index", "score"], rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dsc.errors import UsageError
 from dsc.models import Recipe, fetch, recipe
 
 _ZOO = "zoo:"
+_MAX_THREADS = 256
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -29,6 +29,12 @@ class Source:
         """The shapes of a zoo model's recipe; empty for other models."""
         specs = self.recipe.inputs if self.recipe is not None else ()
         return {spec.name: list(spec.pinned) for spec in specs}
+
+    def shapes(self, texts: Sequence[str] | None, pinned: bool) -> dict[str, list[int | str]]:
+        """Those of --shape, and with --pinned those of the recipe where --shape says nothing. Raises UsageError."""
+        if pinned and self.recipe is None:
+            raise UsageError(f"--pinned is for models of the zoo, {self.path} is none: fix its shapes with --shape")
+        return {**(self.pinned if pinned else {}), **parse_shapes(texts)}
 
     @property
     def name(self) -> str:
@@ -96,17 +102,17 @@ def _dims(text: str, dims: str) -> list[int | str]:
         parts = [part.strip() for part in inner.split(",")]
     else:
         parts = inner.split("x")
-        if not all(part.isdigit() for part in parts):
+        if not all(part.isdecimal() for part in parts):
             raise UsageError(f"--shape {text}: a dim is a number; write names as {text.rpartition(':')[0]}:[batch,128]")
-    bad = [part for part in parts if not re.fullmatch(r"\d+|[A-Za-z_][\w.]*", part)]
+    bad = [part for part in parts if not re.fullmatch(r"[0-9]{1,18}|[A-Za-z_][\w.]*", part)]
     if bad:
         raise UsageError(f"--shape {text}: {bad[0]!r} is neither a number nor a name")
-    return [int(part) if part.isdigit() else part for part in parts]
+    return [int(part) if part.isdecimal() else part for part in parts]
 
 
 def parse_size(text: str) -> int:
     """Bytes of "12MB", "1.5 GiB", "800000". Raises UsageError for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)\s*", text, re.ASCII)
     if match is None or match[2].lower() not in _UNITS:
         raise UsageError(f"{text!r} is not a size; write it as 12MB, 1.5GiB or a number of bytes")
     return int(float(match[1]) * _UNITS[match[2].lower()])
@@ -115,17 +121,6 @@ def parse_size(text: str) -> int:
 def parse_threads(text: str) -> list[int]:
     """The counts of "1,2". Raises UsageError for anything else."""
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise UsageError(f"--threads {text}: expected numbers of threads, as 1,2")
+    if not all(re.fullmatch(r"\s*[0-9]{1,3}\s*", part) and 1 <= int(part) <= _MAX_THREADS for part in parts):
+        raise UsageError(f"--threads {text}: expected numbers of threads, as 1,2 (at most {_MAX_THREADS})")
     return [int(part) for part in parts]
-
-
-def check_writable(path: Path) -> None:
-    """Raise UsageError now if `path` cannot be written later: before the work, not after it."""
-    folder = path.parent
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a directory")
-    if not folder.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write {path}: the folder {folder} is not writable")

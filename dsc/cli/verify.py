@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,15 +13,16 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import Tell, progress, write_json
-from dsc.cli.feeds import read_inputs, read_samples
+from dsc.cli.feeds import files_named, read_inputs, read_samples
 from dsc.cli.images import Pixels
+from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
-from dsc.cli.source import Source, check_writable, find_model, parse_ranges, parse_shapes
+from dsc.cli.source import Source, find_model, parse_ranges
 from dsc.errors import UsageError, VerificationError
 from dsc.models import inputs as zoo_inputs
 
 if TYPE_CHECKING:
-    from dsc.check import Reference
+    from dsc.check import Culprit, Reference, Report
     from dsc.ir import Graph
     from dsc.pipeline import Compilation
     from dsc.runtime import Module
@@ -47,6 +48,7 @@ class _Wanted:
 
 
 def verify(
+    context: typer.Context,
     model: options.ModelArgument,
     module: options.ModuleFile = None,
     opt_level: options.OptLevel = 2,
@@ -78,17 +80,16 @@ def verify(
     Integers must be equal. Floats must be as near as their type allows, or as near as rounding lets ONNX Runtime come
     to itself, unless --atol or --rtol say how near.
     """
-    if json is not None:
-        check_writable(json)
-    shapes = parse_shapes(shape)
     wanted = _Wanted(input or (), data or (), parse_ranges(range_), range(seed, seed + samples))
     source = find_model(model)
+    shapes = source.shapes(shape, pinned)
+    claim({"--json": json}, [source.path, module, *(plugin or ()), *(data or ()), *files_named(input)], database=db)
+    options.check_tuning(context, opt_level, db)
     load_plugins(plugin)
     from dsc import check
     from dsc.exchange import import_model
 
     with progress() as tell:
-        shapes = {**source.pinned, **shapes} if pinned else shapes
         if module is None:
             compilation = _compiled(source, shapes, target, opt_level, passes, time, db, tell)
             compiled = compilation.model.load(threads)
@@ -96,12 +97,20 @@ def verify(
             compiled, shapes = _loaded(module, source, shapes, threads)
         graph = import_model(source.path, shapes=shapes)
         feeds, origin = _samples(source, graph, compiled.inputs, wanted, check.Reference(source.path, threads))
-        verdict = check.examine(source.path, graph, compiled, feeds, check.Tolerance(atol, rtol), threads, tell)
-    print(verdict)
+        report = check.verify(
+            source.path, compiled, feeds, check.Tolerance(atol, rtol), threads, graph=graph,
+            progress=tell,
+        )  # fmt: skip
+        culprit = _culprit(source, graph, compiled, report, feeds, tell)
+    print(report)
     print(f"  inputs: {origin}")
-    write_json(json, {"model": model, "inputs": origin, **verdict.to_json()})
-    if not verdict.passed:
-        raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{verdict.culprit}")
+    is_right = culprit is None or culprit.fault == "reference"
+    said = {"model": model, "inputs": origin, **report.to_json(), "passed": is_right}
+    write_json(json, {**said, "culprit": None if culprit is None else {**asdict(culprit), "said": str(culprit)}})
+    if not is_right:
+        raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{culprit}")
+    if culprit is not None:
+        print(f"right all the same: {culprit}")
 
 
 def _compiled(
@@ -171,3 +180,18 @@ def _described(sample: Sample) -> str:
 
 def _fits(shape: tuple[int, ...], wanted: Sequence[int | str | None]) -> bool:
     return all(not isinstance(dim, int) or dim == size for size, dim in zip(shape, wanted, strict=True))
+
+
+def _culprit(
+    source: Source, graph: Graph, compiled: Module, report: Report, feeds: Sequence[Sample], tell: Tell
+) -> Culprit | None:
+    """What is to blame for the first sample in which the module is at fault; ONNX Runtime if it is in none."""
+    from dsc import check
+
+    culprit = None
+    for index in report.failed:
+        expected = check.Reference(source.path).run(feeds[index])
+        culprit = check.find_culprit(graph, compiled, feeds[index], expected, tell, report.tolerance)
+        if culprit.fault != "reference":
+            break
+    return culprit

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from dsc.errors import UsageError
+from dsc.files import temporary_trouble
 
 _COMPILERS = ("cc", "gcc", "clang")
-_COMPILING = ("-c", "-fPIC", "-O2", "-fvisibility=hidden", "-pthread")
-_LINKING = ("-shared", "-pthread", "-s", "-Wl,--build-id=none")
+_FLAGS = ("-shared", "-fPIC", "-O2", "-fvisibility=hidden", "-pthread", "-s", "-Wl,--build-id=none")
 """No build id, no symbol tables: the same objects give the same bytes."""
+
+
+_INSTALL = "install them (Debian and Ubuntu: `apt-get install gcc libc6-dev`)"
+_NOT_INSTALLED = (".h: No such file", "cannot find", "cannot execute")
+"""What compilers say without headers, without the start files and the C library, and without a linker."""
 
 
 def link(objects: Sequence[Path], output: Path, compiler: str | None = None) -> None:
@@ -25,27 +29,26 @@ def link(objects: Sequence[Path], output: Path, compiler: str | None = None) -> 
     Raises `UsageError` if there is no compiler or it fails.
     """
     command = compiler or find_compiler()
-    pool = output.with_name("parallel.o")
-    pool.write_bytes(_thread_pool(command))
-    _run([command, *_LINKING, "-o", str(output), *map(str, objects), str(pool)])
-
-
-@lru_cache
-def _thread_pool(command: str) -> bytes:
-    """The object file of dsc's thread pool: compiled once in a process."""
-    with as_file(files("dsc.codegen") / "parallel.c") as source, tempfile.TemporaryDirectory(prefix="dsc-") as folder:
-        compiled = Path(folder, "parallel.o")
-        _run([command, *_COMPILING, "-o", str(compiled), str(source)])
-        return compiled.read_bytes()
-
-
-def _run(arguments: Sequence[str]) -> None:
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    with as_file(files("dsc.codegen") / "parallel.c") as pool:
+        arguments = [command, *_FLAGS, "-o", str(output), *map(str, objects), str(pool)]
+        # Its own scratch files go with ours; its messages are read below.
+        environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(output.parent)}
+        try:
+            result = subprocess.run(arguments, capture_output=True, errors="replace", check=False, env=environment)
+        except OSError as error:
+            raise UsageError(f"the C compiler {command} cannot be run: {error.strerror}") from error
     if result.returncode != 0:
-        raise UsageError(
-            f"{arguments[0]} could not link the model: {result.stderr.strip()[-2000:]}\n"
-            f"(Debian and Ubuntu: `apt-get install gcc libc6-dev`)"
-        )
+        raise _failed(command, result.returncode, result.stderr.strip())
+
+
+def _failed(command: str, code: int, said: str) -> UsageError:
+    """Why linking failed: a full disk, a compiler that was stopped, a C library that is not there, or what it says."""
+    if trouble := temporary_trouble(said):
+        return trouble
+    if code < 0:
+        return UsageError(f"{command} was ended by signal {-code} while it linked the model: is memory short?")
+    advice = f"\n{_INSTALL}" if any(sign in said for sign in _NOT_INSTALLED) else ""
+    return UsageError(f"{command} could not link the model: {said[-2000:] or f'exit code {code}, no message'}{advice}")
 
 
 def find_compiler() -> str:
@@ -54,6 +57,5 @@ def find_compiler() -> str:
         if found := shutil.which(name):
             return found
     raise UsageError(
-        "linking a model needs a C compiler and the C library's headers: install them (Debian and Ubuntu: "
-        "`apt-get install gcc libc6-dev`), or put one on the PATH as `cc`"
+        f"linking a model needs a C compiler and the C library's headers: {_INSTALL}, or put one on the PATH as `cc`"
     )

@@ -11,6 +11,7 @@ import tvm
 from tvm import relax, tirx
 
 from dsc.codegen.lowering import relax_passes, tir_passes
+from dsc.host import usable_cores
 
 
 def write_objects(
@@ -40,20 +41,27 @@ def write_objects(
         except Exception as error:
             error.add_note(f"in compiling {name}")
             raise
-        library.write_to_file(str(path), "o")
+        write_object(library, path)
         done += 1
         if progress is not None:
             progress(done, len(paths))
         return library
 
     # TVM lets go of the interpreter lock while it lowers and generates code.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         first, *others = pool.map(compiled, *zip(*functions, strict=True), paths)
     executable = tvm.get_global_func("relax.VMLink")(builder, target, first, others, {})
     bytecode = tvm.get_global_func("runtime.ModulePackImportsToLLVM")(executable, False, _text(first), "")
     paths.append(folder / "bytecode.o")
-    bytecode.write_to_file(str(paths[-1]), "o")
+    write_object(bytecode, paths[-1])
     return paths
+
+
+def write_object(library: tvm.runtime.Module, path: Path) -> None:
+    """Write an LLVM module as an object file. Raises OSError where that fails: LLVM itself would end the process."""
+    with open(os.memfd_create(path.name), "rb") as memory:
+        library.write_to_file(f"/proc/self/fd/{memory.fileno()}", "o")
+        path.write_bytes(memory.read())
 
 
 def compile_kernel(name: str, func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:

@@ -7,7 +7,7 @@ import tvm_ffi
 from tvm import tirx
 
 from dsc.codegen.link import link
-from dsc.codegen.objects import compile_kernel
+from dsc.codegen.objects import compile_kernel, write_object
 from dsc.files import scratch_folder
 from dsc.runtime.library import load_library
 
@@ -21,7 +21,7 @@ def load_kernel(func: tirx.PrimFunc, target: tvm.target.Target, threads: int) ->
     """
     with scratch_folder() as folder:
         code, output = folder / "kernel.o", folder / "kernel.so"
-        compile_kernel(_NAME, func.with_attr("global_symbol", _NAME), target).write_to_file(str(code), "o")
+        write_object(compile_kernel(_NAME, func.with_attr("global_symbol", _NAME), target), code)
         link([code], output)
         kernel: tvm_ffi.Function = load_library(output.read_bytes(), threads, "kernel").get_function(_NAME)
         return kernel

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dsc.files.append import append
 from dsc.files.destination import Destination, check_writable, destination, is_stream
-from dsc.files.owned import collect
-from dsc.files.scratch import discard_all, scratch, scratch_file, scratch_folder, temporary_trouble
+from dsc.files.scratch import collect_temporary, discard_all, scratch, scratch_file, scratch_folder, temporary_trouble
 from dsc.files.writing import writing
 
 __all__ = [
     "Destination",
     "append",
     "check_writable",
-    "collect",
+    "collect_temporary",
     "destination",
     "discard_all",
     "is_stream",

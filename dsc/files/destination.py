@@ -37,14 +37,16 @@ class Destination:
 def destination(path: Path) -> Destination:
     """What `path` stands for. Raises UsageError for what can never be written."""
     path = Path(path)
+    if "\0" in str(path):
+        raise UsageError(f"cannot write {str(path)!r}: it is no name of a file")
     try:
         found = _behind_links(path)
         descriptor = _DESCRIPTOR.fullmatch(str(found))
         if descriptor is not None and int(descriptor[1]) == os.getpid():
             return Destination(path, found, int(descriptor[2]))
         mode = found.stat().st_mode if found.exists() else stat.S_IFREG
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
     if stat.S_ISDIR(mode):
         raise UsageError(f"cannot write {path}: it is a directory")
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsc.errors import UsageError
-from dsc.files.owned import make_owned, remove
+from dsc.files.owned import collect, make_owned, remove
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TROUBLE = (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
@@ -51,6 +51,14 @@ def scratch_file(write: Callable[[BinaryIO], object]) -> BinaryIO:
             file.close()
             raise
         return file
+
+
+def collect_temporary() -> None:
+    """Remove what killed processes left in the temporary folder."""
+    try:
+        collect(Path(tempfile.gettempdir()))
+    except FileNotFoundError:
+        return  # there is none, as whoever needs one is told
 
 
 def discard_all() -> None:

@@ -1,13 +1,16 @@
-"""The tuning database: a JSON-lines file, one measurement a line, only ever appended to."""
+"""The tuning database: a JSON-lines file, one measurement a line, only ever appended to, whole lines at a time."""
 
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dsc.errors import UsageError
+from dsc.files import append, check_writable
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,14 @@ class Database:
     """Records by workload and machine. Without a path they live as long as the object."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Read `path` if it exists. Raises `UsageError` naming the line that cannot be understood."""
+        """Read `path` if it exists: lines that are no records are skipped, with a warning.
+
+        Raises `UsageError` if it cannot be read and appended to, before anything is measured.
+        """
         self._path = path
         self._records: dict[tuple[str, str], dict[tuple[str, str], Record]] = {}
-        if path is not None and path.exists():
+        if path is not None:
+            _check(path)
             for record in _read(path):
                 self._remember(record)
 
@@ -41,7 +48,7 @@ class Database:
         return self._records.get((workload, machine), {}).values()
 
     def add(self, records: Iterable[Record]) -> None:
-        """Remember and append to the file, in one write so that two processes can share it."""
+        """Remember and append to the file, so that several processes can share it."""
         lines = ""
         for record in records:
             self._remember(record)
@@ -49,28 +56,56 @@ class Database:
         if self._path is None or not lines:
             return
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(lines)
+            append(self._path, lines.encode())
         except OSError as error:
-            raise UsageError(f"the tuning database {self._path} cannot be written: {error.strerror}") from error
+            raise _unusable(self._path, error) from error
 
     def _remember(self, record: Record) -> None:
         found = self._records.setdefault((record.workload, record.machine), {})
         found[record.kernel, record.point] = record
 
 
-def _read(path: Path) -> list[Record]:
+def _check(path: Path) -> None:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the tuning database {path} cannot be read: {error}") from error
-    records = []
+        if path.exists() and not path.is_file():
+            raise UsageError(f"the tuning database {path} is not a regular file")
+        if path.exists():
+            path.open("ab").close()
+        else:
+            check_writable(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"the tuning database {path} cannot be read and written: {error.strerror or error}")
+
+
+def _read(path: Path) -> list[Record]:
+    """The records of a file; it may have been torn by a crash, or written by something else."""
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+    except OSError as error:
+        raise _unusable(path, error) from error
+    records, broken = [], []
     for number, line in enumerate(lines, 1):
-        try:
-            fields = json.loads(line)
-            records.append(Record(**{**fields, "seconds": float(fields["seconds"])}))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(
-                f"{path}:{number}: not a tuning record ({error}); delete the line or name another --db"
-            ) from error
+        record = _record(line)
+        if record is not None:
+            records.append(record)
+        elif line.strip():
+            broken.append(number)
+    if broken:
+        shown = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
+        print(f"dsc: warning: {path}: no tuning records in line {shown}; skipped", file=sys.stderr)
     return records
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        fields = json.loads(line)
+        record = Record(**fields)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    texts = (record.workload, record.machine, record.kernel, record.point)
+    is_time = isinstance(record.seconds, float) and math.isfinite(record.seconds) and record.seconds > 0
+    return record if is_time and all(isinstance(text, str) for text in texts) else None

@@ -11,6 +11,7 @@ import tvm_ffi
 from tvm import tirx
 
 from dsc.codegen.single import load_kernel
+from dsc.host import usable_cores
 from dsc.targets import Implementation, Machine
 
 _SYMBOLIC_EXTENT = 128
@@ -20,12 +21,12 @@ _RUNS = (3, 200)
 
 
 def measure(implementation: Implementation, machine: Machine, seconds: float = 0.05, seed: int = 0) -> float:
-    """Median seconds of a run on all cores of this machine.
+    """Median seconds of a run on all cores that this process may use, as in a model.
 
     About `seconds` are spent running, after a warm-up that also fills the caches as a loop over a model would not:
     the figure ranks candidates of one workload and is not a share of a model's latency.
     """
-    function = load_kernel(implementation.func, machine.tvm_target(), machine.cores)
+    function = load_kernel(implementation.func, machine.tvm_target(), usable_cores())
     arguments = _arguments(implementation.func, np.random.default_rng(seed))
     once = min(_run(function, arguments) for _ in range(_WARM_UP))
     runs = int(np.clip(seconds / once, *_RUNS))

@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from dsc.codegen import Candidate
 from dsc.errors import UsageError
-from dsc.host import cpu_features
+from dsc.host import cache_sizes, cpu_features, processor, usable_cores
 from dsc.lower.workload import Workload
 from dsc.targets import Machine
 from dsc.tune.database import Database, Record
@@ -81,5 +81,8 @@ def _name(candidate: Candidate) -> tuple[str, str]:
 
 
 def _identity(machine: Machine) -> str:
+    """All that a time depends on besides the candidate: what was compiled for, and what it ran on."""
     versions = " ".join(f"{package}-{version(package)}" for package in ("dsc", "apache-tvm"))
-    return f"{machine.name} {machine.mcpu} {machine.vector_bits}b x{machine.cores} {versions}"
+    caches = "/".join(f"{size >> 10}K" for _, size in sorted(cache_sizes().items()))
+    host = f"{processor()}, caches {caches}, {usable_cores()} threads"
+    return f"{machine.name} {machine.mcpu} {machine.vector_bits}b x{machine.cores} on {host}; {versions}"

@@ -177,7 +177,7 @@ class Emitter:
         self._checks.require(found.requirements)
         for result, sizes in zip(op.results, found.shapes, strict=True):
             self._dims[result] = [simplify(d) for d in sizes]
-        if op.name in _VIEWS:
+        if op.name in _VIEWS and not _is_empty(self._dims[op.results[0]]):  # Relax takes a 0 for "as it was"
             self._view(op.operands[0], op.results[0])
         else:
             self._call(workload, op.results)
@@ -298,7 +298,12 @@ class Emitter:
         return self._builder.add_func(func.without_attr("global_symbol"), unique)
 
 
-def _dtype(value: SSAValue) -> str:
+def _is_empty(sizes: Sequence[Scalar]) -> bool:
+    return any(isinstance(d, int) and d == 0 for d in sizes)
+
+
+def _element(value: SSAValue) -> str:
+    """The element type that callers see."""
     return element_of(value.type).dtype.name
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from dsc.lower.exprs import Dim, dims, floordiv, floormod, maximum, product, same
+from dsc.lower.exprs import Dim, dims, floordiv, floormod, maximum, product, same, simplify
 
 
 def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
@@ -136,3 +137,11 @@ def ravel(indices: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
     for position, index in enumerate(indices):
         flat = flat + index * product(shape[position + 1 :])
     return flat
+
+
+def divisor(sizes: Iterable[Dim], dtype: str) -> Expr:
+    """How many elements `sizes` make, for a mean of `dtype`. The mean of none is NaN; of integers, 0."""
+    count = simplify(product(sizes))
+    if isinstance(count, int) and count == 0:
+        return tirx.const(math.nan, dtype) if "float" in dtype else tirx.const(1, dtype)
+    return tirx.Cast(dtype, count)

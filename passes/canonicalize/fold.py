@@ -32,9 +32,20 @@ def fold_constants(graph: Graph, values: ShapeValues, record: PassRecord) -> boo
             continue
         if op.regions or not is_side_effect_free(op):
             continue
-        if not _fold_shape(graph, op, values, record):
+        if not _fold_empty(graph, op, record) and not _fold_shape(graph, op, values, record):
             _fold_op(graph, op, record)
     return record.fired.total() > before
+
+
+def _fold_empty(graph: Graph, op: OnnxOp, record: PassRecord) -> bool:
+    """An op without elements in its results: what it reads does not matter, and no kernel is needed."""
+    shapes = [static_shape(result) for result in op.results]
+    if not shapes or any(shape is None or 0 not in shape for shape in shapes):
+        return False
+    types = [element_of(result.type).dtype for result in op.results]
+    _replace(graph, op, [np.empty(shape or (), dtype) for shape, dtype in zip(shapes, types, strict=True)])
+    record.fire("op without elements => constant")
+    return True
 
 
 def _fold_shape(graph: Graph, op: OnnxOp, values: ShapeValues, record: PassRecord) -> bool:

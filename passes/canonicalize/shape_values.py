@@ -155,6 +155,8 @@ def _slice(values: ShapeValues, op: OnnxOp) -> Elements | None:
     steps = [1] if op.steps is None else (values.of(op.steps) or Elements((None,))).known
     if data is None or data.scalar or steps is None or any(b is None or b.known is None for b in bounds):
         return None
+    if not any(b.items for b in bounds if b is not None):
+        return data
     start, end = ((b.known or [0])[0] for b in bounds if b is not None)
     if steps[0] == 0:
         return None
@@ -197,7 +199,7 @@ def _arithmetic(values: ShapeValues, op: OnnxOp) -> Elements | None:
     if a is None or b is None:
         return None
     size = max(len(a.items), len(b.items))
-    if any(len(e.items) not in (1, size) for e in (a, b)):
+    if not size or any(len(e.items) not in (1, size) for e in (a, b)):
         return None
     pairs = zip(a.items * (size // len(a.items) or 1), b.items * (size // len(b.items) or 1), strict=True)
     return Elements(tuple(_binary(op.onnx_name, x, y) for x, y in pairs), a.scalar and b.scalar)

@@ -9,11 +9,11 @@ from tvm.ir import Expr
 
 from dsc.ir import onnx
 from dsc.lower import approx
-from dsc.lower.exprs import Dim, dims, product, quotient
+from dsc.lower.exprs import Dim, dims, quotient
 from dsc.lower.ops.reduce import accumulator, reduce
 from dsc.lower.ops.shape import reshape
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import broadcast_index, cast, const_like, dtype_of, elementwise, normalize_axis
+from dsc.lower.tensors import broadcast_index, cast, const_like, divisor, dtype_of, elementwise, normalize_axis
 
 
 def _kept(indices: Sequence[Expr], axes: Sequence[int]) -> list[Dim]:
@@ -23,7 +23,7 @@ def _kept(indices: Sequence[Expr], axes: Sequence[int]) -> list[Dim]:
 def _mean(x: te.Tensor, axes: Sequence[int], name: str) -> te.Tensor:
     """The mean over `axes`, which stay with size 1."""
     total = reduce(te.sum, x, x.shape, axes, True, f"{name}_sum")
-    count = tirx.Cast(dtype_of(x), product(x.shape[a] for a in axes))
+    count = divisor((x.shape[a] for a in axes), dtype_of(x))
     return elementwise(lambda v: v / count, total, name=name)
 
 
@@ -35,7 +35,7 @@ def _variance(x: te.Tensor, mean: te.Tensor, axes: Sequence[int]) -> te.Tensor:
         return distance * distance
 
     total = reduce(te.sum, square, x.shape, axes, True, "variance_sum")
-    count = tirx.Cast(dtype_of(x), product(x.shape[a] for a in axes))
+    count = divisor((x.shape[a] for a in axes), dtype_of(x))
     return elementwise(lambda v: v / count, total, name="variance")
 
 
@@ -79,7 +79,7 @@ def rms_norm(call: Call) -> te.Tensor:
     wide = cast(x, accumulator(x))
     axes = list(range(normalize_axis(call.attr("axis"), len(x.shape)), len(x.shape)))
     total = reduce(te.sum, lambda *i: wide(*i) * wide(*i), x.shape, axes, True, "square_sum")
-    count = tirx.Cast(dtype_of(wide), product(x.shape[a] for a in axes))
+    count = divisor((x.shape[a] for a in axes), dtype_of(wide))
     inverse = _inverse_deviation(elementwise(lambda v: v / count, total, name="square_mean"), call.attr("epsilon"))
     normalized = te.compute(x.shape, lambda *i: wide(*i) * inverse(*_kept(i, axes)), name="normalized")
     result = elementwise(lambda v, s: v.astype(call.dtype()) * s, normalized, scale, name="rms_norm")

@@ -13,7 +13,7 @@ from dsc.lower import approx
 from dsc.lower.exprs import dims, product
 from dsc.lower.ops.reduce import accumulator, reduce
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, ravel
+from dsc.lower.tensors import cast, const_like, divisor, dtype_of, elementwise, is_float, ravel
 from dsc.lower.windows import Windows, padded, windows
 
 
@@ -127,5 +127,5 @@ def global_pool(call: Call) -> te.Tensor:
         )
         return cast(elementwise(lambda v: approx.power(v, 1.0 / p), total, name="global_lp_pool"), call.dtype())
     total = reduce(te.sum, lambda *i: x(*i).astype(dtype), x.shape, axes, True, "global_sum")
-    count = tirx.Cast(dtype, product(x.shape[a] for a in axes))
+    count = divisor((x.shape[a] for a in axes), dtype)
     return cast(elementwise(lambda v: v / count, total, name="global_average_pool"), call.dtype())

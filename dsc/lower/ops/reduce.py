@@ -9,9 +9,9 @@ from tvm.ir import Expr
 
 from dsc.ir import onnx
 from dsc.lower import approx
-from dsc.lower.exprs import Dim, equal, product
+from dsc.lower.exprs import Dim, equal
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, normalize_axis
+from dsc.lower.tensors import cast, const_like, divisor, dtype_of, elementwise, is_float, normalize_axis
 
 Reducer = Callable[..., Expr]
 
@@ -100,7 +100,7 @@ def reduce_sum(call: Call) -> te.Tensor:
         else _whole(x, element)
     )
     finish = {
-        "ReduceMean": lambda v: _mean(v, product(x.shape[a] for a in axes)),
+        "ReduceMean": lambda v: _mean(v, [x.shape[a] for a in axes]),
         "ReduceL2": _sqrt,
         "ReduceLogSum": _log,
     }.get(name)
@@ -111,10 +111,11 @@ def _whole(x: te.Tensor, element: Callable[..., Expr]) -> te.Tensor:
     return te.compute(x.shape, element, name="noop")
 
 
-def _mean(total: Expr, count: Dim) -> Expr:
+def _mean(total: Expr, sizes: Sequence[Dim]) -> Expr:
+    count = divisor(sizes, dtype_of(total))
     if is_float(total):
-        return total * (const_like(1, total) / tirx.Cast(dtype_of(total), count))
-    return tirx.truncdiv(total, tirx.Cast(dtype_of(total), count))
+        return total * (const_like(1, total) / count)
+    return tirx.truncdiv(total, count)
 
 
 def _sqrt(value: Expr) -> Expr:

@@ -10,7 +10,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, dims
+from dsc.lower.exprs import Dim, dims, same
 from dsc.lower.ops.gather import wrapped
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import dtype_of, normalize_axis, ravel, unravel
@@ -34,6 +34,8 @@ def scatter(
 
     Updates may meet in one element, so they are one serial loop.
     """
+    if any(same(size, 0) for size in updates.shape):
+        return data
     combine = _COMBINE[reduction]
     total = 1
     for size in data.shape:

@@ -39,7 +39,13 @@ def read_inputs(
             continue
         spec = _spec(name, specs, text)
         inputs[spec.name] = _read_array(file, spec, pixels)
-    return inputs
+    types = {spec.name: spec.dtype for spec in specs}
+    return {name: _as_declared(array, types.get(name)) for name, array in inputs.items()}
+
+
+def _as_declared(array: np.ndarray, dtype: str | None) -> np.ndarray:
+    """The array, with its type where numpy files do not know it: they write bfloat16 as two bytes of anything."""
+    return array.view(dtype) if dtype == "bfloat16" and array.dtype == np.dtype("V2") else array
 
 
 def read_samples(files: Sequence[Path], specs: Sequence[TensorSpec]) -> list[dict[str, np.ndarray]]:

@@ -9,15 +9,17 @@ from importlib.metadata import version
 from typing import Any, TypeAlias
 
 import tvm
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.emit import Emitted, Emitter
 from dsc.codegen.link import find_compiler, link
 from dsc.codegen.objects import write_objects
 from dsc.codegen.selection import Chooser, fastest_by_estimate
+from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError
 from dsc.files import scratch_folder
-from dsc.ir import Graph, dims_of
+from dsc.ir import Graph, dims_of, element_of
 from dsc.lower import unsupported
 from dsc.lower.sizes import SizeRequirements
 from dsc.runtime.manifest import Manifest
@@ -43,10 +45,7 @@ def build(
     required: of the model's sizes before it was rewritten.
     Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without a linker.
     """
-    for value, name in zip(graph.inputs, graph.input_names, strict=True):
-        if dims_of(value.type) is None:
-            wanted = f"give its shape (--shape {name}:1x3x224x224)"
-            raise UnsupportedModelError(f"input {name!r} may have any number of dims: {wanted}")
+    _check_inputs(graph)
     if problems := unsupported(graph):
         raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
     find_compiler()  # before the work, not after it
@@ -63,6 +62,19 @@ def build(
     library = compile_module(emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total))
     manifest = _manifest(graph.name, machine, emitted, provenance or {})
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(emitted.choices))
+
+
+def _check_inputs(graph: Graph) -> None:
+    for value, name in zip(graph.inputs, graph.input_names, strict=True):
+        if not isinstance(value.type, TensorType | UnrankedTensorType):
+            raise UnsupportedModelError(f"input {name!r} is no tensor ({value.type}): it cannot be compiled")
+        if element_of(value.type).stored is None:
+            held = ", ".join(e.dtype.name for e in ELEMENT_TYPES if e.stored is not None)
+            given = element_of(value.type).dtype
+            raise UnsupportedModelError(f"input {name!r} has elements of type {given}; there are kernels for {held}")
+        if dims_of(value.type) is None:
+            wanted = f"give its shape (--shape {name}:1x3x224x224)"
+            raise UnsupportedModelError(f"input {name!r} may have any number of dims: {wanted}")
 
 
 def compile_module(

@@ -18,9 +18,10 @@ from dsc.codegen.selection import Choice, Chooser, candidates
 from dsc.ir import Graph, describe, dims_of, element_of
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, simplify
-from dsc.lower.registry import operands_of
+from dsc.lower.registry import operands_of, stored_dtype, tvm_dtype
 from dsc.lower.requirements import located, undecided
 from dsc.lower.requirements.requirement import of_divisions
+from dsc.lower.rounding import narrowed
 from dsc.lower.sizes import SizeRequirements
 from dsc.lower.te import in_callers_terms, interface, literal
 from dsc.lower.workload import Workload
@@ -134,7 +135,7 @@ class Emitter:
         for axis, size in enumerate(sizes):
             if isinstance(size, tirx.Var):
                 self._checks.places.setdefault(size, (position, axis))
-        variable = relax.Var(_identifier(name), relax.TensorType(sizes, _dtype(value)))
+        variable = relax.Var(_identifier(name), relax.TensorType(sizes, stored_dtype(value.type)))
         self._tensors[value], self._dims[value] = variable, list(sizes)
         return variable
 
@@ -155,7 +156,7 @@ class Emitter:
             else names.get(size) or (dim if isinstance(dim, str) else "") or None
             for size, dim in zip(sizes, given, strict=True)
         ]
-        return TensorSpec(name, _dtype(value), tuple(dims))
+        return TensorSpec(name, _element(value), tuple(dims))
 
     def _function(self, inputs: Sequence[relax.Var], results: Sequence[relax.Expr]) -> relax.Function:
         parameters = [*inputs, *self.parameters.variables]
@@ -226,13 +227,13 @@ class Emitter:
         results: Sequence[SSAValue],
         scalars: Sequence[Scalar],
     ) -> None:
-        types = [relax.TensorType(_index_typed(self._dims[r]), _dtype(r)) for r in results]
+        types = [relax.TensorType(_index_typed(self._dims[r]), stored_dtype(r.type)) for r in results]
         call = relax.call_tir(function, relax.Tuple([*arguments, *_index_typed(scalars)]), types)
         self._tensors.update(zip(results, self._bind(call, results), strict=True))
 
     def _bind(self, value: relax.Expr, results: Sequence[SSAValue]) -> list[relax.Expr]:
         """Bind `value` to a variable; a tuple is taken apart."""
-        types = [relax.TensorType(_index_typed(self._dims[r]), _dtype(r)) for r in results]
+        types = [relax.TensorType(_index_typed(self._dims[r]), stored_dtype(r.type)) for r in results]
         number = len(self._bindings)
         if len(types) == 1:
             variable = relax.Var(f"v{number}", types[0])
@@ -258,19 +259,18 @@ class Emitter:
         if value not in self._tensors:
             if isinstance(value.owner, Operation) and value.owner.name in _CONSTANTS:
                 shape = tuple(int(d) for d in dims_of(value.type) or ())
-                self._tensors[value] = self.parameters.add(value, None, shape, _dtype(value))
+                self._tensors[value] = self.parameters.add(value, None, shape, stored_dtype(value.type))
             else:
                 self._tensors[value] = self._written_out(value)
         return self._tensors[value]
 
     def _written_out(self, value: SSAValue) -> relax.Expr:
         elements = self._known[value]
-        dtype = element_of(value.type).dtype
         if not any(isinstance(element, Expr) for element in elements.reshape(-1)):
-            return self.parameters.add_array(elements.astype(dtype))
+            return self.parameters.add_array(elements.astype(element_of(value.type).dtype))
         self._dims[value] = list(elements.shape)
         symbols = list(self._symbols.values())
-        func = te.create_prim_func([*symbols, literal(elements, dtype.name)])
+        func = te.create_prim_func([*symbols, narrowed(literal(elements, tvm_dtype(value.type)), value.type)])
         function = self._add(func, "shape_value")
         self._bind_call(function, [], [value], symbols)
         return self._tensors[value]
@@ -318,4 +318,4 @@ def _index_typed(sizes: Sequence[Scalar]) -> list[Expr]:
 
 def _input_spec(value: SSAValue, name: str) -> TensorSpec:
     dims = tuple(dim if isinstance(dim, int) else dim or None for dim in dims_of(value.type) or ())
-    return TensorSpec(name, _dtype(value), dims)
+    return TensorSpec(name, _element(value), dims)

@@ -10,6 +10,7 @@ import numpy as np
 from tvm import relax
 from xdsl.ir import SSAValue
 
+from dsc.elements import stored
 from dsc.ir import Graph, WeightOp
 from dsc.runtime.weights import Weight
 from dsc.targets.kernel import Packing
@@ -34,7 +35,7 @@ class Parameters:
 
     def add_array(self, array: np.ndarray) -> relax.Var:
         """The parameter for an array that is not in the graph."""
-        return self._add(_content_name(array), None, array.shape, array.dtype.name, lambda: array)
+        return self._add(_content_name(array), None, array.shape, stored(array).dtype.name, lambda: array)
 
     def _array(self, value: SSAValue) -> np.ndarray:
         array = self.graph.constant(value)
@@ -53,7 +54,7 @@ class Parameters:
         if key not in self._known:
             number = len(self.variables)
             packed = load if packing is None else lambda: packing.apply(load())
-            self.weights.append(Weight(f"{number}.{name}", dtype, shape, packed))
+            self.weights.append(Weight(f"{number}.{name}", dtype, shape, lambda: stored(packed())))
             self._known[key] = relax.Var(f"w{number}", relax.TensorType(shape, dtype))
             self.variables.append(self._known[key])
         return self._known[key]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import ml_dtypes
 import numpy as np
 import onnx
 import onnx.numpy_helper
@@ -12,15 +11,6 @@ import onnx.numpy_helper
 from dsc.errors import UnsupportedModelError
 from dsc.ir.types import ElementType, element_of_code
 
-_PACKED_BITS = {
-    np.dtype(ml_dtypes.int4): 4,
-    np.dtype(ml_dtypes.uint4): 4,
-    np.dtype(ml_dtypes.float4_e2m1fn): 4,
-    np.dtype(ml_dtypes.float6_e2m3fn): 6,
-    np.dtype(ml_dtypes.float6_e3m2fn): 6,
-    np.dtype(ml_dtypes.int2): 2,
-    np.dtype(ml_dtypes.uint2): 2,
-}
 MAX_DENSE_BYTES = 1 << 30
 """Largest tensor made from a sparse one."""
 
@@ -33,14 +23,13 @@ def array_of_bytes(tensor: onnx.TensorProto, data: memoryview | bytes) -> np.nda
     """
     element = _element(tensor)
     shape = _shape(tensor)
-    bits = _PACKED_BITS.get(element.dtype, 8 * element.dtype.itemsize)
-    expected = (math.prod(shape) * bits + 7) // 8
+    expected = (math.prod(shape) * element.bits + 7) // 8
     if len(data) != expected or element.name == "STRING":
         raise UnsupportedModelError(
             f"weight {tensor.name!r} of shape {list(shape)} and type {element.name} needs {expected} bytes, "
             f"but has {len(data)}"
         )
-    if element.dtype in _PACKED_BITS:
+    if element.bits < 8:
         packed = onnx.TensorProto(dims=shape, data_type=tensor.data_type, raw_data=bytes(data))
         unpacked: np.ndarray = onnx.numpy_helper.to_array(packed)
         return unpacked
@@ -55,7 +44,7 @@ def array_of_tensor(tensor: onnx.TensorProto) -> np.ndarray:
     count = math.prod(shape)
     stored = max(len(getattr(tensor, f)) for f in _TYPED_FIELDS)
     per_item = 2 if element.name.startswith("COMPLEX") else 1
-    bits = _PACKED_BITS.get(element.dtype, 8)  # packed types have a byte in each int32
+    bits = min(element.bits, 8)  # packed types have a byte in each int32
     if stored != -(-count * per_item * bits // 8):
         raise UnsupportedModelError(
             f"weight {tensor.name!r} of shape {list(shape)} needs {count * per_item} values, but has {stored}"

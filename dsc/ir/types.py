@@ -8,10 +8,9 @@ for (strings, sequences, optionals) are types of the onnx dialect: `!onnx.string
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 from xdsl.dialects.builtin import (
@@ -40,6 +39,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
 
+from dsc import elements
 from dsc.errors import UnsupportedModelError
 
 DYNAMIC: int = DYNAMIC_INDEX
@@ -82,51 +82,49 @@ class DimsAttr(ParametrizedAttribute):
 
 
 @dataclass(frozen=True)
-class ElementType:
-    """One element type: its ONNX name and `TensorProto.DataType` code, numpy dtype and MLIR type."""
+class ElementType(elements.ElementType):
+    """A row of the table of element types, with its MLIR type."""
 
-    name: str
-    code: int
-    dtype: np.dtype[np.generic]
-    mlir: Attribute
+    mlir: Attribute = field(kw_only=True)
 
 
 def _unsigned(bits: int) -> IntegerType:
     return IntegerType(bits, Signedness.UNSIGNED)
 
 
+_MLIR: dict[str, Attribute] = {
+    "FLOAT": Float32Type(),
+    "UINT8": _unsigned(8),
+    "INT8": IntegerType(8),
+    "UINT16": _unsigned(16),
+    "INT16": IntegerType(16),
+    "INT32": IntegerType(32),
+    "INT64": IntegerType(64),
+    "STRING": StringType(),
+    "BOOL": IntegerType(1),
+    "FLOAT16": Float16Type(),
+    "DOUBLE": Float64Type(),
+    "UINT32": _unsigned(32),
+    "UINT64": _unsigned(64),
+    "COMPLEX64": ComplexType(Float32Type()),
+    "COMPLEX128": ComplexType(Float64Type()),
+    "BFLOAT16": BFloat16Type(),
+    "FLOAT8E4M3FN": Float8E4M3FNType(),
+    "FLOAT8E4M3FNUZ": Float8E4M3FNUZType(),
+    "FLOAT8E5M2": Float8E5M2Type(),
+    "FLOAT8E5M2FNUZ": Float8E5M2FNUZType(),
+    "UINT4": _unsigned(4),
+    "INT4": IntegerType(4),
+    "FLOAT4E2M1": Float4E2M1FNType(),
+    "FLOAT8E8M0": Float8E8M0FNUType(),
+    "UINT2": _unsigned(2),
+    "INT2": IntegerType(2),
+    "FLOAT6E2M3": Float6E2M3FNType(),
+    "FLOAT6E3M2": Float6E3M2FNType(),
+}
+
 ELEMENT_TYPES: tuple[ElementType, ...] = tuple(
-    ElementType(name, code, np.dtype(dtype), mlir)
-    for name, code, dtype, mlir in (
-        ("FLOAT", 1, np.float32, Float32Type()),
-        ("UINT8", 2, np.uint8, _unsigned(8)),
-        ("INT8", 3, np.int8, IntegerType(8)),
-        ("UINT16", 4, np.uint16, _unsigned(16)),
-        ("INT16", 5, np.int16, IntegerType(16)),
-        ("INT32", 6, np.int32, IntegerType(32)),
-        ("INT64", 7, np.int64, IntegerType(64)),
-        ("STRING", 8, np.object_, StringType()),
-        ("BOOL", 9, np.bool_, IntegerType(1)),
-        ("FLOAT16", 10, np.float16, Float16Type()),
-        ("DOUBLE", 11, np.float64, Float64Type()),
-        ("UINT32", 12, np.uint32, _unsigned(32)),
-        ("UINT64", 13, np.uint64, _unsigned(64)),
-        ("COMPLEX64", 14, np.complex64, ComplexType(Float32Type())),
-        ("COMPLEX128", 15, np.complex128, ComplexType(Float64Type())),
-        ("BFLOAT16", 16, ml_dtypes.bfloat16, BFloat16Type()),
-        ("FLOAT8E4M3FN", 17, ml_dtypes.float8_e4m3fn, Float8E4M3FNType()),
-        ("FLOAT8E4M3FNUZ", 18, ml_dtypes.float8_e4m3fnuz, Float8E4M3FNUZType()),
-        ("FLOAT8E5M2", 19, ml_dtypes.float8_e5m2, Float8E5M2Type()),
-        ("FLOAT8E5M2FNUZ", 20, ml_dtypes.float8_e5m2fnuz, Float8E5M2FNUZType()),
-        ("UINT4", 21, ml_dtypes.uint4, _unsigned(4)),
-        ("INT4", 22, ml_dtypes.int4, IntegerType(4)),
-        ("FLOAT4E2M1", 23, ml_dtypes.float4_e2m1fn, Float4E2M1FNType()),
-        ("FLOAT8E8M0", 24, ml_dtypes.float8_e8m0fnu, Float8E8M0FNUType()),
-        ("UINT2", 25, ml_dtypes.uint2, _unsigned(2)),
-        ("INT2", 26, ml_dtypes.int2, IntegerType(2)),
-        ("FLOAT6E2M3", 27, ml_dtypes.float6_e2m3fn, Float6E2M3FNType()),
-        ("FLOAT6E3M2", 28, ml_dtypes.float6_e3m2fn, Float6E3M2FNType()),
-    )
+    ElementType(**vars(e), mlir=_MLIR[e.name]) for e in elements.ELEMENT_TYPES
 )
 
 _BY_CODE = {e.code: e for e in ELEMENT_TYPES}

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.lower.registry import UnsupportedOpError
 from dsc.lower.tensors import dtype_of, let
 
 _INF = float("inf")
@@ -50,8 +49,6 @@ def f32(value: float) -> Expr:
 def in_float32(function: Callable[[Expr], Expr], exact: Callable[[Expr], Expr], x: Expr) -> Expr:
     """`function`, which is for float32 only, of x in any float type; `exact` for float64."""
     dtype = dtype_of(x)
-    if dtype == "bfloat16":  # TVM's legalization of bfloat16 makes wrong code of Let
-        raise UnsupportedOpError("elementary functions of bfloat16 are not supported; convert the model to float32")
     if dtype == "float64":
         return exact(x)
     return function(x) if dtype == "float32" else function(x.astype("float32")).astype(dtype)

@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from dsc.errors import UnsupportedModelError
 from dsc.ir.onnx import OnnxOp
 from dsc.ir.onnx.attributes import to_python
-from dsc.ir.types import dims_of, element_of
+from dsc.ir.types import ElementType, dims_of, element_of
 from dsc.lower.exprs import Dim, Scalar
 
 Lowering: TypeAlias = "Callable[[Call], te.Tensor | Sequence[te.Tensor]]"
@@ -146,19 +146,27 @@ class Call:
         return value
 
 
-_DTYPES = {f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)} - {"float8"}
-_DTYPES |= {"bool", "bfloat16"}
-
-
 def tvm_dtype(type_: Attribute) -> str:
-    """The TVM element type of a tensor type.
+    """The TVM element type in which elements of a tensor type are computed.
 
-    Raises UnsupportedOpError for types that TVM has no tensors of (strings, complex numbers, sequences,
-    optionals).
+    Raises UnsupportedOpError for types that kernels do not have (strings, complex numbers, sequences, optionals).
     """
+    computed = _element(type_).computed
+    assert computed is not None, "an element type that is stored is computed"
+    return computed
+
+
+def stored_dtype(type_: Attribute) -> str:
+    """The TVM element type of a tensor type in memory. Raises as `tvm_dtype` does."""
+    stored = _element(type_).stored
+    assert stored is not None, "checked by _element"
+    return stored
+
+
+def _element(type_: Attribute) -> ElementType:
     if not isinstance(type_, TensorType | UnrankedTensorType):
         raise UnsupportedOpError(f"values of type {type_} are not tensors")
-    dtype = element_of(type_).dtype
-    if dtype.name not in _DTYPES:
-        raise UnsupportedOpError(f"tensors of element type {dtype} are not supported")
-    return str(dtype.name)
+    element = element_of(type_)
+    if element.stored is None:
+        raise UnsupportedOpError(f"tensors of element type {element.dtype} are not supported")
+    return element

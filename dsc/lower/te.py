@@ -15,11 +15,12 @@ from dsc.ir.onnx import OnnxOp
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, dims, simplify
 from dsc.lower.ops import load_rules
-from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, tvm_dtype
+from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, stored_dtype, tvm_dtype
 from dsc.lower.requirements import RULES as REQUIREMENTS
 from dsc.lower.requirements import Required, Requirement, located, undecided
 from dsc.lower.requirements import load_rules as load_requirements
 from dsc.lower.requirements.requirement import of_divisions, of_result
+from dsc.lower.rounding import narrowed, widened
 from dsc.lower.tensors import broadcast_to
 from dsc.lower.workload import Workload
 
@@ -40,14 +41,14 @@ class Interface:
 def placeholders(workload: Workload) -> list[te.Tensor]:
     """One placeholder for each input; dims not constant are int64 variables of `workload.symbols`."""
     return [
-        te.placeholder(_index_typed(shape), tvm_dtype(value.type), name=f"in{index}")
+        te.placeholder(_index_typed(shape), stored_dtype(value.type), name=f"in{index}")
         for index, (value, shape) in enumerate(zip(workload.inputs, workload.shapes, strict=True))
     ]
 
 
 def lower_body(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> list[te.Tensor]:
     """Tensor expressions of the outputs, computed from `bound` on: inputs, or inner values such as the
-    anchor's result.
+    anchor's result. All are as they are stored (bfloat16 is, in its bits).
 
     Only what the outputs need beyond `bound` is lowered.
     Raises UnsupportedOpError, with the op's name, where an op has no lowering or cannot be lowered as it
@@ -137,14 +138,14 @@ class _Scope:
             return
         for result, tensor in zip(results_of(op), self._lower_tensors(op, known), strict=False):
             if result is not None and result not in self.tensors:
-                self.tensors[result] = tensor
+                self.tensors[result] = narrowed(tensor, result.type)
 
     def _lower_tensors(self, op: Operation, known: tuple[np.ndarray | None, ...]) -> Sequence[te.Tensor]:
         rule = RULES.get(op.name)
         if rule is None:
             raise UnsupportedOpError("this operator has no lowering yet", op)
         operands = [
-            None if value is None or index in rule.value_operands else self.tensor(value)
+            None if value is None or index in rule.value_operands else widened(self.tensor(value), value.type)
             for index, value in enumerate(operands_of(op))
         ]
         padding = (None,) * (_arity(op) - len(operands))
@@ -164,9 +165,9 @@ class _Scope:
         self.requirements += [(op, requirement) for requirement in undecided(op, requirements)]
 
     def tensor(self, value: SSAValue) -> te.Tensor:
-        """`value` as a tensor; integers known at compile time are written out."""
+        """`value` as a tensor, as it is stored; what is known at compile time is written out."""
         if value not in self.tensors:
-            self.tensors[value] = literal(self.known[value], tvm_dtype(value.type))
+            self.tensors[value] = narrowed(literal(self.known[value], tvm_dtype(value.type)), value.type)
         return self.tensors[value]
 
     def _shape(self, value: SSAValue) -> Sequence[Scalar] | None:

@@ -16,8 +16,8 @@ def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
 
     Without it an expression inlined into its consumer is repeated, and chains of them grow exponentially.
     """
-    if isinstance(value, tirx.Var | tirx.IntImm | tirx.FloatImm) or str(value.expr_ty()) == "bfloat16":
-        return use(value)  # TVM's legalization of bfloat16 does not know Let
+    if isinstance(value, tirx.Var | tirx.IntImm | tirx.FloatImm):
+        return use(value)
     dtype = dtype_of(value)
     if dtype.startswith(("int", "uint")):
         return _let_integer(value, dtype, use)

@@ -17,6 +17,7 @@ import tvm
 import tvm_ffi
 from numpy.typing import ArrayLike
 
+from dsc.elements import stored
 from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing
 from dsc.host import usable_cores
@@ -25,7 +26,7 @@ from dsc.runtime.host import check_host
 from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
 from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
-from dsc.runtime.sessions import Extent, SessionPool
+from dsc.runtime.sessions import Extent, SessionPool, tensor_of
 from dsc.runtime.weights import parse
 
 _MAX_THREADS = 256
@@ -144,8 +145,8 @@ class Module:
         """The results as arrays, copied where they share memory with inputs, weights or one another."""
         taken = [self._mapping, *passed]
         arrays = []
-        for tensor in results:
-            begin, array = tensor.data_ptr(), np.from_dlpack(tensor)
+        for spec, tensor in zip(self.manifest.outputs, results, strict=True):
+            begin, array = tensor.data_ptr(), np.from_dlpack(tensor).view(spec.dtype)
             end = begin + array.nbytes
             if any(begin < other_end and other_begin < end for other_begin, other_end in taken):
                 array = array.copy()
@@ -241,5 +242,5 @@ def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[tvm.ru
             raise ArtifactError(f"{source}: weight {name} is missing; compile the model again")
         entry = entries[name]
         raw = content[start + entry.offset :][: entry.size]
-        tensors.append(tvm_ffi.from_dlpack(raw.view(entry.dtype).reshape(entry.shape)))
+        tensors.append(tensor_of(stored(raw.view(entry.dtype).reshape(entry.shape))))
     return tensors

@@ -12,6 +12,7 @@ import tvm
 import tvm_ffi
 from tvm.relax import VirtualMachine
 
+from dsc.elements import stored
 from dsc.errors import UsageError
 from dsc.runtime.checks import SizeCheck, check_indices
 from dsc.runtime.manifest import Checks, TensorSpec
@@ -62,8 +63,9 @@ class Session:
 
     def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
         """The array itself where kernels can read it, else a copy in a buffer kept for the next run."""
-        if array.flags.carray and array.size > 0:  # contiguous, aligned to its elements, writeable for DLPack
-            return tvm_ffi.from_dlpack(array)
+        array = stored(array)
+        if array.flags.carray or array.size == 0:  # contiguous, aligned to its elements, writeable for DLPack
+            return tensor_of(array)
         view, tensor = self._staged.get(index, (None, None))
         if view is None or view.shape != array.shape:
             tensor = tvm.runtime.empty(array.shape, array.dtype.name)
@@ -71,6 +73,13 @@ class Session:
             self._staged[index] = (view, tensor)
         np.copyto(view, array)
         return tensor
+
+
+def tensor_of(array: np.ndarray) -> tvm.runtime.Tensor:
+    """The memory of a contiguous array as a tensor; without elements it has strides of its own, which TVM refuses."""
+    if array.size == 0:
+        return tvm.runtime.empty(array.shape, array.dtype.name)
+    return tvm_ffi.from_dlpack(array)
 
 
 class SessionPool:

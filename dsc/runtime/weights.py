@@ -13,20 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsc import elements
 from dsc.errors import ArtifactError
 from dsc.runtime.schema import MalformedError, Value, parse_json
 
 ALIGNMENT = 64
 _PAD = ".pad."
-_CODES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16",
-    "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
+_CODES = {e.dtype.name: e.safetensors for e in elements.ELEMENT_TYPES if e.safetensors is not None}
 ELEMENT_TYPES = frozenset(_CODES)
 """Names of the types that tensors of an artifact may have."""
 MAX_HEADER = 16 << 20
 """Bytes of the table of tensors: 100,000 tensors fit in."""
-_DTYPES = {code: np.dtype(name) for name, code in _CODES.items()}
+_DTYPES = {code: elements.BY_DTYPE_NAME[name].dtype for name, code in _CODES.items()}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tvm import tirx
 from xdsl.dialects.test import TestOp as AnyOp
 from xdsl.ir import SSAValue
 
+from dsc.elements import stored
 from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, lower_body, placeholders, prim_func
 from dsc.lower.registry import RULES
@@ -139,8 +140,8 @@ def outcomes(cases: Sequence[Case]) -> dict[str, str]:
 
 def call(entry: tvm.runtime.Function, case: Case) -> list[np.ndarray]:
     """Runs one case."""
-    arguments = [tvm.runtime.tensor(np.asarray(a, order="C")) for a in case.inputs]
-    results = [tvm.runtime.tensor(np.full(e.shape, 77).astype(e.dtype)) for e in case.expected]
+    arguments = [tvm.runtime.tensor(stored(np.asarray(a, order="C"))) for a in case.inputs]
+    results = [tvm.runtime.tensor(stored(np.full(e.shape, 77).astype(e.dtype))) for e in case.expected]
     entry(*arguments, *results)
     return [r.numpy() for r in results]
 

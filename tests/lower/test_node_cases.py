@@ -14,7 +14,7 @@ DEVIATIONS = {
 }
 """Cases that are not to pass, and why."""
 
-REFUSALS = ("element type", "bfloat16", "random")
+REFUSALS = ("element type", "random")
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def power(call: Call) -> te.Tensor:
         if not is_float(base) and number in (1, 2, 3):
             return elementwise(lambda x: _product(x, int(number)), base, name="pow", bind=True)
         return elementwise(lambda x, _: approx.power(x, number), base, exponent, name="pow")
-    wide = "float32" if dtype_of(base) in ("float16", "bfloat16", "float32") else "float64"
+    wide = "float32" if dtype_of(base) in ("float16", "float32") else "float64"
 
     def element(x: Expr, y: Expr) -> Expr:
         return tirx.pow(x.astype(wide), y.astype(wide)).astype(base.dtype)

@@ -64,7 +64,7 @@ def _of_nothing(
 
 def accumulator(tensor: te.Tensor) -> str:
     """The type in which sums of the tensor's elements are kept."""
-    return "float32" if dtype_of(tensor) in ("float16", "bfloat16") else dtype_of(tensor)
+    return "float32" if dtype_of(tensor) == "float16" else dtype_of(tensor)
 
 
 def axes_of(call: Call, rank: int) -> list[int]:
@@ -145,7 +145,7 @@ def reduce_log_sum_exp(call: Call) -> te.Tensor:
     x = call.inputs[0]
     wide = cast(
         x,
-        "float32" if dtype_of(x) in ("float16", "bfloat16") else "float64" if not is_float(x) else dtype_of(x),
+        "float32" if dtype_of(x) == "float16" else "float64" if not is_float(x) else dtype_of(x),
     )
     axes = axes_of(call, len(x.shape))
     if not axes:

@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 from dsc.ir import onnx
 from dsc.ir.dialect import UnpackOp
 from dsc.ir.onnx.base import OnnxOp
-from dsc.lower.registry import tvm_dtype
+from dsc.lower.registry import stored_dtype
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload, is_constant, is_scalar
 from dsc.targets.cpu.conv.emit import Dim
@@ -164,7 +164,7 @@ def region_of(workload: Workload) -> Region | Refusal:
     if bias is not None and is_constant(bias) and is_scalar(bias):
         bias = float(np.asarray(onnx.constant_value(bias)).reshape(()))
     tensors = ((x, "input"), (weight, "weight"), *([(bias, "bias")] if isinstance(bias, SSAValue) else []))
-    if any(tvm_dtype(value.type) != "float32" for value, _ in tensors):
+    if any(stored_dtype(value.type) != "float32" for value, _ in tensors):
         return Refusal("only float32 is convolved here")
     for value, what in tensors:
         if value not in workload.inputs:

@@ -193,3 +193,14 @@ def test_integers_are_exact() -> None:
     right = model(nodes, {"x": (7, [9])}, {"y": (7, [9])}, {"c": np.array(100_000)})
     assert report_of(right, dsc.compile(right, threads=1)).passed
     assert not report_of(right, Changed(right, y=lambda y: y + 9)).passed
+
+
+@pytest.mark.parametrize("operator", ["Gelu", "Elu", "Softplus", "Mish", "Selu", "Celu", "LogSoftmax", "Log"])
+def test_functions_in_which_terms_cancel(operator: str) -> None:
+    """Gelu(-5) is -5 * (1 + erf(-3.5)) / 2: the sum has few digits, and either implementation may lose them."""
+    right = model([make(operator, ["x"], ["y"])], {"x": (FLOAT, [64, 128])}, {"y": (FLOAT, [64, 128])})
+    x = np.random.default_rng(6).uniform(-12, 6, (64, 128)).astype(np.float32)
+    samples = [{"x": np.abs(x) + np.float32(1e-3) if operator == "Log" else x}]
+    report = verify(right, dsc.compile(right, threads=1), samples)
+    assert report.passed, str(report)
+    assert not verify(right, Changed(right, y=lambda y: y + np.float32(1e-4)), samples).passed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tarfile
@@ -78,9 +77,7 @@ def _pip_format(package: Package) -> list[str]:
 
 def _run(command: Sequence[str], folder: Path, package: Package, advice: str) -> None:
     try:
-        # What it leaves when it is stopped goes with our scratch folder.
-        environment = {**os.environ, "TMPDIR": str(folder.parent), "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(command, cwd=folder, capture_output=True, errors="replace", check=False, env=environment)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
         raise UsageError(f"{package} cannot be downloaded: {command[0]}: {error.strerror}; {advice}") from error
     if done.returncode != 0:

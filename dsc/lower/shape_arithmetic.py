@@ -1,7 +1,8 @@
-"""Arithmetic on values known at compile time."""
+"""Arithmetic on values known at compile time: exact here, brought to the element type by `in_type` when it is done."""
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 
@@ -9,8 +10,8 @@ import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
 
+from dsc.ir.numbers import stored, truncated_quotient
 from dsc.ir.onnx import OnnxOp
-from dsc.ir.types import element_of
 from dsc.lower import exprs
 from dsc.lower.exprs import Scalar, select
 from dsc.lower.shape_array import Array, Rule, array
@@ -54,8 +55,20 @@ def _divide(a: Scalar, b: Scalar) -> Scalar:
         floats = any("float" in str(v.expr_ty()) if isinstance(v, Expr) else isinstance(v, float) for v in (a, b))
         return a / b if floats else exprs.truncdiv(a, b)
     if isinstance(a, float) or isinstance(b, float):
-        return float(np.float32(a) / np.float32(b))
+        with np.errstate(all="ignore"):
+            return float(np.float64(a) / np.float64(b))
     return exprs.truncdiv(a, b)
+
+
+def _remainder(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
+    """Of integers: with the sign of the divisor, or that of the dividend where fmod is set."""
+
+    def truncated(a: Scalar, b: Scalar) -> Scalar:
+        if isinstance(a, Expr) or isinstance(b, Expr):
+            return exprs.floormod(a, b)
+        return math.fmod(a, b) if isinstance(a, float) else a - b * truncated_quotient(a, b)
+
+    return _pointwise(truncated if op.attr("fmod") else exprs.floormod)(op, known)
 
 
 def _multiply(a: Scalar, b: Scalar) -> Scalar:
@@ -63,9 +76,17 @@ def _multiply(a: Scalar, b: Scalar) -> Scalar:
     for dim, factor in ((a, b), (b, a)):
         if isinstance(dim, tirx.Cast) and isinstance(factor, float) and factor.is_integer():
             return tirx.Cast(dim.ty, dim.value * int(factor))
-    if not isinstance(a, Expr) and not isinstance(b, Expr) and isinstance(a * b, float):
-        return float(np.float32(a) * np.float32(b))
     return a * b
+
+
+def _extreme(choose: Callable[[Scalar, Scalar], Scalar]) -> Callable[[Scalar, Scalar], Scalar]:
+    """The larger or smaller of two; NaN wins."""
+
+    def of(a: Scalar, b: Scalar) -> Scalar:
+        nan = next((v for v in (a, b) if isinstance(v, float) and math.isnan(v)), None)
+        return choose(a, b) if nan is None else nan
+
+    return of
 
 
 def _rounded(
@@ -75,7 +96,7 @@ def _rounded(
 
     def round_one(value: Scalar) -> Scalar:
         if not isinstance(value, Expr):
-            return float(number(value))
+            return float(number(value))  # of infinities and NaN, too
         if isinstance(value, tirx.Cast):
             return value
         if isinstance(value, tirx.Div) and isinstance(value.a, tirx.Cast) and isinstance(value.b, tirx.FloatImm):
@@ -87,19 +108,38 @@ def _rounded(
     return _pointwise(round_one)
 
 
-def _cast(op: OnnxOp, known: tuple[Array | None, ...]) -> Array:
-    dtype = element_of(op.results[0].type).dtype
+def _cast(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
+    return known[0]
 
-    def convert(value: Scalar) -> Scalar:
-        if not isinstance(value, Expr):
-            return np.dtype(dtype).type(value).item()
-        if dtype.kind in "iu" and isinstance(value, tirx.Cast) and "int" in str(value.value.expr_ty()):
-            value = value.value
-        if dtype.kind in "iu" and "int" in str(value.expr_ty()):
-            return value  # all integer expressions are int64
-        return tirx.Cast("int64" if dtype.kind in "iu" else str(dtype), value)
 
-    return _map(convert, known[0])  # type: ignore[arg-type]
+def in_type(values: Array, dtype: np.dtype) -> Array | None:
+    """The elements as a tensor of `dtype` holds them; None where an expression may not fit into it.
+
+    Integer expressions are int64: in an int32 they are taken to fit, as sizes do.
+    """
+    elements = [_converted(v, dtype) if isinstance(v, Expr) else stored(v, dtype) for v in values.reshape(-1)]
+    return None if any(e is None for e in elements) else array(elements, values.shape)  # type: ignore[arg-type]
+
+
+def _converted(value: Expr, dtype: np.dtype) -> Expr | None:
+    if str(value.expr_ty()) == str(dtype):
+        return value
+    integral = "int" in str(value.expr_ty())
+    if dtype.kind == "b":
+        return tirx.NE(value, tirx.const(0, str(value.expr_ty())))
+    if dtype.kind in "iu":
+        if dtype not in (np.int32, np.int64):
+            return None
+        if isinstance(value, tirx.Cast) and "int" in str(value.value.expr_ty()):
+            value, integral = value.value, True
+        return value if integral else tirx.Cast("int64", value)
+    return tirx.Cast(str(dtype), value)
+
+
+def _magnitude(a: Scalar) -> Scalar:
+    if not isinstance(a, Expr):
+        return abs(a)
+    return a if exprs.is_natural(a) else exprs.maximum(a, -a)
 
 
 def _where(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
@@ -112,9 +152,13 @@ def _reduce(function: Callable[[Scalar, Scalar], Scalar]) -> Rule:
     """A reduction of one-dimensional values to one."""
 
     def rule(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
-        values = known[0]
+        values, axes = (*known, None)[:2]
         if values is None or values.ndim != 1 or values.size == 0:
             return None
+        if len(op.operands) > 1 and axes is None:
+            return None
+        if (axes is None or axes.size == 0) and op.attr("noop_with_empty_axes", 0):
+            return values
         result = values[0]
         for element in values[1:]:
             result = function(result, element)
@@ -154,10 +198,10 @@ ARITHMETIC: dict[str, Rule] = {
     "Sub": _pointwise(operator.sub),
     "Mul": _pointwise(_multiply),
     "Div": _pointwise(_divide),
-    "Mod": _pointwise(exprs.floormod),
+    "Mod": _remainder,
     "Neg": _pointwise(operator.neg),
-    "Max": _folded(exprs.maximum),
-    "Min": _folded(exprs.minimum),
+    "Max": _folded(_extreme(exprs.maximum)),
+    "Min": _folded(_extreme(exprs.minimum)),
     "Sum": _folded(operator.add),
     "Floor": _rounded(np.floor, tirx.floor, exprs.floordiv),
     "Ceil": _rounded(np.ceil, tirx.ceil, exprs.ceildiv),
@@ -167,12 +211,12 @@ ARITHMETIC: dict[str, Rule] = {
     "Less": _compare(operator.lt),
     "LessOrEqual": _compare(operator.le),
     "Not": _pointwise(lambda a: tirx.Not(a) if isinstance(a, Expr) else not a),
-    "Abs": _pointwise(lambda a: a if exprs.is_natural(a) else exprs.maximum(a, -a)),
+    "Abs": _pointwise(_magnitude),
     "Where": _where,
     "Cast": _cast,
     "ReduceProd": _reduce(operator.mul),
     "ReduceSum": _reduce(operator.add),
-    "ReduceMax": _reduce(exprs.maximum),
-    "ReduceMin": _reduce(exprs.minimum),
+    "ReduceMax": _reduce(_extreme(exprs.maximum)),
+    "ReduceMin": _reduce(_extreme(exprs.minimum)),
 }
 """By ONNX name."""

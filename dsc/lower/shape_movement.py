@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dsc.ir.numbers import sliced
 from dsc.ir.onnx import OnnxOp
 from dsc.lower.shape_array import LIMIT, Array, Rule, integers
 
@@ -25,12 +26,11 @@ def _slice(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
     starts, ends, axes, steps = [integers(v) for v in (*limits, None, None)[:4]]
     if starts is None or ends is None:
         return None
-    selected = [slice(None)] * data.ndim
     for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        step = steps[position] if steps else 1
-        stop = None if step < 0 and end < -data.size else end
-        selected[axes[position] if axes else position] = slice(start, stop, step)
-    return data[tuple(selected)]
+        axis = axes[position] if axes else position
+        picked = sliced(start, end, steps[position] if steps else 1, data.shape[axis])
+        data = data.take(list(picked), axis)
+    return data
 
 
 def _concat(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:

@@ -14,10 +14,11 @@ import numpy as np
 from xdsl.ir import Operation
 
 from dsc.ir.onnx import OnnxOp
+from dsc.ir.types import element_of
 from dsc.lower import exprs
 from dsc.lower.exprs import Scalar, simplify
 from dsc.lower.registry import UnsupportedOpError
-from dsc.lower.shape_arithmetic import ARITHMETIC
+from dsc.lower.shape_arithmetic import ARITHMETIC, in_type
 from dsc.lower.shape_array import LIMIT, Array, array
 from dsc.lower.shape_movement import MOVEMENT
 
@@ -44,9 +45,13 @@ def evaluate(op: Operation, known: Sequence[Array | None], shapes: Sequence[Shap
         return None
     try:
         result = rule(op, tuple(known))
+    except ZeroDivisionError:
+        return None  # left to the kernel, which has a value for it
     except (ValueError, IndexError, ArithmeticError) as error:
         raise UnsupportedOpError(f"its operands do not fit: {error}", op) from error
-    return None if result is None or result.size > LIMIT else _simplified(result)
+    if result is None or result.size > LIMIT:
+        return None
+    return in_type(_simplified(result), element_of(op.results[0].type).dtype)
 
 
 def is_shape_op(op: Operation) -> bool:

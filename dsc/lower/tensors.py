@@ -94,10 +94,16 @@ def elementwise(function: Callable[..., Expr], *tensors: te.Tensor, name: str, b
     shape = broadcast_shape(*(t.shape for t in tensors))
 
     def element(*indices: Expr) -> Expr:
-        loads = [t(*broadcast_index(t.shape, shape, indices)) for t in tensors]
+        loads = [_element(t, broadcast_index(t.shape, shape, indices)) for t in tensors]
         return bound(function, loads) if bind else function(*loads)
 
     return te.compute(shape, element, name=name)
+
+
+def _element(tensor: te.Tensor, indices: Sequence[Dim]) -> Expr:
+    """An element, or the number that all are: it needs no Let, and TVM has no float of the bits of 0."""
+    value = tensor.op.body[0] if isinstance(tensor.op, te.ComputeOp) else None
+    return value if isinstance(value, tirx.IntImm | tirx.FloatImm) else tensor(*indices)
 
 
 def bound(function: Callable[..., Expr], arguments: Sequence[Expr]) -> Expr:

@@ -52,10 +52,10 @@ def _fold_shape(graph: Graph, op: OnnxOp, values: ShapeValues, record: PassRecor
     if len(op.results) != 1:
         return False
     found = values.of(op.results[0])
-    array = found.array() if found is not None else None
+    array = found.array(element_of(op.results[0].type).dtype) if found is not None else None
     if array is None:
         return False
-    _replace(graph, op, [array.astype(element_of(op.results[0].type).dtype)])
+    _replace(graph, op, [array])
     record.fire("shape arithmetic on known dims => constant")
     return True
 

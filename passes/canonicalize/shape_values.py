@@ -16,7 +16,8 @@ import numpy as np
 from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.ir import OpResult, SSAValue
 
-from dsc.ir import Graph, OnnxOp, dims_of, shape_of
+from dsc.ir import Graph, OnnxOp, dims_of, element_of, shape_of
+from dsc.ir.numbers import sliced, stored, truncated_quotient
 from dsc.passes.canonicalize.facts import rank
 
 MAX_ELEMENTS = 64
@@ -40,12 +41,20 @@ class Elements:
         numbers = [i for i in self.items if isinstance(i, int)]
         return numbers if len(numbers) == len(self.items) else None
 
-    def array(self) -> np.ndarray | None:
-        """As an int64 array, when all elements are numbers."""
+    def array(self, dtype: np.dtype) -> np.ndarray | None:
+        """As an array, when all elements are numbers."""
         known = self.known
         if known is None:
             return None
-        return np.array(known[0] if self.scalar else known, np.int64)
+        return np.array(known[0] if self.scalar else known, dtype)
+
+    def in_type(self, dtype: np.dtype) -> Elements:
+        """As a tensor of an integer type holds them: numbers wrap, and of a dim it is not known whether it fits into
+        less than 32 bits.
+        """
+        wide = dtype in (np.int32, np.int64)
+        items = tuple(int(stored(i, dtype)) if isinstance(i, int) else i if wide else None for i in self.items)
+        return Elements(items, self.scalar)
 
 
 @dataclass
@@ -79,7 +88,8 @@ class ShapeValues:
         if not isinstance(value, OpResult) or not isinstance(value.op, OnnxOp):
             return None
         rule = _RULES.get(value.op.onnx_name)
-        return rule(self, value.op) if rule else None
+        found = rule(self, value.op) if rule else None
+        return None if found is None else found.in_type(element_of(value.type).dtype)
 
 
 def dims_as_elements(value: SSAValue) -> list[Element] | None:
@@ -160,9 +170,7 @@ def _slice(values: ShapeValues, op: OnnxOp) -> Elements | None:
     start, end = ((b.known or [0])[0] for b in bounds if b is not None)
     if steps[0] == 0:
         return None
-    # ONNX clamps an end below -n to "before the first", which Python's slices write as None
-    stop = None if steps[0] < 0 and end < -len(data.items) else end
-    return Elements(data.items[start : stop : steps[0]])
+    return Elements(tuple(data.items[i] for i in sliced(start, end, steps[0], len(data.items))))
 
 
 @_of("Concat")
@@ -183,8 +191,7 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "Add": lambda a, b: a + b,
     "Sub": lambda a, b: a - b,
     "Mul": lambda a, b: a * b,
-    # ONNX divides integers towards zero
-    "Div": lambda a, b: abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1),
+    "Div": truncated_quotient,
     "Min": min,
     "Max": max,
 }
@@ -276,6 +283,11 @@ def _product(values: ShapeValues, op: OnnxOp) -> Elements | None:
     found = values.of(op.data)
     if found is None or found.scalar or rank(op.out) not in (0, 1):
         return None
+    axes = values.of(op.axes)
+    if op.axes is not None and (axes is None or axes.known is None):
+        return None
+    if op.attr("noop_with_empty_axes", 0) and (axes is None or not axes.items):
+        return found
     total: Element = 1
     for item in found.items:
         total = _binary("Mul", total, item)

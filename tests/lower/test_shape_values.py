@@ -112,7 +112,24 @@ def test_data_is_not_evaluated(ev: Evaluator) -> None:
 
 
 def test_operands_that_do_not_fit_are_refused() -> None:
+    pair, triple = np.array([1, 2], object), np.array([1, 2, 3], object)
+    total = onnx.Add.make(*(onnx.Constant.make(value=np.array(v.tolist())).out for v in (pair, pair)))
+    with pytest.raises(UnsupportedOpError, match=r"onnx\.Add: its operands do not fit"):
+        shape_values.evaluate(total, [pair, triple], [[2], [3]])
+
+
+def test_a_division_by_zero_is_left_to_the_kernel() -> None:
     two, zero = (np.array([v], object) for v in (2, 0))
     division = onnx.Div.make(*(onnx.Constant.make(value=np.array([v])).out for v in (2, 0)))
-    with pytest.raises(UnsupportedOpError, match=r"onnx\.Div: its operands do not fit"):
-        shape_values.evaluate(division, [two, zero], [[1], [1]])
+    assert shape_values.evaluate(division, [two, zero], [[1], [1]]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "expected"), [(300, np.uint8, 44), (-1, np.uint64, 2**64 - 1), (2.9, np.int32, 2)]
+)
+def test_a_cast_wraps(value: float, dtype: type, expected: int) -> None:
+    source = onnx.Constant.make(value=np.array([value])).out
+    cast = onnx.Cast.make(source, result_types=[tensor(dtype, [1])], to=0)
+    found = shape_values.evaluate(cast, [np.array([value], object)], [[1]])
+    assert found is not None
+    assert found.tolist() == [expected]

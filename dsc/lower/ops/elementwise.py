@@ -9,8 +9,9 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
+from dsc.lower import integers
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import cast, const_like, dtype_of, elementwise, is_float, let
+from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float, let
 
 
 def is_number(x: Expr) -> Expr:
@@ -18,11 +19,16 @@ def is_number(x: Expr) -> Expr:
     return tirx.LE(x, const_like(float("inf"), x))
 
 
+def _comparable(x: Expr) -> Expr:
+    """LLVM compares no single bits: they become bytes."""
+    return x.astype("int8") if dtype_of(x) == "bool" else x
+
+
 _BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
-    "Add": operator.add,
-    "Sub": operator.sub,
-    "Mul": operator.mul,
-    "Equal": tirx.EQ,
+    "Add": integers.add,
+    "Sub": integers.sub,
+    "Mul": integers.mul,
+    "Equal": lambda a, b: tirx.EQ(_comparable(a), _comparable(b)),
     "Greater": tirx.GT,
     "GreaterOrEqual": tirx.GE,
     "Less": tirx.LT,
@@ -36,8 +42,8 @@ _BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
 }
 
 _UNARY: dict[str, Callable[[Expr], Expr]] = {
-    "Neg": operator.neg,
-    "Abs": tirx.abs,
+    "Neg": integers.negated,
+    "Abs": integers.magnitude,
     "Not": tirx.Not,
     "BitwiseNot": operator.invert,
     "IsNaN": lambda x: tirx.Select(is_number(x), tirx.const(False, "bool"), tirx.const(True, "bool")),
@@ -49,29 +55,32 @@ _UNARY: dict[str, Callable[[Expr], Expr]] = {
 def binary(call: Call) -> te.Tensor:
     """result = a (op) b, numpy broadcasting."""
     name = call.name
-    return elementwise(_BINARY[name], *call.inputs, name=name.lower())
+    bind = name in ("Add", "Sub", "Mul") and not is_float(call.inputs[0])
+    return elementwise(_BINARY[name], *call.inputs, name=name.lower(), bind=bind)
 
 
 @lowers(*(onnx.OPS[name] for name in _UNARY))
 def unary(call: Call) -> te.Tensor:
     """result = (op) x."""
     name = call.name
-    return elementwise(_UNARY[name], *call.inputs, name=name.lower())
+    return elementwise(_UNARY[name], *call.inputs, name=name.lower(), bind=name in ("Neg", "Abs"))
 
 
 @lowers(onnx.Div)
 def div(call: Call) -> te.Tensor:
-    """a / b; integers truncate towards zero."""
-    divide = tirx.div if is_float(call.inputs[0]) else tirx.truncdiv
-    return elementwise(divide, *call.inputs, name="div")
+    """a / b; integers truncate towards zero, and give 0 for a divisor of 0."""
+    if is_float(call.inputs[0]):
+        return elementwise(tirx.div, *call.inputs, name="div")
+    return elementwise(integers.quotient, *call.inputs, name="div", bind=True)
 
 
 @lowers(onnx.Mod)
 def mod(call: Call) -> te.Tensor:
-    """Python's a % b, or C's fmod(a, b) with fmod=1."""
+    """Python's a % b, or C's fmod(a, b) with fmod=1; 0 for integers and a divisor of 0."""
     if is_float(call.inputs[0]):
         return elementwise(_fmod if call.attr("fmod") else _float_mod, *call.inputs, name="mod", bind=True)
-    return elementwise(tirx.truncmod if call.attr("fmod") else tirx.floormod, *call.inputs, name="mod")
+    remainder = integers.truncated_remainder if call.attr("fmod") else integers.remainder
+    return elementwise(remainder, *call.inputs, name="mod", bind=True)
 
 
 def _fmod(a: Expr, b: Expr) -> Expr:
@@ -192,7 +201,7 @@ def cast_op(call: Call) -> te.Tensor:
     target = call.dtype()
     if target == "bool":
         return elementwise(lambda x: tirx.NE(x, const_like(0, x)), call.inputs[0], name="cast")
-    return cast(call.inputs[0], target)
+    return elementwise(lambda x: integers.converted(x, target), call.inputs[0], name="cast")
 
 
 @lowers(onnx.Sign)

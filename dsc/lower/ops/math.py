@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tvm import te, tirx
 from tvm.ir import Expr
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
 
 from dsc.ir import onnx
-from dsc.lower import approx
+from dsc.lower import approx, integers
+from dsc.lower.exprs import product
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float
+from dsc.lower.tensors import (
+    broadcast_index,
+    broadcast_shape,
+    const_like,
+    dtype_of,
+    elementwise,
+    is_float,
+    let,
+    unravel,
+)
 
 _FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
     "Exp": approx.exp,
@@ -70,10 +82,10 @@ def power(call: Call) -> te.Tensor:
     """x ** y in the type of x; products and roots where y is a suitable constant."""
     base, exponent = call.inputs
     constant = call.known[1]
-    if constant is not None and constant.size == 1:
-        number = float(constant.reshape(-1)[0])
-        if not is_float(base) and number in (1, 2, 3):
-            return elementwise(lambda x: _product(x, int(number)), base, name="pow", bind=True)
+    number = float(constant.reshape(-1)[0]) if constant is not None and constant.size == 1 else None
+    if not is_float(base):
+        return _integer_power(base, exponent, number)
+    if number is not None:
         return elementwise(lambda x, _: approx.power(x, number), base, exponent, name="pow")
     wide = "float32" if dtype_of(base) in ("float16", "float32") else "float64"
 
@@ -83,8 +95,77 @@ def power(call: Call) -> te.Tensor:
     return elementwise(element, base, exponent, name="pow")
 
 
+def _integer_power(base: te.Tensor, exponent: te.Tensor, number: float | None) -> te.Tensor:
+    """Exact modulo 2^bits where the exponent is an integer; what double makes of it otherwise."""
+    if number is not None and number.is_integer() and 0 <= number <= MAX_SQUARED:
+        return elementwise(lambda x, _: _product(x, int(number)), base, exponent, name="pow", bind=True)
+    if is_float(exponent):
+
+        def by_double(x: Expr, y: Expr) -> Expr:
+            return integers.converted(tirx.pow(x.astype("float64"), y.astype("float64")), dtype_of(base))
+
+        return elementwise(by_double, base, exponent, name="pow")
+    return _by_squaring(base, exponent)
+
+
+MAX_SQUARED = 8
+"""Larger constant exponents of integers are not written out as products."""
+
+
 def _product(x: Expr, times: int) -> Expr:
-    return x if times == 1 else x * _product(x, times - 1)
+    """X ** times, by squaring."""
+    if times < 2:
+        return x if times else const_like(1, x)
+    return let(_product(x, times // 2), lambda half: _squared(half, x if times % 2 else None))
+
+
+def _squared(half: Expr, factor: Expr | None) -> Expr:
+    square = integers.mul(half, half)
+    return square if factor is None else let(square, lambda s: integers.mul(s, factor))
+
+
+def _by_squaring(base: te.Tensor, exponent: te.Tensor) -> te.Tensor:
+    """X ** y of integers: a loop over the bits of y, the highest first.
+
+    Of a negative y it is the whole part of 1 / x ** -y, where only 1 and -1 leave anything.
+    """
+    shape = broadcast_shape(base.shape, exponent.shape)
+    signed = not dtype_of(exponent).startswith("u")
+    bits = int(dtype_of(exponent).lstrip("uint")) - signed
+
+    def body(ins: Sequence[tirx.Buffer], outs: Sequence[tirx.Buffer]) -> tirx.Stmt:
+        with IRBuilder() as builder:
+            with T.serial(0, product(shape)) as flat:
+                at = unravel(flat, shape)
+                x, y = (b[tuple(broadcast_index(b.shape, shape, at))] for b in ins)
+                one = const_like(1, x)
+                with T.seq_scope():
+                    T.buffer_store(outs[0], one, at)
+                    with T.serial(0, bits) as k:
+                        shift = tirx.const(bits - 1, dtype_of(y)) - k.astype(dtype_of(y))
+                        with T.seq_scope():
+                            out = outs[0][tuple(at)]
+                            T.buffer_store(outs[0], integers.mul(out, out), at)
+                            T.buffer_store(outs[0], tirx.Select(_odd(y >> shift), integers.mul(out, x), out), at)
+                    if signed:
+                        T.buffer_store(outs[0], tirx.Select(y < const_like(0, y), _unit(x, y), out), at)
+            return builder.get()
+
+    return te.extern([shape], [base, exponent], body, dtype=dtype_of(base), name="pow")
+
+
+def _odd(x: Expr) -> Expr:
+    return tirx.NE(x & const_like(1, x), const_like(0, x))
+
+
+def _unit(x: Expr, y: Expr) -> Expr:
+    """1 ** y, (-1) ** y, and 0 for all others."""
+    one, zero = const_like(1, x), const_like(0, x)
+    found = tirx.Select(tirx.EQ(x, one), one, zero)
+    if dtype_of(x).startswith("u"):
+        return found
+    minus_one = const_like(-1, x)
+    return tirx.Select(tirx.EQ(x, minus_one), tirx.Select(_odd(y), minus_one, one), found)
 
 
 @lowers(onnx.Det)

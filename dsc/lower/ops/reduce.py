@@ -89,7 +89,7 @@ def reduce_sum(call: Call) -> te.Tensor:
     x, name = call.inputs[0], call.name
     axes = axes_of(call, len(x.shape))
     of = _ELEMENT.get(name, lambda v: v)
-    kind = accumulator(x)
+    kind = {"int32": "int64", "uint32": "uint64"}.get(dtype_of(x)) or accumulator(x)
 
     def element(*i: Expr) -> Expr:
         return of(x(*i).astype(kind))

@@ -68,6 +68,20 @@ bench: $(VENV)/.dev  ## Speed of the zoo against ONNX Runtime, 1 and 2 threads (
 fuzz: $(VENV)/.dev  ## Thousands of random graphs against the references: COUNT=3000 SEED=1
 	@$(BIN)/python -m tests.random_graphs --count $(or $(COUNT),3000) $(if $(SEED),--seed $(SEED))
 
+# PyTorch and transformers stay out of the environment of the other targets. Where pip takes CUDA builds of torch by
+# default, TORCH_INDEX names an index of CPU builds.
+EXPORTS := build/exports
+$(EXPORTS)/venv/.ready: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing dsc, torch and transformers into $(EXPORTS)/venv"
+	@$(PYTHON) -m venv $(EXPORTS)/venv
+	@$(EXPORTS)/venv/bin/pip install -q --disable-pip-version-check -c constraints.txt \
+	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[exports]'
+	@touch $@
+
+.PHONY: exports
+exports: $(EXPORTS)/venv/.ready  ## Models of many architectures from PyTorch's exporters, against ONNX Runtime: ONLY="bert t5"
+	@$(EXPORTS)/venv/bin/python -m tests.exports --folder $(EXPORTS) $(ONLY)
+
 .PHONY: docs
 docs: $(VENV)/.dev  ## Execute the code of docs/ as the tests do
 	@$(BIN)/python -m pytest tests/docs

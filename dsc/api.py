@@ -35,10 +35,13 @@ def compile(
     passes: a pipeline instead of the preset's, e.g. "canonicalize,fuse{max-epilogue=8}".
     threads: cores that a run uses; all by default.
     tuning_seconds, database: what opt_level 3 may spend on measuring, and the file in which it remembers.
-    Raises DscError: what is wrong, where, and what to do.
+    Raises DscError: what is wrong, where, and what to do. Nothing is ignored: a Graph takes no shapes, opt_level below
+    3 no database.
     """
     from dsc.pipeline import compile_model
+    from dsc.runtime.module import thread_count
 
+    thread_count(threads)  # before the work, not after it
     compilation = compile_model(
         model,
         target=target,
@@ -52,9 +55,10 @@ def compile(
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None) -> Module:
-    """Load a model.dsc file, after checking that it is whole and that this host can run it.
+    """Load a model.dsc file, after checking every byte of it and that this host can run it.
 
-    threads: cores that a run uses; all physical cores this process may use by default.
+    Loading runs the code in the file: the checks find damage, not malice. threads: cores that a run uses; all physical
+    cores this process may use by default.
     Raises ArtifactError or UsageError.
     """
     from dsc.runtime import load

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dsc.codegen import CompiledModel, build
-from dsc.errors import UsageError
 from dsc.exchange import ModelSource, fingerprint, has_definition, import_model
-from dsc.exchange.shapes import Shapes
+from dsc.exchange.shapes import Shapes, checked_shapes
 from dsc.ir import Graph, onnx
 from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
+from dsc.request import check_opt_level, check_request
 from dsc.targets import Machine, machine
 from dsc.tune import Database, Tuner
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told a phase ("import", "optimize", "select", "compile"), the steps done and how many there are."""
-
-OPT_LEVELS = range(4)
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,7 @@ def preset(opt_level: int, machine: Machine) -> Pipeline:
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize. 2: fuse and lay
     out as well; kernels by estimate. 3: the same passes; kernels by measurement. Raises UsageError for other levels.
     """
-    if opt_level not in OPT_LEVELS:
-        raise UsageError(f"there is no optimization level {opt_level}: choose one of 0, 1, 2, 3")
+    check_opt_level(opt_level)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     if opt_level == 0:
         return Pipeline.parse(f"{compilable},fold")
@@ -91,6 +88,8 @@ def compile_model(
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
+    check_request(source, target, opt_level, shapes, passes, tuning_seconds, database)
+    shapes = checked_shapes(shapes or {})
     tell, clock = progress or _silent, _Clock()
     onto = target if isinstance(target, Machine) else machine(target)
     pipeline = Pipeline.parse(passes) if isinstance(passes, str) else passes or preset(opt_level, onto)
@@ -110,7 +109,7 @@ def compile_model(
         "passes": str(pipeline),
         "opt_level": opt_level,
         "model": graph.metadata,
-        "shapes": {name: list(dims) for name, dims in (shapes or {}).items()},
+        "shapes": shapes,
         "sha256": None if isinstance(source, Graph) else fingerprint(source),
     }
     model = build(graph, onto, chooser, progress, provenance, required)

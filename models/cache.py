@@ -1,11 +1,9 @@
-"""The cache folder: whole files only, one writer at a time."""
+"""The cache folder: whole files only, one writer at a time, nothing left of those that were killed."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +11,21 @@ from pathlib import Path
 import platformdirs
 
 from dsc.errors import UsageError
+from dsc.files import scratch
+
+_ADVICE = "set DSC_CACHE to a folder of yours with room in it"
 
 
 def cache_dir(cache: str | os.PathLike[str] | None = None) -> Path:
-    """`cache`, else the environment variable DSC_CACHE, else the user's cache folder; made when missing."""
-    path = Path(cache or os.environ.get("DSC_CACHE") or platformdirs.user_cache_dir("dsc")).expanduser()
+    """`cache`, else the environment variable DSC_CACHE, else the user's cache folder; made when missing. Absolute."""
+    try:
+        path = Path(cache or os.environ.get("DSC_CACHE") or platformdirs.user_cache_dir("dsc")).expanduser().absolute()
+    except RuntimeError as error:  # there is no home
+        raise UsageError(f"there is no place for a cache ({error}); {_ADVICE}") from error
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"the cache folder {path} cannot be made ({error.strerror}); set DSC_CACHE to a folder of yours"
-        ) from error
+        raise UsageError(f"the cache folder {path} cannot be made ({error.strerror}); {_ADVICE}") from error
     return path
 
 
@@ -33,33 +35,37 @@ def made_once(target: Path) -> Iterator[Path | None]:
 
     The path lies in a scratch folder beside `target` and is moved into place when the block ends well, so
     `target` is whole or absent; a lock file keeps a second process waiting instead of working twice. `target`
-    may be a file or a folder.
+    may be a file or a folder. Raises UsageError where the cache cannot be written, or is full.
     """
     if target.exists():
         yield None
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target.with_name(target.name + ".lock")):
-        if target.exists():
-            yield None
-            return
-        scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
-        try:
-            aside = scratch / target.name
-            yield aside
-            os.replace(aside, target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(target.with_name(target.name + ".lock")):
+            if target.exists():
+                yield None
+                return
+            with scratch(target.parent) as folder:
+                aside = folder / target.name
+                yield aside
+                _move(aside, target)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be made ({error.strerror or error}); {_ADVICE}") from error
+
+
+def _move(aside: Path, target: Path) -> None:
+    """Into place; a folder that another host made meanwhile, where locks do not reach it, is as good."""
+    try:
+        os.replace(aside, target)
+    except OSError:
+        if not target.is_dir():
+            raise
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Hold an advisory lock, which the system drops if this process dies."""
-    try:
-        handle = path.open("w")
-    except OSError as error:
-        advice = "set DSC_CACHE to a folder of yours"
-        raise UsageError(f"{path} cannot be written ({error.strerror}); {advice}") from error
-    with handle:
+    with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import tarfile
@@ -77,7 +78,9 @@ def _pip_format(package: Package) -> list[str]:
 
 def _run(command: Sequence[str], folder: Path, package: Package, advice: str) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        # What it leaves when it is stopped goes with our scratch folder.
+        environment = {**os.environ, "TMPDIR": str(folder.parent), "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(command, cwd=folder, capture_output=True, errors="replace", check=False, env=environment)
     except OSError as error:
         raise UsageError(f"{package} cannot be downloaded: {command[0]}: {error.strerror}; {advice}") from error
     if done.returncode != 0:

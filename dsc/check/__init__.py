@@ -10,6 +10,7 @@ from dsc.check.reference import Reference
 from dsc.check.samples import random_inputs, usable_inputs
 from dsc.check.stages import Stages, verify_each
 from dsc.check.tolerance import Tolerance
+from dsc.check.verdict import Verdict, examine
 from dsc.check.verify import Report, Runnable, verify
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "Runnable",
     "Stages",
     "Tolerance",
+    "Verdict",
     "check_origin",
     "compare",
+    "examine",
     "find_culprit",
     "random_inputs",
     "usable_inputs",

@@ -19,7 +19,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from dsc.check.difference import float_format, is_float
 from dsc.check.movement import Movement
 from dsc.check.reference import Reference
-from dsc.exchange import export_model
+from dsc.errors import UsageError
+from dsc.exchange import definition, export_model
 from dsc.ir import FusionOp, Graph, OnnxOp, element_of, onnx, tensor
 
 Tell: TypeAlias = Callable[[str, int, int], None]
@@ -45,6 +46,8 @@ _SUMS = frozenset(
     "ReduceSumSquare Softmax".split()
 )
 """Operators that round inside, where terms cancel or before a step: their operands are moved too."""
+_COMPOSED = frozenset("Celu Elu Gelu Mish Selu Softplus".split())
+"""Operators in whose definition terms cancel, such as `1 + erf(x)`: they are taken apart."""
 _WHOLE = frozenset("Abs Add Clip CumSum Max Min Mul Neg ReduceMax ReduceMin ReduceSum Relu Sign Sub Where".split())
 """Operators that make whole numbers of whole numbers, without rounding."""
 
@@ -104,6 +107,8 @@ class _Errors:
 
     def copy(self, op: Operation, mapped: dict[SSAValue, SSAValue]) -> None:
         """Append a copy of `op`; `mapped` gives its operands, and learns its results."""
+        if isinstance(op, OnnxOp) and op.onnx_name in _COMPOSED and self._take_apart(op, mapped):
+            return
         name = op.onnx_name if isinstance(op, OnnxOp) else ""
         varies = name not in ("Shape", "Size") and any(mapped[v] in self._varying for v in op.operands)
         before = {v: self._moved(mapped[v]) for v in op.operands} if varies and name in _SUMS else {}
@@ -118,6 +123,20 @@ class _Errors:
                 self._varying.add(result)
                 if name and name not in _EXACT:
                     mapped[old] = self._moved(result)
+
+    def _take_apart(self, op: OnnxOp, mapped: dict[SSAValue, SSAValue]) -> bool:
+        """Copy the ops of its definition instead; False where it has none for its attributes and types."""
+        try:
+            inner = definition(op, {})
+        except UsageError:
+            return False
+        inside: dict[SSAValue, SSAValue] = {
+            argument: mapped[v] for argument, v in zip(inner.inputs, dict.fromkeys(op.operands), strict=True)
+        }
+        for part in inner.ops():
+            self.copy(part, inside)
+        mapped.update(zip(op.results, (inside[v] for v in inner.outputs), strict=True))
+        return True
 
     def _is_whole(self, op: Operation) -> bool:
         if isinstance(op, OnnxOp) and op.onnx_name == "Cast":

@@ -17,6 +17,8 @@ from dsc.errors import DscError
 from dsc.exchange import import_model
 from dsc.ir import Graph
 
+_BLUR = 1e-3
+
 
 class Runnable(Protocol):
     """What can be checked: a `dsc.Module`, or anything that maps inputs to outputs by name."""
@@ -30,13 +32,16 @@ class Runnable(Protocol):
 class Report:
     """The errors of all outputs, the worst of all samples each.
 
-    failed: the numbers of the samples in which an output is wrong. notes: what else the user should know.
+    failed: the numbers of the samples in which an output is wrong. blurred: those of others in which rounding moves an
+    output by more than a thousandth of its scale, so that its being right says little of what comes before. notes: what
+    else the user should know.
     """
 
     outputs: tuple[OutputError, ...]
     samples: int
     tolerance: Tolerance
     failed: tuple[int, ...] = ()
+    blurred: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -86,6 +91,7 @@ def verify(
     judge = Judge(lambda: graph or import_model(model), tolerance, threads, progress)
     worst: dict[str, OutputError] = {}
     failed: list[int] = []
+    blurred: list[int] = []
     notes: dict[str, None] = {}
     feeds = list(samples)
     if not feeds:
@@ -100,9 +106,11 @@ def verify(
         if not all(error.passed for error in errors):
             failed.append(count)
             notes.update(dict.fromkeys(_of_the_optimizer(model, inputs, expected, threads)))
+        elif any((error.moved or 0.0) > _BLUR * error.scale for error in errors):
+            blurred.append(count)
     if judge.unmeasured:
         notes[f"how far rounding moves the outputs is not known: {judge.unmeasured}"] = None
-    return Report(tuple(worst.values()), len(feeds), judge.tolerance, tuple(failed), tuple(notes))
+    return Report(tuple(worst.values()), len(feeds), judge.tolerance, tuple(failed), tuple(blurred), tuple(notes))
 
 
 def _of_the_optimizer(

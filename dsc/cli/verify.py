@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ from dsc.errors import UsageError, VerificationError
 from dsc.models import inputs as zoo_inputs
 
 if TYPE_CHECKING:
-    from dsc.check import Culprit, Reference, Report
+    from dsc.check import Reference
     from dsc.ir import Graph
     from dsc.pipeline import Compilation
     from dsc.runtime import Module
@@ -97,20 +97,12 @@ def verify(
             compiled, shapes = _loaded(module, source, shapes, threads)
         graph = import_model(source.path, shapes=shapes)
         feeds, origin = _samples(source, graph, compiled.inputs, wanted, check.Reference(source.path, threads))
-        report = check.verify(
-            source.path, compiled, feeds, check.Tolerance(atol, rtol), threads, graph=graph,
-            progress=tell,
-        )  # fmt: skip
-        culprit = _culprit(source, graph, compiled, report, feeds, tell)
-    print(report)
+        verdict = check.examine(source.path, graph, compiled, feeds, check.Tolerance(atol, rtol), threads, tell)
+    print(verdict)
     print(f"  inputs: {origin}")
-    is_right = culprit is None or culprit.fault == "reference"
-    said = {"model": model, "inputs": origin, **report.to_json(), "passed": is_right}
-    write_json(json, {**said, "culprit": None if culprit is None else {**asdict(culprit), "said": str(culprit)}})
-    if not is_right:
-        raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{culprit}")
-    if culprit is not None:
-        print(f"right all the same: {culprit}")
+    write_json(json, {"model": model, "inputs": origin, **verdict.to_json()})
+    if not verdict.passed:
+        raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{verdict.culprit}")
 
 
 def _compiled(
@@ -180,18 +172,3 @@ def _described(sample: Sample) -> str:
 
 def _fits(shape: tuple[int, ...], wanted: Sequence[int | str | None]) -> bool:
     return all(not isinstance(dim, int) or dim == size for size, dim in zip(shape, wanted, strict=True))
-
-
-def _culprit(
-    source: Source, graph: Graph, compiled: Module, report: Report, feeds: Sequence[Sample], tell: Tell
-) -> Culprit | None:
-    """What is to blame for the first sample in which the module is at fault; ONNX Runtime if it is in none."""
-    from dsc import check
-
-    culprit = None
-    for index in report.failed:
-        expected = check.Reference(source.path).run(feeds[index])
-        culprit = check.find_culprit(graph, compiled, feeds[index], expected, tell, report.tolerance)
-        if culprit.fault != "reference":
-            break
-    return culprit

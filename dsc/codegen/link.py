@@ -6,14 +6,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from dsc.errors import UsageError
-from dsc.files import temporary_trouble
+from dsc.files import scratch_folder, temporary_trouble
 
 _COMPILERS = ("cc", "gcc", "clang")
-_FLAGS = ("-shared", "-fPIC", "-O2", "-fvisibility=hidden", "-pthread", "-s", "-Wl,--build-id=none")
+_COMPILING = ("-c", "-fPIC", "-O2", "-fvisibility=hidden", "-pthread")
+_LINKING = ("-shared", "-pthread", "-s", "-Wl,--build-id=none")
 """No build id, no symbol tables: the same objects give the same bytes."""
 
 
@@ -29,16 +31,29 @@ def link(objects: Sequence[Path], output: Path, compiler: str | None = None) -> 
     Raises `UsageError` if there is no compiler or it fails.
     """
     command = compiler or find_compiler()
-    with as_file(files("dsc.codegen") / "parallel.c") as pool:
-        arguments = [command, *_FLAGS, "-o", str(output), *map(str, objects), str(pool)]
-        # Its own scratch files go with ours; its messages are read below.
-        environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(output.parent)}
-        try:
-            result = subprocess.run(arguments, capture_output=True, errors="replace", check=False, env=environment)
-        except OSError as error:
-            raise UsageError(f"the C compiler {command} cannot be run: {error.strerror}") from error
+    pool = output.with_name("parallel.o")
+    pool.write_bytes(_thread_pool(command))
+    _run([command, *_LINKING, "-o", str(output), *map(str, objects), str(pool)], output.parent)
+
+
+@lru_cache
+def _thread_pool(command: str) -> bytes:
+    """The object file of dsc's thread pool: compiled once in a process."""
+    with as_file(files("dsc.codegen") / "parallel.c") as source, scratch_folder() as folder:
+        compiled = folder / "parallel.o"
+        _run([command, *_COMPILING, "-o", str(compiled), str(source)], folder)
+        return compiled.read_bytes()
+
+
+def _run(arguments: Sequence[str], folder: Path) -> None:
+    """Run the compiler. Its own scratch files go to `folder`, with ours; its messages are read below."""
+    environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
+    try:
+        result = subprocess.run(arguments, capture_output=True, errors="replace", check=False, env=environment)
+    except OSError as error:
+        raise UsageError(f"the C compiler {arguments[0]} cannot be run: {error.strerror}") from error
     if result.returncode != 0:
-        raise _failed(command, result.returncode, result.stderr.strip())
+        raise _failed(arguments[0], result.returncode, result.stderr.strip())
 
 
 def _failed(command: str, code: int, said: str) -> UsageError:

@@ -41,7 +41,7 @@ def tir_passes() -> tvm.transform.Pass:
             s_tir.transform.LowerInitBlock(),
             s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
             s_tir.transform.ConvertBlocksToOpaque(),
-            s_tir.transform.CompactBufferAllocation(),
+            _compacted_blocks(),
             s_tir.transform.LowerMatchBuffer(),
             s_tir.transform.StmtSimplify(),
             s_tir.transform.AnnotateIrregularLoop(),
@@ -82,6 +82,27 @@ def _ordered_shape_functions() -> tvm.transform.Pass:
         return func.with_body(tirx.SeqStmt(sorted(func.body, key=lambda store: int(store.indices[0]))))
 
     return apply
+
+
+def _compacted_blocks() -> tvm.transform.Pass:
+    """CompactBufferAllocation for functions of blocks, which schedules made.
+
+    Kernels that write their loops themselves say how large a buffer is. TVM would make its size the hull of all
+    accesses, which is a maximum of as many terms where a dim is symbolic: the passes after it took a minute.
+    """
+    compact = s_tir.transform.CompactBufferAllocation()
+
+    @tvm.transform.module_pass(opt_level=0, name="dsc.compacted_blocks")  # type: ignore[untyped-decorator]
+    def apply(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        return compact(module) if any(_has_blocks(f) for f in module.functions.values()) else module
+
+    return apply
+
+
+def _has_blocks(func: tirx.PrimFunc) -> bool:
+    found: list[s_tir.SBlockRealize] = []
+    tvm_ffi.structural_walk(func.body, (s_tir.SBlockRealize, found.append))
+    return bool(found)
 
 
 def _any_alignment() -> tvm.transform.Pass:

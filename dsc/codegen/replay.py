@@ -11,6 +11,7 @@ from dsc.codegen.emit import Call, Emitter
 from dsc.codegen.selection import Candidate
 from dsc.errors import ArtifactError
 from dsc.ir import Graph
+from dsc.lower.sizes import SizeRequirements
 from dsc.lower.workload import Workload
 from dsc.targets.kernel import Point
 from dsc.targets.machine import Machine
@@ -35,7 +36,7 @@ def recorded_calls(graph: Graph, machine: Machine, recorded: Sequence[Mapping[st
                 return replace(candidate, point=point)
         raise ArtifactError(f"its kernel {wanted[0]} {wanted[1]} is none that this dsc has for the {workload.kind}")
 
-    emitter = Emitter(graph, machine, kernels(machine), choose, lambda done, total: None)
+    emitter = Emitter(graph, machine, kernels(machine), choose, lambda done, total: None, SizeRequirements())
     return emitter.emit().calls
 
 

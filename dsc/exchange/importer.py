@@ -13,7 +13,7 @@ from dsc.exchange.build import build_graph
 from dsc.exchange.functions import inline_functions
 from dsc.exchange.lenient import standardize
 from dsc.exchange.read import ModelSource, read_model
-from dsc.exchange.shapes import Shapes, infer_shapes, pin_shapes
+from dsc.exchange.shapes import Shapes, checked_shapes, infer_shapes, pin_shapes
 from dsc.exchange.upgrade import opset_of, upgrade_model
 from dsc.exchange.validate import check, check_operators, check_text
 from dsc.ir import Graph
@@ -27,9 +27,10 @@ def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
     Raises UsageError for a file that cannot be read or shapes that do not fit, and UnsupportedModelError for
     a model that is broken, hostile, or uses operators that ONNX's default domain does not have (all listed).
     """
+    wanted = checked_shapes(shapes or {})
     read = read_model(source)
     try:
-        return _import(read.proto, read.weights, shapes or {})
+        return _import(read.proto, read.weights, wanted)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{read.name}: {error}") from error
 
@@ -44,7 +45,7 @@ def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: S
     upgrade_model(model)
     check_operators(model.graph)
     _forget_placeholders(model.graph)
-    pin_shapes(model.graph, {**shapes})
+    pin_shapes(model.graph, shapes)
     model = infer_shapes(model, keep_hints=not shapes)
     return build_graph(model, weights)
 

@@ -15,7 +15,7 @@ import onnx
 import onnx.numpy_helper
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
-from dsc.errors import UnsupportedModelError
+from dsc.errors import UnsupportedModelError, UsageError
 from dsc.exchange.external import Files, map_file
 from dsc.exchange.payload import array_of_bytes, array_of_sparse, array_of_tensor
 from dsc.exchange.wire import DOUBLE_DATA, FLOAT_DATA, RAW_DATA, Cut, Place, cut_payloads
@@ -55,6 +55,8 @@ def read_model(source: ModelSource) -> Source:
         data, files, name = memoryview(_serialize(source)), Files(None), source.graph.name or "model"
     elif isinstance(source, bytes):
         data, files, name = memoryview(source), Files(None), "model"
+    elif not isinstance(source, str | os.PathLike):
+        raise UsageError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     else:
         path = Path(source)
         data, files, name = map_file(path), Files(path.parent), str(path)

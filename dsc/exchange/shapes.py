@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import onnx
 import onnx.helper
 import onnx.shape_inference
@@ -14,6 +15,35 @@ from dsc.errors import UnsupportedModelError, UsageError
 _LOG = logging.getLogger(__name__)
 
 Shapes = Mapping[str, Sequence[int | str]]
+_MAX_SIZE = 2**31 - 1
+"""Of a dim: a tensor of more elements in one direction is a mistake."""
+
+
+def checked_shapes(shapes: object) -> dict[str, list[int | str]]:
+    """Shapes by input as plain numbers and names. Raises UsageError for what is none, whether or not it would fit."""
+    if not isinstance(shapes, Mapping):
+        raise UsageError(f"shapes must be the dims of inputs by name, as {{'x': [1, 3, 224, 224]}}, not {shapes!r}")
+    return {_input_name(name): _checked_dims(name, dims) for name, dims in shapes.items()}
+
+
+def _input_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"shapes are told by the names of inputs, {name!r} is none")
+    return name
+
+
+def _checked_dims(name: object, dims: object) -> list[int | str]:
+    if isinstance(dims, str) or not isinstance(dims, Iterable):
+        raise UsageError(f"input {name!r}: {dims!r} is no shape, as [1, 3, 224, 224] is one")
+    return [_checked_dim(name, dim) for dim in dims]
+
+
+def _checked_dim(name: object, dim: object) -> int | str:
+    if isinstance(dim, str) and dim:
+        return dim
+    if isinstance(dim, int | np.integer) and not isinstance(dim, bool) and 0 <= dim <= _MAX_SIZE:
+        return int(dim)
+    raise UsageError(f"input {name!r}: {dim!r} is neither a size nor a name")
 
 
 def pin_shapes(graph: onnx.GraphProto, shapes: Shapes) -> None:
@@ -38,8 +68,6 @@ def _pin(value: onnx.ValueInfoProto, wanted: list[int | str], pinned: dict[str, 
     said = f"input {value.name!r}: shape {'x'.join(map(str, wanted))}"
     if not value.type.HasField("tensor_type"):
         raise UsageError(f"{said} asked for, but it is not a tensor")
-    if bad := [d for d in wanted if (isinstance(d, int) and d < 0) or d == ""]:
-        raise UsageError(f"{said}: {bad[0]!r} is neither a size nor a name")
     if not tensor.HasField("shape"):
         tensor.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in wanted)
     has = [_said(d) for d in tensor.shape.dim]

@@ -54,9 +54,11 @@ class Frames:
             yield
 
     def split(self, position: Expr, parts: Dim) -> tuple[Expr, Expr]:
-        """Quotient and remainder, in variables."""
-        quotient = T.Bind(tirx.floordiv(position, self.const(parts)))
-        return quotient, T.Bind(tirx.floormod(position, self.const(parts)))
+        """Quotient and remainder of what is not negative, in variables."""
+        divide, rest = (tirx.floordiv, tirx.floormod) if isinstance(parts, int) else (tirx.truncdiv, tirx.truncmod)
+        # By a size that is not known, rounding down is a choice of two quotients for TVM, which does not know that
+        # sizes are positive; nested choices take LLVM minutes.
+        return T.Bind(divide(position, self.const(parts))), T.Bind(rest(position, self.const(parts)))
 
     def unravel(self, position: Expr, shape: Sequence[Dim]) -> list[Expr]:
         """Row-major coordinates, in variables."""

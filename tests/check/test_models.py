@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,10 +11,12 @@ import onnx.helper
 import onnx.numpy_helper
 import pytest
 from onnx import TensorProto
+from tvm import te, tirx
 
 import dsc
-from dsc.check import Reference, Report, find_culprit, random_inputs, verify
+from dsc.check import Reference, Report, examine, find_culprit, random_inputs, verify
 from dsc.exchange import import_model
+from dsc.lower.registry import RULES, Call
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 make = onnx.helper.make_node
@@ -77,6 +80,28 @@ def test_a_quantized_network() -> None:
     step = np.float32(2.0**-3)
     assert not report_of(right, Changed(right, q2=lambda q: q + np.uint8(1))).passed
     assert not report_of(right, Changed(right, d2=lambda d: d + step)).passed
+
+
+def test_a_fault_that_steps_hide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A percent off before a QuantizeLinear changes few steps, as rounding does: each kernel is looked at."""
+    right = qdq()
+    graph, tanh = import_model(right), RULES["onnx.Tanh"].lower
+    samples = [random_inputs(graph, seed) for seed in range(2)]
+
+    def wrong(call: Call) -> te.Tensor:
+        result = tanh(call)
+        assert isinstance(result, te.Tensor)
+        return te.compute(result.shape, lambda *at: result(*at) * tirx.const(1.01, "float32"))
+
+    monkeypatch.setitem(RULES, "onnx.Tanh", replace(RULES["onnx.Tanh"], lower=wrong))
+    module = dsc.compile(right, threads=1)
+    monkeypatch.undo()
+    verdict = examine(right, graph, module, samples)
+    assert not verdict.passed, str(verdict)
+    assert verdict.culprit is not None
+    assert verdict.culprit.fault == "kernel"
+    verdict = examine(right, graph, dsc.compile(right, threads=1), samples)
+    assert verdict.passed, str(verdict)
 
 
 def half(depth: int) -> onnx.ModelProto:
@@ -193,3 +218,14 @@ def test_integers_are_exact() -> None:
     right = model(nodes, {"x": (7, [9])}, {"y": (7, [9])}, {"c": np.array(100_000)})
     assert report_of(right, dsc.compile(right, threads=1)).passed
     assert not report_of(right, Changed(right, y=lambda y: y + 9)).passed
+
+
+@pytest.mark.parametrize("operator", ["Gelu", "Elu", "Softplus", "Mish", "Selu", "Celu", "LogSoftmax", "Log"])
+def test_functions_in_which_terms_cancel(operator: str) -> None:
+    """Gelu(-5) is -5 * (1 + erf(-3.5)) / 2: the sum has few digits, and either implementation may lose them."""
+    right = model([make(operator, ["x"], ["y"])], {"x": (FLOAT, [64, 128])}, {"y": (FLOAT, [64, 128])})
+    x = np.random.default_rng(6).uniform(-12, 6, (64, 128)).astype(np.float32)
+    samples = [{"x": np.abs(x) + np.float32(1e-3) if operator == "Log" else x}]
+    report = verify(right, dsc.compile(right, threads=1), samples)
+    assert report.passed, str(report)
+    assert not verify(right, Changed(right, y=lambda y: y + np.float32(1e-4)), samples).passed

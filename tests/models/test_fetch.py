@@ -56,6 +56,52 @@ def test_made_once_makes_once(tmp_path: Path) -> None:
     assert len(made) == 1
 
 
+def test_what_a_killed_process_began_is_made_again(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from dsc.models.cache import made_once\n"
+        "with made_once(Path(sys.argv[1])) as aside:\n"
+        "    aside.write_text('half'); print('ready', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "file"], stdout=-1) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+    assert len(list(tmp_path.iterdir())) == 2
+    with made_once(tmp_path / "file") as aside:
+        assert aside is not None
+        aside.write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "file.lock"}
+
+
+def test_a_cache_that_fills_up_is_one_message(tmp_path: Path) -> None:
+    def fill() -> None:
+        with made_once(tmp_path / "file"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UsageError, match=r"file cannot be made \(No space left on device\); set DSC_CACHE"):
+        fill()
+    assert not (tmp_path / "file").exists()
+    (tmp_path / "in the way").write_text("")
+    with pytest.raises(UsageError, match="set DSC_CACHE"), made_once(tmp_path / "in the way" / "file"):
+        pass
+
+
+def test_the_cache_is_found_after_a_change_of_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cache_dir("cache") == tmp_path / "cache"
+
+
+def test_without_a_home_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOME", "DSC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user the system does not know
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="set DSC_CACHE"):
+        cache_dir()
+    assert not list(tmp_path.iterdir())
+
+
 def test_wrong_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def serve(package: Package, folder: Path) -> Path:
         file = folder / "thing-1.0-py3-none-any.whl"

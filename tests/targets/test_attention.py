@@ -132,6 +132,10 @@ def test_a_guard_is_part_of_the_softmax():
 def test_refusals_say_why():
     relu = heads((1, 8, 2, 4), "w = Relu(p)")
     moved = heads((1, 8, 2, 4), "pt = Transpose<perm=[0,1,3,2]>(p) w = Softmax<axis=-1>(pt)")
+    vector = Weighted(
+        "(float[16] q, float[16,9] k, float[9,8] v) => (float[8] y){ p = MatMul(q, k) w = Softmax(p) y = MatMul(w, v) }"
+    )
+    assert _reason(vector) == "a vector operand"
     assert _reason(relu) == "2 products, 0 softmaxes, 1 outputs"
     assert "moves elements" in _reason(moved)
 

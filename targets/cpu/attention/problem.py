@@ -112,6 +112,8 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     )
     if {str(t.dtype) for t in (q, k, v)} != {"float32"}:
         return Refusal(f"element type {q.dtype}")
+    if min(len(t.shape) for t in (q, k, v)) < 2:
+        return Refusal("a vector operand")
     *batch, queries, keys = dims(shaped.shape)
     depth, width = dims((q.shape[-1], v.shape[-1]))
     if not isinstance(depth, int) or not isinstance(width, int):

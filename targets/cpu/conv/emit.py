@@ -86,8 +86,10 @@ def unravel(position: tirx.Expr, shape: tuple[Dim, ...]) -> tuple[tirx.Expr, ...
         if isinstance(size, int) and size == 1:
             coordinates.append(index(0))
             continue
-        coordinates.append(tirx.floormod(position, size))
-        position = tirx.floordiv(position, size)
+        # See `Frames.split` on why sizes that are not known divide in another way.
+        divide, rest = (tirx.floordiv, tirx.floormod) if isinstance(size, int) else (tirx.truncdiv, tirx.truncmod)
+        coordinates.append(rest(position, size))
+        position = divide(position, size)
     return (position, *reversed(coordinates))
 
 

@@ -1,0 +1,44 @@
+"""What may be asked of the compiler: checked before the work, so that nothing is ignored and no nonsense accepted."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from dsc.errors import UsageError
+from dsc.exchange.shapes import Shapes
+from dsc.ir import Graph
+from dsc.passes import Pipeline
+from dsc.targets import Machine
+
+OPT_LEVELS = range(4)
+
+
+def check_request(
+    source: object,
+    target: object,
+    opt_level: object,
+    shapes: Shapes | None,
+    passes: object,
+    tuning_seconds: object,
+    database: Path | None,
+) -> None:
+    """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
+    if not isinstance(target, str | Machine):
+        raise UsageError(f"target must be a name, as 'x86:avx2', or a Machine, not {target!r}")
+    check_opt_level(opt_level)
+    if not isinstance(passes, str | Pipeline | None):
+        raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
+    is_number = isinstance(tuning_seconds, int | float) and not isinstance(tuning_seconds, bool)
+    if not is_number or not math.isfinite(tuning_seconds) or tuning_seconds < 0:  # type: ignore[arg-type, operator]
+        raise UsageError(f"tuning_seconds must be a number of seconds, not {tuning_seconds!r}")
+    if database is not None and opt_level != 3:
+        raise UsageError(f"a tuning database is for optimization level 3, which measures; this is level {opt_level}")
+    if isinstance(source, Graph) and shapes:
+        raise UsageError("a Graph has its shapes already: give them to dsc.import_onnx(model, shapes=...)")
+
+
+def check_opt_level(opt_level: object) -> None:
+    """Raise UsageError for what is none of the levels."""
+    if isinstance(opt_level, bool) or not isinstance(opt_level, int) or opt_level not in OPT_LEVELS:
+        raise UsageError(f"there is no optimization level {opt_level!r}: choose one of 0, 1, 2, 3")

@@ -56,7 +56,7 @@ def build(
         kernels(machine),
         chooser or fastest_by_estimate,
         lambda done, total: tell("select", done, total),
-        required or SizeRequirements(),
+        required,
     )
     emitted = emitter.emit()
     library = compile_module(emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total))

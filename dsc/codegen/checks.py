@@ -12,7 +12,7 @@ from tvm.ir import Expr
 from tvm_ffi.structural import StructuralMutator
 
 from dsc.lower.exprs import Scalar
-from dsc.lower.requirements import Required, Requirement
+from dsc.lower.requirements import Indexed, Required, Requirement, located
 from dsc.lower.requirements.requirement import DIVISIONS, expression
 from dsc.lower.sizes import Place, SizeRequirements
 from dsc.runtime.checks import PASSED
@@ -41,6 +41,10 @@ class CheckList:
             used = tirx.analysis.undefined_vars(condition)
             places = tuple(place for variable, place in self.places.items() if any(variable.same_as(u) for u in used))
             self.sizes.append(Check(f"{where}: {requirement.text}", places))
+
+    def add_indices(self, indexed: Indexed, places: Sequence[Place]) -> None:
+        """Number a check of indices, which come from the inputs of `places`."""
+        self.indices.append(Check(f"{located(indexed.op)}: {indexed.indices.text}", tuple(places)))
 
     def adopt(self, found: SizeRequirements) -> None:
         """Add requirements in terms of variables of their own; what depends on others than dims of inputs is left."""

@@ -13,17 +13,18 @@ from tvm.ir import Expr
 from xdsl.ir import Operation, SSAValue
 
 from dsc.codegen.checks import CheckList
+from dsc.codegen.index_checks import index_check
 from dsc.codegen.parameters import Parameters
 from dsc.codegen.selection import Choice, Chooser, candidates
 from dsc.ir import Graph, describe, dims_of, element_of
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, simplify
 from dsc.lower.registry import operands_of, stored_dtype, tvm_dtype
-from dsc.lower.requirements import located, undecided
+from dsc.lower.requirements import Indexed, located, undecided
 from dsc.lower.requirements.requirement import of_divisions
 from dsc.lower.rounding import narrowed
-from dsc.lower.sizes import SizeRequirements
-from dsc.lower.te import in_callers_terms, interface, literal
+from dsc.lower.sizes import Place, SizeRequirements
+from dsc.lower.te import Interface, in_callers_terms, interface, literal
 from dsc.lower.workload import Workload
 from dsc.runtime.checks import SIZES
 from dsc.runtime.manifest import Checks, TensorSpec
@@ -33,6 +34,9 @@ from dsc.targets.machine import Machine
 
 _VIEWS = frozenset({"onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity"})
 """Ops that leave the data as it is: no kernel, only another shape."""
+_SAME_VALUES = _VIEWS | {"onnx.Cast", "onnx.Slice", "onnx.Transpose", "onnx.Expand", "onnx.Gather"}
+"""Ops whose result has no values but those of the first operand."""
+STATUS = relax.TensorType((3,), "int64")
 _CONSTANTS = frozenset({"dsc.weight", "onnx.Constant"})
 
 
@@ -76,15 +80,17 @@ class Emitter:
         kernels: Sequence[Kernel],
         chooser: Chooser,
         progress: Callable[[int, int], None],
-        required: SizeRequirements,
+        required: SizeRequirements | None = None,
     ) -> None:
         """`progress` is told how many ops are done, and of how many; `required` is checked besides what ops need."""
         self.graph, self.machine, self.kernels = graph, machine, kernels
-        self.chooser, self.progress, self.required = chooser, progress, required
+        self.chooser, self.progress, self.required = chooser, progress, required or SizeRequirements()
         self.parameters = Parameters(graph)
         self.choices: list[Choice] = []
         self.calls: list[Call] = []
         self._checks = CheckList()
+        self._status: relax.Var | None = None
+        """That of the index checks so far."""
         self._bindings: list[relax.VarBinding] = []
         self._builder = relax.BlockBuilder()
         self._codes: dict[str, Code] = {}
@@ -110,6 +116,7 @@ class Emitter:
                 error.add_note(f"in code generation for {describe(op)}")
                 raise
         results = [self._tensor(value) for value in self.graph.outputs]
+        results += [self._status] * (self._status is not None)
         if not self._codes:
             # A module of VM instructions alone is not exported by TVM.
             self._builder.add_func(tirx.PrimFunc([], tirx.Evaluate(0)), "nothing")
@@ -178,6 +185,8 @@ class Emitter:
         self._checks.require(found.requirements)
         for result, sizes in zip(op.results, found.shapes, strict=True):
             self._dims[result] = [simplify(d) for d in sizes]
+        for indexed in found.indices:
+            self._check_indices(workload, found, indexed)
         if op.name in _VIEWS and not _is_empty(self._dims[op.results[0]]):  # Relax takes a 0 for "as it was"
             self._view(op.operands[0], op.results[0])
         else:
@@ -194,6 +203,32 @@ class Emitter:
         self._known[op.results[0]] = values
         self._checks.require([(located(op), left) for left in undecided(op, of_divisions(values.reshape(-1)))])
         return True
+
+    def _check_indices(self, workload: Workload, found: Interface, indexed: Indexed) -> None:
+        """Have indices checked before they are used; those of constants now."""
+        source = dict(zip(found.inputs, workload.sources, strict=True)).get(indexed.tensor)
+        constant = None if source is None else self.graph.constant(source)
+        if constant is not None:
+            for requirement in undecided(indexed.op, indexed.indices.of(constant)):
+                mapped = requirement.mapped(lambda value: in_callers_terms(workload, value))
+                self._checks.require([(located(indexed.op), left) for left in undecided(indexed.op, [mapped])])
+            return
+        places = [] if source is None else self._origins(source)
+        check = index_check(workload, found, indexed, len(self._checks.indices), first=self._status is None)
+        self._checks.add_indices(indexed, places)
+        arguments = [self._tensor(workload.sources[position]) for position in check.inputs]
+        arguments += [self._status] * (self._status is not None)
+        scalars = [in_callers_terms(workload, variable) for variable in check.scalars]
+        function = self._builder.add_func(check.func.without_attr("global_symbol"), f"indices_{len(self._bindings)}")
+        call = relax.call_tir(function, relax.Tuple([*arguments, *_index_typed(scalars)]), [STATUS])
+        self._status = relax.Var(f"v{len(self._bindings)}", STATUS)
+        self._bindings.append(relax.VarBinding(self._status, call))
+
+    def _origins(self, value: SSAValue) -> list[Place]:
+        """The input that `value` is moved or cast from, if it is."""
+        while isinstance(value.owner, Operation) and value.owner.name in _SAME_VALUES:
+            value = value.owner.operands[0]
+        return [(self.graph.inputs.index(value), 0)] if value in self.graph.inputs else []
 
     def _view(self, source: SSAValue, result: SSAValue) -> None:
         tensor, sizes = self._tensor(source), self._dims[result]

@@ -16,8 +16,8 @@ from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, dims, simplify
 from dsc.lower.ops import load_rules
 from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, stored_dtype, tvm_dtype
+from dsc.lower.requirements import INDICES, Indexed, Required, Requirement, located, reaching, undecided
 from dsc.lower.requirements import RULES as REQUIREMENTS
-from dsc.lower.requirements import Required, Requirement, located, undecided
 from dsc.lower.requirements import load_rules as load_requirements
 from dsc.lower.requirements.requirement import of_divisions, of_result
 from dsc.lower.rounding import narrowed, widened
@@ -36,6 +36,10 @@ class Interface:
     """The dims of each output."""
     requirements: list[Required]
     """What must hold of sizes at run time; what holds anyway is left out."""
+    inputs: list[te.Tensor]
+    """Placeholders for the inputs, which `indices` are computed from."""
+    indices: list[Indexed]
+    """Indices that are data, in terms of the workload's variables."""
 
 
 def placeholders(workload: Workload) -> list[te.Tensor]:
@@ -69,13 +73,14 @@ def _lowered(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> tuple[_
 def interface(workload: Workload) -> Interface:
     """The outputs' shapes and what the ops require, in the caller's terms: the sources of `workload.symbols` in place
     of its variables. Raises UnsupportedOpError where a requirement cannot hold."""
-    bound = dict(zip(workload.inputs, placeholders(workload), strict=True))
-    scope, outputs = _lowered(workload, bound)
+    inputs = placeholders(workload)
+    scope, outputs = _lowered(workload, dict(zip(workload.inputs, inputs, strict=True)))
     requirements: list[Required] = []
     for op, found in scope.requirements:
         mapped = found.mapped(lambda value: in_callers_terms(workload, value))
         requirements += [(located(op), left) for left in undecided(op, [mapped])]
-    return Interface([[in_callers_terms(workload, d) for d in output.shape] for output in outputs], requirements)
+    shapes = [[in_callers_terms(workload, d) for d in output.shape] for output in outputs]
+    return Interface(shapes, requirements, inputs, scope.indices)
 
 
 def output_shapes(workload: Workload) -> list[list[Scalar]]:
@@ -125,6 +130,7 @@ class _Scope:
         self.tensors = tensors
         self.known: dict[SSAValue, np.ndarray] = dict(workload.known)
         self.requirements: list[tuple[Operation, Requirement]] = []
+        self.indices: list[Indexed] = []
         for op in workload.body:
             if op.name == "onnx.Constant":
                 self.lower(op)
@@ -152,6 +158,7 @@ class _Scope:
         call = Call(op, (*operands, *padding), (*known, *padding))
         try:
             self._require(op, REQUIREMENTS[op.name](call) if op.name in REQUIREMENTS else ())
+            self._index(op, call)
             lowered = rule.lower(call)
         except UnsupportedOpError as error:
             raise type(error)(error.why, op) from error
@@ -160,6 +167,16 @@ class _Scope:
             shape = dims(result.shape)
             self._require(op, [*of_divisions(shape), *of_result(shape, tvm_ffi.dtype(str(result.dtype)).bits)])
         return results
+
+    def _index(self, op: Operation, call: Call) -> None:
+        """Indices that are known are a matter of sizes, others of data."""
+        self._require(op, reaching(call))
+        for indices in INDICES[op.name](call) if op.name in INDICES else ():
+            known, tensor = call.known[indices.operand], call.inputs[indices.operand]
+            if known is not None and all(isinstance(v, int) for v in known.reshape(-1)):
+                self._require(op, indices.of(known))
+            elif tensor is not None:
+                self.indices.append(Indexed(op, tensor, indices))
 
     def _require(self, op: Operation, requirements: Iterable[Requirement]) -> None:
         self.requirements += [(op, requirement) for requirement in undecided(op, requirements)]

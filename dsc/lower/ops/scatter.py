@@ -109,20 +109,18 @@ def tensor_scatter(call: Call) -> te.Tensor:
 def max_unpool(call: Call) -> te.Tensor:
     """The values of a max pool back at their places in the flat output, zeros elsewhere."""
     x, places, _ = call.inputs
-    shape = call.sizes(2)
-    if not shape:
-        kernel = call.attr("kernel_shape")
-        strides = call.attr("strides") or [1] * len(kernel)
-        pads = call.attr("pads") or [0] * (2 * len(kernel))
-        space = [
-            (d - 1) * s + k - pads[a] - pads[a + len(kernel)]
-            for a, (d, s, k) in enumerate(zip(dims(x.shape)[2:], strides, kernel, strict=True))
-        ]
-        return _unpooled(x, places, [*dims(x.shape)[:2], *space], [*dims(x.shape)[:2], *space])
-    inferred = call.attr("kernel_shape")
-    strides = call.attr("strides") or [1] * len(inferred)
-    counted = [(d - 1) * s + k for d, s, k in zip(dims(x.shape)[2:], strides, inferred, strict=True)]
-    return _unpooled(x, places, [*dims(x.shape)[:2], *counted], shape)
+    counted = counted_shape(call)
+    return _unpooled(x, places, counted, call.sizes(2) or counted)
+
+
+def counted_shape(call: Call) -> list[Dim]:
+    """The shape of what a MaxUnpool takes to have been pooled, in which its indices count."""
+    outer, space = dims(call.inputs[0].shape)[:2], dims(call.inputs[0].shape)[2:]
+    kernel = call.attr("kernel_shape")
+    strides = call.attr("strides") or [1] * len(kernel)
+    pads = (None if call.has(2) else call.attr("pads")) or [0] * (2 * len(kernel))
+    totals = [begin + end for begin, end in zip(pads[: len(kernel)], pads[len(kernel) :], strict=True)]
+    return [*outer, *((d - 1) * s + k - p for d, s, k, p in zip(space, strides, kernel, totals, strict=True))]
 
 
 def _unpooled(x: te.Tensor, places: te.Tensor, counted: Sequence[Dim], shape: Sequence[Dim]) -> te.Tensor:

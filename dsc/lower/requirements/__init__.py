@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from dsc.lower.requirements.indices import INDICES, Indexed, reaching
 from dsc.lower.requirements.requirement import RULES, Required, Requirement, located, undecided
 
-__all__ = ["RULES", "Required", "Requirement", "load_rules", "located", "undecided"]
+__all__ = ["INDICES", "RULES", "Indexed", "Required", "Requirement", "load_rules", "located", "reaching", "undecided"]
 
 
 def load_rules() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dsc.ir import PackOp, UnpackOp, onnx
 from dsc.lower.exprs import Dim, product, quotient
+from dsc.lower.ops.scatter import counted_shape
 from dsc.lower.registry import Call
 from dsc.lower.requirements.requirement import (
     Requirement,
@@ -207,3 +208,5 @@ def max_unpool(call: Call) -> Iterator[Requirement]:
     """A place for each value."""
     x, places, _ = call.inputs
     yield from same_shape(shape_of(places), shape_of(x), "indices and X")
+    for axis, (size, limit) in enumerate(zip(counted_shape(call), call.sizes(2), strict=False)):
+        yield at_most(size, limit, f"dim {axis} of what was pooled")

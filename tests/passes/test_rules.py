@@ -258,10 +258,10 @@ def test_many_rewrites_are_fast():
     for _ in range(1000):
         out = net.Relu(net.Mul(net.Conv(out, net.random(8, 8, 1, 1)), 0.5))
     graph = net.done(out)
-    start = time.perf_counter()
+    start = time.process_time()
     record = apply(graph, ScaleConv())
     assert record.fired.total() == 1000
-    assert time.perf_counter() - start < 5, "0.6 s on a free core; the bound is for busy ones"
+    assert time.process_time() - start < 5, "0.6 s on a free core; the bound is for busy ones"
 
 
 def test_a_pass_of_rules():

@@ -71,7 +71,7 @@ def test_tensors_without_elements(text: str, weights: dict[str, np.ndarray]) -> 
     empty = all(0 in shapes[value.name] for value in graph.output)
     expected = [np.zeros(shapes[v.name], np.float32) for v in graph.output] if empty else model.reference(feeds)
     compilation = check(model, feeds, expected=[expected])
-    assert not empty or set(kernels(compilation)) == {"cpu.empty"}
+    assert not empty or set(kernels(compilation)) <= {"cpu.empty"}
 
 
 def test_the_mask_of_a_dropout_is_true() -> None:

@@ -144,7 +144,7 @@ class Writer:
             return tirx.BufferLoad(buffer, [lane])
 
         def anchor(_: Sequence[Expr]) -> Expr:
-            return value(lane) + self._bias(c + lane)
+            return self._biased(value(lane), c + lane)
 
         place = [analyzer.simplify(i) for i in output.place(n, c, lane, h, w)]
         inliner = Inliner(self.epilogue.leaves(anchor, analyzer), keep if registers else None)
@@ -153,8 +153,8 @@ class Writer:
             return seq(*parts)
         return tirx.For(lane, index(0), index(self.lanes), tirx.ForKind.VECTORIZED, seq(*parts))
 
-    def _bias(self, channel: Expr) -> Expr | float:
+    def _biased(self, value: Expr, channel: Expr) -> Expr:
         bias = self.epilogue.bias
-        if isinstance(bias, tirx.Buffer):
-            return tirx.BufferLoad(bias, [channel])
-        return 0.0 if bias is None else bias
+        if bias is None:
+            return value
+        return value + (tirx.BufferLoad(bias, [channel]) if isinstance(bias, tirx.Buffer) else bias)

@@ -52,6 +52,9 @@ def print_summary(compilation: Compilation) -> None:
         for kind, count in regions.most_common()
     ]
     print_table(["region", "count", "distinct kernels"], rows)
+    for choice in compilation.model.choices:
+        for kernel, error in choice.failures:
+            print(f"{choice.kind}: kernel {kernel} failed ({error}), {choice.kernel} was taken")
     seconds = ", ".join(f"{phase} {time:.1f} s" for phase, time in compilation.seconds.items())
     print(f"{sum(regions.values())} regions for {compilation.model.manifest.target}: {seconds}")
 

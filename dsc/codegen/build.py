@@ -14,8 +14,8 @@ from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.emit import Emitted, Emitter
 from dsc.codegen.link import find_compiler, link
-from dsc.codegen.objects import write_objects
-from dsc.codegen.selection import Chooser, fastest_by_estimate
+from dsc.codegen.objects import KernelError, write_objects
+from dsc.codegen.selection import Chooser, Failures, fastest_by_estimate
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError
 from dsc.files import scratch_folder
@@ -50,18 +50,35 @@ def build(
         raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
     find_compiler()  # before the work, not after it
     tell = progress or (lambda stage, done, total: None)
-    emitter = Emitter(
-        graph,
-        machine,
-        kernels(machine),
-        chooser or fastest_by_estimate,
-        lambda done, total: tell("select", done, total),
-        required,
-    )
-    emitted = emitter.emit()
-    library = compile_module(emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total))
+    failures = Failures()
+    library: bytes | None = None
+    while library is None:  # once more for each kernel of which no code can be made
+        emitter = Emitter(
+            graph,
+            machine,
+            kernels(machine),
+            chooser or fastest_by_estimate,
+            lambda done, total: tell("select", done, total),
+            required,
+            failures,
+        )
+        emitted = emitter.emit()
+        try:
+            library = compile_module(
+                emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total)
+            )
+        except KernelError as error:
+            _note(error, emitted, failures)
     manifest = _manifest(graph.name, machine, emitted, provenance or {})
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(emitted.choices))
+
+
+def _note(error: KernelError, emitted: Emitted, failures: Failures) -> None:
+    """Note that a chosen kernel failed; raises the error where it was none that could be chosen differently."""
+    choice = next((c for c in emitted.choices if c.function == error.function), None)
+    if choice is None:
+        raise error.cause
+    failures.add(choice.workload, choice.kernel, error.cause)
 
 
 def _check_inputs(graph: Graph) -> None:

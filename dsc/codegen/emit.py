@@ -15,7 +15,7 @@ from xdsl.ir import Operation, SSAValue
 from dsc.codegen.checks import CheckList
 from dsc.codegen.index_checks import index_check
 from dsc.codegen.parameters import Parameters
-from dsc.codegen.selection import Choice, Chooser, candidates
+from dsc.codegen.selection import Choice, Chooser, Failures, select
 from dsc.ir import Graph, describe, dims_of, element_of
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, simplify
@@ -81,10 +81,13 @@ class Emitter:
         chooser: Chooser,
         progress: Callable[[int, int], None],
         required: SizeRequirements | None = None,
+        failures: Failures | None = None,
     ) -> None:
-        """`progress` is told how many ops are done, and of how many; `required` is checked besides what ops need."""
+        """`progress` is told how many ops are done, and of how many; `required` is checked besides what ops need;
+        kernels with `failures` are not taken again."""
         self.graph, self.machine, self.kernels = graph, machine, kernels
-        self.chooser, self.progress, self.required = chooser, progress, required or SizeRequirements()
+        self.chooser, self.progress = chooser, progress
+        self.required, self.failures = required or SizeRequirements(), failures or Failures()
         self.parameters = Parameters(graph)
         self.choices: list[Choice] = []
         self.calls: list[Call] = []
@@ -314,15 +317,15 @@ class Emitter:
 
     def _generate(self, workload: Workload) -> Code:
         """Choose a kernel for a workload not met before and add its code to the module."""
-        found, refusals = candidates(workload, self.kernels, self.machine)
-        chosen = self.chooser(workload, found)
-        implementation = chosen.build()
+        selected = select(workload, self.kernels, self.machine, self.chooser, self.failures)
+        chosen, implementation = selected.candidate, selected.implementation
         function = self._add(implementation.func, f"{chosen.kernel.name}_{workload.kind}")
         code = self._codes[workload.key()] = Code(function, implementation)
+        failed = tuple(self.failures.of(workload.key()).items())
         self.choices.append(
             Choice(
                 function.name_hint, workload.kind, workload.key(), chosen.kernel.name, str(chosen.point),
-                chosen.estimate, tuple(refusals), len(found),
+                chosen.estimate, tuple(selected.refusals), selected.candidates, failed,
             )
         )  # fmt: skip
         return code

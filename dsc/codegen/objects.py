@@ -14,6 +14,14 @@ from dsc.codegen.lowering import relax_passes, tir_passes
 from dsc.host import usable_cores
 
 
+class KernelError(Exception):
+    """No code could be made of a kernel: `function` is its name in the module, `cause` what went wrong."""
+
+    def __init__(self, function: str, cause: Exception) -> None:
+        super().__init__(f"in compiling {function}: {cause}")
+        self.function, self.cause = function, cause
+
+
 def write_objects(
     module: tvm.IRModule,
     target: tvm.target.Target,
@@ -25,6 +33,7 @@ def write_objects(
     There is one for each kernel, and one with the bytecode.
 
     `progress` is told how many kernels are done, and of how many. Equal modules give equal files.
+    Raises KernelError for the first kernel of which no code can be made.
     """
     with target:
         module = relax_passes()(module)
@@ -39,8 +48,7 @@ def write_objects(
         try:
             library = compile_kernel(name, func, target)
         except Exception as error:
-            error.add_note(f"in compiling {name}")
-            raise
+            raise KernelError(name, error) from error
         write_object(library, path)
         done += 1
         if progress is not None:

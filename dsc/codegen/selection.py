@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dsc.lower.workload import Workload
 from dsc.targets.kernel import Implementation, Kernel, Point, Refusal, Space
 from dsc.targets.machine import Machine
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Choice:
     """(kernel, reason) for each that could not."""
     candidates: int
     """How many there were to choose from."""
+    failures: tuple[tuple[str, str], ...] = ()
+    """(kernel, error) for each that should have computed it and failed."""
 
 
 def fastest_by_estimate(_: Workload, candidates: Sequence[Candidate]) -> Candidate:
@@ -54,19 +59,77 @@ def fastest_by_estimate(_: Workload, candidates: Sequence[Candidate]) -> Candida
     return candidates[0]
 
 
+@dataclass
+class Failures:
+    """Kernels that failed on a workload where they should not have: others are taken, and the report says so."""
+
+    _errors: dict[tuple[str, str], Exception] = field(default_factory=dict)
+
+    def add(self, workload: str, kernel: str, error: Exception) -> None:
+        """Note that a kernel failed on the workload of a key, and warn."""
+        self._errors[workload, kernel] = error
+        _LOG.warning("kernel %s failed, another is taken: %s", kernel, _in_short(error))
+
+    def of(self, workload: str) -> dict[str, str]:
+        """The kernels that failed on a workload, and why."""
+        return {kernel: _in_short(error) for (key, kernel), error in self._errors.items() if key == workload}
+
+    def first(self, workload: str) -> Exception:
+        """What went wrong first on a workload, for where no kernel is left."""
+        return next(error for (key, _), error in self._errors.items() if key == workload)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A candidate that could be built, and the code."""
+
+    candidate: Candidate
+    implementation: Implementation
+    refusals: list[tuple[str, str]]
+    candidates: int
+    """How many there were to choose from."""
+
+
+def select(
+    workload: Workload, kernels: Sequence[Kernel], machine: Machine, chooser: Chooser, failures: Failures
+) -> Selected:
+    """The candidate that `chooser` takes, built; where that fails, its kernel is out and the chooser is asked again.
+
+    Raises what the first kernel failed with where none is left.
+    """
+    key = workload.key()
+    found, refusals = candidates(workload, kernels, machine, failures)
+    while left := [candidate for candidate in found if candidate.kernel.name not in failures.of(key)]:
+        chosen = chooser(workload, left)
+        try:
+            return Selected(chosen, chosen.build(), refusals, len(left))
+        except Exception as error:  # whatever it is, the next kernel may do without
+            failures.add(key, chosen.kernel.name, error)
+    raise failures.first(key)
+
+
 def candidates(
-    workload: Workload, kernels: Sequence[Kernel], machine: Machine
+    workload: Workload, kernels: Sequence[Kernel], machine: Machine, failures: Failures
 ) -> tuple[list[Candidate], list[tuple[str, str]]]:
     """All points of all kernels that take the workload, by estimate, and the refusals of the others.
 
-    Between equal estimates the order of `kernels` decides.
+    Between equal estimates the order of `kernels` decides. A kernel that fails is noted in `failures`.
     """
     found: list[Candidate] = []
     refusals: list[tuple[str, str]] = []
     for kernel in kernels:
-        space = kernel.match(workload, machine)
-        if isinstance(space, Refusal):
-            refusals.append((kernel.name, space.reason))
-        else:
-            found += [Candidate(kernel, space, point, space.estimate(point)) for point in dict.fromkeys(space.points())]
+        try:
+            space = kernel.match(workload, machine)
+            if isinstance(space, Refusal):
+                refusals.append((kernel.name, space.reason))
+                continue
+            points = dict.fromkeys(space.points())
+            found += [Candidate(kernel, space, point, space.estimate(point)) for point in points]
+        except Exception as error:
+            failures.add(workload.key(), kernel.name, error)
     return sorted(found, key=lambda candidate: candidate.estimate), refusals
+
+
+def _in_short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1].strip()[:300]}"

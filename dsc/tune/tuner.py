@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from dsc.targets import Machine
 from dsc.tune.database import Database, Record
 from dsc.tune.measure import measure
 
+_LOG = logging.getLogger(__name__)
 _FINALISTS = 8
 """Candidates measured of one workload: estimates rarely rank the best one lower."""
 _HOPELESS = 4.0
@@ -60,7 +62,11 @@ class Tuner:
         for candidate in pending:
             if time.monotonic() >= stop:
                 break
-            seconds = measure(candidate.build(), self._machine)
+            try:
+                seconds = measure(candidate.build(), self._machine)
+            except Exception as error:  # it is not taken; code generation says more where it is needed
+                _LOG.warning("kernel %s %s cannot be measured: %s", *_name(candidate), error)
+                continue
             records.append(Record(key, self._identity, *_name(candidate), seconds))
             self.measured += 1
         return records

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dsc.codegen import Candidate
-from dsc.codegen.selection import candidates
+from dsc.codegen.selection import Failures, candidates
 from dsc.errors import UsageError
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
@@ -27,7 +27,7 @@ def matmul() -> tuple[Workload, list[Candidate]]:
     graph.body.add_ops([weight, product])
     graph.set_outputs([("y", product.out)])
     workload = Workload.of(product)
-    return workload, candidates(workload, kernels(HERE), HERE)[0]
+    return workload, candidates(workload, kernels(HERE), HERE, Failures())[0]
 
 
 def test_the_fastest_measured_is_chosen_and_remembered() -> None:

@@ -99,7 +99,7 @@ def _refuse(m: Match, factor: np.ndarray) -> str | None:
         return "w is not a matrix"
     if not is_float(m.w):
         return "w is not float"
-    c, r = m.array("c"), rank(m.root.out)
+    c, r = m.array("c"), rank(m.x)  # which is the product's
     if r is None or c.ndim > r or (c.ndim and c.size != c.shape[-1]):
         return "c is not a row"
     if c.size not in (1, m.array("w").shape[1]):

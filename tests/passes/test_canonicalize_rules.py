@@ -391,6 +391,19 @@ REFUSED = [
         "MatMulDiv", (3, 4), lambda b, x: b("Div", b("MatMul", x, b.c(4, 5)), 1e-39), "the scaled weights leave the"
     ),
     Refusal("MatMulMul", (3, 4), lambda b, x: b("Mul", b("MatMul", x, b.c(4, 1)), b.c(5)), "c widens the result"),
+    Refusal("MatMulMul", (3, 4), lambda b, x: b("Mul", b("MatMul", x, b.c(4, 5)), b.c(1, 1, 5)), "c is not a row"),
+    Refusal("MatMulDiv", (4,), lambda b, x: b("Div", b("MatMul", x, b.c(4, 5)), b.c(1, 5)), "c is not a row"),
+    Refusal("ConvMul", IMAGE, lambda b, x: b("Mul", conv(b, x), b.c(1, 1, 5, 1, 1)), "c is not per channel"),
+    Refusal("NormBias", (3, 8), lambda b, x: b("Add", b("LayerNormalization", x, b.c(8)), b.c(1, 1, 8)), "c is not of"),
+    Refusal(
+        "HardSwish", (3, 4), lambda b, x: b("Div", b("Mul", x, relu6(b, x)), np.full((1, 1, 1), 6, F32)), "a constant"
+    ),
+    Refusal(
+        "GeluErf",
+        (3, 4),
+        lambda b, x: gelu_tail(b, x, b("Add", np.ones((1, 1, 1), F32), b("Erf", b("Div", x, float(np.sqrt(2))))), 0),
+        "a constant widens the shape",
+    ),
     Refusal("MatMulMul", (3, 4), lambda b, x: b("Mul", b("MatMul", x, b.c(4, 5)), b.c(3, 1)), "c is not a row"),
     Refusal("MeanIsGlobalPool", (2, 3, 4), lambda b, x: b("ReduceMean", x, np.array([2])), "it is no image"),
     Refusal("MeanIsGlobalPool", IMAGE, lambda b, x: b("ReduceMean", x, np.array([1, 2])), "the axes are others"),

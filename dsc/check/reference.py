@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,6 +15,7 @@ import onnxruntime
 from dsc.errors import UnsupportedModelError, UsageError
 
 Model: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
+_BFLOAT16 = "tensor(bfloat16)"
 _SILENT = 4  # onnxruntime's severity "fatal": what goes wrong is raised
 
 
@@ -24,6 +27,7 @@ class Reference:
     """
 
     def __init__(self, model: Model, threads: int | None = None, optimized: bool = False) -> None:
+        self.optimized = optimized
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads or 0
@@ -49,7 +53,7 @@ class Reference:
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name. Raises UsageError for inputs that the model does not take."""
         try:
-            values = self._session.run(None, dict(inputs))
+            values = self._run(inputs)
         except Exception as error:
             raise UsageError(
                 f"ONNX Runtime, the reference, does not run on these inputs: {_first_line(error)}; "
@@ -58,6 +62,27 @@ class Reference:
         # Scalars come as no arrays, and sequences are none.
         arrays: list[Any] = [v if isinstance(v, list | dict) else np.asarray(v) for v in values]
         return dict(zip(self.output_names, arrays, strict=True))
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> list[Any]:
+        ends = (*self._session.get_inputs(), *self._session.get_outputs())
+        if not any(end.type == _BFLOAT16 for end in ends):
+            return list(self._session.run(None, dict(inputs)))
+        # numpy has no such type, so its bits are passed.
+        values = self._session.run_with_ort_values(None, {name: _given(array) for name, array in inputs.items()})
+        return [_found(value) for value in values]
+
+
+def _given(array: np.ndarray) -> onnxruntime.OrtValue:
+    if array.dtype != ml_dtypes.bfloat16:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), onnx.TensorProto.BFLOAT16)
+
+
+def _found(value: onnxruntime.OrtValue) -> Any:
+    if value.data_type() != _BFLOAT16:
+        return value.numpy()
+    pointer = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint16))
+    return np.ctypeslib.as_array(pointer, tuple(value.shape())).copy().view(ml_dtypes.bfloat16)
 
 
 def _first_line(error: Exception) -> str:

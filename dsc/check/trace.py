@@ -19,10 +19,12 @@ from dsc.check.reference import Reference
 from dsc.check.single import alone, values_of
 from dsc.check.specification import by_specification
 from dsc.codegen import Call
+from dsc.elements import stored
 from dsc.errors import ArtifactError, UnsupportedModelError
 from dsc.exchange import export_model
-from dsc.ir import Graph, WeightOp, onnx
+from dsc.ir import Graph, WeightOp, element_of, onnx
 from dsc.runtime import Module
+from dsc.runtime.sessions import tensor_of
 
 _VIEWS = (onnx.Reshape, onnx.Squeeze, onnx.Unsqueeze, onnx.Flatten, onnx.Identity)
 _CONSTANTS = (WeightOp, onnx.Constant)
@@ -111,7 +113,8 @@ class Trace:
         call = self.calls[self._next]
         if before:
             self.progress(self._next, len(self.calls))
-            self._given = [_array(a) for a in arguments[: len(call.workload.inputs)]]
+            given = zip(arguments, call.workload.sources, strict=False)
+            self._given = [_array(argument, source) for argument, source in given]
             self._check_inputs(call)
         else:
             self._next += 1
@@ -125,7 +128,7 @@ class Trace:
 
     def _check_result(self, call: Call, arguments: Sequence[object]) -> None:
         results = arguments[len(arguments) - len(call.workload.op.results) :]
-        outputs = [_array(a) for a in results]
+        outputs = [_array(*pair) for pair in zip(results, call.workload.op.results, strict=True)]
         for value, argument, copy in zip(call.workload.op.results, results, outputs, strict=True):
             begin = argument.data_ptr()  # type: ignore[attr-defined]
             self._made[value] = _Made(call, copy, begin)
@@ -160,12 +163,10 @@ class Trace:
 
     def _by_itself(self, call: Call, arguments: Sequence[object], outputs: list[np.ndarray]) -> list[np.ndarray]:
         """The kernel called once more, with copies of what it was given."""
-        import tvm_ffi
-
         count = len(call.workload.inputs)
         sizes = arguments[count : len(arguments) - len(outputs)]
         results = [np.zeros_like(array) for array in outputs]
-        tensors = [tvm_ffi.from_dlpack(array) for array in (*self._given, *results)]
+        tensors = [tensor_of(stored(array)) for array in (*self._given, *results)]
         self.module.kernel(call.code.function.name_hint)(*tensors[:count], *sizes, *tensors[count:])
         return results
 
@@ -206,11 +207,12 @@ def _root(value: SSAValue) -> SSAValue:
     return value
 
 
-def _array(argument: object) -> np.ndarray:
+def _array(argument: object, value: SSAValue) -> np.ndarray:
+    """A copy of a kernel's argument, of the element type of the value that it is."""
     copy: np.ndarray = np.array(np.from_dlpack(argument))  # type: ignore[arg-type]
-    return copy
+    return copy.view(element_of(value.type).dtype)
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:
     """Whether two arrays hold the same bytes, whatever their shapes."""
-    return left.dtype == right.dtype and np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()
+    return np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dsc.check.compare import OutputError, compare
+from dsc.check.compare import OutputError
 from dsc.check.judge import Judge
 from dsc.check.reference import Model, Reference
 from dsc.check.stability import Tell
@@ -89,6 +89,7 @@ def verify(
     """
     reference = Reference(model, threads)
     judge = Judge(lambda: graph or import_model(model), tolerance, threads, progress)
+    usual = judge if not judge.tolerance.given else Judge(lambda: graph or import_model(model), None, threads, progress)
     worst: dict[str, OutputError] = {}
     failed: list[int] = []
     blurred: list[int] = []
@@ -105,7 +106,7 @@ def verify(
             worst[error.name] = max(worst.get(error.name, error), error, key=_badness)
         if not all(error.passed for error in errors):
             failed.append(count)
-            notes.update(dict.fromkeys(_of_the_optimizer(model, inputs, expected, threads)))
+            notes.update(dict.fromkeys(_of_the_optimizer(model, inputs, expected, usual)))
         elif any((error.moved or 0.0) > _BLUR * error.scale for error in errors):
             blurred.append(count)
     if judge.unmeasured:
@@ -114,14 +115,14 @@ def verify(
 
 
 def _of_the_optimizer(
-    model: Model, inputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], threads: int | None
+    model: Model, inputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], judge: Judge
 ) -> list[str]:
     """What to say where ONNX Runtime itself computes something else once its optimizations are on."""
     try:
-        found = Reference(model, threads, optimized=True).run(inputs)
+        found = Reference(model, optimized=True).run(inputs)
     except DscError as error:
         return [f"with its optimizations on, {error}"]
-    wrong = [e for e in (compare(name, array, found[name]) for name, array in expected.items()) if not e.passed]
+    wrong = [error for error in judge.errors(inputs, expected, found) if not error.passed]
     return [f"with its optimizations on, ONNX Runtime differs from itself: {error}" for error in wrong]
 
 

@@ -229,3 +229,21 @@ def test_functions_in_which_terms_cancel(operator: str) -> None:
     report = verify(right, dsc.compile(right, threads=1), samples)
     assert report.passed, str(report)
     assert not verify(right, Changed(right, y=lambda y: y + np.float32(1e-4)), samples).passed
+
+
+def test_bfloat16_at_the_ends() -> None:
+    """numpy has no such type, and ONNX Runtime's arrays neither."""
+    code, w = TensorProto.BFLOAT16, np.random.default_rng(7).standard_normal((32, 32)).astype(np.float32)
+    nodes = [
+        make("Cast", ["x"], ["f"], to=FLOAT),
+        make("MatMul", ["f", "w"], ["m"]),
+        make("Cast", ["m"], ["y"], to=code),
+    ]
+    right = model(nodes, {"x": (code, [4, 32])}, {"y": (code, [4, 32])}, {"w": w})
+    graph = import_model(right)
+    samples = [random_inputs(graph)]
+    assert examine(right, graph, dsc.compile(right, threads=1), samples).passed
+    wrong = dsc.compile(model(nodes, {"x": (code, [4, 32])}, {"y": (code, [4, 32])}, {"w": w * np.float32(1.05)}))
+    verdict = examine(right, graph, wrong, samples)
+    assert verdict.culprit is not None
+    assert verdict.culprit.fault == "packing"  # what differs between the two are the weights in the artifact

@@ -140,3 +140,20 @@ def test_verify_each_names_the_pass() -> None:
         VerificationError, match=r"pass 2, fuse\{max-epilogue=2\}, changed the model's results\n  y, float32"
     ):
         observe(1, Named(), bad, record)  # type: ignore[arg-type]
+
+
+def test_what_the_optimizer_changes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the two sessions of ONNX Runtime differ, the user is told, as one of them may be what is wrong."""
+    model = embedding_model()
+    other = Reference(sabotaged(model))
+    run = Reference.run
+
+    class Wrong:
+        def run(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+            return run(other, inputs)
+
+    samples = [random_inputs(import_model(model))]
+    assert not verify(model, Wrong(), samples).notes
+    monkeypatch.setattr(Reference, "run", lambda self, i: run(other if self.optimized else self, i))
+    report = verify(model, Wrong(), samples)
+    assert "with its optimizations on, ONNX Runtime differs from itself: y, float32" in str(report)

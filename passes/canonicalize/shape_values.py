@@ -9,7 +9,7 @@ tensors (rank 0 and 1).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -89,7 +89,10 @@ class ShapeValues:
             return None
         rule = _RULES.get(value.op.onnx_name)
         found = rule(self, value.op) if rule else None
-        return None if found is None else found.in_type(element_of(value.type).dtype)
+        is_scalar = rank(value) == 0
+        if found is None or (is_scalar and len(found.items) != 1):
+            return None
+        return replace(found.in_type(element_of(value.type).dtype), scalar=is_scalar)  # rules need not tell [3] from 3
 
 
 def dims_as_elements(value: SSAValue) -> list[Element] | None:

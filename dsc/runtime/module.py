@@ -30,8 +30,8 @@ from dsc.runtime.sessions import Extent, SessionPool, tensor_of
 from dsc.runtime.weights import parse
 
 _MAX_THREADS = 256
-_AT_THE_ENTRY = "ErrorContext(fn=main, loc=param["
-"""What TVM says where an argument is not of the type the code was compiled for."""
+_DISAGREEMENT = ("ErrorContext(fn=main, loc=param[", "zip() argument", "When changing to a larger dtype")
+"""What TVM says of an argument of another type than compiled, and Python and numpy of other outputs."""
 _NOT_KERNELS = ("vm.", "shape_func")
 """How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
 
@@ -81,13 +81,13 @@ class Module:
         with self._sessions.borrow() as session:
             try:
                 passed, results = session(arrays)
+                owned = self._owned(passed, results)
             except ValueError as error:
-                if _AT_THE_ENTRY in str(error):
+                if any(sign in str(error) for sign in _DISAGREEMENT):
                     raise ArtifactError(
-                        f"{self._source}: its code takes other inputs than its manifest says"
+                        f"{self._source}: its code takes or gives other than its manifest says"
                     ) from error
                 raise
-            owned = self._owned(passed, results)
         return {spec.name: array for spec, array in zip(self.manifest.outputs, owned, strict=True)}
 
     def profile(self, inputs: Mapping[str, ArrayLike]) -> list[tuple[str, float]]:
@@ -239,7 +239,7 @@ def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[tvm.ru
     tensors = []
     for name in manifest.parameters:
         if name not in entries:
-            raise ArtifactError(f"{source}: weight {name} is missing; compile the model again")
+            raise ArtifactError(f"{source}: weight {name[:80]} is missing; compile the model again")
         entry = entries[name]
         raw = content[start + entry.offset :][: entry.size]
         tensors.append(tensor_of(stored(raw.view(entry.dtype).reshape(entry.shape))))

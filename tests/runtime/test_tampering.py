@@ -174,6 +174,14 @@ def test_a_manifest_that_lies_about_its_inputs_is_found_by_the_code(artifact: Pa
         load(artifact).run({"x": np.ones((2, 64), dtype)})
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_manifest_that_lies_about_its_outputs_is_found_by_a_run(artifact: Path, count: int) -> None:
+    outputs = [{"name": f"y{i}", "dtype": "float32", "shape": ["batch", 64]} for i in range(count)]
+    resealed(artifact, json.dumps(_with(manifest_of(artifact), ("outputs",), outputs)).encode())
+    with pytest.raises(ArtifactError, match=r"sum\.dsc: its code takes or gives other than its manifest says"):
+        load(artifact).run({"x": np.ones((2, 64), np.float32)})
+
+
 def test_a_manifest_is_never_inflated(artifact: Path) -> None:
     """A member that inflates to a gigabyte: deflated members are not dsc's, and the ZIP's records are not followed."""
     with zipfile.ZipFile(artifact) as archive:

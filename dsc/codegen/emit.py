@@ -19,6 +19,7 @@ from dsc.codegen.selection import Choice, Chooser, Failures, select
 from dsc.ir import Graph, describe, dims_of, element_of
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, simplify
+from dsc.lower.floats import opaque_tensors
 from dsc.lower.registry import operands_of, stored_dtype, tvm_dtype
 from dsc.lower.requirements import Indexed, located, undecided
 from dsc.lower.requirements.requirement import of_divisions
@@ -308,7 +309,8 @@ class Emitter:
             return self.parameters.add_array(elements.astype(element_of(value.type).dtype))
         self._dims[value] = list(elements.shape)
         symbols = list(self._symbols.values())
-        func = te.create_prim_func([*symbols, narrowed(literal(elements, tvm_dtype(value.type)), value.type)])
+        result = narrowed(literal(elements, tvm_dtype(value.type)), value.type)
+        func = te.create_prim_func([*symbols, *opaque_tensors([result])])
         function = self._add(func, "shape_value")
         self._bind_call(function, [], [value], symbols)
         return self._tensors[value]

@@ -6,10 +6,13 @@ constant folding is here; those cost tens of seconds on large models.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tvm
 import tvm_ffi
 from tvm import relax, s_tir, tirx
 
+from dsc.lower.floats import opaque, plain
 from dsc.targets.cpu.stack import on_stack
 
 
@@ -37,6 +40,7 @@ def tir_passes() -> tvm.transform.Pass:
     """Scheduled S-TIR for CPUs to what LLVM code is generated from: TVM's own list without its GPU part."""
     return tvm.transform.Sequential(
         [
+            _each(opaque, "dsc.opaque_floats"),
             s_tir.transform.CanonicalizeLoop(),
             s_tir.transform.LowerInitBlock(),
             s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
@@ -63,6 +67,7 @@ def tir_passes() -> tvm.transform.Pass:
             _any_alignment(),
             on_stack(),
             tirx.transform.LowerTVMBuiltin(),
+            _each(plain, "dsc.plain_floats"),
             tirx.transform.LowerIntrin(),
         ],
         name="dsc.tir",
@@ -80,6 +85,16 @@ def _ordered_shape_functions() -> tvm.transform.Pass:
         if not func.attrs or "tirx.is_host_func" not in func.attrs or not isinstance(func.body, tirx.SeqStmt):
             return func
         return func.with_body(tirx.SeqStmt(sorted(func.body, key=lambda store: int(store.indices[0]))))
+
+    return apply
+
+
+def _each(rewrite: Callable[[tirx.PrimFunc], tirx.PrimFunc], name: str) -> tvm.transform.Pass:
+    """A pass of a function of functions."""
+
+    @tirx.transform.prim_func_pass(opt_level=0, name=name)  # type: ignore[untyped-decorator]
+    def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
+        return rewrite(func)
 
     return apply
 

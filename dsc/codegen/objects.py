@@ -74,8 +74,12 @@ def write_object(library: tvm.runtime.Module, path: Path) -> None:
 
 def compile_kernel(name: str, func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
     """One kernel as an LLVM module."""
+    return compile_kernels(tvm.IRModule({tvm.ir.GlobalVar(name): func}), target)
+
+
+def compile_kernels(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
+    """All functions of `module`, each with the attribute `global_symbol`, as one LLVM module."""
     with target, tvm.transform.PassContext(opt_level=3):
-        module = tvm.IRModule({tvm.ir.GlobalVar(name): func})
         module = tirx.transform.BindTarget(target.with_host(target))(module)
         lowered = tir_passes()(module)
     return tvm.get_global_func("target.build.llvm")(lowered, target)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.lower.tensors import dtype_of, let
+from dsc.lower.floats import constant
+from dsc.lower.tensors import const_like, dtype_of, let
 
 _INF = float("inf")
 _SQRT_HALF_BITS = 0x3F3504F3
@@ -43,7 +44,7 @@ _ERF_Q = (
 
 def f32(value: float) -> Expr:
     """A float32 constant."""
-    return tirx.const(value, "float32")
+    return constant(value, "float32")
 
 
 def in_float32(function: Callable[[Expr], Expr], exact: Callable[[Expr], Expr], x: Expr) -> Expr:
@@ -66,12 +67,12 @@ def log(x: Expr) -> Expr:
 
 def tanh(x: Expr) -> Expr:
     """The hyperbolic tangent."""
-    return in_float32(lambda v: _odd_rational(v, 9.0, _TANH_P, _TANH_Q), tirx.tanh, x)
+    return in_float32(lambda v: _odd_rational(v, 8.988, _TANH_P, _TANH_Q), tirx.tanh, x)
 
 
 def erf(x: Expr) -> Expr:
     """The error function."""
-    return in_float32(lambda v: _odd_rational(v, 3.95, _ERF_P, _ERF_Q), tirx.erf, x)
+    return in_float32(lambda v: _odd_rational(v, 3.94, _ERF_P, _ERF_Q), tirx.erf, x)
 
 
 def sigmoid(x: Expr) -> Expr:
@@ -85,22 +86,29 @@ def log1p_exp(x: Expr) -> Expr:
     def of(v: Expr) -> Expr:
         return tirx.Max(f32(0), v) + let(exp(f32(0) - tirx.abs(v)), _log1p)
 
-    return in_float32(lambda v: let(v, of), lambda v: tirx.Max(v * 0, v) + tirx.log1p(tirx.exp(-tirx.abs(v))), x)
+    def exact(v: Expr) -> Expr:
+        return tirx.Max(constant(0, "float64"), v) + tirx.log1p(tirx.exp(-tirx.abs(v)))
+
+    return in_float32(lambda v: let(v, of), exact, x)
 
 
 def power(x: Expr, exponent: float) -> Expr:
     """x to a constant power: products and roots where it is a small multiple of 1/4, libm's pow otherwise."""
+    if dtype_of(x) in ("float16", "bfloat16"):  # products of roots and powers would leave its range
+        return power(x.astype("float32"), exponent).astype(dtype_of(x))
     quarters = abs(exponent) * 4
     if quarters > 64 or not quarters.is_integer() or "float" not in str(x.expr_ty()):
         dtype = str(x.expr_ty())
         wide = dtype if dtype in ("float32", "float64") else "float32" if "float" in dtype else "float64"
-        return tirx.pow(x.astype(wide), tirx.const(exponent, wide)).astype(dtype)
+        return tirx.pow(x.astype(wide), constant(exponent, wide)).astype(dtype)
     return let(x, lambda v: _quarters(v, int(quarters), exponent < 0))
 
 
 def _quarters(x: Expr, quarters: int, invert: bool) -> Expr:
-    one = tirx.const(1, str(x.expr_ty()))
+    one = constant(1, str(x.expr_ty()))
     whole, rest = divmod(quarters, 4)
+    if rest:  # such powers of -0 and -infinity are those of 0 and infinity
+        x = tirx.Select(tirx.EQ(x, const_like(-_INF, x)), const_like(_INF, x), x + const_like(0, x))
     result = _integer_power(x, whole)
     if rest:
         root = tirx.sqrt(x) if rest == 2 else let(tirx.sqrt(x), lambda r: _quarter_roots(r, rest))
@@ -207,5 +215,9 @@ def _log1p(t: Expr) -> Expr:
 
 
 def _odd_rational(x: Expr, bound: float, p: Sequence[float], q: Sequence[float]) -> Expr:
-    """x P(x^2) / Q(x^2) of x limited to [-bound, bound], beyond which the function is 1 in float32."""
+    """x P(x^2) / Q(x^2) of x limited to [-bound, bound], beyond which the function is 1 in float32.
+
+    `bound` is one of the numbers there at which the quotient, too, is exactly 1, with and without fused multiply-adds:
+    Gelu takes the difference to 1 times x.
+    """
     return let(clamp(x, -bound, bound), lambda v: let(v * v, lambda s: v * _horner(s, p) / _horner(s, q)))

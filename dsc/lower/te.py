@@ -14,7 +14,9 @@ from xdsl.ir import Operation, SSAValue
 from dsc.ir.onnx import OnnxOp
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, dims, simplify
+from dsc.lower.floats import constant, opaque_tensors
 from dsc.lower.ops import load_rules
+from dsc.lower.reductions import without_trivial_reductions
 from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, stored_dtype, tvm_dtype
 from dsc.lower.requirements import INDICES, Indexed, Required, Requirement, located, reaching, undecided
 from dsc.lower.requirements import RULES as REQUIREMENTS
@@ -111,7 +113,7 @@ def _expression(source: Expr | str) -> Expr:
 
 
 def prim_func(workload: Workload, inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> tirx.PrimFunc:
-    """The unscheduled function of `inputs`, the workload's scalars and `outputs`.
+    """The unscheduled function of `inputs`, the workload's scalars and `outputs`, its arithmetic on floats opaque.
 
     Its indices are int64 where a dim is symbolic. An op may hand on what it is given (a Cast to the same type): the
     function copies it then.
@@ -120,7 +122,10 @@ def prim_func(workload: Workload, inputs: Sequence[te.Tensor], outputs: Sequence
     for output in outputs:
         given = any(output.same_as(parameter) for parameter in parameters)
         parameters.append(broadcast_to(output, output.shape, "copy") if given else output)
-    return te.create_prim_func(parameters, index_dtype_override="int64" if workload.symbols.variables else None)
+    results = opaque_tensors(parameters[-len(outputs) :])
+    index_dtype = "int64" if workload.symbols.variables else None
+    func = te.create_prim_func([*parameters[: -len(outputs)], *results], index_dtype_override=index_dtype)
+    return without_trivial_reductions(func)
 
 
 class _Scope:
@@ -195,7 +200,7 @@ class _Scope:
 
 def literal(array: np.ndarray, dtype: str) -> te.Tensor:
     """A tensor of known elements (numbers or expressions): meant for a handful, selected by index."""
-    elements = [e if isinstance(e, Expr) else tirx.const(e, dtype) for e in array.reshape(-1)]
+    elements = [e if isinstance(e, Expr) else constant(e, dtype) for e in array.reshape(-1)]
 
     def element(*indices: Expr) -> Expr:
         flat = sum((i * stride for i, stride in zip(indices, _strides(array.shape), strict=True)), 0)

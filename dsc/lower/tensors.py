@@ -9,6 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim, dims, floordiv, floormod, maximum, product, same, simplify
+from dsc.lower.floats import constant, is_constant
 
 
 def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
@@ -16,7 +17,7 @@ def let(value: Expr, use: Callable[[Expr], Expr]) -> Expr:
 
     Without it an expression inlined into its consumer is repeated, and chains of them grow exponentially.
     """
-    if isinstance(value, tirx.Var | tirx.IntImm | tirx.FloatImm):
+    if isinstance(value, tirx.Var) or is_constant(value):
         return use(value)
     dtype = dtype_of(value)
     if dtype.startswith(("int", "uint")):
@@ -49,7 +50,7 @@ def is_float(value: te.Tensor | Expr) -> bool:
 
 def const_like(number: float, value: te.Tensor | Expr) -> Expr:
     """`number` in the element type of `value`."""
-    return tirx.const(number, dtype_of(value))
+    return constant(number, dtype_of(value))
 
 
 def broadcast_dim(a: Dim, b: Dim) -> Dim:

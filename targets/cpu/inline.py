@@ -11,6 +11,8 @@ from tvm.ir import Call, Expr, TensorLoad
 from tvm.tirx.script.builder import ir as T
 from tvm_ffi.structural import StructuralMutator
 
+from dsc.lower.floats import is_constant
+
 Leaf: TypeAlias = Callable[[Sequence[Expr]], Expr]
 """Gives the element of a tensor that is in memory, or in registers, at the given indices."""
 Keep: TypeAlias = Callable[[Expr], Expr]
@@ -140,7 +142,7 @@ def _key(indices: Sequence[Expr]) -> tvm_ffi.StructuralKey:
 
 def _is_free(value: Expr) -> bool:
     """Whether it may as well be written again; a condition must be, as buffers of bool become int8 in TVM's passes."""
-    return str(value.ty) == "bool" or isinstance(value, TensorLoad | tirx.Var | tirx.FloatImm | tirx.IntImm)
+    return str(value.ty) == "bool" or is_constant(value) or isinstance(value, TensorLoad | tirx.Var)
 
 
 def _typed(index: Expr, axis: tirx.Var) -> Expr:

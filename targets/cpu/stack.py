@@ -29,7 +29,7 @@ def on_stack() -> tvm.transform.Pass:
         def allocate(node: tirx.AllocBuffer) -> tirx.AllocBuffer:
             nonlocal left
             size = _bytes(node.buffer)
-            if size is None:
+            if not size:
                 return node
             if node.buffer.scope() != "local":
                 if size > left:

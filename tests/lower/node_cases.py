@@ -20,6 +20,7 @@ from dsc.elements import stored
 from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, lower_body, placeholders, prim_func
 from dsc.lower.registry import RULES
+from tests.lower.kernels import compiled
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1, "opt-level": 1})
 CHUNK = 128
@@ -133,8 +134,8 @@ def outcomes(cases: Sequence[Case]) -> dict[str, str]:
     names = list(ready)
     for start in range(0, len(names), CHUNK):
         part = names[start : start + CHUNK]
-        library = tvm.compile(tvm.IRModule({n: ready[n][1] for n in part}), target=TARGET)
-        found |= {n: judge(ready[n][0], library.mod[n]) for n in part}
+        library = compiled(tvm.IRModule({n: ready[n][1] for n in part}), TARGET)
+        found |= {n: judge(ready[n][0], library[n]) for n in part}
     return found
 
 

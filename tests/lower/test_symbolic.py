@@ -14,6 +14,7 @@ from xdsl.ir import SSAValue
 from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import Workload
 from tests.lower import reference
+from tests.lower.kernels import compiled
 from tests.lower.node_cases import TARGET, function
 
 RNG = np.random.default_rng(11)
@@ -95,7 +96,7 @@ def test_one_kernel_for_all_sizes(name: str) -> None:
     operands, attributes = NODES[name]
     op = build(op_type, operands, attributes)
     workload = Workload.of(op)
-    entry: Callable[..., None] = tvm.compile(function(workload), target=TARGET).mod["main"]
+    entry: Callable[..., None] = compiled(tvm.IRModule({"main": function(workload)}), TARGET)["main"]
     for sizes in SIZES:
         arrays = operands_of_sizes(operands, sizes)
         expected = reference.run(op_type, arrays, attributes, len(op.results))

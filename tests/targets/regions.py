@@ -17,6 +17,7 @@ from dsc.exchange.importer import import_model
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, YieldOp, packed_type
 from dsc.lower.workload import Workload
 from dsc.targets import Implementation, Kernel, Machine, Refusal
+from tests.lower.kernels import compiled
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def implement(kernel: Kernel, region: Region, machine: Machine) -> Implementatio
 def library(implementations: Sequence[Implementation], machine: Machine) -> list[tvm.runtime.PackedFunc]:
     """All of them compiled in one module."""
     funcs = {f"k{i}": x.func.with_attr("global_symbol", f"k{i}") for i, x in enumerate(implementations)}
-    module = tvm.compile(tvm.IRModule(funcs), target=machine.tvm_target())
+    module = compiled(tvm.IRModule(funcs), machine.tvm_target())
     return [module[name] for name in funcs]
 
 

@@ -8,6 +8,7 @@ import tvm
 from dsc.lower import UnsupportedOpError
 from dsc.targets import machine
 from dsc.targets.cpu.generic.kernel import GenericKernel
+from tests.lower.kernels import compiled
 from tests.lower.node_cases import Case, judge, onnx_cases
 from tests.lower.test_node_cases import DEVIATIONS
 
@@ -26,8 +27,8 @@ def test_node_cases(caplog: pytest.LogCaptureFixture) -> None:
             continue
         built[case.name] = case, func.with_attr("global_symbol", case.name)
     module = tvm.IRModule({name: func for name, (_, func) in built.items()})
-    library = tvm.compile(module, target=host.tvm_target())
-    results = {name: judge(case, library.mod[name]) for name, (case, _) in built.items()}
+    library = compiled(module, host.tvm_target())
+    results = {name: judge(case, library[name]) for name, (case, _) in built.items()}
     assert {n: r for n, r in results.items() if r != "ok" and n not in DEVIATIONS} == {}
     assert len(results) > 100
     assert not caplog.records, "a schedule was refused"

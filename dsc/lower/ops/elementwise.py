@@ -9,14 +9,14 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower import integers
+from dsc.lower import floats, integers
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float, let
 
 
 def is_number(x: Expr) -> Expr:
-    """Whether x is not NaN, for a Select. TVM folds x == x, negates x <= y to y < x, and isnan breaks vectors."""
-    return tirx.LE(x, const_like(float("inf"), x))
+    """Whether x is not NaN. (TVM's isnan breaks vectors.)"""
+    return tirx.EQ(x, x)
 
 
 def _comparable(x: Expr) -> Expr:
@@ -46,7 +46,7 @@ _UNARY: dict[str, Callable[[Expr], Expr]] = {
     "Abs": integers.magnitude,
     "Not": tirx.Not,
     "BitwiseNot": operator.invert,
-    "IsNaN": lambda x: tirx.Select(is_number(x), tirx.const(False, "bool"), tirx.const(True, "bool")),
+    "IsNaN": lambda x: tirx.NE(x, x),
     "Identity": lambda x: x,
 }
 
@@ -123,7 +123,7 @@ def bit_shift(call: Call) -> te.Tensor:
 def variadic(call: Call) -> te.Tensor:
     """The largest, smallest, sum or mean of any number of tensors; NaN wins."""
     step = {"Max": _larger, "Min": _smaller}.get(call.name, operator.add)
-    # constants first: of a Max node the second operand is the one whose NaN wins, for free
+    # constants first: whether the first is NaN takes a comparison, but of a constant
     order = sorted(range(len(call.inputs)), key=lambda i: call.known[i] is None)
 
     def fold(*elements: Expr) -> Expr:
@@ -136,18 +136,11 @@ def variadic(call: Call) -> te.Tensor:
 
 
 def _larger(a: Expr, b: Expr) -> Expr:
-    return _nan_of(a, tirx.Max(a, b))
+    return floats.larger(a, b) if is_float(a) else tirx.Max(a, b)
 
 
 def _smaller(a: Expr, b: Expr) -> Expr:
-    return _nan_of(a, tirx.Min(a, b))
-
-
-def _nan_of(a: Expr, otherwise: Expr) -> Expr:
-    """NaN where `a` is; a Max or Min node sees to its second operand only."""
-    if not is_float(a) or isinstance(a, tirx.FloatImm):
-        return otherwise
-    return tirx.Select(is_number(a), otherwise, a)
+    return floats.smaller(a, b) if is_float(a) else tirx.Min(a, b)
 
 
 @lowers(onnx.Relu)
@@ -189,7 +182,7 @@ def is_inf(call: Call) -> te.Tensor:
     def element(x: Expr) -> Expr:
         found = tirx.const(False, "bool")
         for infinity in signs:
-            found = tirx.Or(found, tirx.EQ(x.astype("float32"), tirx.const(infinity, "float32")))
+            found = tirx.Or(found, tirx.EQ(x, const_like(infinity, x)))
         return found
 
     return elementwise(element, call.inputs[0], name="isinf")
@@ -206,12 +199,13 @@ def cast_op(call: Call) -> te.Tensor:
 
 @lowers(onnx.Sign)
 def sign(call: Call) -> te.Tensor:
-    """-1, 0 or 1."""
+    """-1, 0 or 1; NaN of NaN."""
 
     def element(x: Expr) -> Expr:
         one, zero = const_like(1, x), const_like(0, x)
-        negative = zero if "uint" in str(x.expr_ty()) else tirx.Select(tirx.LT(x, zero), -one, zero)
-        return tirx.Select(tirx.GT(x, zero), one, negative)
+        other = tirx.Select(tirx.EQ(x, zero), zero, x) if is_float(x) else zero
+        rest = other if "uint" in dtype_of(x) else tirx.Select(tirx.LT(x, zero), const_like(-1, x), other)
+        return tirx.Select(tirx.GT(x, zero), one, rest)
 
     return elementwise(element, call.inputs[0], name="sign", bind=True)
 

@@ -11,7 +11,7 @@ from tvm.ir import Expr
 from dsc.ir import onnx
 from dsc.lower import approx
 from dsc.lower.exprs import dims, product
-from dsc.lower.ops.reduce import accumulator, reduce
+from dsc.lower.ops.reduce import accumulator, extreme, is_extreme, reduce
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import cast, const_like, divisor, dtype_of, elementwise, is_float, ravel
 from dsc.lower.windows import Windows, padded, windows
@@ -43,7 +43,7 @@ def max_pool(call: Call) -> list[te.Tensor]:
 
     def element(n: Expr, c: Expr, *out: Expr) -> Expr:
         at = [i * s + k * d for i, s, k, d in zip(out, spatial.strides, taps, spatial.dilations, strict=True)]
-        return te.max(source(n, c, *at), axis=taps)
+        return extreme(dtype_of(x), largest=True)(source(n, c, *at), axis=taps)
 
     largest = te.compute([*x.shape[:2], *spatial.out], element, name="max_pool")
     return [largest, _places(call, source, largest, spatial)] if call.wanted(1) else [largest]
@@ -58,10 +58,11 @@ def _places(call: Call, source: te.Tensor, largest: te.Tensor, spatial: Windows)
         at = [i * s + k * w for i, s, k, w in zip(out, spatial.strides, taps, spatial.dilations, strict=True)]
         inner = [a - p for a, p in zip(at, spatial.begin, strict=True)]
         size = spatial.source
+        inside = [x for place, n in zip(inner, size, strict=True) for x in (place >= 0, place < n)]
         if call.attr("storage_order"):
             inner, size = inner[::-1], size[::-1]
         flat = (b * c + d) * product(size) + ravel(inner, size)
-        hit = tirx.EQ(source(b, d, *at), largest(b, d, *out))
+        hit = tirx.all(is_extreme(source(b, d, *at), largest(b, d, *out)), *inside)
         return te.min(tirx.Select(hit, flat.astype("int64"), te.max_value("int64")), axis=taps)
 
     del n
@@ -114,7 +115,7 @@ def global_pool(call: Call) -> te.Tensor:
     axes = list(range(2, len(x.shape)))
     dtype = accumulator(x)
     if name == "GlobalMaxPool":
-        return reduce(te.max, x, x.shape, axes, True, "global_max_pool")
+        return reduce(extreme(dtype_of(x), largest=True), x, x.shape, axes, True, "global_max_pool")
     if name == "GlobalLpPool":
         p = call.attr("p")
         total = reduce(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower import approx
+from dsc.lower import approx, floats
 from dsc.lower.exprs import Dim, equal
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import cast, const_like, divisor, dtype_of, elementwise, is_float, normalize_axis
 
 Reducer = Callable[..., Expr]
 
+_LARGEST = te.comm_reducer(floats.larger, lambda dtype: tirx.const(-math.inf, dtype), name="max")
+_SMALLEST = te.comm_reducer(floats.smaller, lambda dtype: tirx.const(math.inf, dtype), name="min")
 _PRODUCT = te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="prod")
-_ALL = te.comm_reducer(lambda a, b: tirx.And(a, b), lambda dtype: tirx.const(True, dtype), name="all")
-_ANY = te.comm_reducer(lambda a, b: tirx.Or(a, b), lambda dtype: tirx.const(False, dtype), name="any")
+floats.register_reducers()
 
 
 def reduce(
@@ -29,8 +31,6 @@ def reduce(
     name: str,
 ) -> te.Tensor:
     """`reducer` over `axes` of the elements of(*indices) of a virtual tensor of `shape`."""
-    if any(isinstance(d, tirx.IntImm) and d.value == 0 for d in (shape[a] for a in axes)):
-        return _of_nothing(reducer, of, shape, axes, keepdims, name)
     names = {axis: te.reduce_axis((0, shape[axis]), f"k{axis}") for axis in axes}
     kept = [1 if a in names else d for a, d in enumerate(shape) if keepdims or a not in names]
 
@@ -42,24 +42,11 @@ def reduce(
     return te.compute(kept, element, name=name)
 
 
-def _of_nothing(
-    reducer: Reducer,
-    of: Callable[..., Expr],
-    shape: Sequence[Dim],
-    axes: Sequence[int],
-    keepdims: bool,
-    name: str,
-) -> te.Tensor:
-    """The reduction of no elements: a loop that does not run would not even write the identity."""
-    dtype = dtype_of(of(*[0] * len(shape)))
-    if reducer in (te.max, te.min) and "float" in dtype:
-        identity = tirx.const(float("-inf") if reducer is te.max else float("inf"), dtype)
-    elif reducer in (te.max, te.min):
-        identity = te.min_value(dtype) if reducer is te.max else te.max_value(dtype)
-    else:
-        identity = tirx.const({_PRODUCT: 1, _ALL: 1}.get(reducer, 0), dtype)
-    kept = [1 if a in axes else d for a, d in enumerate(shape) if keepdims or a not in axes]
-    return te.compute(kept, lambda *_: identity, name=name)
+def extreme(dtype: str, largest: bool) -> Reducer:
+    """The reducer to the largest or smallest element, which of floats is NaN where one is, and infinite of none."""
+    if "float" in dtype:
+        return _LARGEST if largest else _SMALLEST
+    return te.max if largest else te.min
 
 
 def accumulator(tensor: te.Tensor) -> str:
@@ -133,15 +120,14 @@ def reduce_plain(call: Call) -> te.Tensor:
     axes = axes_of(call, len(x.shape))
     if not axes:
         return elementwise(lambda v: v, x, name="noop")
-    reducer = {"ReduceMax": te.max, "ReduceMin": te.min, "ReduceProd": _PRODUCT}[name]
-    if dtype_of(x) == "bool":
-        reducer = {"ReduceMax": _ANY, "ReduceMin": _ALL}[name]
-    return reduce(reducer, x, x.shape, axes, bool(call.attr("keepdims")), name.lower())
+    stored = cast(x, "uint8") if dtype_of(x) == "bool" else x
+    reducer = _PRODUCT if name == "ReduceProd" else extreme(dtype_of(stored), name == "ReduceMax")
+    return cast(reduce(reducer, stored, x.shape, axes, bool(call.attr("keepdims")), name.lower()), dtype_of(x))
 
 
 @lowers(onnx.ReduceLogSumExp, values=[1])
 def reduce_log_sum_exp(call: Call) -> te.Tensor:
-    """log(sum(e^x)), shifted by the maximum so that nothing overflows."""
+    """log(sum(e^x)), shifted by the maximum so that nothing overflows; not where that is infinite."""
     x = call.inputs[0]
     wide = cast(
         x,
@@ -152,14 +138,20 @@ def reduce_log_sum_exp(call: Call) -> te.Tensor:
         return elementwise(lambda v: v, x, name="noop")
     peak = reduce(te.max, wide, x.shape, axes, True, "peak")
 
+    shift = elementwise(_finite, peak, name="shift")
+
     def shifted(*i: Expr) -> Expr:
-        return approx.exp(wide(*i) - peak(*_kept(i, axes)))
+        return approx.exp(wide(*i) - shift(*_kept(i, axes)))
 
     total = reduce(te.sum, shifted, x.shape, axes, True, "total")
-    result = elementwise(lambda t, m: approx.log(t) + m, total, peak, name="logsumexp")
+    result = elementwise(lambda t, m: approx.log(t) + m, total, shift, name="logsumexp")
     if not call.attr("keepdims"):
         result = drop(result, axes)
     return cast(result, call.dtype())
+
+
+def _finite(x: Expr) -> Expr:
+    return tirx.Select(tirx.LT(tirx.abs(x), const_like(math.inf, x)), x, const_like(0, x))
 
 
 def drop(tensor: te.Tensor, axes: Sequence[int]) -> te.Tensor:
@@ -188,7 +180,9 @@ def softmax(call: Call) -> te.Tensor:
     if call.name == "Softmax":
         exps = te.compute(x.shape, lambda *i: approx.exp(x(*i) - peak(*_kept(i, axes))), name="softmax_exp")
         total = reduce(te.sum, exps, x.shape, axes, True, "softmax_sum")
-        result = te.compute(x.shape, lambda *i: exps(*i) / total(*_kept(i, axes)), name="softmax")
+        # a row of quotients takes some ten times as long as one of products
+        share = elementwise(lambda t: const_like(1, t) / t, total, name="softmax_share")
+        result = te.compute(x.shape, lambda *i: exps(*i) * share(*_kept(i, axes)), name="softmax")
     else:
         shifted = te.compute(x.shape, lambda *i: x(*i) - peak(*_kept(i, axes)), name="shifted")
         total = reduce(te.sum, lambda *i: approx.exp(shifted(*i)), x.shape, axes, True, "softmax_sum")
@@ -223,8 +217,7 @@ def arg_extreme(x: te.Tensor, axis: int, largest: bool, last: bool) -> te.Tensor
     """The int32 position of the extreme along `axis`, which stays with size 1.
 
     First the extreme, then the first or last place where it is: two reductions of one value each, which fill vectors,
-    where one of pairs does not. Where it is nowhere (of NaN, of infinities below the start of te.max)
-    the position is 0.
+    where one of pairs does not. NaN is both largest and smallest, as in numpy.
     """
     size, shape = x.shape[axis], [1 if a == axis else d for a, d in enumerate(x.shape)]
     value_axis, place_axis = te.reduce_axis((0, size), "k"), te.reduce_axis((0, size), "p")
@@ -234,19 +227,19 @@ def arg_extreme(x: te.Tensor, axis: int, largest: bool, last: bool) -> te.Tensor
         return x(*i[:axis], k, *i[axis + 1 :])
 
     def value(*i: Expr) -> Expr:
-        return (te.max if largest else te.min)(along(value_axis, i), axis=[value_axis])
+        return extreme(dtype_of(x), largest)(along(value_axis, i), axis=[value_axis])
 
-    extreme = te.compute(shape, value, name="extreme")
+    found = te.compute(shape, value, name="extreme")
 
     def place(*i: Expr) -> Expr:
-        here = tirx.EQ(along(place_axis, i), extreme(*i))
+        here = is_extreme(along(place_axis, i), found(*i))
         k = place_axis.var.astype("int32")
-        found = tirx.Select(here, k, nowhere)
-        return (te.max if last else te.min)(found, axis=[place_axis])
+        return (te.max if last else te.min)(tirx.Select(here, k, nowhere), axis=[place_axis])
 
-    places = te.compute(shape, place, name="place")
-    return te.compute(
-        shape,
-        lambda *i: tirx.Select(tirx.EQ(places(*i), nowhere), 0, places(*i)),
-        name="arg",
-    )
+    return te.compute(shape, place, name="place")
+
+
+def is_extreme(x: Expr, extreme: Expr) -> Expr:
+    """Whether an element is what `extreme` found among it and others: equal, or NaN, which only NaN is found among."""
+    equal_to = tirx.EQ(x, extreme)
+    return tirx.Or(equal_to, tirx.NE(x, x)) if is_float(x) else equal_to

@@ -8,7 +8,7 @@ from tvm.ir import Expr
 from dsc.ir import onnx
 from dsc.lower.exprs import dims
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import normalize_axis
+from dsc.lower.tensors import is_float, normalize_axis
 
 
 @lowers(onnx.TopK, values=[1])
@@ -23,10 +23,15 @@ def top_k(call: Call) -> list[te.Tensor]:
     size = dims(x.shape)[axis]
     before = te.reduce_axis((0, size), "j")
 
+    def ahead(a: Expr, b: Expr) -> Expr:
+        """Whether a goes before b; NaN is the largest, and no NaN goes before another."""
+        if call.attr("largest"):
+            return tirx.And(tirx.EQ(b, b), tirx.Not(tirx.LE(a, b))) if is_float(x) else a > b
+        return tirx.And(tirx.EQ(a, a), tirx.Not(tirx.GE(a, b))) if is_float(x) else a < b
+
     def rank(*i: Expr) -> Expr:
         mine, other = x(*i), x(*i[:axis], before, *i[axis + 1 :])
-        ahead = other > mine if call.attr("largest") else other < mine
-        counts = tirx.Or(ahead, tirx.And(tirx.EQ(other, mine), before.var < i[axis]))
+        counts = tirx.Select(before.var < i[axis], tirx.Not(ahead(mine, other)), ahead(other, mine))
         return te.sum(counts.astype("int32"), axis=before)
 
     ranks = te.compute(x.shape, rank, name="rank")

@@ -10,7 +10,7 @@ from tvm.s_tir.schedule import LoopRV, SBlockRV
 from dsc.targets.cpu.generic.flatten import mark
 from dsc.targets.cpu.generic.peel import RAGGED
 from dsc.targets.cpu.generic.sizes import static
-from dsc.targets.cpu.generic.stages import Stage
+from dsc.targets.cpu.generic.stages import Stage, stages
 from dsc.targets.cpu.generic.vectors import Axis, lanes, vector_axis
 from dsc.targets.machine import Machine
 
@@ -103,6 +103,14 @@ def _partial(sch: s_tir.Schedule, block: SBlockRV, spatial: int, rows: int) -> N
     sch.annotate(walk[-1], RAGGED, 1)
     sch.decompose_reduction(block, walk[0])
     return Nest(row)
+
+
+def start_outside(sch: s_tir.Schedule) -> None:
+    """Writes the start values of reductions ahead of their loops: inside, a loop of no iterations would write none."""
+    for stage in stages(sch):
+        may_be_none = any(static(i.dom.extent) is None for i in stage.reduce)
+        if may_be_none and sch.get(stage.block).init is not None:
+            sch.decompose_reduction(stage.block, sch.get_loops(stage.block)[-len(stage.reduce)])
 
 
 def _vectorize(sch: s_tir.Schedule, loop: LoopRV, width: int) -> None:

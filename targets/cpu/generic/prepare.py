@@ -10,7 +10,6 @@ from tvm import s_tir, tirx
 from tvm_ffi.structural import StructuralMutator
 
 from dsc.targets.cpu.generic.inline import inline, inline_padding
-from dsc.targets.cpu.generic.reciprocal import multiply_by_reciprocals
 from dsc.targets.cpu.generic.relayout import relayout
 from dsc.targets.cpu.generic.sizes import static
 from dsc.targets.cpu.generic.stages import stages
@@ -59,7 +58,7 @@ def _prepared(func: tirx.PrimFunc) -> tirx.PrimFunc:
         if not changed:
             break
     inline_padding(sch)
-    return multiply_by_reciprocals(renewed(sch.mod["main"]))
+    return renewed(sch.mod["main"])
 
 
 def _simplified(func: tirx.PrimFunc) -> tirx.PrimFunc:

@@ -8,7 +8,7 @@ from tvm import s_tir, tirx
 from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inplace import reusable, reuse
-from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction
+from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction, start_outside
 from dsc.targets.cpu.generic.peel import peel
 from dsc.targets.cpu.generic.prepare import REFUSED, empty, warn
 from dsc.targets.cpu.generic.sizes import nominal, static
@@ -31,7 +31,9 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
         return _scheduled(func, machine)
     except REFUSED as error:
         warn("no schedule", func, error)
-        return func
+        sch = s_tir.Schedule(func)
+        start_outside(sch)
+        return sch.mod["main"]
 
 
 def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
@@ -39,6 +41,7 @@ def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     groups = group(stages(sch), machine)
     for part in groups:
         _schedule_group(sch, part, machine)
+    start_outside(sch)
     func = peel(flatten(reuse(sch.mod["main"], reusable(groups, machine))))
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
 

@@ -16,6 +16,7 @@ from tvm.sym import Analyzer
 from dsc.targets.cpu.generic.sizes import static, volume
 
 Buffer: TypeAlias = tirx.Var
+DIVISION_COST = 4
 CALL_COST = {
     "sqrt": 4,
     "rsqrt": 6,
@@ -25,10 +26,13 @@ CALL_COST = {
     "ceil": 1,
     "round": 1,
     "reinterpret": 0,
+    "constant": 0,
+    **dict.fromkeys(("add", "sub", "mul", "min", "max", "eq", "ne", "lt", "le", "gt", "ge"), 1),
+    **dict.fromkeys(("larger", "smaller"), 2),
+    "div": DIVISION_COST,
 }
 """Cost of a call in vector additions; those not listed are like an exponential."""
 TRANSCENDENTAL_COST = 12
-DIVISION_COST = 4
 BINARY = (
     *(tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Mod, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max),
     *(tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.And, tirx.Or),

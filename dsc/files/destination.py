@@ -66,7 +66,7 @@ def check_writable(path: Path) -> None:
     to = destination(path)
     if isinstance(to.stream, int):
         _check_descriptor(to, to.stream)
-    elif to.place.exists() and not os.access(to.place, os.W_OK):
+    elif to.place.exists() and not os.access(to.place, os.W_OK, effective_ids=True):
         raise to.failed("it is not writable")
     elif to.stream is None:
         _check_folder(to)

@@ -39,7 +39,7 @@ def _renamed(to: Destination) -> Iterator[BinaryIO]:
     with scratch(to.place.parent, aside_prefix(to.place), ASIDE, is_folder=False) as aside:
         with aside.open("w+b") as file:
             yield file
-        if to.place.exists() and not os.access(to.place, os.W_OK):
+        if to.place.exists() and not os.access(to.place, os.W_OK, effective_ids=True):
             raise to.failed("it is not writable")
         aside.chmod(to.place.stat().st_mode & 0o7777 if to.place.exists() else 0o666 & ~_umask())
         aside.replace(to.place)

@@ -68,6 +68,10 @@ bench: $(VENV)/.dev  ## Speed of the zoo against ONNX Runtime, 1 and 2 threads (
 fuzz: $(VENV)/.dev  ## Thousands of random graphs against the references: COUNT=3000 SEED=1
 	@$(BIN)/python -m tests.random_graphs --count $(or $(COUNT),3000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: guard
+guard: $(VENV)/.dev  ## ONNX's node cases and ragged sizes with guard pages around every tensor (minutes)
+	@$(BIN)/python -m tests.guards $(ONLY)
+
 # PyTorch and transformers stay out of the environment of the other targets. Where pip takes CUDA builds of torch by
 # default, TORCH_INDEX names an index of CPU builds.
 EXPORTS := build/exports

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tvm import te
+
 from dsc.ir import onnx
 from dsc.lower.exprs import Dim, product
 from dsc.lower.ops.einsum import parse
@@ -38,11 +40,11 @@ def _product(a: Sequence[Dim], b: Sequence[Dim]) -> Iterator[Requirement]:
     yield from broadcast(a[:-2], b[:-2])
 
 
-def _of_matrix(parameter: object, matrix: Sequence[Dim], axis: int, what: str) -> Iterator[Requirement]:
+def _of_matrix(parameter: te.Tensor | None, matrix: Sequence[Dim], axis: int, what: str) -> Iterator[Requirement]:
     """One number, one for each row or column, or a tensor in which the other axis is 1."""
     if parameter is None:
         return
-    shape = shape_of(parameter)  # type: ignore[arg-type]
+    shape = shape_of(parameter)
     if all(isinstance(d, int) and d == 1 for d in shape):
         return
     if len(shape) == 1:
@@ -101,8 +103,8 @@ def conv(call: Call) -> Iterator[Requirement]:
         yield equal(shape_of(bias)[0], filters[0], "the length of the bias and the filters of W")
 
 
-def _of_filters(parameter: object, filters: Sequence[Dim], what: str) -> Iterator[Requirement]:
-    shape = [1] if parameter is None else shape_of(parameter)  # type: ignore[arg-type]
+def _of_filters(parameter: te.Tensor | None, filters: Sequence[Dim], what: str) -> Iterator[Requirement]:
+    shape = [1] if parameter is None else shape_of(parameter)
     if len(shape) == 1 and not (isinstance(shape[0], int) and shape[0] == 1):
         yield equal(shape[0], filters[0], f"the length of {what} and the filters of W")
 

@@ -26,7 +26,6 @@ from dsc.ir import FusionOp, Graph, OnnxOp, element_of, onnx, tensor
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Takes a phase, the steps done and how many there are."""
 
-_RUNS = 6
 _ULPS = {1: 1.0, 2: 1.0, 4: 4.0, 8: 4.0}
 """By bytes of the type: float32 and float64 are summed in their own precision, what is narrower is rounded once."""
 _SWITCH = "dsc.rounding"
@@ -59,11 +58,11 @@ class Stability:
         """graph: as imported, or at any stage. Raises DscError where ONNX Runtime does not take it."""
         self._reference = Reference(export_model(_perturbed(graph)), threads)
 
-    def movements(self, inputs: Mapping[str, np.ndarray], progress: Tell) -> dict[str, Movement]:
-        """How far each output moves on these inputs; nothing of outputs whose shapes do. Raises DscError."""
+    def movements(self, inputs: Mapping[str, np.ndarray], count: int, progress: Tell) -> dict[str, Movement]:
+        """How far each output moves in `count` runs; nothing of outputs whose shapes do. Raises DscError."""
         still, runs = self._run(inputs, 0.0), []
-        for run in range(_RUNS):
-            progress("measure rounding", run, _RUNS)
+        for run in range(count):
+            progress("measure rounding", run, count)
             runs.append(self._run(inputs, 1.0))
         return {
             name: Movement(np.asarray(array), tuple(np.asarray(run[name]) for run in runs))

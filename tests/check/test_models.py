@@ -247,3 +247,20 @@ def test_bfloat16_at_the_ends() -> None:
     verdict = examine(right, graph, wrong, samples)
     assert verdict.culprit is not None
     assert verdict.culprit.fault == "packing"  # what differs between the two are the weights in the artifact
+
+
+def test_one_tie_among_many_values() -> None:
+    """1.5 + 1e-7 steps may be one step or two; no other value of the tensor lies near a tie."""
+    w = np.ones((8, 1), np.float32)
+    arrays = {"w": w, "s": np.array(0.25, np.float32), "z": np.array(0, np.uint8)}
+    nodes = [make("MatMul", ["x", "w"], ["m"]), make("QuantizeLinear", ["m", "s", "z"], ["y"])]
+    right = model(nodes, {"x": (FLOAT, [64, 8])}, {"y": (TensorProto.UINT8, [64, 1])}, arrays)
+    rows = np.arange(64)[:, None]
+    x = (rows / 32 * np.ones((64, 8))).astype(np.float32)
+    x[5] = [0.3, 0.1, 0.2, 0.025, 0, 0, 0, 0]
+    chosen = Reference(right).run({"x": x})["y"]
+    assert chosen[5] in (2, 3)
+    tie = np.where(rows == 5, 5 - chosen[5], chosen).astype(np.uint8)
+    assert verify(right, Changed(right, y=lambda _: tie), [{"x": x}]).passed
+    other = np.where(rows == 6, chosen + 2, chosen).astype(np.uint8)
+    assert not verify(right, Changed(right, y=lambda _: other), [{"x": x}]).passed

@@ -25,6 +25,9 @@ VISION: dict[str, Any] = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
     "patch_size": 8,
 }  # fmt: skip
+SWIN: dict[str, Any] = {
+    "image_size": 32, "embed_dim": 16, "depths": (1, 1), "num_heads": (2, 2), "window_size": 4, "patch_size": 4,
+}  # fmt: skip
 SPEECH: dict[str, Any] = {
     "vocab_size": 32, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
     "conv_dim": (32, 32, 32), "conv_stride": (5, 2, 2), "conv_kernel": (10, 3, 3), "num_conv_pos_embeddings": 16,
@@ -69,14 +72,14 @@ def _seq2seq(model_type: str, base: Mapping[str, Any] = SEQ2SEQ, **config: Any) 
     ]
 
 
-def _vision(model_type: str, size: int | None = 32, task: str = "AutoModel", **config: Any) -> list[Architecture]:
+def _vision(model_type: str, task: str = "AutoModel", **config: Any) -> list[Architecture]:
+    return [Architecture(model_type, "plain", task, (pixels(32, 32),), {**VISION, **config})]
+
+
+def _images(model_type: str, task: str = "AutoModel", size: int | None = None, **config: Any) -> list[Architecture]:
+    """Networks of stages: images of any size unless one is given, a configuration all of its own."""
     images = pixels() if size is None else pixels(size, size)
-    return [Architecture(model_type, "plain", task, (images,), {**VISION, **config})]
-
-
-def _images(model_type: str, task: str = "AutoModel", **config: Any) -> list[Architecture]:
-    """Convolutional networks: images of any size, a configuration all of its own."""
-    return [Architecture(model_type, "plain", task, (pixels(),), config)]
+    return [Architecture(model_type, "plain", task, (images,), config)]
 
 
 def _speech(model_type: str, **config: Any) -> list[Architecture]:
@@ -114,7 +117,6 @@ ARCHITECTURES: list[Architecture] = [
         _encoder("ibert"),
         _encoder("rembert", input_embedding_size=16, output_embedding_size=16),
         _encoder("megatron-bert"),
-        _encoder("nystromformer", segment_means_seq_len=64, num_landmarks=8),
         _encoder("ernie"),
         # text: decoders with past
         _decoder("gpt2"),
@@ -156,11 +158,11 @@ ARCHITECTURES: list[Architecture] = [
         _vision("deit"),
         _vision("beit"),
         _vision("dinov2"),
-        _vision("swin", embed_dim=16, depths=(1, 1), num_heads=(2, 2), window_size=4, patch_size=4),
-        _vision("swinv2", embed_dim=16, depths=(1, 1), num_heads=(2, 2), window_size=4, patch_size=4),
+        _images("swin", size=32, **SWIN),
+        _images("swinv2", size=32, **SWIN),
         _vision("siglip_vision_model"),
         _vision("clip_vision_model"),
-        _vision("vit_mae"),
+        _vision("vit_msn"),
         _vision("yolos", task="AutoModelForObjectDetection", image_size=(32, 32), num_detection_tokens=5),
         _images("resnet", embedding_size=16, hidden_sizes=(16, 32), depths=(1, 1), layer_type="basic"),
         _images("convnext", hidden_sizes=(16, 32), depths=(1, 1), num_stages=2),
@@ -172,7 +174,7 @@ ARCHITECTURES: list[Architecture] = [
                 patch_sizes=(7, 3), strides=(4, 2), num_attention_heads=(1, 2), mlp_ratios=(2, 2)),
         _images("poolformer", hidden_sizes=(16, 32), depths=(1, 1), num_encoder_blocks=2, patch_sizes=(7, 3),
                 strides=(4, 2), padding=(2, 1)),
-        _images("efficientnet", image_size=64, width_coefficient=0.25, depth_coefficient=0.25),
+        _images("efficientnet", image_size=64, hidden_dim=320, width_coefficient=0.25, depth_coefficient=0.25),
         # audio
         _speech("wav2vec2"),
         _speech("hubert"),

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.analysis import undefined_vars
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, dims, minimum, product
@@ -190,7 +192,7 @@ class _Writer:
             base = T.Bind((place.batch * self.frames.const(self.source.m) + row) * self.frames.const(self.source.k))
             return lambda k: self.flat[a][base + k]
         inliner = Inliner(self._leaves())
-        rows = self.frames.unravel(row, self.source.rows)
+        rows = self._coordinates(row)
         at = [*batch_at(a.shape[: len(a.shape) - 1 - len(rows)], self.source.batch, place.at), *rows]
         return lambda k: inliner.at(a, [*at, k])
 
@@ -230,9 +232,38 @@ class _Writer:
     def _row(self, place: _Place, row: Expr) -> tuple[list[Expr], Expr]:
         """Coordinates of a row, and the position of its first column in the outputs."""
         in_all = place.batch * self.frames.const(self.source.m) + row
-        return [*place.at, *self.frames.unravel(row, self.source.rows)], T.Bind(
-            in_all * self.frames.const(self.source.n)
-        )
+        at = self._coordinates(row) if self._reads_rows else self._unread
+        return [*place.at, *at], T.Bind(in_all * self.frames.const(self.source.n))
+
+    def _coordinates(self, row: Expr) -> list[Expr]:
+        """Of a row; in memory where dims are symbolic: TVM's simplifier sees through variables, and takes seconds to
+        divide what it sees.
+        """
+        if all(isinstance(size, int) for size in self.source.rows[1:]):
+            return self.frames.unravel(row, self.source.rows)
+        places = T.alloc_buffer((len(self.source.rows),), self.frames.dtype, scope="local")
+        first = self.frames.const(0)
+        T.buffer_store(places, row, [first])
+        for axis in reversed(range(1, len(self.source.rows))):
+            size = self.frames.const(self.source.rows[axis])
+            T.buffer_store(places, tirx.floormod(places[first], size), [axis])
+            T.buffer_store(places, tirx.floordiv(places[first], size), [first])
+        return [places[axis] for axis in range(len(self.source.rows))]
+
+    @cached_property
+    def _unread(self) -> list[Expr]:
+        """Stand for the coordinates of a row where nothing reads them."""
+        return [tirx.Var(f"row{axis}", self.frames.dtype) for axis in range(len(self.source.rows))]
+
+    @cached_property
+    def _reads_rows(self) -> bool:
+        """Whether the epilogue needs coordinates of rows, to add a column, and not only positions in memory."""
+        batch = [tirx.Var("batch", self.frames.dtype) for _ in self.source.batch]
+        at = [*batch, *self._unread, tirx.Var("n", self.frames.dtype)]
+        leaves = self._leaves(at, tirx.Var("position", self.frames.dtype))
+        inliner = Inliner({**leaves, self.source.acc: lambda _: tirx.const(0.0, "float32")})
+        read = [v for output in self.source.outputs for v in undefined_vars(inliner.at(output, at))]
+        return any(v.same_as(row) for v in read for row in self._unread)
 
     def _outputs(self, at: list[Expr], position: Expr, acc: Expr, keep: Keep) -> None:
         leaves = {**self._leaves(at, position), self.source.acc: lambda _: acc}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -26,6 +27,8 @@ from dsc.runtime.manifest import Manifest
 from dsc.targets.machine import Machine
 from dsc.targets.registry import kernels
 
+_MAX_ELEMENTS = 2**31 - 1
+"""Of a tensor, as far as sizes are known at compile time."""
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told a stage ("select", "compile"), the steps done and how many there are."""
 
@@ -46,6 +49,7 @@ def build(
     Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without a linker.
     """
     _check_inputs(graph)
+    _check_sizes(graph)
     if problems := unsupported(graph):
         raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
     find_compiler()  # before the work, not after it
@@ -92,6 +96,15 @@ def _check_inputs(graph: Graph) -> None:
         if dims_of(value.type) is None:
             wanted = f"give its shape (--shape {name}:1x3x224x224)"
             raise UnsupportedModelError(f"input {name!r} may have any number of dims: {wanted}")
+
+
+def _check_sizes(graph: Graph) -> None:
+    """Where all sizes are known, kernels count in 32 bits; with a free dim they count in 64."""
+    for value in (*graph.inputs, *(result for op in graph.ops() for result in op.results)):
+        sizes = [size for size in dims_of(value.type) or () if isinstance(size, int)]
+        if math.prod(sizes) > _MAX_ELEMENTS:
+            name = f" {value.name_hint!r}" if value.name_hint else ""
+            raise UnsupportedModelError(f"value{name} of shape {list(dims_of(value.type) or ())} has too many elements")
 
 
 def compile_module(

@@ -167,6 +167,8 @@ class _Scope:
             lowered = rule.lower(call)
         except UnsupportedOpError as error:
             raise type(error)(error.why, op) from error
+        except (ArithmeticError, IndexError) as error:  # an axis that the tensor does not have
+            raise UnsupportedOpError(f"its operands do not fit: {error}", op) from error
         results = [lowered] if isinstance(lowered, te.Tensor) else lowered
         for result in results:
             shape = dims(result.shape)

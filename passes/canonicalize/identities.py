@@ -84,6 +84,18 @@ class DropDropout(_Same):
         return [m.x, m.emit(onnx.Expand, m.constant(np.array(True)), m.emit(onnx.Shape, m.x).out).out]
 
 
+class DropResize(_Same):
+    """resize(x, scales = 1) => x"""
+
+    pattern = ops.Resize(x, maybe("roi"), const("scales"))
+
+    def check(self, m: Match) -> str | None:
+        if m.root.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
+            return "a region may be cut out"
+        scales = m.graph.constant(m.scales)
+        return None if scales is not None and scales.size and (scales == 1).all() else "a scale is not 1"
+
+
 class DropCast(_Same):
     """cast<T>(x: T) => x"""
 

@@ -26,8 +26,14 @@ class Node:
     """0: exactly (NaN equals NaN, and zeros of either sign are equal)."""
 
 
-def model_of(nodes: Sequence[Node], opset: int, folded: bool = False) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
-    """The model and what to feed it; `folded`: everything is an initializer."""
+def model_of(
+    nodes: Sequence[Node], opset: int, folded: bool = False, constant: Sequence[int] = ()
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The model and what to feed it.
+
+    Initializers are the operands that lowerings read at compile time, those whose positions are in `constant`, and all
+    if `folded`.
+    """
     protos, inputs, constants, outputs = [], [], [], []
     feeds: dict[str, np.ndarray] = {}
     for number, node in enumerate(nodes):
@@ -36,7 +42,7 @@ def model_of(nodes: Sequence[Node], opset: int, folded: bool = False) -> tuple[o
         for k, (name, array) in enumerate(zip(names, node.operands, strict=True)):
             if array is None:
                 continue
-            if folded or (rule is not None and k in rule.value_operands):
+            if folded or k in constant or (rule is not None and k in rule.value_operands):
                 constants.append(numpy_helper.from_array(np.asarray(array), name))
             else:
                 inputs.append(_info(name, array))
@@ -52,10 +58,10 @@ def _info(name: str, array: np.ndarray) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
 
 
-def wrong(nodes: Sequence[Node], opset: int = 22, opt_level: int = 2, folded: bool = False) -> dict[str, str]:
+def wrong(nodes: Sequence[Node], opset: int = 22, folded: bool = False, constant: Sequence[int] = ()) -> dict[str, str]:
     """What is not as expected, by node."""
-    model, feeds = model_of(nodes, opset, folded)
-    results = dsc.compile(model, opt_level=opt_level, threads=1).run(feeds)
+    model, feeds = model_of(nodes, opset, folded, constant)
+    results = dsc.compile(model, threads=1).run(feeds)
     found = {}
     for number, node in enumerate(nodes):
         for k, expected in enumerate(node.expected):

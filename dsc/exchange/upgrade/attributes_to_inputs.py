@@ -14,10 +14,10 @@ _REDUCTIONS = (
 
 @upgrade("Clip", to=11)
 def _clip(edit: Edit) -> None:
-    low, high = edit.pop("min"), edit.pop("max")
-    for index, bound in ((1, low), (2, high)):
-        if bound is not None:
-            edit.set_input(index, edit.emit("CastLike", [edit.constant(np.float32(bound)), edit.node.input[0]]))
+    """Without bounds the largest finite numbers were the bounds, so that infinities are cut; now there are none."""
+    largest = np.finfo(np.float32).max
+    for index, bound in ((1, edit.pop("min", -largest)), (2, edit.pop("max", largest))):
+        edit.set_input(index, edit.emit("CastLike", [edit.constant(np.float32(bound)), edit.node.input[0]]))
 
 
 @upgrade("Pad", to=11)

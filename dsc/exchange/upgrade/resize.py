@@ -14,9 +14,18 @@ def _upsample_scales(edit: Edit) -> None:
 
 @upgrade("Upsample", "Resize", to=11)
 def _asymmetric(edit: Edit) -> None:
-    """Before opset 11 an output index is divided by the scale and rounded down."""
+    """Before opset 11 an output index is divided by the scale and rounded: down, or up where the axis shrinks.
+
+    So nearest neighbours are taken of the axes that shrink first, then of those that grow.
+    """
+    shrinks = edit.node.op_type == "Resize" and edit.attribute("mode", "nearest") == "nearest"
     edit.node.op_type = "Resize"
     data, scales = edit.node.input
+    if shrinks:
+        one = edit.constant(np.float32(1))
+        attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "ceil"}
+        data = edit.emit("Resize", [data, "", edit.emit("Min", [scales, one])], **attributes)
+        scales = edit.emit("Max", [scales, one])
     del edit.node.input[:]
     edit.node.input.extend([data, "", scales])
     edit.put("coordinate_transformation_mode", "asymmetric")

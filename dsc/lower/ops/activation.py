@@ -75,16 +75,15 @@ def _elu(x: Expr, below: float, above: float, inner: float) -> Expr:
 
 @activation(onnx.Gelu)
 def gelu(call: Call) -> Callable[[Expr], Expr]:
-    """x / 2 (1 + erf(x / sqrt 2)), or its tanh approximation."""
+    """x / 2 (1 + erf(x / sqrt 2)), or its tanh approximation, which is x sigmoid(2 y): both are 0 far below 0."""
 
     def exact(x: Expr) -> Expr:
         half = const_like(0.5, x)
-        return x * (approx.erf(x * const_like(math.sqrt(0.5), x)) * half + half)
+        return x * tirx.Max(const_like(0, x), approx.erf(x * const_like(math.sqrt(0.5), x)) * half + half)
 
     def by_tanh(x: Expr) -> Expr:
-        half = const_like(0.5, x)
-        inner = x * (const_like(math.sqrt(2 / math.pi), x) + x * x * const_like(math.sqrt(2 / math.pi) * 0.044715, x))
-        return x * (approx.tanh(inner) * half + half)
+        slope = 2 * math.sqrt(2 / math.pi)
+        return x * approx.sigmoid(x * (const_like(slope, x) + x * x * const_like(slope * 0.044715, x)))
 
     return by_tanh if call.attr("approximate") == "tanh" else exact
 

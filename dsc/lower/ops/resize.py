@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from tvm import te, tirx
 from tvm.ir import Expr
 
@@ -9,7 +10,7 @@ from dsc.ir import onnx
 from dsc.lower.approx import f32
 from dsc.lower.exprs import Dim, clamp, dims, floordiv, same, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.resampling import AxisResize, coordinate, plans
+from dsc.lower.resampling import AxisResize, coordinate, nearest, plans
 from dsc.lower.tensors import cast, dtype_of, is_float
 
 
@@ -39,8 +40,17 @@ def _stored(x: te.Tensor, dtype: str) -> te.Tensor:
     if dtype_of(x) == dtype or "float" in dtype or not is_float(x):
         return cast(x, dtype)
     kind = dtype_of(x)
-    low, high = (tirx.const(float(f(dtype).value), kind) for f in (te.min_value, te.max_value))
+    low, high = tirx.const(float(te.min_value(dtype).value), kind), largest_whole(dtype, kind)
     return te.compute(x.shape, lambda *i: tirx.Max(low, tirx.Min(high, x(*i))).astype(dtype), name="stored")
+
+
+def largest_whole(dtype: str, kind: str) -> Expr:
+    """The largest number of float type `kind` that an integer of type `dtype` holds: that of int32 in float32 is below
+    2^31 - 1, which is none.
+    """
+    digits = np.finfo(kind).nmant + 1
+    bits = int(dtype.lstrip("uint")) - (not dtype.startswith("u"))
+    return tirx.const(float((1 << bits) - (1 << max(bits - digits, 0))), kind)
 
 
 def _nearest(call: Call, x: te.Tensor, plan: AxisResize) -> te.Tensor:
@@ -59,7 +69,8 @@ def _nearest(call: Call, x: te.Tensor, plan: AxisResize) -> te.Tensor:
     def index(i: Expr) -> Dim:
         if whole and factor is not None:
             return floordiv(i, int(factor))
-        found = _rounded(coordinate(call, plan, i), rounding).astype("int32")
+        exact = nearest(call, plan, i, rounding)
+        found = _rounded(coordinate(call, plan, i), rounding).astype("int32") if exact is None else exact
         return clamp(found, 0, plan.source - 1)
 
     def element(*i: Expr) -> Expr:

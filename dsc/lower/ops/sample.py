@@ -56,8 +56,10 @@ def _position(call: Call, normalized: Expr, size: Dim) -> Expr:
     if call.attr("mode") == "nearest":
         position = tirx.nearbyint(position)
     if call.attr("padding_mode") == "border":
+        # of cubic samples each element is moved into the image, not the place; far outside they are all the same
+        beyond = f32(3 if call.attr("mode") == "cubic" else 0)
         length = tirx.Cast("float32", size) if isinstance(size, Expr) else f32(size)
-        return tirx.Max(f32(0), tirx.Min(length - f32(1), position))
+        return tirx.Max(f32(0) - beyond, tirx.Min(length - f32(1) + beyond, position))
     return _reflected(position, low, high) if call.attr("padding_mode") == "reflection" else position
 
 

@@ -8,7 +8,8 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, clamp, dims, floordiv, is_natural, product, same, select, simplify
+from dsc.ir.numbers import sliced
+from dsc.lower.exprs import Dim, ceildiv, clamp, dims, floordiv, is_natural, product, same, select, simplify
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import normalize_axis
 
@@ -89,13 +90,15 @@ def slice_limits(start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim, Dim]:
     """First index and number of elements of start:end:step of `size`."""
     if step == 0:
         raise UnsupportedOpError("the step of a slice is 0")
-    if all(isinstance(v, int) for v in (start, end, size)):
-        chosen = range(size)[start:end:step] if end >= -size or step > 0 else range(size)[start::step]
+    if isinstance(start, int) and isinstance(end, int) and isinstance(size, int):
+        chosen = sliced(start, end, step, size)
         return (chosen[0] if chosen else 0), len(chosen)
-    low, high = (0, size) if step > 0 else (-1, size - 1)
-    start, end = (_limit(v, size, low, high) for v in (start, end))
-    count = floordiv(end - start + (step - 1 if step > 0 else step + 1), step)
-    return start, clamp(count, 0, size)
+    if step > 0:
+        start, end = (_limit(v, size, 0, size) for v in (start, end))
+        return start, clamp(ceildiv(end - start, step), 0, size)
+    # backwards from an element, at most to before the first
+    start, end = _limit(start, size, 0, size - 1), _limit(end, size, -1, size - 1)
+    return start, clamp(ceildiv(start - end, -step), 0, size)
 
 
 def _limit(index: Dim, size: Dim, low: Dim, high: Dim) -> Dim:

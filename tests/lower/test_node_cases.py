@@ -8,9 +8,6 @@ from tests.lower.node_cases import Case, onnx_cases, outcomes
 
 DEVIATIONS = {
     "test_dropout_random_old": "has an output that no run of today produces",
-    # ONNX's reference divides by scale * size - 1, ONNX Runtime and the specification by output size - 1
-    "test_resize_downsample_scales_cubic_align_corners": "as ONNX Runtime",
-    "test_resize_downsample_scales_linear_align_corners": "as ONNX Runtime",
 }
 """Cases that are not to pass, and why."""
 

@@ -27,7 +27,8 @@ def nominal(size: int | Expr) -> int:
     if known is not None:
         return known
     bound = tvm_ffi.structural_map(size, (tirx.Var, lambda var: tirx.IntImm(str(var.ty), NOMINAL)))
-    return max(1, int(Analyzer().simplify(bound).value))
+    found = Analyzer().simplify(bound)
+    return max(1, int(found.value)) if isinstance(found, tirx.IntImm) else NOMINAL  # floor(1.3 * n) stays a call
 
 
 def volume(sizes: Iterable[int | Expr]) -> int:

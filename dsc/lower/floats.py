@@ -59,13 +59,18 @@ def is_call(value: Any, name: str) -> bool:
 
 
 def larger(a: Expr, b: Expr) -> Expr:
-    """The larger of two floats; NaN if either is, which a Max node sees to for the second only."""
-    return _call("larger", str(a.expr_ty()), a, b)
+    """The larger of two numbers; NaN if either is, which a Max node sees to for the second only."""
+    return _extreme("larger", a, b)
 
 
 def smaller(a: Expr, b: Expr) -> Expr:
-    """The smaller of two floats; NaN if either is."""
-    return _call("smaller", str(a.expr_ty()), a, b)
+    """The smaller of two numbers; NaN if either is."""
+    return _extreme("smaller", a, b)
+
+
+def _extreme(name: str, a: Expr, b: Expr) -> Expr:
+    dtype = str(a.expr_ty())
+    return _call(name, dtype, a, b) if "float" in dtype else _EXTREMES[name](a, b)
 
 
 def register_reducers() -> None:
@@ -98,7 +103,7 @@ def opaque_tensors(tensors: Sequence[te.Tensor]) -> list[te.Tensor]:
 
     How a reduction combines its elements stays as it is: schedules know reductions by that.
     """
-    done: dict[te.ComputeOp, te.Tensor] = {}  # by op: tensors of rank 0 cannot be compared
+    done: dict[te.Operation, te.Operation] = {}
 
     def load(node: Call, mutator: StructuralMutator) -> Expr:
         if getattr(node.op, "name", "") != "te.tensor_load":
@@ -109,15 +114,22 @@ def opaque_tensors(tensors: Sequence[te.Tensor]) -> list[te.Tensor]:
         sources = [mutator.mutate(source) for source in node.source]
         return tirx.Reduce(node.combiner, sources, node.axis, node.condition, node.value_index, node.init)
 
-    def hidden(tensor: te.Tensor) -> te.Tensor:
-        op = tensor.op
-        if not isinstance(op, te.ComputeOp):
-            return tensor
-        if op not in done:
+    def rebuilt(op: te.Operation) -> te.Operation:
+        if isinstance(op, te.ComputeOp):
             entries = [*_HIDING, (Call, load), (tirx.Reduce, reduction)]
             body = [tvm_ffi.structural_mutate(value, entries) for value in op.body]
-            done[op] = te._ffi_api.ComputeOp(op.name, op.tag, op.attrs, op.axis, body).output(tensor.value_index)
-        return done[op]
+            return te._ffi_api.ComputeOp(op.name, op.tag, op.attrs, op.axis, body)
+        if isinstance(op, te.ExternOp):
+            inputs, body = [hidden(tensor) for tensor in op.inputs], tvm_ffi.structural_mutate(op.body, _HIDING)
+            placeholders = op.input_placeholders, op.output_placeholders
+            return te._ffi_api.ExternOp(op.name, op.tag, op.attrs, inputs, *placeholders, body)
+        return op
+
+    def hidden(tensor: te.Tensor) -> te.Tensor:
+        op = tensor.op
+        if op not in done:
+            done[op] = rebuilt(op)
+        return tensor if done[op].same_as(op) else done[op].output(tensor.value_index)
 
     return [hidden(tensor) for tensor in tensors]
 

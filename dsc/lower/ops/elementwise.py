@@ -122,7 +122,7 @@ def bit_shift(call: Call) -> te.Tensor:
 @lowers(onnx.Max, onnx.Min, onnx.Sum, onnx.Mean)
 def variadic(call: Call) -> te.Tensor:
     """The largest, smallest, sum or mean of any number of tensors; NaN wins."""
-    step = {"Max": _larger, "Min": _smaller}.get(call.name, operator.add)
+    step = {"Max": floats.larger, "Min": floats.smaller}.get(call.name, operator.add)
     # constants first: whether the first is NaN takes a comparison, but of a constant
     order = sorted(range(len(call.inputs)), key=lambda i: call.known[i] is None)
 
@@ -133,14 +133,6 @@ def variadic(call: Call) -> te.Tensor:
         return result / const_like(len(elements), result) if call.name == "Mean" else result
 
     return elementwise(fold, *call.inputs, name=call.name.lower(), bind=call.name in ("Max", "Min"))
-
-
-def _larger(a: Expr, b: Expr) -> Expr:
-    return floats.larger(a, b) if is_float(a) else tirx.Max(a, b)
-
-
-def _smaller(a: Expr, b: Expr) -> Expr:
-    return floats.smaller(a, b) if is_float(a) else tirx.Min(a, b)
 
 
 @lowers(onnx.Relu)

@@ -11,6 +11,8 @@ from tvm.ir import Expr
 from dsc.ir import onnx
 from dsc.lower.approx import f32
 from dsc.lower.exprs import Dim, clamp, dims
+from dsc.lower.floats import larger
+from dsc.lower.ops.reduce import extreme
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of
 
@@ -124,7 +126,7 @@ def roi_align(call: Call) -> te.Tensor:
         columns = _samples(call, rois, r, 0, z, kx, width)
         parts = _corners(x, (batches(r), c), (rows, columns), size)
         if largest:
-            return te.max(_fold(tirx.Max, parts), axis=[ky, kx])
+            return extreme(dtype_of(x), largest=True)(_fold(larger, parts), axis=[ky, kx])
         return te.sum(_fold(lambda a, b: a + b, parts) / const_like(samples * samples, x), axis=[ky, kx])
 
     return te.compute([rois.shape[0], x.shape[1], height, width], element, name="roi_align")

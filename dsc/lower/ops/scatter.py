@@ -11,6 +11,7 @@ from tvm.script.ir_builder import tirx as T
 
 from dsc.ir import onnx
 from dsc.lower.exprs import Dim, dims, same
+from dsc.lower.floats import larger, smaller
 from dsc.lower.ops.gather import wrapped
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import dtype_of, normalize_axis, ravel, unravel
@@ -22,8 +23,8 @@ _COMBINE: dict[str, Callable[[Expr, Expr], Expr]] = {
     "none": lambda _, new: new,
     "add": lambda old, new: old + new,
     "mul": lambda old, new: old * new,
-    "max": tirx.Max,
-    "min": tirx.Min,
+    "max": larger,
+    "min": smaller,
 }
 
 

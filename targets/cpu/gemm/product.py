@@ -11,6 +11,7 @@ from tvm_ffi import structural_equal
 
 from dsc.ir.onnx import OnnxOp
 from dsc.lower.exprs import Dim, dims, product, same
+from dsc.lower.floats import constant
 from dsc.lower.registry import operands_of
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.tensors import broadcast_index, broadcast_shape
@@ -126,11 +127,11 @@ def _scaled(anchor: OnnxOp, acc: te.Tensor, bias: te.Tensor | None) -> te.Tensor
     alpha, beta = (float(anchor.attr(name, 1.0)) for name in ("alpha", "beta"))
 
     def element(*at: Expr) -> Expr:
-        value = acc(*at) if alpha == 1.0 else acc(*at) * tirx.const(alpha, "float32")
+        value = acc(*at) if alpha == 1.0 else acc(*at) * constant(alpha, "float32")
         if bias is None:
             return value
         added = bias(*broadcast_index(bias.shape, acc.shape, at))
-        return value + (added if beta == 1.0 else added * tirx.const(beta, "float32"))
+        return value + (added if beta == 1.0 else added * constant(beta, "float32"))
 
     return te.compute(acc.shape, element, name="gemm")
 

@@ -169,7 +169,7 @@ def _exp(x: Expr) -> Expr:
 
 
 def _bits(value: Expr) -> Expr:
-    """The bits of a float32. TVM's simplifier cancels (x + c) - c, even of floats, but not through these."""
+    """The bits of a float32."""
     return tirx.reinterpret("int32", value)
 
 

@@ -116,7 +116,7 @@ class Kept:
     """Registers for the stages of an epilogue: a vector of each type in `dtypes`, in the order of their use.
 
     They are buffers and no variables, since TVM's simplifier looks through variables: it would write out
-    again what they stand for, and cancel the roundings that the approximations of `dsc.lower.approx` rely on.
+    again what they stand for.
     """
 
     def __init__(self, dtypes: Sequence[str], lanes: int) -> None:

@@ -17,6 +17,8 @@ def checked_inputs(specs: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) 
     Raises `UsageError` for a name, dtype, rank or dim that does not fit, or symbolic dims that contradict
     each other.
     """
+    if not isinstance(given, dict | Mapping):
+        raise UsageError(f"inputs are arrays by name, not {type(given).__name__}. {_interface(specs)}")
     names = [spec.name for spec in specs]
     if len(given) != len(names) or any(name not in given for name in names):
         raise UsageError(_wrong_names(specs, given))
@@ -29,14 +31,20 @@ def _wrong_names(specs: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) ->
     missing = [name for name in names if name not in given]
     unknown = [str(name) for name in given if name not in names]
     problems = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(unknown)
-    return f"inputs: {'; '.join(problems)}. The model takes {', '.join(map(str, specs)) or 'none'}"
+    return f"inputs: {'; '.join(problems)}. {_interface(specs)}"
+
+
+def _interface(specs: Sequence[TensorSpec]) -> str:
+    return f"The model takes {', '.join(map(str, specs)) or 'none'}"
 
 
 def _checked(spec: TensorSpec, value: ArrayLike, sizes: dict[str, tuple[int, str]]) -> np.ndarray:
     try:
         array = np.asarray(value)
-    except ValueError as error:
-        raise UsageError(f"input {spec} was given something that is no array: {error}") from None
+    except Exception as error:  # whatever the object's own conversion raises
+        raise UsageError(f"input {spec} was given something that is no array: {error}") from error
+    if array.dtype.hasobject:
+        raise UsageError(f"input {spec} was given something that is no array: {type(value).__name__}")
     if array.dtype != spec.dtype:
         raise UsageError(
             f"input {spec} was given {array.dtype}; nothing is cast silently: pass array.astype({spec.dtype!r})"
@@ -50,5 +58,5 @@ def _checked(spec: TensorSpec, value: ArrayLike, sizes: dict[str, tuple[int, str
         elif dim is not None:
             expected, first = sizes.setdefault(dim, (size, spec.name))
             if size != expected:
-                raise UsageError(f"input {spec}: {dim!r} is {size} here, but {expected} in input {first}")
+                raise UsageError(f"input {spec}: dim {axis}, {dim!r}, is {size} here, but {expected} in input {first}")
     return array

@@ -32,6 +32,8 @@ from dsc.runtime.weights import parse
 _MAX_THREADS = 256
 _DISAGREEMENT = ("ErrorContext(fn=main, loc=param[", "zip() argument", "When changing to a larger dtype")
 """What TVM says of an argument of another type than compiled, and Python and numpy of other outputs."""
+_NO_MEMORY = "bad_alloc"
+"""What TVM says where a tensor cannot be allocated."""
 _NOT_KERNELS = ("vm.", "shape_func")
 """How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
 
@@ -88,6 +90,11 @@ class Module:
                         f"{self._source}: its code takes or gives other than its manifest says"
                     ) from error
                 raise
+            except RuntimeError as error:
+                if _NO_MEMORY not in str(error):
+                    raise
+                shapes = ", ".join(f"{spec.name}: {list(a.shape)}" for spec, a in zip(self.inputs, arrays, strict=True))
+                raise UsageError(f"not enough memory for what is computed of inputs of shapes {shapes}") from error
         return {spec.name: array for spec, array in zip(self.manifest.outputs, owned, strict=True)}
 
     def profile(self, inputs: Mapping[str, ArrayLike]) -> list[tuple[str, float]]:

@@ -341,3 +341,18 @@ def test_runs_at_once_keep_their_errors_apart() -> None:
     with ThreadPoolExecutor(4) as pool:
         for h, said in zip(sizes, pool.map(wrong, sizes), strict=True):
             assert said == "ok" if h == 768 else f"not {h} and 768" in said
+
+
+def test_a_result_too_large_for_memory_is_an_error_and_the_module_goes_on() -> None:
+    outer = node_model("MatMul", {"x": (F, ["a", 1]), "z": (F, [1, "b"])}, None, (F, 2))
+    compiled = dsc.compile(outer)
+    for _ in range(3):
+        with pytest.raises(UsageError, match=r"not enough memory for .* x: \[2097152, 1\], z: \[1, 2097152\]"):
+            compiled.run({"x": np.ones((1 << 21, 1), F), "z": np.ones((1, 1 << 21), F)})
+        assert compiled.run({"x": np.ones((2, 1), F), "z": np.ones((1, 3), F)})["y"].tolist() == [[1] * 3] * 2
+
+
+def test_a_name_is_one_size() -> None:
+    compiled = dsc.compile(node_model("Add", {"x": (F, ["a"]), "z": (F, ["a"])}))
+    with pytest.raises(UsageError, match=r"input z: float32\[a\]: dim 0, 'a', is 1 here, but 3 in input x"):
+        compiled.run({"x": np.ones(3, F), "z": np.ones(1, F)})

@@ -66,6 +66,13 @@ def test_any_array_will_do(artifact: Path, compiled_sum: Sum, form) -> None:
     np.testing.assert_array_equal(given, x)  # inputs are not written to
 
 
+class _Refusing:
+    """An object whose conversion fails."""
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("not today")
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
@@ -78,6 +85,10 @@ def test_any_array_will_do(artifact: Path, compiled_sum: Sum, form) -> None:
         ({"x": _input()[:, :10]}, r"dim 1 must be 64, was given shape \[5, 10\]"),
         ({"x": "abc"}, "was given <U3"),
         ({"x": [[1, 2], [3]]}, "x: float32"),
+        ({"x": None}, "was given something that is no array: NoneType"),
+        ({"x": _Refusing()}, "was given something that is no array: not today"),
+        (None, "inputs are arrays by name, not NoneType. The model takes x"),
+        ([_input()], "inputs are arrays by name, not list"),
     ],
 )
 def test_wrong_inputs(artifact: Path, inputs: dict[str, object], message: str) -> None:

@@ -23,7 +23,8 @@ def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
     """Read an ONNX model into the IR: checked, functions inlined, at the canonical opset, with types.
 
     source: a path (mapped: weights are not read before they are needed), serialized bytes, or a ModelProto.
-    shapes: for some inputs the size or name of each dim, e.g. {"input": [1, 3, 224, 224]}.
+    shapes: for some inputs the size or name of each dim, e.g. {"input": [1, 3, 224, 224]}. An initializer that the
+    model also lists as an input is a constant, unless it is named here.
     Raises UsageError for a file that cannot be read or shapes that do not fit, and UnsupportedModelError for
     a model that is broken, hostile, or uses operators that ONNX's default domain does not have (all listed).
     """
@@ -36,6 +37,7 @@ def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
 
 
 def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: Shapes) -> Graph:
+    weights = _constants(model.graph, weights, shapes)
     _weights_as_inputs(model.graph, weights)
     opset_of(model.opset_import)
     check_text(model)
@@ -48,6 +50,21 @@ def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: S
     pin_shapes(model.graph, shapes)
     model = infer_shapes(model, keep_hints=not shapes)
     return build_graph(model, weights)
+
+
+def _constants(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray], shapes: Shapes) -> Mapping[str, np.ndarray]:
+    """The weights without those that `shapes` makes inputs.
+
+    An initializer that is also an input may be overridden at run time (its value is a default), but exporters list
+    all weights so, and what may change is not packed, folded or fused. So these are constants unless asked for.
+    """
+    declared = {v.name for v in graph.input}
+    free = {name for name in shapes if name in weights and name in declared}
+    kept = [t for t in graph.initializer if t.name not in free]
+    if len(kept) < len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+    return {name: array for name, array in weights.items() if name not in free}
 
 
 def _weights_as_inputs(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> None:

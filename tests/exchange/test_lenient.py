@@ -10,7 +10,7 @@ import onnx.helper
 import onnx.numpy_helper
 import pytest
 
-from dsc.errors import UnsupportedModelError
+from dsc.errors import UnsupportedModelError, UsageError
 from dsc.exchange import import_model
 from dsc.exchange.exporter import export_model
 from dsc.ir import dims_of
@@ -116,3 +116,18 @@ def test_every_form_of_constant() -> None:
     sparse.values.name = "h"
     proto.graph.sparse_initializer.append(sparse)
     _agrees(proto)
+
+
+@pytest.mark.parametrize("size", [5, 500])
+def test_an_initializer_that_is_also_an_input(size: int) -> None:
+    """A constant, as exporters mean it; named with its shape it is an input, as the specification has it."""
+    weights = {"w": np.ones(size, np.float32)}
+    inputs = [value("x", [2, size]), value("w", [size])]
+    proto = model([node("Mul", ["x", "w"], ["y"])], inputs, [value("y", [2, size])], weights)
+    assert import_model(proto).input_names == ["x"]
+    graph = import_model(proto, shapes={"w": [size]})
+    assert graph.input_names == ["x", "w"]
+    feeds = {"x": RNG.standard_normal((2, size), np.float32), "w": RNG.standard_normal(size, np.float32)}
+    assert_close(run(export_model(graph), feeds), run(proto, feeds))
+    with pytest.raises(UsageError, match="has no input 'v'"):
+        import_model(proto, shapes={"v": [size]})

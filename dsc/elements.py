@@ -77,5 +77,6 @@ BY_DTYPE_NAME = {e.dtype.name: e for e in ELEMENT_TYPES}
 def stored(array: np.ndarray) -> np.ndarray:
     """The array as kernels take it: its own memory, under the dtype that they know."""
     element = BY_DTYPE_NAME.get(array.dtype.name)
-    is_other = element is not None and element.stored not in (None, array.dtype.name)
-    return array.view(element.stored) if element is not None and is_other else array
+    if element is None or element.stored is None or element.stored == array.dtype.name:
+        return array
+    return array.view(element.stored)

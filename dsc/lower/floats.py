@@ -77,7 +77,7 @@ def register_reducers() -> None:
     """Lets TVM's schedules split reductions by `larger` and `smaller` into partial ones."""
     for combine, start in ((larger, -math.inf), (smaller, math.inf)):
         # TVM keeps them in a table that it takes down after Python has ended; what is registered stays alive
-        parts = {"combine": _combiner(combine), "start": _start(start)}
+        parts: dict[str, Callable[..., Any]] = {"combine": _combiner(combine), "start": _start(start)}
         for name, part in parts.items():
             tvm_ffi.register_global_func(f"dsc.{combine.__name__}.{name}", part, override=True)
         functions = [tvm_ffi.get_global_func(f"dsc.{combine.__name__}.{name}") for name in parts]

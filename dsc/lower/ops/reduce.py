@@ -16,8 +16,8 @@ from dsc.lower.tensors import cast, const_like, divisor, dtype_of, elementwise, 
 
 Reducer = Callable[..., Expr]
 
-_LARGEST = te.comm_reducer(floats.larger, lambda dtype: tirx.const(-math.inf, dtype), name="max")
-_SMALLEST = te.comm_reducer(floats.smaller, lambda dtype: tirx.const(math.inf, dtype), name="min")
+_LARGEST: Reducer = te.comm_reducer(floats.larger, lambda dtype: tirx.const(-math.inf, dtype), name="max")
+_SMALLEST: Reducer = te.comm_reducer(floats.smaller, lambda dtype: tirx.const(math.inf, dtype), name="min")
 _PRODUCT = te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="prod")
 floats.register_reducers()
 
@@ -46,7 +46,8 @@ def extreme(dtype: str, largest: bool) -> Reducer:
     """The reducer to the largest or smallest element, which of floats is NaN where one is, and infinite of none."""
     if "float" in dtype:
         return _LARGEST if largest else _SMALLEST
-    return te.max if largest else te.min
+    reducer: Reducer = te.max if largest else te.min
+    return reducer
 
 
 def accumulator(tensor: te.Tensor) -> str:

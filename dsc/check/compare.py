@@ -102,7 +102,7 @@ def _measured(
 ) -> OutputError:
     different, size = differences(expected, actual), magnitude(expected)
     allowed = tolerance.allowed(expected)
-    wrong = different > allowed
+    wrong = (different > allowed) | np.isinf(different)  # where only one is finite, no tolerance will do
     if movement is not None and wrong.any():
         allowed, wrong = movement.judge(expected, actual, allowed)
     with np.errstate(divide="ignore", invalid="ignore"):

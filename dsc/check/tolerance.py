@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from dsc.check.difference import float_format, magnitude
+from dsc.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,17 @@ class Tolerance:
 
     None: by element type. Integers and booleans are exact then; of floats, `rtol` is 1e-5 (float32), 1e-13 (float64) or
     two units in the last place (float16, bfloat16), and `atol` a few such units of the tensor's median magnitude, so
-    that neither its scale nor a few huge elements matter. Where one of the two is given, the other is 0.
+    that neither its scale nor a few huge elements matter. Where one of the two is given, the other is 0. Raises
+    UsageError for negative numbers and NaN.
     """
 
     atol: float | None = None
     rtol: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("atol", self.atol), ("rtol", self.rtol)):
+            if value is not None and not value >= 0:  # NaN is not either
+                raise UsageError(f"{name} {value} is no tolerance: it must be 0 or more")
 
     @property
     def given(self) -> bool:

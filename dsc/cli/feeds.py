@@ -64,6 +64,8 @@ def _unstacked(file: Path, found: dict[str, np.ndarray], specs: Sequence[TensorS
     if not specs or not all(found[spec.name].ndim == len(spec.shape) + 1 for spec in specs):
         return [found]
     heights = {len(array) for array in found.values()}
+    if heights == {0}:
+        raise UsageError(f"--data {file} holds stacks of no samples")
     if len(heights) != 1:
         raise UsageError(f"--data {file}: its arrays are stacks of {', '.join(map(str, sorted(heights)))} samples")
     return [{name: array[index] for name, array in found.items()} for index in range(heights.pop())]

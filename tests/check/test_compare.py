@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dsc.check import Tolerance, compare
+from dsc.errors import UsageError
 
 RANDOM = np.random.default_rng(11)
 NORMAL = RANDOM.standard_normal(1000).astype(np.float32)
@@ -120,7 +121,14 @@ def test_the_tolerance_that_would_have_passed_does_pass(expected: np.ndarray, fo
         assert not compare("y", expected, found, Tolerance(**{option: float(value) * 0.9})).passed
 
 
+@pytest.mark.parametrize("value", [-1.0, np.nan])
+def test_what_is_no_tolerance(value: float) -> None:
+    with pytest.raises(UsageError, match="is no tolerance"):
+        Tolerance(atol=value)
+
+
 def test_nothing_lets_nan_pass() -> None:
+    assert not compare("y", np.float32([1, 2]), np.float32([np.nan, 2]), Tolerance(atol=np.inf)).passed
     error = compare("y", np.float32([1, 2]), np.float32([np.nan, 2]))
     assert not error.remedy
     assert "no tolerance would let it pass" in str(error)

@@ -185,6 +185,9 @@ def test_verify_on_given_samples_and_ranges(cli: Cli, model: Path, artifact: Pat
     assert "must be less" in cli(*words, "--range", "x:2:1").failed(2)
     assert "the model's inputs are x" in cli(*words, "--range", "z:0:1").failed(2)
     np.savez(tmp_path / "other.npz", z=x)
+    np.savez(tmp_path / "none.npz", x=np.zeros((0, *x.shape), np.float32))
+    assert "holds stacks of no samples" in cli(*words, "--data", tmp_path / "none.npz").failed(2)
+    assert cli(*words, "--atol", "nan", "--samples", 1).code == 2
     assert "holds z; the model takes x" in cli(*words, "--data", tmp_path / "other.npz").failed(2)
 
 

@@ -65,7 +65,7 @@ def _remainder(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
 
     def truncated(a: Scalar, b: Scalar) -> Scalar:
         if isinstance(a, Expr) or isinstance(b, Expr):
-            return exprs.floormod(a, b)
+            return a - b * exprs.truncdiv(a, b)
         return math.fmod(a, b) if isinstance(a, float) else a - b * truncated_quotient(a, b)
 
     return _pointwise(truncated if op.attr("fmod") else exprs.floormod)(op, known)

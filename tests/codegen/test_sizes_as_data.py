@@ -132,6 +132,7 @@ def _differences(b: Sizes) -> list[SSAValue]:
         b("Div", low, np.array([2])),
         b("Div", np.array([-7]), b("Add", b.vector(b.q), np.array([1]))),
         b("Mod", low, np.array([3])),
+        b("Mod", low, np.array([3]), fmod=1),
         b("Max", low, np.array([0])),
         b("Min", low, np.array([0])),
         b("Cast", b("Equal", low, np.array([-1])), to=7),

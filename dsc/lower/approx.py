@@ -55,6 +55,16 @@ def in_float32(function: Callable[[Expr], Expr], exact: Callable[[Expr], Expr], 
     return function(x) if dtype == "float32" else function(x.astype("float32")).astype(dtype)
 
 
+def libm(name: str) -> Callable[[Expr], Expr]:
+    """A function of C's library, called for each element. TVM has some of them as intrinsics, but not on vectors."""
+
+    def of(x: Expr) -> Expr:
+        dtype = dtype_of(x)
+        return tirx.call_pure_extern(dtype, name if dtype == "float64" else f"{name}f", x)
+
+    return of
+
+
 def exp(x: Expr) -> Expr:
     """e^x."""
     return in_float32(lambda v: let(v, _exp), tirx.exp, x)
@@ -67,12 +77,12 @@ def log(x: Expr) -> Expr:
 
 def tanh(x: Expr) -> Expr:
     """The hyperbolic tangent."""
-    return in_float32(lambda v: _odd_rational(v, 8.988, _TANH_P, _TANH_Q), tirx.tanh, x)
+    return in_float32(lambda v: _odd_rational(v, 8.988, _TANH_P, _TANH_Q), libm("tanh"), x)
 
 
 def erf(x: Expr) -> Expr:
     """The error function."""
-    return in_float32(lambda v: _odd_rational(v, 3.94, _ERF_P, _ERF_Q), tirx.erf, x)
+    return in_float32(lambda v: _odd_rational(v, 3.94, _ERF_P, _ERF_Q), libm("erf"), x)
 
 
 def sigmoid(x: Expr) -> Expr:
@@ -87,7 +97,7 @@ def log1p_exp(x: Expr) -> Expr:
         return tirx.Max(f32(0), v) + let(exp(f32(0) - tirx.abs(v)), _log1p)
 
     def exact(v: Expr) -> Expr:
-        return tirx.Max(constant(0, "float64"), v) + tirx.log1p(tirx.exp(-tirx.abs(v)))
+        return tirx.Max(constant(0, "float64"), v) + libm("log1p")(tirx.exp(-tirx.abs(v)))
 
     return in_float32(lambda v: let(v, of), exact, x)
 

@@ -38,18 +38,9 @@ _FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
     "Round": tirx.nearbyint,
 }
 
-_LIBM: dict[str, Callable[[Expr], Expr]] = {
-    "Sin": tirx.sin,
-    "Cos": tirx.cos,
-    "Tan": tirx.tan,
-    "Sinh": tirx.sinh,
-    "Cosh": tirx.cosh,
-    "Asin": tirx.asin,
-    "Acos": tirx.acos,
-    "Atan": tirx.atan,
-    "Asinh": tirx.asinh,
-    "Acosh": tirx.acosh,
-    "Atanh": tirx.atanh,
+_LIBM = {
+    name: approx.libm(name.lower())
+    for name in ("Sin", "Cos", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh")
 }
 
 

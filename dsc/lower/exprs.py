@@ -140,7 +140,7 @@ def equal(a: Scalar, b: Scalar) -> Expr:
 
 def quotient(numerators: Iterable[Dim], denominators: Iterable[Dim]) -> Dim:
     """The product of sizes over that of others which divide it, with common factors cancelled."""
-    top, bottom = _factors(numerators), _factors(denominators)
+    top, bottom = factors(numerators), factors(denominators)
     for factor in list(bottom[1]):
         match = next((f for f in top[1] if same(f, factor)), None)
         if match is not None:
@@ -150,7 +150,7 @@ def quotient(numerators: Iterable[Dim], denominators: Iterable[Dim]) -> Dim:
     return floordiv(product([top[0] // common, *top[1]]), product([bottom[0] // common, *bottom[1]]))
 
 
-def _factors(sizes: Iterable[Dim]) -> tuple[int, list[Expr]]:
+def factors(sizes: Iterable[Dim]) -> tuple[int, list[Expr]]:
     """The number and the expressions that a product of sizes is made of."""
     number, expressions, queue = 1, list[Expr](), list(sizes)
     while queue:

@@ -82,6 +82,11 @@ def interface(workload: Workload) -> Interface:
         mapped = found.mapped(lambda value: in_callers_terms(workload, value))
         requirements += [(located(op), left) for left in undecided(op, [mapped])]
     shapes = [[in_callers_terms(workload, d) for d in output.shape] for output in outputs]
+    for value, shape, output in zip(workload.outputs, shapes, outputs, strict=True):
+        if isinstance(value.owner, Operation):
+            # a variable may stand for a product
+            found_here = undecided(value.owner, of_result(shape, tvm_ffi.dtype(str(output.dtype)).bits))
+            requirements += [(located(value.owner), left) for left in found_here]
     return Interface(shapes, requirements, inputs, scope.indices)
 
 

@@ -356,3 +356,15 @@ def test_a_name_is_one_size() -> None:
     compiled = dsc.compile(node_model("Add", {"x": (F, ["a"]), "z": (F, ["a"])}))
     with pytest.raises(UsageError, match=r"input z: float32\[a\]: dim 0, 'a', is 1 here, but 3 in input x"):
         compiled.run({"x": np.ones(3, F), "z": np.ones(1, F)})
+
+
+def test_sizes_do_not_overflow() -> None:
+    nodes = [
+        onnx.helper.make_node("Shape", ["x"], ["s"], start=0, end=1),
+        onnx.helper.make_node("Mul", ["s", "s"], ["t"]),
+        onnx.helper.make_node("ConstantOfShape", ["t"], ["y"], name="squared"),
+    ]
+    compiled = dsc.compile(model(nodes, {"x": (F, ["a", "b"])}, {"y": (F, ["c"])}))
+    assert compiled.run({"x": np.ones((3, 1), F)})["y"].shape == (9,)
+    with pytest.raises(UsageError, match=r"input x: dim 0 is 4294967296\..*'squared'.*the bytes of its result"):
+        compiled.run({"x": np.ones((1 << 32, 0), F)})

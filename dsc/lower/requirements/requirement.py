@@ -12,11 +12,15 @@ from tvm import sym, te, tirx
 from tvm.ir import Expr, Range
 from xdsl.ir import Operation
 
-from dsc.lower.exprs import Dim, Scalar, dims, is_natural, product, same, simplify
+from dsc.lower.exprs import Dim, Scalar, dims, factors, is_natural, product, same, simplify
 from dsc.lower.registry import Call, MisfitError
 
 _MOST = 1 << 48
 """More than any size."""
+_MEMORY = 1 << 46
+"""Bytes that no memory has."""
+_LARGE = 1 << 16
+"""A constant factor that makes the bytes of one dim worth a check."""
 
 
 class Relation(Enum):
@@ -186,11 +190,12 @@ def of_result(shape: Sequence[Dim], bits: int) -> Iterator[Requirement]:
     for axis, size in enumerate(shape):
         if not is_natural(size):
             yield at_least(size, 0, f"dim {axis} of its result")
-    unknown = [d for d in shape if isinstance(d, Expr)]
-    if len(unknown) > 1:
-        known = product(d for d in shape if isinstance(d, int)) * max(1, bits // 8)
-        elements = product([tirx.const(float(known), "float64"), *(tirx.Cast("float64", d) for d in unknown)])
-        yield at_most(elements, tirx.const(float(1 << 46), "float64"), "the bytes of its result")
+    number, expressions = factors(shape)
+    known = number * max(1, bits // 8)
+    if len(expressions) > 1 or (expressions and known > _LARGE) or known > _MEMORY:
+        # in floating point, as the product of integers may overflow
+        size = product([tirx.const(float(known), "float64"), *(tirx.Cast("float64", d) for d in expressions)])
+        yield at_most(size, tirx.const(float(_MEMORY), "float64"), "the bytes of its result")
 
 
 def of_divisions(values: Iterable[Scalar]) -> Iterator[Requirement]:

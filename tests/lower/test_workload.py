@@ -98,7 +98,7 @@ def test_epilogue_on_a_result_of_the_kernels_own() -> None:
     (out,) = lower_body(workload, {conv.results[0]: own, workload.inputs[2]: bias})
     func = te.create_prim_func([own, bias, out])
     assert "conv" not in func.script()
-    assert "T.max(T.float32(0.0)" in func.script()
+    assert "T.max(T.dsc.constant(T.float32(0.0))" in func.script()
 
 
 def test_shapes_come_back_in_the_callers_terms() -> None:

@@ -52,11 +52,14 @@ def range_op(call: Call) -> te.Tensor:
 
 
 def _steps(distance: Dim, delta: Dim) -> Dim:
-    """Steps of `delta` that begin within `distance`; each division is by a positive number, whatever the sign is."""
-    ahead = ceildiv(distance, maximum(delta, 1))
+    """Steps of `delta` that begin within `distance`, which lie in one direction.
+
+    The division is by a positive number and no part of a Select: both sides of that are computed, and TVM drops a limit
+    from the side whose condition implies it.
+    """
     if is_natural(delta):
-        return ahead
-    return select(delta > 0, ahead, ceildiv(-distance, maximum(-delta, 1)))
+        return ceildiv(distance, maximum(delta, 1))
+    return ceildiv(select(delta > 0, distance, -distance), maximum(maximum(delta, -delta), 1))
 
 
 def _whole(value: Scalar) -> Scalar:

@@ -42,3 +42,17 @@ def test_a_read_outside_is_noticed(tmp_path: Path) -> None:
 
     assert [end("AT_END", index) for index in (4, 5)] == [0, -11]
     assert [end("AT_BEGIN", index) for index in (0, -1)] == [0, -11]
+
+
+def test_tensors_of_a_run_are_guarded(tmp_path: Path) -> None:
+    program = (
+        "import tvm\n"
+        "from tests.guards.memory import Placement, place, served\n"
+        "place(Placement.AT_END)\n"
+        "before = served()\n"
+        "tensor = tvm.runtime.empty((5,), 'float32')\n"
+        "assert served() > before\n"
+        "assert (tensor.data_ptr() + 20) % 4096 == 0\n"
+    )
+    environment = {**os.environ, "LD_PRELOAD": str(build_guard(tmp_path))}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)

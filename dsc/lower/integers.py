@@ -46,9 +46,8 @@ def _difference(a: Expr, b: Expr) -> Expr:
 def _product(a: Expr, b: Expr) -> Expr:
     """By halves, of which the products are less than 2^64; that of the upper ones is beyond."""
     half, bits = tirx.const(0xFFFFFFFF, "uint64"), tirx.const(32, "uint64")
-    low, high = (lambda v: v & half), (lambda v: v >> bits)
-    crossed = ((high(a) * low(b)) & half) + ((low(a) * high(b)) & half)
-    return let(low(a) * low(b), lambda lower: let(crossed << bits, lambda upper: _sum(lower, upper)))
+    crossed = (((a >> bits) * (b & half)) & half) + (((a & half) * (b >> bits)) & half)
+    return let((a & half) * (b & half), lambda lower: let(crossed << bits, lambda upper: _sum(lower, upper)))
 
 
 add = _wrapping(operator.add, _sum)

@@ -100,7 +100,7 @@ def _ratios(call: Call, source: Sequence[Dim], sizes: Sequence[Scalar]) -> list[
         if not static:
             raise UnsupportedOpError("keep_aspect_ratio_policy needs static sizes")
         choose = min if policy == "not_larger" else max
-        return [choose(Fraction(t, s) for t, s in zip(sizes, source, strict=True))] * len(sizes)
+        return [choose(Fraction(int(t), int(s)) for t, s in zip(sizes, source, strict=True))] * len(sizes)
     return [
         Fraction(t, s) if isinstance(t, int) and isinstance(s, int) and s else None
         for t, s in zip(sizes, source, strict=True)

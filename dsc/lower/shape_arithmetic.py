@@ -66,7 +66,7 @@ def _remainder(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
     def truncated(a: Scalar, b: Scalar) -> Scalar:
         if isinstance(a, Expr) or isinstance(b, Expr):
             return a - b * exprs.truncdiv(a, b)
-        return math.fmod(a, b) if isinstance(a, float) else a - b * truncated_quotient(a, b)
+        return math.fmod(a, b) if isinstance(a, float) or isinstance(b, float) else a - b * truncated_quotient(a, b)
 
     return _pointwise(truncated if op.attr("fmod") else exprs.floormod)(op, known)
 
@@ -118,7 +118,7 @@ def in_type(values: Array, dtype: np.dtype) -> Array | None:
     Integer expressions are int64: in an int32 they are taken to fit, as sizes do.
     """
     elements = [_converted(v, dtype) if isinstance(v, Expr) else stored(v, dtype) for v in values.reshape(-1)]
-    return None if any(e is None for e in elements) else array(elements, values.shape)  # type: ignore[arg-type]
+    return None if any(e is None for e in elements) else array(elements, values.shape)
 
 
 def _converted(value: Expr, dtype: np.dtype) -> Expr | None:

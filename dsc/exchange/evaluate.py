@@ -43,6 +43,8 @@ def _strays(op: OnnxOp, operands: Sequence[np.ndarray]) -> bool:
 
     Integer powers and sums go through doubles there, divisions and shifts are the processor's, which traps.
     """
+    if not operands:
+        return False
     first, last = operands[0], operands[-1]
     if op.onnx_name in ("Resize", "GridSample"):
         return True  # sizes, ties and borders

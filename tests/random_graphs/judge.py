@@ -20,6 +20,8 @@ LEVELS = (0, 2)
 _SPREADS = 6
 """How many times further than the noisy evaluations a result may be off: they are only a few."""
 _ULPS = 16
+_FLUSHED = 2
+"""Elementary functions may give 0 for a result that is nearly denormal, in units of the smallest normal number."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _wrong(expected: np.ndarray, noisy: Sequence[np.ndarray], found: np.ndarray)
     unsure = ~finite & ~_all_same(every)
     with np.errstate(all="ignore"):
         spread = np.abs(every - every[0]).max(0)
-        allowed = _SPREADS * spread + _ULPS * float(info.eps) * np.abs(every[0]) + 4 * float(info.smallest_subnormal)
+        allowed = _SPREADS * spread + _ULPS * float(info.eps) * np.abs(every[0]) + _FLUSHED * float(info.tiny)
         near = np.abs(got - every[0]) <= allowed
         # next to overflow, a rounding decides
         near |= np.isinf(got) & (np.abs(every[0]) + allowed >= float(info.max)) & (np.sign(got) == np.sign(every[0]))

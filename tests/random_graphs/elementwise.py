@@ -13,6 +13,7 @@ FUNCTIONS = (
     "Exp Log Sqrt Reciprocal Sigmoid Tanh Erf Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Softplus Softsign "
     "Elu Selu Celu HardSigmoid HardSwish Mish Gelu Shrink"
 ).split()
+DIFFERENCES = ("Elu", "Selu", "Celu", "Gelu", "Shrink", "HardSigmoid", "HardSwish")
 PREDICATES = ("IsNaN", "IsInf")
 COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 _PERIODIC_LIMIT = 1e4
@@ -35,7 +36,7 @@ def unary(g: RandomGraph) -> None:
         attributes["approximate"] = "tanh"
     if op in ("Elu", "Celu") and g.rng.random() < 0.5:
         attributes["alpha"] = float(g.rng.uniform(0.5, 2))
-    g.add(op, [value], Noise.FUNCTION, **attributes)
+    g.add(op, [value], Noise.DIFFERENCE if op in DIFFERENCES else Noise.FUNCTION, **attributes)
 
 
 def predicate(g: RandomGraph) -> None:

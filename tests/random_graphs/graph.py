@@ -12,7 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from tests.random_graphs.arrays import is_float, random_array
-from tests.random_graphs.evaluate import IR_VERSION, OPSET, Arrays, Rejected, references
+from tests.random_graphs.evaluate import FORMULAS, IR_VERSION, OPSET, Arrays, Rejected, references
 
 SAMPLES = 2
 """Inputs that each graph is run on: free dims have other sizes in each."""
@@ -32,6 +32,8 @@ class Noise(Enum):
     """A product that may be contracted with a sum, a division by a reciprocal."""
     FUNCTION = (0, 8)
     """An elementary function."""
+    DIFFERENCE = (0, 9)
+    """A function that is defined by a difference, e^x - 1: relative to its terms."""
     SUM = (4, 4)
     """A sum in another order: relative to its terms, not to its result."""
 
@@ -186,11 +188,12 @@ class RandomGraph:
     ) -> Callable[[Arrays], Arrays]:
         """What computes the node on the operands that are present. Functions are computed in float64 and rounded:
         the tails of ONNX Runtime's are not good to the last places."""
-        wide = noise is Noise.FUNCTION
+        wide = noise in (Noise.FUNCTION, Noise.DIFFERENCE)
         renamed = _renamed(node)
         for sample in range(SAMPLES):
             arrays = [None if v is None else v.exact[sample] for v in operands]
-            run = references(renamed, [a.astype(np.float64) if wide and a is not None else a for a in arrays])[0]
+            found = references(renamed, [a.astype(np.float64) if wide and a is not None else a for a in arrays])
+        run = FORMULAS.get(node.op_type, found[-1]) if wide else found[0]
         dtype = next(v.dtype for v in operands if v is not None)
 
         def rounded(arrays: Arrays) -> Arrays:
@@ -208,7 +211,15 @@ class RandomGraph:
             results = run([self._shaken(a, noise.operand) for a in operands])
         except Exception as error:  # a reference that took the exact operands
             raise Rejected from error
-        return [self._shaken(r, noise.result) for r in results]
+        shaken = [self._shaken(r, noise.result) for r in results]
+        return [self._offset(r, operands[0]) for r in shaken] if noise is Noise.DIFFERENCE else shaken
+
+    def _offset(self, array: np.ndarray, operand: np.ndarray) -> np.ndarray:
+        epsilon = float(ml_dtypes.finfo(array.dtype).eps)
+        with np.errstate(all="ignore"):
+            offset = 4 * epsilon * (1 + np.abs(operand.astype(np.float64))) * self.rng.uniform(-1, 1, array.shape)
+            moved = array.astype(np.float64) + np.where(np.isfinite(offset), offset, 0)
+            return np.asarray(moved.astype(array.dtype))
 
     def _shaken(self, array: np.ndarray, ulps: int) -> np.ndarray:
         if not ulps or not is_float(array.dtype):

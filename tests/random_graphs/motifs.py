@@ -93,7 +93,7 @@ def conv_block(g: RandomGraph) -> None:
     norms = [g.random(x.dtype, [channels]) for _ in range(3)]
     variance = g.constant(g.rng.uniform(0.5, 2, channels).astype(np.float32))
     y = g.one("BatchNormalization", [y, *norms, variance], S)
-    y = g.one(str(g.rng.choice(["Relu", "Sigmoid", "HardSwish"])), [y], F)
+    y = g.one(str(g.rng.choice(["Relu", "Sigmoid", "HardSwish"])), [y], Noise.SUM)
     if g.rng.random() < 0.6:
         y = g.one("Add", [y, x], N)
     if g.rng.random() < 0.3:  # squeeze and excite

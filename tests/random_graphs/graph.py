@@ -26,16 +26,18 @@ _SUM_LIMIT = 1e15
 class Noise(Enum):
     """Where a node may round otherwise than the reference, in units of the last place."""
 
-    NONE = (0, 0)
+    NONE = (0, 0, 0)
     """Moves data, compares, or is rounded correctly by all."""
-    RESULT = (0, 2)
+    RESULT = (0, 2, 0)
     """A product that may be contracted with a sum, a division by a reciprocal."""
-    FUNCTION = (0, 8)
+    FUNCTION = (0, 8, 0)
     """An elementary function."""
-    DIFFERENCE = (0, 9)
+    DIFFERENCE = (0, 8, 4)
     """A function that is defined by a difference, e^x - 1: relative to its terms."""
-    SUM = (4, 4)
+    SUM = (4, 4, 0)
     """A sum in another order: relative to its terms, not to its result."""
+    LOGARITHM = (4, 4, 4)
+    """A sum's logarithm and what is subtracted from it."""
 
     @property
     def operand(self) -> int:
@@ -44,6 +46,10 @@ class Noise(Enum):
     @property
     def result(self) -> int:
         return self.value[1]
+
+    @property
+    def offset(self) -> int:
+        return self.value[2]
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,13 @@ class RandomGraph:
             noisy.append([self._noisy(run, [v.noisy[sample][k] for v in present], noise) for k in range(NOISY)])
         if any(r.size > MAX_ELEMENTS or r.ndim > MAX_RANK or r.dtype.kind in "OSUc" for rs in exact for r in rs):
             raise Rejected
+        if any(
+            a.shape != r.shape
+            for own, rs in zip(noisy, exact, strict=True)
+            for n in own
+            for a, r in zip(n, rs, strict=True)
+        ):
+            raise Rejected  # a size that roundings decide
         self._nodes.append(node)
         self._used.update(v.name for v in present)
         made = []
@@ -212,13 +225,15 @@ class RandomGraph:
         except Exception as error:  # a reference that took the exact operands
             raise Rejected from error
         shaken = [self._shaken(r, noise.result) for r in results]
-        return [self._offset(r, operands[0]) for r in shaken] if noise is Noise.DIFFERENCE else shaken
+        return [self._offset(r, operands[0], noise.offset) for r in shaken] if noise.offset else shaken
 
-    def _offset(self, array: np.ndarray, operand: np.ndarray) -> np.ndarray:
+    def _offset(self, array: np.ndarray, operand: np.ndarray, ulps: int) -> np.ndarray:
+        """Moved by some units in the last place of the largest operand, and of 1."""
         epsilon = float(ml_dtypes.finfo(array.dtype).eps)
+        finite = operand[np.isfinite(operand)].astype(np.float64)
         with np.errstate(all="ignore"):
-            offset = 4 * epsilon * (1 + np.abs(operand.astype(np.float64))) * self.rng.uniform(-1, 1, array.shape)
-            moved = array.astype(np.float64) + np.where(np.isfinite(offset), offset, 0)
+            scale = ulps * epsilon * (1 + np.abs(finite).max(initial=0))
+            moved = array.astype(np.float64) + scale * self.rng.uniform(-1, 1, array.shape)
             return np.asarray(moved.astype(array.dtype))
 
     def _shaken(self, array: np.ndarray, ulps: int) -> np.ndarray:

@@ -83,6 +83,8 @@ def unpool(g: RandomGraph) -> None:
     value = g.pick(
         lambda v: v.rank == 4 and v.dtype == np.float32 and all(s[2] > 1 and s[3] > 1 for s in v.sizes), g.image
     )
+    if any(np.isnan(a).any() for a in value.exact):
+        raise Rejected  # as for pools
     pooled, places = g.add("MaxPool", [value], N, outputs=2, kernel_shape=[2, 2], strides=[2, 2])
     g.add("MaxUnpool", [pooled, places], N, kernel_shape=[2, 2], strides=[2, 2])
 

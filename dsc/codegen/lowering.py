@@ -12,6 +12,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, s_tir, tirx
 
+from dsc.codegen.lets import flat_lets
 from dsc.lower.floats import opaque, plain
 from dsc.targets.cpu.stack import on_stack
 
@@ -69,6 +70,8 @@ def tir_passes() -> tvm.transform.Pass:
             tirx.transform.LowerTVMBuiltin(),
             _each(plain, "dsc.plain_floats"),
             tirx.transform.LowerIntrin(),
+            tirx.transform.ConvertSSA(),
+            _each(flat_lets, "dsc.flat_lets"),
         ],
         name="dsc.tir",
     )

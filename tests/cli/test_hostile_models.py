@@ -141,7 +141,7 @@ CASES: list[tuple[Callable[[Path], None], str]] = [
     (size_that_lies, "weight 'conv.w' of shape .* needs 113246208 bytes, but has 1728"),
     (absurd_weight_shape, "weight 'conv.w' of shape"),
     (cycle, "topologically sorted, however input 'r'"),
-    (absurd_computed_shape, "not enough memory|too large"),
+    (absurd_computed_shape, "not enough memory|too large|too many elements"),
     (deep_nesting, "nested too deeply"),
     (opset_of_the_future, "opset 999 is not supported"),
     (wrong_operand_count, r"Node\(/relu\).*input size 2"),

@@ -1,8 +1,8 @@
 """Bindings within expressions, one after the other instead of one inside of another's value.
 
-LLVM code generation of TVM tells its analyzer of each `Let` it meets, and the analyzer simplifies the value, which tells
-it of every `Let` in there: of those twice then. Where it knew less at first, it takes the second time for a conflict, as
-for ``v = x - m`` as soon as m is known to be x.
+TVM's LLVM code generation tells its analyzer of each `Let` it meets. The analyzer simplifies the value, which tells it
+of every `Let` in there: of those twice then. Where it knew less at first, it takes the second time for a conflict, as for
+``v = x - m`` as soon as m is known to be x.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Binding = tuple[tirx.Var, Expr]
 
 
 def flat_lets(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """``let a = f(let b = x in y) in z`` as ``let b = x in let a = f(y) in z``; every variable must have one binding."""
+    """``let a = f(let b = x in y) in z`` as ``let b = x in let a = f(y) in z``; each variable must have one binding."""
 
     def flat(node: tirx.Let, mutator: StructuralMutator) -> Expr:
         found: list[Binding] = []
@@ -37,7 +37,7 @@ def _without(value: Expr, found: list[Binding]) -> Expr:
         return mutator.mutate(node.body)
 
     def call(node: Call, mutator: StructuralMutator) -> Expr:
-        if getattr(node.op, "name", "") == "tirx.if_then_else":
+        if getattr(node.op, "name", "") == "prim.if_then_else":
             return node
         return mutator.default_mutate(node)
 

@@ -125,6 +125,7 @@ def roi_align(g: RandomGraph) -> None:
         S,
         output_height=2,
         output_width=3,
+        sampling_ratio=2,
         mode=str(g.rng.choice(["avg", "max"])),
     )
 

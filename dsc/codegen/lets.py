@@ -1,8 +1,8 @@
 """Bindings within expressions, one after the other instead of one inside of another's value.
 
 TVM's LLVM code generation tells its analyzer of each `Let` it meets. The analyzer simplifies the value, which tells it
-of every `Let` in there: of those twice then. Where it knew less at first, it takes the second time for a conflict, as for
-``v = x - m`` as soon as m is known to be x.
+of every `Let` in there: of those twice then. Where it knew less at first, it takes the second time for a conflict, as
+for ``v = x - m`` as soon as m is known to be x.
 """
 
 from __future__ import annotations

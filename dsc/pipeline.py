@@ -12,6 +12,7 @@ from dsc.codegen import CompiledModel, build
 from dsc.exchange import ModelSource, fingerprint, has_definition, import_model
 from dsc.exchange.shapes import Shapes, checked_shapes
 from dsc.ir import Graph, onnx
+from dsc.lower import is_known_to_lack
 from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
@@ -52,7 +53,8 @@ def preset(opt_level: int, machine: Machine) -> Pipeline:
 
 def without_lowering() -> list[str]:
     """Operators that `dsc.lower` leaves to their definition by other operators."""
-    return sorted(n for n, op in onnx.OPS.items() if f"onnx.{n}" not in RULES and has_definition(op))
+    lacking = (n for n in onnx.OPS if f"onnx.{n}" not in RULES and not is_known_to_lack(n))
+    return sorted(n for n in lacking if has_definition(onnx.OPS[n]))
 
 
 def optimize(

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from dsc.lower.registry import UnsupportedOpError, lowers
-from dsc.lower.support import Unsupported, unsupported
+from dsc.lower.support import Unsupported, is_known_to_lack, unsupported
 from dsc.lower.te import lower_body, output_shapes, placeholders, prim_func
 from dsc.lower.workload import Workload
 
@@ -16,6 +16,7 @@ __all__ = [
     "Unsupported",
     "UnsupportedOpError",
     "Workload",
+    "is_known_to_lack",
     "lower_body",
     "lowers",
     "output_shapes",

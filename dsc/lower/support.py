@@ -17,6 +17,7 @@ _REASONS = {
         "NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit",
     ),
     "control flow has no lowering yet": ("If", "Loop", "Scan", "SequenceMap"),
+    "its definition is a loop, and control flow has no lowering yet": ("LinearAttention",),
     "recurrent networks have no lowering yet": ("LSTM", "GRU", "RNN"),
     "random numbers have no lowering": (
         "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
@@ -58,6 +59,11 @@ def unsupported(graph: Graph) -> list[Unsupported]:
             except UnsupportedOpError as error:
                 found.append(_of(error.op or op, error.why))
     return found
+
+
+def is_known_to_lack(op_type: str) -> bool:
+    """Whether an ONNX operator can be lowered neither by itself nor by its definition."""
+    return op_type in _REASON
 
 
 def reason(op: Operation) -> str:

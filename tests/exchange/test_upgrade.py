@@ -205,6 +205,22 @@ def test_what_has_no_equal_today(opset: int, op: onnx.NodeProto, message: str) -
         import_model(proto)
 
 
+def test_of_opsets_before_the_oldest_what_is_still_the_same_is_read() -> None:
+    """Softplus and Transpose are as they were in opset 1."""
+    nodes = [node("Softplus", ["x"], ["s"]), node("Transpose", ["s"], ["y"], perm=[1, 0])]
+    proto = model(nodes, [value("x", [3, 4])], [value("y", [4, 3])], opset=1)
+    x = _x(3, 4)
+    (result,) = run(export_model(import_model(proto)), {"x": x})
+    np.testing.assert_allclose(result, np.log1p(np.exp(x)).T, rtol=1e-5)
+
+
+def test_of_opsets_before_the_oldest_what_changed_is_named() -> None:
+    nodes = [node("Relu", ["x"], ["r"]), node("Neg", ["r"], ["n"]), node("Add", ["n", "x"], ["y"])]
+    proto = model(nodes, [value("x", [3])], [value("y", [3])], opset=5)
+    with pytest.raises(UnsupportedModelError, match=f"opset 5 is too old: {OLDEST} to .*, and Add, Neg, Relu changed"):
+        import_model(proto)
+
+
 # New attributes whose default is what the operator did before they were there, renamed parameters, and inputs
 # that became optional or were added at the end: no rewriting is needed. (GroupNormalization 18 is refused by
 # the checker: it was deprecated at once.)

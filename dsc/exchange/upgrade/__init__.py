@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import onnx
+import onnx.defs
 import onnx.helper
 import onnx.shape_inference
 
 from dsc.errors import UnsupportedModelError
+from dsc.exchange.lenient import all_nodes
 from dsc.exchange.upgrade import attributes_to_inputs, contrib, meaning, resize
 from dsc.exchange.upgrade.edit import RULES, Edit
 from dsc.ir.onnx import OPSET
 
 OLDEST = 7
-"""The oldest opset that is read."""
+"""The oldest opset that is read whole; of older ones the operators that are still as they were then."""
 
 __all__ = ["OLDEST", "RULES", "attributes_to_inputs", "contrib", "meaning", "opset_of", "resize", "upgrade_model"]
 
@@ -28,13 +30,33 @@ __all__ = ["OLDEST", "RULES", "attributes_to_inputs", "contrib", "meaning", "ops
 def opset_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
     """The version of the default domain; `OPSET` where it is not imported.
 
-    Raises UnsupportedModelError outside `OLDEST` to `OPSET`.
+    Raises UnsupportedModelError for one that is newer, or none.
     """
     versions = [i.version for i in imports if i.domain in ("", "ai.onnx")]
     version: int = versions[0] if versions else OPSET
-    if not OLDEST <= version <= OPSET:
+    if not 1 <= version <= OPSET:
         raise UnsupportedModelError(f"opset {version} is not supported: {OLDEST} to {OPSET} are")
     return version
+
+
+def _check_age(graph: onnx.GraphProto, version: int) -> None:
+    """Raise UnsupportedModelError naming the operators of a model from before `OLDEST` that changed since."""
+    if version >= OLDEST:
+        return
+    used = {n.op_type for n in all_nodes(graph.node) if not n.domain}
+    changed = sorted(op for op in used if _since(op, version) != _since(op, OLDEST))
+    if changed:
+        raise UnsupportedModelError(
+            f"opset {version} is too old: {OLDEST} to {OPSET} are supported, and {', '.join(changed)} changed since"
+        )
+
+
+def _since(op_type: str, version: int) -> int:
+    """The opset of the operator's definition at `version`; 0 if it has none."""
+    try:
+        return int(onnx.defs.get_schema(op_type, version, "").since_version)
+    except onnx.defs.SchemaError:
+        return 0
 
 
 def upgrade_model(model: onnx.ModelProto) -> None:
@@ -42,6 +64,7 @@ def upgrade_model(model: onnx.ModelProto) -> None:
     be done.
     """
     version = opset_of(model.opset_import)
+    _check_age(model.graph, version)
     ranks = _ranks(model) if _needs_ranks(model.graph, version) else {}
     names = set(_names(model.graph))
 

@@ -10,6 +10,10 @@ from tests.random_graphs.judge import judge, save
 from tests.random_graphs.workers import verdicts
 
 
+PROGRESS = 100
+"""Graphs after which a line says how many are done."""
+
+
 def main() -> int:
     """Prints each fault as it is found; 1 if there was one."""
     parser = argparse.ArgumentParser(prog="python -m tests.random_graphs", description=__doc__)
@@ -28,7 +32,7 @@ def main() -> int:
     first = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "little")
     print(f"{options.count} graphs from seed {first}", flush=True)
     faults = refused = nodes = 0
-    for verdict in verdicts(range(first, first + options.count), options.jobs):
+    for done, verdict in enumerate(verdicts(range(first, first + options.count), options.jobs), 1):
         nodes += verdict.nodes
         refused += bool(verdict.refused)
         faults += bool(verdict.fault)
@@ -37,6 +41,8 @@ def main() -> int:
                 f"seed {verdict.seed} ({verdict.nodes} nodes): {verdict.fault or 'refused: ' + verdict.refused}",
                 flush=True,
             )
+        if done % PROGRESS == 0:
+            print(f"{done} of {options.count}", flush=True)
     print(f"{options.count} graphs, {nodes} nodes: {faults} wrong, {refused} refused")
     return int(bool(faults))
 

@@ -9,7 +9,6 @@ import sys
 from tests.random_graphs.judge import judge, save
 from tests.random_graphs.workers import verdicts
 
-
 PROGRESS = 100
 """Graphs after which a line says how many are done."""
 

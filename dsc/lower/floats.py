@@ -16,7 +16,7 @@ from typing import Any
 
 import tvm_ffi
 from tvm import te, tirx
-from tvm.ir import Call, Expr, Op, _ffi_api
+from tvm.ir import Call, Expr, Op, PrimType, _ffi_api
 from tvm_ffi.structural import StructuralMutator
 
 _ARITHMETIC = {"add": tirx.Add, "sub": tirx.Sub, "mul": tirx.Mul, "div": tirx.Div, "min": tirx.Min, "max": tirx.Max}
@@ -147,9 +147,16 @@ def plain(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """`func` with the nodes of arithmetic in place of the calls."""
 
     def show(call: Call) -> Expr:
-        return _shown(call) if str(getattr(call.op, "name", "")).startswith("dsc.") else call
+        name = str(getattr(call.op, "name", ""))
+        if name == "tirx.reinterpret" and _is_zero(call.args[0]) and isinstance(call.ty, PrimType):
+            return tirx.const(0, str(call.expr_ty()))  # LLVM code generation takes those bits for a null pointer
+        return _shown(call) if name.startswith("dsc.") else call
 
     return func.with_body(tvm_ffi.structural_map(func.body, (Call, show)))
+
+
+def _is_zero(value: Expr) -> bool:
+    return isinstance(value, tirx.IntImm) and value.value == 0
 
 
 def _shown(call: Call) -> Expr:

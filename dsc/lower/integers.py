@@ -27,10 +27,17 @@ def _wrapping(plain: Binary, of_64_bits: Binary) -> Binary:
             wide = dtype.replace("32", "64")
             return plain(a.astype(wide), b.astype(wide)).astype(dtype)
         if dtype in ("int64", "uint64"):
-            return of_64_bits(a.astype("uint64"), b.astype("uint64")).astype(dtype)
+            return of_64_bits(_unsigned(a), _unsigned(b)).astype(dtype)
         return plain(a, b)
 
     return of
+
+
+def _unsigned(value: Expr) -> Expr:
+    """The same 64 bits; TVM refuses to cast a negative number."""
+    if isinstance(value, tirx.IntImm):
+        return tirx.const(int(value.value) % 2**64, "uint64")
+    return value.astype("uint64")
 
 
 def _sum(a: Expr, b: Expr) -> Expr:

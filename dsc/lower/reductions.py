@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tvm_ffi
 from tvm import s_tir, tirx
-from tvm.ir import Call, Expr
+from tvm.ir import Call, Expr, TensorLoad
 from tvm_ffi.structural import StructuralMutator
 
 _REDUCE = 2
@@ -52,7 +52,19 @@ def _assigned(block: s_tir.SBlock, kept: list[tirx.IterVar], walked: list[tirx.I
     def first(var: tirx.Var, _: StructuralMutator) -> Expr:
         return tirx.const(0, str(var.ty)) if any(var.same_as(i.var) for i in walked) else var
 
-    element = update.value.args[1] if isinstance(update.value, Call) else update.value.b
-    store = tirx.BufferStore(update.buffer, element, update.indices)
+    store = tirx.BufferStore(update.buffer, _element(update, start), update.indices)
     body, reads = (tvm_ffi.structural_mutate(part, (tirx.Var, first)) for part in (store, block.reads))
     return s_tir.SBlock(kept, reads, block.writes, block.name_hint, body)
+
+
+def _element(update: tirx.BufferStore, start: tirx.BufferStore) -> Expr:
+    """The one element: the second operand of what combines it with the result so far."""
+    if isinstance(update.value, Call):
+        return update.value.args[1]
+    if hasattr(update.value, "b"):
+        return update.value.b
+
+    def so_far(node: TensorLoad) -> Expr:
+        return start.value if node.source.same_as(update.buffer) else node
+
+    return tvm_ffi.structural_map(update.value, (TensorLoad, so_far))  # simplified to something else

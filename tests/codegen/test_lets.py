@@ -1,4 +1,4 @@
-"""Bindings of expressions, flattened before LLVM code generation."""
+"""Bindings of expressions as LLVM code generation needs them."""
 
 from __future__ import annotations
 
@@ -41,3 +41,14 @@ def test_softmax_of_one_element(op_type: str, shape: list[int], axis: int) -> No
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
     for level in (0, 2):
         np.testing.assert_array_equal(dsc.compile(model, opt_level=level).run({"x": x})["y"], expected)
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_bits_of_zero(level: int) -> None:
+    """Integers are bound as the bits of floats: TVM has none of 0, which a division by a number binds."""
+    divisor = helper.make_node("Constant", [], ["c"], value_ints=[2])
+    node = helper.make_node("Div", ["x", "c"], ["y"])
+    infos = [helper.make_tensor_value_info(name, TensorProto.INT64, dims) for name, dims in (("x", []), ("y", [1]))]
+    graph = helper.make_graph([divisor, node], "bits", infos[:1], infos[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    assert dsc.compile(model, opt_level=level).run({"x": np.array(-7)})["y"].tolist() == [-3]

@@ -15,13 +15,13 @@ from dsc.lower.exprs import (
     ceildiv,
     dims,
     equal,
-    floordiv,
     floormod,
     is_integer,
     is_natural,
     maximum,
     select,
     simplify,
+    truncdiv,
 )  # fmt: skip
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, normalize_axis
@@ -161,6 +161,6 @@ def center_crop_pad(call: Call) -> te.Tensor:
     end: list[Dim] = [0] * rank
     for a, size in zip(axes, target, strict=True):
         missing = simplify(size - x.shape[a])
-        half = floordiv(missing, 2) if not isinstance(missing, int) or missing >= 0 else -((-missing) // 2)
+        half = truncdiv(missing, 2)
         begin[a], end[a] = half, simplify(missing - half)
     return _padded_and_cropped(x, begin, end, const_like(0, x))

@@ -1,0 +1,63 @@
+"""What random graphs have found, as small as it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from onnx import NodeProto, helper, numpy_helper
+
+import dsc
+
+Dims = Sequence[int | str]
+
+
+def run(
+    node: NodeProto,
+    inputs: dict[str, tuple[np.ndarray, Dims]],
+    constants: dict[str, np.ndarray],
+    dtype: type[np.generic],
+    rank: int,
+) -> list[np.ndarray]:
+    """The only result of a node at -O0 and -O2."""
+    kind = helper.np_dtype_to_tensor_dtype
+    declared = [helper.make_tensor_value_info(n, kind(a.dtype), dims) for n, (a, dims) in inputs.items()]
+    output = helper.make_tensor_value_info(node.output[0], kind(np.dtype(dtype)), [None] * rank)
+    weights = [numpy_helper.from_array(a, n) for n, a in constants.items()]
+    graph = helper.make_graph([node], "found", declared, [output], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    feeds = {name: array for name, (array, _) in inputs.items()}
+    return [dsc.compile(model, opt_level=level).run(feeds)[node.output[0]] for level in (0, 2)]
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 6, 7, 8])
+def test_center_crop_pad_of_a_free_dim(size: int) -> None:
+    """The odd element is cropped, and padded, at the end."""
+    x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
+    node = helper.make_node("CenterCropPad", ["x", "shape"], ["y"])
+    before = abs(size - 5) // 2
+    expected = x[before : before + 5] if size >= 5 else np.pad(x, (before, 5 - size - before))
+    for found in run(node, {"x": (x, ["n"])}, {"shape": np.array([5])}, np.float32, 1):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("op_type", ["Add", "Sub", "Mul", "Div", "Min", "BitwiseAnd", "Equal"])
+def test_a_negative_number_of_64_bits(op_type: str) -> None:
+    x = np.array([np.iinfo(np.int64).min, -7, 0, 7, np.iinfo(np.int64).max])
+    numpy_op = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Min": np.minimum, "BitwiseAnd": np.bitwise_and}
+    with np.errstate(over="ignore"):
+        wrapped = (-x.astype(object) + 2**63) % 2**64 - 2**63  # Div, towards zero, of which only the least wraps
+        expected = numpy_op[op_type](x, -1) if op_type in numpy_op else x == -1 if op_type == "Equal" else wrapped
+    node = helper.make_node(op_type, ["x", "c"], ["y"])
+    dtype = np.bool_ if op_type == "Equal" else np.int64
+    for found in run(node, {"x": (x, ["n"])}, {"c": np.array(-1)}, dtype, 1):
+        np.testing.assert_array_equal(found, expected.astype(dtype))
+
+
+@pytest.mark.parametrize("op_type", ["ArgMax", "ArgMin"])
+def test_the_extreme_of_one_element(op_type: str) -> None:
+    x = np.random.default_rng(3).standard_normal((4, 1, 16)).astype(np.float32)
+    node = helper.make_node(op_type, ["x"], ["y"], axis=1, keepdims=0)
+    for found in run(node, {"x": (x, ["n", 1, 16])}, {}, np.int64, 2):
+        np.testing.assert_array_equal(found, np.zeros((4, 16), np.int64))

@@ -26,7 +26,7 @@ def reduce(g: RandomGraph) -> None:
     else:
         attributes["noop_with_empty_axes"] = int(g.rng.random() < 0.3)
     exact = op in ("ReduceMax", "ReduceMin") or not is_float(value.dtype)
-    g.add(op, operands, Noise.NONE if exact else Noise.LOGARITHM if op in LOGS else Noise.SUM, **attributes)
+    g.add(op, operands, Noise.NONE if exact else Noise.SUM_LESS_SUM if op in LOGS else Noise.SUM, **attributes)
 
 
 def choose(g: RandomGraph) -> None:
@@ -53,7 +53,7 @@ def running(g: RandomGraph) -> None:
 def softmax(g: RandomGraph) -> None:
     value = g.pick(lambda v: v.rank > 0 and is_float(v.dtype))
     op = str(g.rng.choice(["Softmax", "Softmax", "LogSoftmax", "Hardmax"]))
-    noise = {"Hardmax": Noise.NONE, "LogSoftmax": Noise.LOGARITHM}.get(op, Noise.SUM)
+    noise = {"Hardmax": Noise.NONE, "LogSoftmax": Noise.SUM_LESS_SUM}.get(op, Noise.SUM)
     g.add(op, [value], noise, axis=int(g.rng.integers(-value.rank, value.rank)))
 
 
@@ -65,10 +65,18 @@ def normalize(g: RandomGraph) -> None:
     if op == "LayerNormalization":
         value = g.pick(lambda v: v.rank > 0 and is_float(v.dtype) and v.dims[-1] not in (None, 0))
         size = int(value.dims[-1] or 1)
-        g.add(op, [value, g.random(value.dtype, [size]), g.random(value.dtype, [size])], Noise.SUM, epsilon=1e-2)
+        g.add(
+            op, [value, g.random(value.dtype, [size]), g.random(value.dtype, [size])], Noise.SUM_LESS_SUM, epsilon=1e-2
+        )
     elif op == "LpNormalization":
         value = g.pick(lambda v: v.rank > 0 and is_float(v.dtype))
-        g.add(op, [value], Noise.SUM, axis=int(g.rng.integers(-value.rank, value.rank)), p=int(g.rng.integers(1, 3)))
+        g.add(
+            op,
+            [value],
+            Noise.SUM_LESS_SUM,
+            axis=int(g.rng.integers(-value.rank, value.rank)),
+            p=int(g.rng.integers(1, 3)),
+        )
     else:
         value = g.pick(lambda v: v.rank in (3, 4) and v.dtype == np.float32 and v.dims[1] not in (None, 0), g.image)
         channels = int(value.dims[1] or 1)
@@ -77,9 +85,9 @@ def normalize(g: RandomGraph) -> None:
         ]
         if op == "BatchNormalization":
             variance = g.constant(g.rng.uniform(0.5, 2, channels).astype(value.dtype))
-            g.add(op, [value, *per_channel, variance], Noise.SUM)
+            g.add(op, [value, *per_channel, variance], Noise.SUM_LESS_SUM)
         else:
-            g.add(op, [value, *per_channel], Noise.SUM, **({"size": 3} if op == "LRN" else {"epsilon": 1e-2}))
+            g.add(op, [value, *per_channel], Noise.SUM_LESS_SUM, **({"size": 3} if op == "LRN" else {"epsilon": 1e-2}))
 
 
 def matmul(g: RandomGraph) -> None:

@@ -36,8 +36,8 @@ class Noise(Enum):
     """A function that is defined by a difference, e^x - 1: relative to its terms."""
     SUM = (4, 4, 0)
     """A sum in another order: relative to its terms, not to its result."""
-    LOGARITHM = (4, 4, 4)
-    """A sum's logarithm and what is subtracted from it."""
+    SUM_LESS_SUM = (4, 4, 4)
+    """Sums of which the result is a difference: a logarithm of a sum, what is centred by a mean."""
 
     @property
     def operand(self) -> int:
@@ -89,6 +89,8 @@ class RandomGraph:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
+        self._roundings = np.random.default_rng([seed, 1])
+        """Of the noise: another amount of it does not make another graph."""
         rng = self.rng
         self.special = float(rng.choice([0.0, 0.0, 0.05, 0.3]))
         """Share of special values in inputs and constants."""
@@ -233,7 +235,7 @@ class RandomGraph:
         finite = operand[np.isfinite(operand)].astype(np.float64)
         with np.errstate(all="ignore"):
             scale = ulps * epsilon * (1 + np.abs(finite).max(initial=0))
-            moved = array.astype(np.float64) + scale * self.rng.uniform(-1, 1, array.shape)
+            moved = array.astype(np.float64) + scale * self._roundings.uniform(-1, 1, array.shape)
             return np.asarray(moved.astype(array.dtype))
 
     def _shaken(self, array: np.ndarray, ulps: int) -> np.ndarray:
@@ -241,7 +243,7 @@ class RandomGraph:
             return array
         epsilon = float(ml_dtypes.finfo(array.dtype).eps)
         with np.errstate(all="ignore"):
-            factors = 1 + (ulps * epsilon) * self.rng.uniform(-1, 1, array.shape)
+            factors = 1 + (ulps * epsilon) * self._roundings.uniform(-1, 1, array.shape)
             return np.asarray((array.astype(np.float64) * factors).astype(array.dtype))
 
     # --- the model

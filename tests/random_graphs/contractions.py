@@ -157,7 +157,9 @@ def convolution(g: RandomGraph) -> None:
         shape = [group * per_group, channels // group, *kernel]
     weight = g.random(value.dtype, shape)
     bias = [g.random(value.dtype, [group * per_group])] if g.rng.random() < 0.6 else []
-    g.add("ConvTranspose" if transposed else "Conv", [value, weight, *bias], Noise.SUM, **attributes)
+    (result,) = g.add("ConvTranspose" if transposed else "Conv", [value, weight, *bias], Noise.SUM, **attributes)
+    if any(0 in s for s in result.sizes) and not any(0 in s for s in value.sizes):
+        raise Rejected  # a window larger than the padded image
 
 
 def pool(g: RandomGraph) -> None:

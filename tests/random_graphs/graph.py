@@ -173,7 +173,7 @@ class RandomGraph:
         inputs = [v.name if v is not None else "" for v in operands]
         node = helper.make_node(op_type, inputs, names, f"{op_type}_{count}", **attributes)
         present = [v for v in operands if v is not None]
-        if noise is Noise.SUM and any(wild(a) for v in present for a in v.exact):
+        if noise.operand and any(wild(a) for v in present for a in v.exact):
             raise Rejected
         run = self._reference(node, operands, noise)
         exact, noisy = [], []

@@ -15,6 +15,8 @@ BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
 def quantize(g: RandomGraph) -> None:
     """To bytes, and back most of the time; by tensor or by channel."""
     value = g.pick(lambda v: v.dtype == np.float32 and v.rank > 0)
+    if any(np.isnan(a).any() for a in value.exact):
+        raise Rejected  # undefined
     kind = BYTES[int(g.rng.integers(2))]
     axis = int(g.rng.integers(0, value.rank))
     shape = [] if g.rng.random() < 0.6 or not value.dims[axis] else [int(value.dims[axis] or 1)]
@@ -57,7 +59,14 @@ def sample_grid(g: RandomGraph) -> None:
     grid = g.constant(g.rng.uniform(-1.3, 1.3, [int(value.dims[0] or 1), 3, 4, 2]).astype(np.float32))
     mode = str(g.rng.choice(["linear", "nearest", "cubic"]))
     padding = str(g.rng.choice(["zeros", "border", "reflection"]))
-    g.add("GridSample", [value, grid], S, mode=mode, padding_mode=padding, align_corners=int(g.rng.integers(0, 2)))
+    g.add(
+        "GridSample",
+        [value, grid],
+        Noise.SUM_LESS_SUM,
+        mode=mode,
+        padding_mode=padding,
+        align_corners=int(g.rng.integers(0, 2)),
+    )
 
 
 def group_norm(g: RandomGraph) -> None:

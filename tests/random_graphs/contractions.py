@@ -157,9 +157,12 @@ def convolution(g: RandomGraph) -> None:
         shape = [group * per_group, channels // group, *kernel]
     weight = g.random(value.dtype, shape)
     bias = [g.random(value.dtype, [group * per_group])] if g.rng.random() < 0.6 else []
-    (result,) = g.add("ConvTranspose" if transposed else "Conv", [value, weight, *bias], Noise.SUM, **attributes)
-    if any(0 in s for s in result.sizes) and not any(0 in s for s in value.sizes):
-        raise Rejected  # a window larger than the padded image
+    pads = np.reshape(attributes.get("pads", [0] * 2 * spatial), (2, spatial)).sum(0)
+    window = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    fits = "auto_pad" in attributes or all((np.array(s[2:]) + pads >= window).all() for s in value.sizes)
+    if not transposed and not fits:
+        raise Rejected  # what a window larger than the image gives is not agreed upon
+    g.add("ConvTranspose" if transposed else "Conv", [value, weight, *bias], Noise.SUM, **attributes)
 
 
 def pool(g: RandomGraph) -> None:

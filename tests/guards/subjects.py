@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnx.backend.test.case.node import collect_testcases
 
 from tests.codegen.models import model, node_model
+from tests.onnx_cases import onnx_node_cases
 
 F, I64 = np.float32, np.int64
 SEED = 5
@@ -34,10 +33,7 @@ def subjects() -> Iterator[Subject]:
 
 def node_cases() -> Iterator[Subject]:
     """ONNX's cases of one node on tensors."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numpy, about the infinities that some cases are for
-        collected = collect_testcases(None)
-    for case in collected:
+    for case in onnx_node_cases():
         if case.model is None or len(case.model.graph.node) != 1 or case.name.endswith("_expanded"):
             continue
         values = [numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v for v in case.data_sets[0][0]]

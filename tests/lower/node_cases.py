@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,6 @@ import numpy as np
 import onnx as onnx_package
 import tvm
 from onnx import helper, numpy_helper
-from onnx.backend.test.case.node import collect_testcases
 from tvm import tirx
 from xdsl.dialects.test import TestOp as AnyOp
 from xdsl.ir import SSAValue
@@ -21,6 +19,7 @@ from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, lower_body, placeholders, prim_func
 from dsc.lower.registry import RULES
 from tests.lower.kernels import compiled
+from tests.onnx_cases import onnx_node_cases
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1, "opt-level": 1})
 CHUNK = 128
@@ -43,10 +42,7 @@ class Case:
 
 def onnx_cases() -> Iterator[tuple[str, Case | Exception]]:
     """The newest cases of ONNX that are one node of its default domain on plain tensors."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numpy, about the infinities that some cases are for
-        collected = collect_testcases(None)
-    for case in collected:
+    for case in onnx_node_cases():
         if case.model is None or len(case.model.graph.node) != 1 or case.name.endswith("_expanded"):
             continue
         node = case.model.graph.node[0]

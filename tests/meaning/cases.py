@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,11 +10,11 @@ import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
-from onnx.backend.test.case.node import collect_testcases
 
 import dsc
 from dsc.errors import UnsupportedModelError
 from dsc.lower.registry import RULES
+from tests.onnx_cases import onnx_node_cases
 
 CHUNK = 48
 """Cases compiled as one model."""
@@ -51,10 +50,7 @@ class Case:
 @cache
 def core_cases() -> tuple[Case, ...]:
     """Those of ONNX's default domain on plain tensors; no function bodies, training, strings and narrow types."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numpy, about the infinities that some cases are for
-        collected = collect_testcases(None)
-    return tuple(_case(c) for c in collected if c.model is not None and _is_core(c.name, c.model))
+    return tuple(_case(c) for c in onnx_node_cases() if c.model is not None and _is_core(c.name, c.model))
 
 
 def _is_core(name: str, model: onnx.ModelProto) -> bool:

@@ -99,7 +99,7 @@ def where(g: RandomGraph) -> None:
 
 
 def clip(g: RandomGraph) -> None:
-    """Limits that are constants, computed, or absent."""
+    """Limits that are constants, or absent."""
     value = g.pick(lambda v: v.dtype != BOOL)
     low, high = (g.constant(random_array(g.rng, value.dtype, ())) if g.rng.random() < 0.7 else None for _ in "ab")
     g.add("Clip", [value, low, high], Noise.NONE)

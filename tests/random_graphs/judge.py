@@ -20,6 +20,7 @@ LEVELS = (0, 2)
 _SPREADS = 6
 """How many times further than the noisy evaluations a result may be off: they are only a few."""
 _ULPS = 16
+"""Of the result itself: twice what the noisiest kind of node is moved by, for what five evaluations do not show."""
 _FLUSHED = 2
 """Elementary functions may give 0 for a result that is nearly denormal, in units of the smallest normal number."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import numpy_helper
 
 from tests.random_graphs.arrays import is_float
 from tests.random_graphs.graph import Noise, RandomGraph, Value, wild
@@ -150,8 +151,6 @@ def filled(g: RandomGraph) -> None:
     x = g.pick(lambda v: v.rank < 5)
     shape = g.one("Shape", [x], N)
     if g.rng.random() < 0.5:
-        from onnx import numpy_helper
-
         y = g.one("ConstantOfShape", [shape], N, value=numpy_helper.from_array(np.array([1.5], np.float32)))
     else:
         y = g.one("Expand", [_scalar(g, 2.5), shape], N)

@@ -13,6 +13,7 @@ import tvm_ffi
 from tvm import relax, s_tir, tirx
 
 from dsc.codegen.lets import flat_lets
+from dsc.codegen.workspaces import named_sizes
 from dsc.lower.floats import opaque, plain
 from dsc.targets.cpu.stack import on_stack
 
@@ -56,6 +57,7 @@ def tir_passes() -> tvm.transform.Pass:
             s_tir.transform.LoopPartition(),
             tirx.transform.VectorizeLoop(True),
             tirx.transform.StorageRewrite(),
+            _each(named_sizes, "dsc.named_sizes"),
             tirx.transform.UnrollLoop(),
             s_tir.transform.RenormalizeSplitPattern(),
             tirx.transform.StmtSimplify(),

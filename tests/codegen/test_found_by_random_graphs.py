@@ -61,3 +61,47 @@ def test_the_extreme_of_one_element(op_type: str) -> None:
     node = helper.make_node(op_type, ["x"], ["y"], axis=1, keepdims=0)
     for found in run(node, {"x": (x, ["n", 1, 16])}, {}, np.int64, 2):
         np.testing.assert_array_equal(found, np.zeros((4, 16), np.int64))
+
+
+@pytest.mark.parametrize("rest", [[2], [3], [8], [2, 1, 1], ["m"], []])
+@pytest.mark.parametrize("reverse", [0, 1])
+def test_running_sums_along_a_free_dim(rest: list[int | str], reverse: int) -> None:
+    """The size of the workspace is a quotient of the free dim."""
+    shape = [70, *(5 if d == "m" else int(d) for d in rest)]
+    x = np.random.default_rng(4).standard_normal(shape).astype(np.float32)
+    node = helper.make_node("CumSum", ["x", "axis"], ["y"], reverse=reverse)
+    expected = np.flip(np.flip(x, 0).cumsum(0, np.float64), 0) if reverse else x.cumsum(0, np.float64)
+    for found in run(node, {"x": (x, ["n", *rest])}, {"axis": np.array(0)}, np.float32, len(shape)):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shape", [[2, 16, 6, "m"], [2, 16, "m", 6], [17, 16, 1, "m"], [1, 16, "m", "n"], ["n", 16, 6, 5]]
+)
+def test_pointwise_convolution_of_a_free_dim(shape: list[int | str], caplog: pytest.LogCaptureFixture) -> None:
+    """Its own kernel takes it: where six times the dim is less than 6, TVM would divide by a size that is 0."""
+    random = np.random.default_rng(5)
+    weight = random.standard_normal((16, 16, 1, 1)).astype(np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    for size in (0, 1, 5, 23):
+        x = random.standard_normal([size if isinstance(d, str) else d for d in shape]).astype(np.float32)
+        expected = np.einsum("nchw,oc->nohw", x, weight[:, :, 0, 0], dtype=np.float64)
+        for found in run(node, {"x": (x, shape)}, {"w": weight}, np.float32, 4):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert not caplog.records, "a kernel failed"
+
+
+def test_hard_swish_where_it_begins() -> None:
+    """x / 6 + 1 / 2 cancels there, the x + 3 of models that write it out does not."""
+    x = (-3 + np.geomspace(1e-6, 1, 200)).astype(np.float32)
+    expected = x.astype(np.float64) * np.clip(x.astype(np.float64) + 3, 0, 6) / 6
+    for found in run(helper.make_node("HardSwish", ["x"], ["y"]), {"x": (x, ["n"])}, {}, np.float32, 1):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_an_infinite_weight_reaches_only_where_there_is_an_element() -> None:
+    """The first result of a stride of 2 is under no element: a zero there, times infinity, would be NaN."""
+    x, w = np.float32([[[2, 3]]]), np.float32([[[5, np.inf, 7]]])
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2], dilations=[2], pads=[1, 0])
+    for found in run(node, {"x": (x, [1, 1, "n"])}, {"w": w}, np.float32, 3):
+        np.testing.assert_array_equal(found, [[[0, np.inf, 0, np.inf, 0, 21]]])

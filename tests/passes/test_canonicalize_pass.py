@@ -124,6 +124,14 @@ def test_folding_does_not_make_a_small_model_large(monkeypatch: pytest.MonkeyPat
     assert "Expand" in ops(graph)
 
 
+def test_a_pool_of_a_constant_that_is_smaller_than_its_window_stays() -> None:
+    """ONNX's inference gives it a place, evaluation none."""
+    graph = build(
+        (2, 4), lambda b, x: [x, b("MaxPool", b.c(1, 2, 1, 4), kernel_shape=[3, 1], strides=[2, 1], ceil_mode=1)]
+    )
+    assert ops(_canonical(graph)) == ["MaxPool"]
+
+
 def test_constant_of_shape_takes_no_memory() -> None:
     def body(b: Builder, x: SSAValue) -> SSAValue:
         return b("MatMul", x, b("ConstantOfShape", np.array([4, 30]), value=np.float32([0.5])))

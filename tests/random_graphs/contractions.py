@@ -162,7 +162,10 @@ def convolution(g: RandomGraph) -> None:
     fits = "auto_pad" in attributes or all((np.array(s[2:]) + pads >= window).all() for s in value.sizes)
     if not transposed and not fits:
         raise Rejected  # what a window larger than the image gives is not agreed upon
-    g.add("ConvTranspose" if transposed else "Conv", [value, weight, *bias], Noise.SUM, **attributes)
+    if transposed and group > 1 and value.dtype != np.float32:
+        raise Rejected  # onnx.reference alone takes these, and its groups are wrong
+    noise = Noise.SUM if transposed else Noise.CONVOLUTION
+    g.add("ConvTranspose" if transposed else "Conv", [value, weight, *bias], noise, **attributes)
 
 
 def pool(g: RandomGraph) -> None:

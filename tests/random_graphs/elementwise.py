@@ -64,6 +64,8 @@ def binary(g: RandomGraph) -> None:
         op = str(g.rng.choice(["Add", "Add", "Sub", "Mul", "Mul", "Div", "Pow", "Mod", "PRelu"]))
     if op == "PRelu" and any(np.broadcast_shapes(a, b) != a for a, b in zip(left.sizes, right.sizes, strict=True)):
         raise Rejected  # a slope has no more dims than what it is for
+    if op == "PRelu" and not all(np.isfinite(a).all() for a in right.exact):
+        raise Rejected  # both references multiply a zero by the slope, against the definition
     attributes = {"fmod": 1} if op == "Mod" and (kind == "f" or g.rng.random() < 0.3) else {}
     noise = {"Mul": Noise.RESULT, "Div": Noise.RESULT, "PRelu": Noise.RESULT, "Pow": Noise.FUNCTION}
     g.add(op, [left, right], noise.get(op, Noise.NONE) if kind == "f" else Noise.NONE, **attributes)

@@ -36,6 +36,8 @@ class Noise(Enum):
     """A function that is defined by a difference, e^x - 1: relative to its terms."""
     SUM = (4, 4, 0)
     """A sum in another order: relative to its terms, not to its result."""
+    CONVOLUTION = (12, 4, 0)
+    """As SUM; Winograd's transforms add what they take away again."""
     SUM_LESS_SUM = (4, 4, 4)
     """Sums of which the result is a difference: a logarithm of a sum, what is centred by a mean."""
 

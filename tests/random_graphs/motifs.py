@@ -92,7 +92,7 @@ def conv_block(g: RandomGraph) -> None:
     size = int(g.rng.choice([1, 3]))
     group = channels if g.rng.random() < 0.4 else 1
     weight = g.random(x.dtype, [channels, channels // group, size, size])
-    y = g.one("Conv", [x, weight], S, group=group, pads=[size // 2] * 4)
+    y = g.one("Conv", [x, weight], Noise.CONVOLUTION, group=group, pads=[size // 2] * 4)
     norms = [g.random(x.dtype, [channels]) for _ in range(3)]
     variance = g.constant(g.rng.uniform(0.5, 2, channels).astype(np.float32))
     y = g.one("BatchNormalization", [y, *norms, variance], S)

@@ -30,6 +30,8 @@ def quantize(g: RandomGraph) -> None:
 
 def dynamic_quantize(g: RandomGraph) -> None:
     value = g.pick(lambda v: v.dtype == np.float32 and all(a.size and np.isfinite(a).all() for a in v.exact))
+    if any(0 < np.abs(a).max() < 1e-30 for a in value.exact):
+        raise Rejected  # the scale is 0: undefined
     g.add("DynamicQuantizeLinear", [value], Noise.RESULT, outputs=3)
 
 

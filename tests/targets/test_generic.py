@@ -36,6 +36,8 @@ ELEMENTWISE = [
     Region("(bool[3,33] x, bool[33] r) => (bool[3,33] y) { y = And(x, r) }"),
     Region("(bool[3,33] c, float[3,33] x, float[3,1] r) => (float[3,33] y) { y = Where(c, x, r) }"),
     Region("(uint8[3,33] x) => (float[3,33] y) { y = Cast<to=1>(x) }"),
+    # stages of one block each, whose elements have different sizes
+    Region("(float[m,7] x, float[1,1] c) => (bool[m,7] y) { e = Equal(x, c) y = Xor(e, e) }", {"m": 300}),
 ]
 
 
@@ -87,6 +89,7 @@ REDUCTIONS = [
     Region("(float[4,5,6,7] x) => (float[4,6] y) { a = Constant<value_ints=[1,3]>() y = ReduceL2<keepdims=0>(x, a) }"),
     Region("(int64[4,50] x) => (int64[4] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"),
     Region("(float[4,50] x) => (int64[4,1] y) { y = ArgMax<axis=1>(x) }"),
+    Region("(float[n] x) => (float y) { i = ArgMax<axis=0, keepdims=0>(x) y = Cast<to=1>(i) }", {"n": 37}),
     Region("(float[3,0] x) => (float[3] y) { a = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, a) }"),
     Region(
         "(float[b,s,384] x) => (float[b,384] y) { a = Constant<value_ints=[1]>() y = ReduceMean<keepdims=0>(x, a) }",

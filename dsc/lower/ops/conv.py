@@ -74,8 +74,10 @@ def conv_transpose(call: Call) -> te.Tensor:
         for source, size in zip(sources, x.shape[2:], strict=True):
             hit += [source >= 0, source < size]
         load = x(b, first + channel, *sources).astype(dtype)
-        spread = tirx.if_then_else(tirx.all(*hit), load, tirx.const(0, dtype))
-        return te.sum(spread * w(first + channel, floormod(o, per_group), *taps).astype(dtype), axis=[channel, *taps])
+        product = load * w(first + channel, floormod(o, per_group), *taps).astype(dtype)
+        # a weight that is infinite reaches only where there is an element
+        spread = tirx.if_then_else(tirx.all(*hit), product, tirx.const(0, dtype))
+        return te.sum(spread, axis=[channel, *taps])
 
     result = te.compute([x.shape[0], per_group * group, *out], element, name="conv_transpose")
     return cast(result if bias is None else add_bias(result, bias, dtype), call.dtype())

@@ -32,6 +32,7 @@ from dsc.targets.cpu.conv.emit import (
     seq,
     span,
     when,
+    where_fits,
 )
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
@@ -91,12 +92,8 @@ def implement(region: Region, point: DirectPoint) -> Implementation:
     conv = region.conv
     packing = PackWeights(conv.groups, point.panel, gcd(conv.c // conv.groups, conv.block))
     frame = region.frame(packing.shape(*conv.weight_shape))
-    columns = columns_of(conv)
-    if isinstance(columns, int):
-        body = _Nest(conv, frame, point).tasks()
-    else:  # Rows shorter than a tile are done pixel by pixel.
-        single = _Nest(conv, frame, replace(point, width=1))
-        body = tirx.IfThenElse(columns >= point.width, _Nest(conv, frame, point).tasks(), single.tasks())
+    single = _Nest(conv, frame, replace(point, width=1))  # where rows are shorter than a tile
+    body = where_fits(columns_of(conv), point.width, _Nest(conv, frame, point).tasks(), single.tasks)
     return Implementation(frame.function(body), {region.position(region.weight): packing})
 
 

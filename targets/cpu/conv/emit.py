@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from tvm import tirx
+from tvm import sym, tirx
+from tvm.ir import Range
 
 Dim: TypeAlias = "int | tirx.Expr"
 """A size or an index: a Python int where it is known."""
@@ -58,6 +59,21 @@ def when(condition: tirx.Expr | bool, then: Stmt, otherwise: Stmt | None = None)
     if isinstance(condition, bool):
         return then if condition else otherwise
     return tirx.IfThenElse(condition, then, otherwise)
+
+
+def where_fits(extent: Dim, width: int, tiles: Stmt, single: Callable[[], Stmt]) -> Stmt:
+    """`tiles`, which are `width` long, where `extent` holds one, and `single()` elsewhere.
+
+    Sizes that are not known are taken to be positive: of nothing, `tiles` does nothing either. Where that says that a
+    tile fits, `single` is left out: TVM would find there that it divides by sizes that are 0.
+    """
+    if isinstance(extent, int):
+        return tiles
+    fits = extent >= width
+    analyzer = sym.Analyzer()
+    for size in tirx.analysis.undefined_vars(fits):
+        analyzer.bind(size, Range(1, tirx.max_value(str(size.ty))))
+    return tiles if analyzer.can_prove(fits) else tirx.IfThenElse(fits, tiles, single())
 
 
 def ceildiv(value: Dim, divisor: int) -> Dim:

@@ -14,9 +14,6 @@ from dsc.targets.cpu.generic.stages import Stage, stages
 from dsc.targets.cpu.generic.vectors import Axis, lanes, vector_axis
 from dsc.targets.machine import Machine
 
-CHUNK = 64
-"""Vectors in a block of flattened elements: what one iteration of the parallel loop does."""
-
 
 @dataclass(frozen=True)
 class Nest:
@@ -28,8 +25,8 @@ class Nest:
     that with parallel loops."""
 
 
-def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, *, flat: bool) -> list[Nest]:
-    """Vectorizes the innermost loops of a stage without reduction."""
+def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, chunk: int | None) -> list[Nest]:
+    """Vectorizes the innermost loops of a stage without reduction; in blocks of `chunk` elements, if given."""
     loops = sch.get_loops(stage.block)
     axis = vector_axis(stage)
     row = _fuse(sch, loops[:rows])
@@ -38,8 +35,8 @@ def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, 
     if inner is None:
         return [Nest(row or (loops[0] if loops else None))]
     width = lanes(sch.get(inner).extent, stage.element_bits(), machine)
-    if flat:
-        row, inner = sch.split(inner, [None, CHUNK * width])
+    if chunk is not None:
+        row, inner = sch.split(inner, [None, chunk])
     _vectorize(sch, inner, width)
     if not stage.touches_private:
         mark(sch, stage, first)
@@ -103,6 +100,13 @@ def _partial(sch: s_tir.Schedule, block: SBlockRV, spatial: int, rows: int) -> N
     sch.annotate(walk[-1], RAGGED, 1)
     sch.decompose_reduction(block, walk[0])
     return Nest(row)
+
+
+def loops_for_all(sch: s_tir.Schedule) -> None:
+    """Gives a block without loops one: TVM's `rfactor` takes none beside the one it splits."""
+    for stage in stages(sch):
+        if not sch.get_loops(stage.block):
+            sch.add_unit_loop(stage.block)
 
 
 def start_outside(sch: s_tir.Schedule) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import tvm_ffi
 from tvm import s_tir, tirx
 
 from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inplace import reusable, reuse
-from dsc.targets.cpu.generic.nests import Nest, elementwise, reduction, start_outside
+from dsc.targets.cpu.generic.nests import Nest, elementwise, loops_for_all, reduction, start_outside
 from dsc.targets.cpu.generic.peel import peel
 from dsc.targets.cpu.generic.prepare import REFUSED, empty, warn
 from dsc.targets.cpu.generic.sizes import nominal, static
 from dsc.targets.cpu.generic.stages import stages
+from dsc.targets.cpu.generic.vectors import lanes
 from dsc.targets.machine import Machine
 
 PARALLEL = "dsc.parallel"
+CHUNK = 64
+"""Vectors in a block of flattened elements: what one iteration of the parallel loop does."""
 LAUNCHES = 3
 """Work worth a parallel region takes one core as many times longer than a launch."""
 
@@ -39,6 +44,7 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
 def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     sch = s_tir.Schedule(func)
     groups = group(stages(sch), machine)
+    loops_for_all(sch)
     for part in groups:
         _schedule_group(sch, part, machine)
     start_outside(sch)
@@ -54,7 +60,7 @@ def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
         if stage.reduce:
             nests += reduction(sch, stage, part.rows, machine)
         else:
-            nests += elementwise(sch, stage, part.rows, machine, flat=part.flat)
+            nests += elementwise(sch, stage, part.rows, machine, _chunk(part, machine) if part.flat else None)
     row = nests[0].row
     if row is None:
         return
@@ -64,6 +70,12 @@ def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
     whole = static(extent) is not None or not nests[0].ragged
     if whole and nominal(extent) > 1 and worth_a_launch(seconds(part.work, machine), machine):
         sch.annotate(row, PARALLEL, 1)
+
+
+def _chunk(part: Group, machine: Machine) -> int:
+    """Elements of a block that all stages of a flat group share: CHUNK vectors of the narrowest of their types."""
+    extent = math.prod(i.dom.extent for i in part.stages[0].spatial)
+    return CHUNK * max(lanes(extent, stage.element_bits(), machine) for stage in part.stages)
 
 
 def _parallel(loop: tirx.For) -> tirx.For:

@@ -65,7 +65,7 @@ def test_the_extreme_of_one_element(op_type: str) -> None:
 
 @pytest.mark.parametrize("rest", [[2], [3], [8], [2, 1, 1], ["m"], []])
 @pytest.mark.parametrize("reverse", [0, 1])
-def test_running_sums_along_a_free_dim(rest: list[int | str], reverse: int) -> None:
+def test_running_sums_along_a_free_dim(rest: list[int | str], reverse: int, caplog: pytest.LogCaptureFixture) -> None:
     """The size of the workspace is a quotient of the free dim."""
     shape = [70, *(5 if d == "m" else int(d) for d in rest)]
     x = np.random.default_rng(4).standard_normal(shape).astype(np.float32)
@@ -73,6 +73,7 @@ def test_running_sums_along_a_free_dim(rest: list[int | str], reverse: int) -> N
     expected = np.flip(np.flip(x, 0).cumsum(0, np.float64), 0) if reverse else x.cumsum(0, np.float64)
     for found in run(node, {"x": (x, ["n", *rest])}, {"axis": np.array(0)}, np.float32, len(shape)):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert not caplog.records, "a schedule was refused"
 
 
 @pytest.mark.parametrize(

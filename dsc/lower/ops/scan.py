@@ -30,7 +30,7 @@ def cumulative(call: Call) -> te.Tensor:
         lambda dtype: tirx.const(start, dtype),
         name="scan",
     )
-    blocks = floordiv(size + _SCAN_BLOCK - 1, _SCAN_BLOCK)
+    blocks = floordiv(size - 1, _SCAN_BLOCK) + 1  # of which TVM can tell that they hold element size - 1
     within, across = te.reduce_axis((0, _SCAN_BLOCK), "k"), te.reduce_axis((0, blocks), "b")
     member = te.reduce_axis((0, _SCAN_BLOCK), "m")
 

@@ -15,7 +15,7 @@ from dsc.errors import UnsupportedModelError
 from dsc.ir.onnx import OnnxOp
 from dsc.ir.onnx.attributes import to_python
 from dsc.ir.types import ElementType, dims_of, element_of
-from dsc.lower.exprs import Dim, Scalar
+from dsc.lower.exprs import Dim, Scalar, dims
 
 Lowering: TypeAlias = "Callable[[Call], te.Tensor | Sequence[te.Tensor]]"
 """Tensor expressions of the results of one op; a single tensor stands for a list of one."""
@@ -125,6 +125,16 @@ class Call:
         if not all(isinstance(v, int) for v in values):
             raise UnsupportedOpError(f"operand {index} must be constant integers, not {values}")
         return [int(v) for v in values]
+
+    def static(self, index: int, axis: int) -> int:
+        """A dim of an operand whose loops are written out.
+
+        Raises UnsupportedOpError where it is free.
+        """
+        size = dims(self.inputs[index].shape)[axis]
+        if not isinstance(size, int):
+            raise UnsupportedOpError(f"dim {axis} of operand {index} is free; it must be known (pin it with --shape)")
+        return size
 
     def dtype(self, result: int = 0) -> str:
         """The TVM element type of a result, by its position."""

@@ -9,6 +9,7 @@ import pytest
 from onnx import NodeProto, helper, numpy_helper
 
 import dsc
+from dsc.errors import UnsupportedModelError
 
 Dims = Sequence[int | str]
 
@@ -106,3 +107,21 @@ def test_an_infinite_weight_reaches_only_where_there_is_an_element() -> None:
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2], dilations=[2], pads=[1, 0])
     for found in run(node, {"x": (x, [1, 1, "n"])}, {"w": w}, np.float32, 3):
         np.testing.assert_array_equal(found, [[[0, np.inf, 0, np.inf, 0, 21]]])
+
+
+def test_a_function_of_a_constant_has_all_its_digits() -> None:
+    """ONNX Runtime, which folds constants, loses the tail of a Sigmoid."""
+    x = np.float32([-20, -15.3, -3, 0.5])
+    for found in run(helper.make_node("Sigmoid", ["x"], ["y"]), {}, {"x": x}, np.float32, 1):
+        np.testing.assert_allclose(found, 1 / (1 + np.exp(-x.astype(np.float64))), rtol=1e-6)
+
+
+@pytest.mark.parametrize("op_type", ["GatherND", "ScatterND"])
+def test_index_vectors_of_free_length_are_refused(op_type: str) -> None:
+    """The rank of the slices would depend on it."""
+    x, indices = np.zeros((3, 4), np.float32), np.array([[0, 1], [2, 3]])
+    inputs: dict[str, tuple[np.ndarray, Dims]] = {"x": (x, [3, 4]), "i": (indices, [2, "k"])}
+    if op_type == "ScatterND":
+        inputs["u"] = (np.ones(2, np.float32), ["n"])
+    with pytest.raises(UnsupportedModelError, match=rf"{op_type}: dim -1 of operand 1 is free; .* --shape"):
+        run(helper.make_node(op_type, list(inputs), ["y"]), inputs, {}, np.float32, 1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from tests.codegen.models import model, node_model
-from tests.onnx_cases import onnx_node_cases
+from tests.meaning.cases import core_cases
 
 F, I64 = np.float32, np.int64
 SEED = 5
@@ -32,14 +32,9 @@ def subjects() -> Iterator[Subject]:
 
 
 def node_cases() -> Iterator[Subject]:
-    """ONNX's cases of one node on tensors."""
-    for case in onnx_node_cases():
-        if case.model is None or len(case.model.graph.node) != 1 or case.name.endswith("_expanded"):
-            continue
-        values = [numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v for v in case.data_sets[0][0]]
-        if all(isinstance(v, np.ndarray) and v.dtype.kind in "iufb" for v in values):
-            names = [value.name for value in case.model.graph.input]
-            yield Subject(case.name, case.model, dict(zip(names, values, strict=True)))
+    """ONNX's cases of core operators, with what must be known to compile them."""
+    for case in core_cases():
+        yield Subject(case.name, case.model, case.feeds)
 
 
 def sized() -> Iterator[Subject]:

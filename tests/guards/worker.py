@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tvm_ffi
 
 from dsc.codegen import CompiledModel
 from dsc.errors import DscError
 from dsc.pipeline import compile_model
 from dsc.runtime.library import load_library
-from dsc.runtime.sessions import Session
+from dsc.runtime.sessions import Session, tensor_of
 from tests.guard_pages import all_guarded
 from tests.guards.memory import Placement, place
 from tests.guards.subjects import Subject
@@ -49,7 +48,7 @@ def _run(model: CompiledModel, arrays: list[np.ndarray], placement: Placement) -
     weights = [np.array(weight.load()).reshape(weight.shape) for weight in model.weights]
     library = load_library(model.library, 1, "model")
     with all_guarded([*arrays, *weights], placement is not Placement.AT_BEGIN) as copies:
-        parameters = [tvm_ffi.from_dlpack(weight) for weight in copies[len(arrays) :]]
+        parameters = [tensor_of(weight) for weight in copies[len(arrays) :]]
         session = Session(library, parameters, "naive", model.manifest.inputs, model.manifest.checks)
         place(placement)
         results = [np.from_dlpack(tensor).copy() for tensor in session(copies[: len(arrays)])[1]]

@@ -134,6 +134,8 @@ def windows(g: RandomGraph) -> None:
 
 def roi_align(g: RandomGraph) -> None:
     value = g.pick(lambda v: v.rank == 4 and v.dtype == np.float32 and v.static and 0 not in v.dims, g.image)
+    if not all(np.isfinite(a).all() for a in value.exact):
+        raise Rejected  # what becomes of an element of weight 0 is not defined
     corners = np.sort(g.rng.uniform(0, 8, [3, 2, 2]), 1).reshape(3, 4).astype(np.float32)
     batch = g.constant(g.rng.integers(0, int(value.dims[0] or 1), 3).astype(np.int64))
     g.add(

@@ -20,7 +20,7 @@ def conv(call: Call) -> te.Tensor:
     """X [N, C, ...] with W [M, C/group, ...] and bias B [M]; half precision accumulates in float32."""
     x, w, bias = call.inputs
     dtype = accumulator(x)
-    spatial = windows(call, x.shape[2:], [int(k) for k in w.shape[2:]])
+    spatial = windows(call, x.shape[2:], [call.static(1, a) for a in range(2, len(w.shape))])
     result = convolve(x, w, spatial, call.attr("group"), dtype)
     if bias is not None:
         result = add_bias(result, bias, dtype)
@@ -56,7 +56,7 @@ def conv_transpose(call: Call) -> te.Tensor:
     """The transpose of a convolution: each input element spreads over a window of the output."""
     x, w, bias = call.inputs
     dtype = accumulator(x)
-    kernel = [int(k) for k in w.shape[2:]]
+    kernel = [call.static(1, a) for a in range(2, len(w.shape))]
     strides = call.attr("strides") or [1] * len(kernel)
     dilations = call.attr("dilations") or [1] * len(kernel)
     begin, out = _transposed_sizes(call, dims(x.shape)[2:], kernel, strides, dilations)
@@ -112,7 +112,7 @@ def _transposed_sizes(
 def conv_integer(call: Call) -> te.Tensor:
     """A convolution of integers in int32, zero points taken off first."""
     x, w, x_zero, w_zero = call.inputs
-    spatial = windows(call, x.shape[2:], [int(k) for k in w.shape[2:]])
+    spatial = windows(call, x.shape[2:], [call.static(1, a) for a in range(2, len(w.shape))])
     return convolve(centered(x, x_zero), centered(w, w_zero), spatial, call.attr("group"), "int32")
 
 

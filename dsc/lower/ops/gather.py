@@ -54,7 +54,7 @@ def gather_nd(call: Call) -> te.Tensor:
     """Slices of `data` found by index vectors, the last dim of `indices`."""
     data, indices = call.inputs
     batch = call.attr("batch_dims")
-    depth = dims(indices.shape)[-1]
+    depth = call.static(1, -1)
     outer = len(indices.shape) - 1
     sizes = dims(data.shape)
 

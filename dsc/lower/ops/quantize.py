@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.exprs import Dim, dims, floordiv, simplify
+from dsc.lower.exprs import Dim, floordiv, simplify
 from dsc.lower.ops.conv import centered, convolve
 from dsc.lower.ops.matmul import matmul
 from dsc.lower.ops.reduce import reduce
@@ -162,7 +162,7 @@ def _at(scale: te.Tensor, place: Sequence[Dim]) -> Expr:
 def qlinear_conv(call: Call) -> te.Tensor:
     """A quantized convolution, quantized again; weights may have a scale for each output channel."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias = call.inputs
-    spatial = windows(call, x.shape[2:], [int(k) for k in dims(w.shape)[2:]])
+    spatial = windows(call, x.shape[2:], [call.static(3, a) for a in range(2, len(w.shape))])
     total = convolve(centered(x, x_zero), centered(w, w_zero), spatial, call.attr("group"), "int32")
     if bias is not None:
         plain = total

@@ -79,7 +79,7 @@ def scatter_elements(call: Call) -> te.Tensor:
 def scatter_nd(call: Call) -> te.Tensor:
     """Slices of updates go to the places that index vectors (the last dim of `indices`) name."""
     data, indices, updates = call.inputs
-    depth = dims(indices.shape)[-1]
+    depth = call.static(1, -1)
     outer = len(indices.shape) - 1
     sizes = dims(data.shape)
 

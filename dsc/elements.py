@@ -74,9 +74,11 @@ BY_DTYPE_NAME = {e.dtype.name: e for e in ELEMENT_TYPES}
 """The element types by the names of their numpy dtypes, as artifacts write them."""
 
 
+_OTHERWISE = {e.dtype: np.dtype(e.stored) for e in ELEMENT_TYPES if e.stored not in (None, e.dtype.name)}
+"""The dtypes of which kernels know the memory as another; by dtype, whose name takes numpy a microsecond."""
+
+
 def stored(array: np.ndarray) -> np.ndarray:
     """The array as kernels take it: its own memory, under the dtype that they know."""
-    element = BY_DTYPE_NAME.get(array.dtype.name)
-    if element is None or element.stored is None or element.stored == array.dtype.name:
-        return array
-    return array.view(element.stored)
+    other = _OTHERWISE.get(array.dtype)
+    return array if other is None else array.view(other)

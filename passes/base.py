@@ -119,6 +119,8 @@ class Pass(ArgSpecConvertible):
             op = _op_at(error.__traceback__)
             where = f"\n  at {describe(op)}" if op else ""
             raise PassError(f"pass {self} failed: {type(error).__name__}: {error}{where}") from error
+        # of what replaced an output, more may be known
+        graph.func.update_function_type()  # type: ignore[no-untyped-call]
         record.seconds = time.perf_counter() - start
         if verify:
             self._verify(graph)

@@ -28,7 +28,6 @@ def retype(graph: Graph, values: ShapeValues) -> bool:
             values.of(result)  # in order: see ShapeValues.of
     if changed:
         values.forget()
-        graph.func.update_function_type()  # type: ignore[no-untyped-call]
     return changed
 
 

@@ -35,7 +35,9 @@ def opset_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
     versions = [i.version for i in imports if i.domain in ("", "ai.onnx")]
     version: int = versions[0] if versions else OPSET
     if not 1 <= version <= OPSET:
-        raise UnsupportedModelError(f"opset {version} is not supported: {OLDEST} to {OPSET} are")
+        raise UnsupportedModelError(
+            f"opset {version} is not supported: {OLDEST} to {OPSET} are, and older ones where no operator changed since"
+        )
     return version
 
 

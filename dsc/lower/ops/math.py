@@ -163,7 +163,7 @@ def _unit(x: Expr, y: Expr) -> Expr:
 def det(call: Call) -> te.Tensor:
     """Determinants of 1x1, 2x2 and 3x3 matrices."""
     x = call.inputs[0]
-    size = int(x.shape[-1])
+    size = call.static(0, -1)
     minors = {1: _det1, 2: _det2, 3: _det3}
     if size not in minors:
         raise UnsupportedOpError(f"determinants of {size}x{size} matrices are not supported, only up to 3x3")

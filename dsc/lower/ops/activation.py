@@ -101,11 +101,10 @@ def hard_swish(_: Call) -> Callable[[Expr], Expr]:
 
 
 def _hard_sigmoid(x: Expr, alpha: float, beta: float) -> Expr:
-    shift, top = round(beta / alpha) if alpha else 0, round(1 / alpha) if alpha else 0
-    if top > 0 and math.isclose(shift * alpha, beta, rel_tol=1e-7) and math.isclose(top * alpha, 1, rel_tol=1e-7):
+    if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
         # x + 3 is exact where x / 6 + 1 / 2 cancels, and is what models have that write the activation out
-        line = x + const_like(shift, x)
-        return tirx.Min(const_like(top, x), tirx.Max(const_like(0, x), line)) * const_like(alpha, x)
+        above = tirx.Max(const_like(0, x), x + const_like(3, x))
+        return tirx.Min(const_like(6, x), above) * const_like(1 / 6, x)
     line = x * const_like(alpha, x) + const_like(beta, x)
     return tirx.Min(const_like(1, x), tirx.Max(const_like(0, x), line))
 

@@ -13,7 +13,7 @@ import tvm_ffi
 from tvm import relax, s_tir, tirx
 
 from dsc.codegen.lets import flat_lets
-from dsc.codegen.workspaces import named_sizes
+from dsc.codegen.plain_shapes import plain_shapes
 from dsc.lower.floats import opaque, plain
 from dsc.targets.cpu.stack import on_stack
 
@@ -57,7 +57,6 @@ def tir_passes() -> tvm.transform.Pass:
             s_tir.transform.LoopPartition(),
             tirx.transform.VectorizeLoop(True),
             tirx.transform.StorageRewrite(),
-            _each(named_sizes, "dsc.named_sizes"),
             tirx.transform.UnrollLoop(),
             s_tir.transform.RenormalizeSplitPattern(),
             tirx.transform.StmtSimplify(),
@@ -70,6 +69,7 @@ def tir_passes() -> tvm.transform.Pass:
             _any_alignment(),
             on_stack(),
             tirx.transform.LowerTVMBuiltin(),
+            _each(plain_shapes, "dsc.plain_shapes"),
             _each(plain, "dsc.plain_floats"),
             tirx.transform.LowerIntrin(),
             tirx.transform.ConvertSSA(),

@@ -48,6 +48,8 @@ def _strays(op: OnnxOp, operands: Sequence[np.ndarray]) -> bool:
     first, last = operands[0], operands[-1]
     if op.onnx_name in ("Resize", "GridSample"):
         return True  # sizes, ties and borders
+    if op.onnx_name == "Shrink" and first.dtype == np.float64:
+        return True  # through float32
     if op.onnx_name in ("Sigmoid", "Gelu"):
         return bool(np.any(first.astype(np.float64) < -1))  # tails without a right digit
     if op.onnx_name == "Cast" and element_of(op.results[0].type).dtype.kind in "iub" and first.dtype.kind not in "iub":

@@ -116,6 +116,16 @@ def test_a_function_of_a_constant_has_all_its_digits() -> None:
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-x.astype(np.float64))), rtol=1e-6)
 
 
+def test_a_function_of_doubles_stays_one() -> None:
+    """ONNX Runtime, which folds constants, computes Shrink in float32."""
+    x = np.random.default_rng(8).standard_normal(9)
+    expected = np.where(x < -0.5, x + 0.3, np.where(x > 0.5, x - 0.3, 0))
+    node = helper.make_node("Shrink", ["x"], ["y"], bias=0.3, lambd=0.5)
+    for found in run(node, {}, {"x": x}, np.float64, 1):
+        np.testing.assert_allclose(found, expected, atol=2e-8)  # 0.3 is a float32 in the file
+        np.testing.assert_array_equal(found != found.astype(np.float32), expected != 0)
+
+
 @pytest.mark.parametrize("op_type", ["GatherND", "ScatterND"])
 def test_index_vectors_of_free_length_are_refused(op_type: str) -> None:
     """The rank of the slices would depend on it."""

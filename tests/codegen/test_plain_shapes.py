@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import tvm_ffi
 from onnx import TensorProto, helper
 from tvm import tirx
@@ -35,26 +36,51 @@ def test_other_dims_stay() -> None:
         assert plain_shapes(func).same_as(func)
 
 
-def test_a_result_whose_size_divides_a_difference() -> None:
-    """The length after strided convolutions, by which an attention is as long as wide: wav2vec2, SegFormer."""
+def _attention_of_computed_heads() -> onnx.ModelProto:
+    """Exporters of wav2vec2 and SegFormer take the length from the mask: the number of heads is a quotient."""
+    N = helper.make_node
     nodes = [
-        helper.make_node("AveragePool", ["x"], ["t"], kernel_shape=[3], strides=[3]),
-        helper.make_node("AveragePool", ["t"], ["p"], kernel_shape=[5], strides=[3]),
-        helper.make_node("Transpose", ["p"], ["q"], perm=[0, 2, 1]),
-        helper.make_node("MatMul", ["q", "p"], ["scores"]),
-        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
-        helper.make_node("MatMul", ["weights", "q"], ["y"]),
+        N("Shape", ["mask"], ["b"], start=0, end=1),
+        N("Shape", ["mask"], ["u"], start=3, end=4),
+        N("Constant", [], ["rest"], value_ints=[-1, 8]),
+        N("Concat", ["b", "u", "rest"], ["shape"], axis=0),
+        N("Split", ["x"], ["x0", "x1", "x2"], axis=-1, num_outputs=3),
+        N("Reshape", ["x0", "shape"], ["h0"], allowzero=1),
+        N("Reshape", ["x1", "shape"], ["h1"], allowzero=1),
+        N("Reshape", ["x2", "shape"], ["h2"], allowzero=1),
+        N("Transpose", ["h0"], ["q"], perm=[0, 2, 1, 3]),
+        N("Transpose", ["h1"], ["k"], perm=[0, 2, 3, 1]),
+        N("Transpose", ["h2"], ["v"], perm=[0, 2, 1, 3]),
+        N("Constant", [], ["scale"], value_float=0.3),
+        N("Mul", ["q", "scale"], ["qs"]),
+        N("MatMul", ["qs", "k"], ["scores"]),
+        N("Add", ["scores", "mask"], ["masked"]),
+        N("Softmax", ["masked"], ["weights"], axis=-1),
+        N("MatMul", ["weights", "v"], ["mixed"]),
+        N("Transpose", ["mixed"], ["turned"], perm=[0, 2, 1, 3]),
+        N("Constant", [], ["minus"], value_ints=[-1]),
+        N("Concat", ["b", "u", "minus"], ["joined"], axis=0),
+        N("Reshape", ["turned", "joined"], ["y"], allowzero=1),
     ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 16, "n"])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 3)
-    model = helper.make_model(
-        helper.make_graph(nodes, "strided", [x], [y]), opset_imports=[helper.make_opsetid("", 22)], ir_version=10
+    x, z = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, d)
+        for n, d in (("x", ["b", "s", 96]), ("mask", ["b", 1, "t", "u"]))
     )
-    module = dsc.compile(model)
-    for size in (15, 100, 203):
-        array = np.random.default_rng(size).standard_normal((2, 16, size)).astype(np.float32)
-        once = array[:, :, : size // 3 * 3].reshape(2, 16, -1, 3).mean(3)
-        p = np.stack([once[:, :, k : k + 5].mean(2) for k in range(0, once.shape[2] - 4, 3)], 2).astype(np.float64)
-        scores = np.exp(np.einsum("bck,bcl->bkl", p, p))
-        expected = np.einsum("bkl,bcl->bkc", scores / scores.sum(-1, keepdims=True), p)
-        np.testing.assert_allclose(module.run({"x": array})["y"], expected, rtol=1e-5, atol=1e-5)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 3)
+    return helper.make_model(
+        helper.make_graph(nodes, "g", [x, z], [y]), opset_imports=[helper.make_opsetid("", 22)], ir_version=10
+    )
+
+
+def test_a_result_whose_size_is_a_quotient() -> None:
+    module = dsc.compile(_attention_of_computed_heads())
+    rng = np.random.default_rng(3)
+    for s, u in ((5, 5), (6, 4), (6, 3)):
+        x, mask = (
+            rng.standard_normal((2, s, 96)).astype(np.float32),
+            rng.standard_normal((2, 1, 1, u)).astype(np.float32),
+        )
+        q, k, v = (p.reshape(2, u, -1, 8).transpose(0, 2, 1, 3).astype(np.float64) for p in np.split(x, 3, 2))
+        e = np.exp(0.3 * q @ k.transpose(0, 1, 3, 2) + mask)
+        expected = (e / e.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(2, u, -1)
+        np.testing.assert_allclose(module.run({"x": x, "mask": mask})["y"], expected, rtol=1e-5, atol=1e-5)

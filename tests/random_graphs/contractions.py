@@ -156,6 +156,8 @@ def convolution(g: RandomGraph) -> None:
     else:
         shape = [group * per_group, channels // group, *kernel]
     weight = g.random(value.dtype, shape)
+    if not all(np.isfinite(a).all() for a in weight.exact):
+        raise Rejected  # whether they reach into the padding is not agreed upon
     bias = [g.random(value.dtype, [group * per_group])] if g.rng.random() < 0.6 else []
     pads = np.reshape(attributes.get("pads", [0] * 2 * spatial), (2, spatial)).sum(0)
     window = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from tests.random_graphs.arrays import is_float
+from tests.random_graphs.evaluate import Rejected
 from tests.random_graphs.graph import Noise, RandomGraph, Value, wild
 
 N = Noise.NONE
@@ -92,6 +93,8 @@ def conv_block(g: RandomGraph) -> None:
     size = int(g.rng.choice([1, 3]))
     group = channels if g.rng.random() < 0.4 else 1
     weight = g.random(x.dtype, [channels, channels // group, size, size])
+    if not all(np.isfinite(a).all() for a in weight.exact):
+        raise Rejected  # as in `convolution`
     y = g.one("Conv", [x, weight], Noise.CONVOLUTION, group=group, pads=[size // 2] * 4)
     norms = [g.random(x.dtype, [channels]) for _ in range(3)]
     variance = g.constant(g.rng.uniform(0.5, 2, channels).astype(np.float32))

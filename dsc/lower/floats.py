@@ -37,7 +37,8 @@ def _operator(name: str) -> Op:
     return operator
 
 
-_OPERATORS = {name: _operator(name) for name in (*_NODES, "constant", "larger", "smaller")}
+_IDENTITIES = ("constant", "condition")
+_OPERATORS = {name: _operator(name) for name in (*_NODES, *_IDENTITIES, "larger", "smaller")}
 _NAMES = {node: name for name, node in _NODES.items()}
 _EXTREMES = {"larger": tirx.Max, "smaller": tirx.Min}
 
@@ -46,6 +47,12 @@ def constant(value: float, dtype: str) -> Expr:
     """A number; of a float type one that TVM does not fold into what is computed with it."""
     number = tirx.const(value, dtype)
     return _call("constant", dtype, number) if "float" in dtype else number
+
+
+def condition(holds: Expr) -> Expr:
+    """A condition of a Select from which TVM concludes nothing: it would drop the clamp of an index that is loaded
+    under it, but vectors evaluate both sides."""
+    return _call("condition", "bool", holds)
 
 
 def is_constant(value: Expr) -> bool:
@@ -161,7 +168,7 @@ def _is_zero(value: Expr) -> bool:
 
 def _shown(call: Call) -> Expr:
     name = call.op.name.removeprefix("dsc.")
-    if name == "constant":
+    if name in _IDENTITIES:
         return call.args[0]
     a, b = call.args
     if name == "ne":

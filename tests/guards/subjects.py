@@ -168,6 +168,14 @@ def _reduce(op: str, axis: int) -> object:
     return make
 
 
+def _running(axis: int) -> object:
+    def make(rng: np.random.Generator) -> Made:
+        proto = node_model("CumSum", {"x": (F, _free("x", 3))}, {"axis": np.array(axis)}, (F, 3))
+        return proto, {"x": (F, _dims(rng, 3, 70))}
+
+    return make
+
+
 def _broadcast(rng: np.random.Generator) -> Made:
     a, b, c = _dims(rng, 3, 23)
     inputs = {"x": (F, _free("x", 3)), "z": (F, _free("z", 2))}
@@ -240,6 +248,8 @@ _KINDS = {
     "transpose of 4": _unary("Transpose", 4, perm=[0, 2, 3, 1]),
     "exponential": _unary("Exp", 2),
     "softmax over rows": _unary("Softmax", 3, axis=1),
+    "running sum": _running(2),
+    "running sum of rows": _running(1),
     "max pool": _unary("MaxPool", 4, kernel_shape=[3, 2], pads=[1, 0, 1, 1], strides=[2, 1]),
     "average pool": _unary("AveragePool", 4, kernel_shape=[2, 3], pads=[0, 1, 1, 1], strides=[1, 2]),
     "sum of rows": _reduce("ReduceSum", 1),

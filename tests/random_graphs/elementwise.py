@@ -66,6 +66,8 @@ def binary(g: RandomGraph) -> None:
         raise Rejected  # a slope has no more dims than what it is for
     if op == "PRelu" and not all(np.isfinite(a).all() for a in right.exact):
         raise Rejected  # both references multiply a zero by the slope, against the definition
+    if op == "Pow" and any((a < 0).any() for a in left.exact) and not right.constant:
+        raise Rejected  # a number or NaN, as an exponent next to 1 rounds
     attributes = {"fmod": 1} if op == "Mod" and (kind == "f" or g.rng.random() < 0.3) else {}
     noise = {"Mul": Noise.RESULT, "Div": Noise.RESULT, "PRelu": Noise.RESULT, "Pow": Noise.FUNCTION}
     g.add(op, [left, right], noise.get(op, Noise.NONE) if kind == "f" else Noise.NONE, **attributes)

@@ -8,6 +8,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
+from dsc.lower import floats
 from dsc.lower.exprs import floordiv
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import cast, const_like
@@ -36,7 +37,7 @@ def cumulative(call: Call) -> te.Tensor:
 
     def at(i: Sequence[Expr], place: Expr, taken: Expr) -> Expr:
         value = x(*i[:axis], tirx.min(place, size - 1), *i[axis + 1 :])
-        return tirx.Select(tirx.And(taken, place < size), value, const_like(start, value))
+        return tirx.Select(floats.condition(tirx.And(taken, place < size)), value, const_like(start, value))
 
     def whole(*i: Expr) -> Expr:
         return reducer(at(i, i[axis] * _SCAN_BLOCK + member, tirx.const(True, "bool")), axis=[member])

@@ -12,14 +12,15 @@ from tvm.ir import Expr
 
 
 def plain_shapes(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """Ones for the dims of buffers that are computed: accesses are flat, and memory is allocated by calls."""
+    """Ones for the computed dims of buffers that are declared on memory: accesses are flat by now. What is still
+    allocated by its shape keeps it."""
     plain: dict[tirx.Var, tirx.Var] = {}
 
-    def declare(node: tirx.AllocBuffer | tirx.DeclBuffer) -> None:
+    def declare(node: tirx.DeclBuffer) -> None:
         if any(map(_computed, (*node.buffer.shape, *node.buffer.strides))):
             plain[node.buffer] = _without_arithmetic(node.buffer)
 
-    tvm_ffi.structural_walk(func.body, ((tirx.AllocBuffer, tirx.DeclBuffer), declare))
+    tvm_ffi.structural_walk(func.body, (tirx.DeclBuffer, declare))
     if not plain:
         return func
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.Var, lambda v: plain.get(v, v))))

@@ -5,7 +5,8 @@ TVM takes floats for reals: its simplifier makes ``x`` of ``(x + c) - c``, 0 of 
 operators that it knows nothing of but that they are pure and work on vectors too: `opaque` puts them in place of TVM's
 nodes before the first pass that simplifies, `plain` puts the nodes back when only LLVM is left, whose rules are those
 of IEEE 754 (but that a product and a sum may become one fused multiply-add).
-TVM also folds as it builds expressions, ``x * 0`` to 0 for one; `constant` hides the numbers from that.
+TVM also folds as it builds expressions, ``x * 0`` to 0 for one; `constant` hides the numbers from that, `condition`
+what it would conclude from a comparison of indices.
 """
 
 from __future__ import annotations

@@ -36,31 +36,37 @@ def test_other_dims_stay() -> None:
         assert plain_shapes(func).same_as(func)
 
 
+def test_what_is_allocated_by_its_shape_keeps_it() -> None:
+    rows = tirx.Var("rows", "int64")
+    func = tirx.PrimFunc([], tirx.AllocBuffer(tirx.decl_buffer((rows * rows,), "float32", "own")))
+    assert plain_shapes(func).same_as(func)
+
+
 def _attention_of_computed_heads() -> onnx.ModelProto:
     """Exporters of wav2vec2 and SegFormer take the length from the mask: the number of heads is a quotient."""
-    N = helper.make_node
+    node = helper.make_node
     nodes = [
-        N("Shape", ["mask"], ["b"], start=0, end=1),
-        N("Shape", ["mask"], ["u"], start=3, end=4),
-        N("Constant", [], ["rest"], value_ints=[-1, 8]),
-        N("Concat", ["b", "u", "rest"], ["shape"], axis=0),
-        N("Split", ["x"], ["x0", "x1", "x2"], axis=-1, num_outputs=3),
-        N("Reshape", ["x0", "shape"], ["h0"], allowzero=1),
-        N("Reshape", ["x1", "shape"], ["h1"], allowzero=1),
-        N("Reshape", ["x2", "shape"], ["h2"], allowzero=1),
-        N("Transpose", ["h0"], ["q"], perm=[0, 2, 1, 3]),
-        N("Transpose", ["h1"], ["k"], perm=[0, 2, 3, 1]),
-        N("Transpose", ["h2"], ["v"], perm=[0, 2, 1, 3]),
-        N("Constant", [], ["scale"], value_float=0.3),
-        N("Mul", ["q", "scale"], ["qs"]),
-        N("MatMul", ["qs", "k"], ["scores"]),
-        N("Add", ["scores", "mask"], ["masked"]),
-        N("Softmax", ["masked"], ["weights"], axis=-1),
-        N("MatMul", ["weights", "v"], ["mixed"]),
-        N("Transpose", ["mixed"], ["turned"], perm=[0, 2, 1, 3]),
-        N("Constant", [], ["minus"], value_ints=[-1]),
-        N("Concat", ["b", "u", "minus"], ["joined"], axis=0),
-        N("Reshape", ["turned", "joined"], ["y"], allowzero=1),
+        node("Shape", ["mask"], ["b"], start=0, end=1),
+        node("Shape", ["mask"], ["u"], start=3, end=4),
+        node("Constant", [], ["rest"], value_ints=[-1, 8]),
+        node("Concat", ["b", "u", "rest"], ["shape"], axis=0),
+        node("Split", ["x"], ["x0", "x1", "x2"], axis=-1, num_outputs=3),
+        node("Reshape", ["x0", "shape"], ["h0"], allowzero=1),
+        node("Reshape", ["x1", "shape"], ["h1"], allowzero=1),
+        node("Reshape", ["x2", "shape"], ["h2"], allowzero=1),
+        node("Transpose", ["h0"], ["q"], perm=[0, 2, 1, 3]),
+        node("Transpose", ["h1"], ["k"], perm=[0, 2, 3, 1]),
+        node("Transpose", ["h2"], ["v"], perm=[0, 2, 1, 3]),
+        node("Constant", [], ["scale"], value_float=0.3),
+        node("Mul", ["q", "scale"], ["qs"]),
+        node("MatMul", ["qs", "k"], ["scores"]),
+        node("Add", ["scores", "mask"], ["masked"]),
+        node("Softmax", ["masked"], ["weights"], axis=-1),
+        node("MatMul", ["weights", "v"], ["mixed"]),
+        node("Transpose", ["mixed"], ["turned"], perm=[0, 2, 1, 3]),
+        node("Constant", [], ["minus"], value_ints=[-1]),
+        node("Concat", ["b", "u", "minus"], ["joined"], axis=0),
+        node("Reshape", ["turned", "joined"], ["y"], allowzero=1),
     ]
     x, z = (
         helper.make_tensor_value_info(n, TensorProto.FLOAT, d)

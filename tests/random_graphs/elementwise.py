@@ -64,7 +64,7 @@ def binary(g: RandomGraph) -> None:
         op = str(g.rng.choice(["Add", "Add", "Sub", "Mul", "Mul", "Div", "Pow", "Mod", "PRelu"]))
     if op == "PRelu" and any(np.broadcast_shapes(a, b) != a for a, b in zip(left.sizes, right.sizes, strict=True)):
         raise Rejected  # a slope has no more dims than what it is for
-    if op == "PRelu" and not all(np.isfinite(a).all() for a in right.exact):
+    if op == "PRelu" and not right.finite:
         raise Rejected  # both references multiply a zero by the slope, against the definition
     if op == "Pow" and any((a < 0).any() for a in left.exact) and not right.constant:
         raise Rejected  # a number or NaN, as an exponent next to 1 rounds

@@ -85,6 +85,11 @@ class Value:
     def static(self) -> bool:
         return None not in self.dims
 
+    @property
+    def finite(self) -> bool:
+        """Whether a float tensor has neither infinities nor NaN in any sample."""
+        return all(bool(np.isfinite(a).all()) for a in self.exact)
+
 
 class RandomGraph:
     """Collects nodes. What an op needs it picks among the values there are, or makes anew."""

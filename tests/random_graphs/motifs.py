@@ -93,7 +93,7 @@ def conv_block(g: RandomGraph) -> None:
     size = int(g.rng.choice([1, 3]))
     group = channels if g.rng.random() < 0.4 else 1
     weight = g.random(x.dtype, [channels, channels // group, size, size])
-    if not all(np.isfinite(a).all() for a in weight.exact):
+    if not weight.finite:
         raise Rejected  # as in `convolution`
     y = g.one("Conv", [x, weight], Noise.CONVOLUTION, group=group, pads=[size // 2] * 4)
     norms = [g.random(x.dtype, [channels]) for _ in range(3)]

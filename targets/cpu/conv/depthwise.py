@@ -23,6 +23,7 @@ from dsc.targets.cpu.conv.emit import (
     ceildiv,
     coordinates,
     divides,
+    in_tiles,
     index,
     least,
     loop,
@@ -31,7 +32,6 @@ from dsc.targets.cpu.conv.emit import (
     seq,
     span,
     when,
-    where_fits,
 )
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region, nominal
@@ -69,8 +69,7 @@ def implement(region: Region, point: DepthwisePoint) -> Implementation:
     conv = region.conv
     blocks, (kh, kw) = conv.c // conv.block, conv.kernel
     frame = region.frame((blocks, kh, kw, conv.block))
-    single = _Nest(conv, frame, replace(point, width=1))
-    body = where_fits(conv.ow, point.width, _Nest(conv, frame, point).tasks(), single.tasks)
+    body = in_tiles(conv.ow, point.width, lambda width: _Nest(conv, frame, replace(point, width=width)).tasks())
     packing = Rearrange(pad=(0,) * 4, reshape=(blocks, conv.block, kh, kw), transpose=(0, 2, 3, 1))
     return Implementation(frame.function(body), {region.position(region.weight): packing})
 

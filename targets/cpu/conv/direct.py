@@ -23,6 +23,7 @@ from dsc.targets.cpu.conv.emit import (
     ceildiv,
     coordinates,
     divides,
+    in_tiles,
     index,
     least,
     loop,
@@ -32,7 +33,6 @@ from dsc.targets.cpu.conv.emit import (
     seq,
     span,
     when,
-    where_fits,
 )
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
@@ -92,8 +92,8 @@ def implement(region: Region, point: DirectPoint) -> Implementation:
     conv = region.conv
     packing = PackWeights(conv.groups, point.panel, gcd(conv.c // conv.groups, conv.block))
     frame = region.frame(packing.shape(*conv.weight_shape))
-    single = _Nest(conv, frame, replace(point, width=1))  # where rows are shorter than a tile
-    body = where_fits(columns_of(conv), point.width, _Nest(conv, frame, point).tasks(), single.tasks)
+    columns = columns_of(conv)
+    body = in_tiles(columns, point.width, lambda width: _Nest(conv, frame, replace(point, width=width)).tasks())
     return Implementation(frame.function(body), {region.position(region.weight): packing})
 
 

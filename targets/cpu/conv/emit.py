@@ -61,19 +61,19 @@ def when(condition: tirx.Expr | bool, then: Stmt, otherwise: Stmt | None = None)
     return tirx.IfThenElse(condition, then, otherwise)
 
 
-def where_fits(extent: Dim, width: int, tiles: Stmt, single: Callable[[], Stmt]) -> Stmt:
-    """`tiles`, which are `width` long, where `extent` holds one, and `single()` elsewhere.
+def in_tiles(extent: Dim, width: int, tasks: Callable[[int], Stmt]) -> Stmt:
+    """``tasks(width)`` where `extent` holds a tile of that width, ``tasks(1)`` elsewhere.
 
-    Sizes that are not known are taken to be positive: of nothing, `tiles` does nothing either. Where that says that a
-    tile fits, `single` is left out: TVM would find there that it divides by sizes that are 0.
+    Sizes that are not known are taken to be positive: of nothing, either does nothing. Where that says that a tile
+    fits, the other is left out: TVM would find there that it divides by sizes that are 0.
     """
     if isinstance(extent, int):
-        return tiles
+        return tasks(width)
     fits = extent >= width
     analyzer = sym.Analyzer()
     for size in tirx.analysis.undefined_vars(fits):
         analyzer.bind(size, Range(1, tirx.max_value(str(size.ty))))
-    return tiles if analyzer.can_prove(fits) else tirx.IfThenElse(fits, tiles, single())
+    return tasks(width) if analyzer.can_prove(fits) else tirx.IfThenElse(fits, tasks(width), tasks(1))
 
 
 def ceildiv(value: Dim, divisor: int) -> Dim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tvm import s_tir
@@ -102,9 +103,9 @@ def _partial(sch: s_tir.Schedule, block: SBlockRV, spatial: int, rows: int) -> N
     return Nest(row)
 
 
-def loops_for_all(sch: s_tir.Schedule) -> None:
+def loops_for_all(sch: s_tir.Schedule, found: Iterable[Stage]) -> None:
     """Gives a block without loops one: TVM's `rfactor` takes none beside the one it splits."""
-    for stage in stages(sch):
+    for stage in found:
         if not sch.get_loops(stage.block):
             sch.add_unit_loop(stage.block)
 

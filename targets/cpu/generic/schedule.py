@@ -43,8 +43,9 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
 
 def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     sch = s_tir.Schedule(func)
-    groups = group(stages(sch), machine)
-    loops_for_all(sch)
+    found = stages(sch)
+    groups = group(found, machine)
+    loops_for_all(sch, found)
     for part in groups:
         _schedule_group(sch, part, machine)
     start_outside(sch)
@@ -56,11 +57,12 @@ def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
     if not all(stage.regular for stage in part.stages):
         return
     nests: list[Nest] = []
+    chunk = _chunk(part, machine) if part.flat else None
     for stage in part.stages:
         if stage.reduce:
             nests += reduction(sch, stage, part.rows, machine)
         else:
-            nests += elementwise(sch, stage, part.rows, machine, _chunk(part, machine) if part.flat else None)
+            nests += elementwise(sch, stage, part.rows, machine, chunk)
     row = nests[0].row
     if row is None:
         return

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from dsc.ir import Graph
     from dsc.passes import Pipeline
     from dsc.runtime import Module
-    from dsc.targets import Machine
+    from dsc.targets import AnyTarget
 
 
 def compile(
     model: ModelSource | Graph,
-    target: str | Machine = "x86",
+    target: str | AnyTarget = "x86",
     opt_level: int = 2,
     *,
     shapes: Shapes | None = None,
@@ -29,7 +29,7 @@ def compile(
     """Compile a model and load it.
 
     model: path, serialized bytes, onnx.ModelProto, or a Graph.
-    target: "x86" is this machine; "x86:avx2", "x86:znver5" and others are named ones.
+    target: "x86" is this machine; "x86:avx2", "x86:znver5" and others are named ones; or a dsc.targets.Target.
     opt_level: 0 to 3, see `dsc.pipeline.preset`.
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: a pipeline instead of the preset's, e.g. "canonicalize,fuse{max-epilogue=8}".

@@ -17,7 +17,7 @@ from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
 from dsc.request import check_opt_level, check_request
-from dsc.targets import Machine, machine
+from dsc.targets import AnyTarget, Target, target as named_target
 from dsc.tune import Database, Tuner
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -36,8 +36,8 @@ class Compilation:
     """Time of each phase."""
 
 
-def preset(opt_level: int, machine: Machine) -> Pipeline:
-    """The passes of an optimization level for a machine.
+def preset(opt_level: int, target: AnyTarget) -> Pipeline:
+    """The passes of an optimization level for a target.
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize. 2: fuse and lay
     out as well; kernels by estimate. 3: the same passes; kernels by measurement. Raises UsageError for other levels.
@@ -48,7 +48,7 @@ def preset(opt_level: int, machine: Machine) -> Pipeline:
         return Pipeline.parse(f"{compilable},fold")
     if opt_level == 1:
         return Pipeline.parse(f"{compilable},canonicalize")
-    return Pipeline.parse(f"{compilable},canonicalize,fuse,layout{{block={machine.lanes()}}}")
+    return Pipeline.parse(",".join(filter(None, (compilable, "canonicalize", "fuse", target.passes()))))
 
 
 def without_lowering() -> list[str]:
@@ -74,7 +74,7 @@ def optimize(
 def compile_model(
     source: ModelSource | Graph,
     *,
-    target: str | Machine = "x86",
+    target: str | AnyTarget = "x86",
     opt_level: int = 2,
     shapes: Shapes | None = None,
     passes: str | Pipeline | None = None,
@@ -93,7 +93,7 @@ def compile_model(
     check_request(source, target, opt_level, shapes, passes, tuning_seconds, database)
     shapes = checked_shapes(shapes or {})
     tell, clock = progress or _silent, _Clock()
-    onto = target if isinstance(target, Machine) else machine(target)
+    onto = target if isinstance(target, Target) else named_target(target)
     pipeline = Pipeline.parse(passes) if isinstance(passes, str) else passes or preset(opt_level, onto)
     chooser = Tuner(onto, tuning_seconds, Database(database)) if opt_level == 3 else None
 

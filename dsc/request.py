@@ -9,7 +9,7 @@ from dsc.errors import UsageError
 from dsc.exchange.shapes import Shapes
 from dsc.ir import Graph
 from dsc.passes import Pipeline
-from dsc.targets import Machine
+from dsc.targets import Target, families
 
 OPT_LEVELS = range(4)
 
@@ -24,8 +24,9 @@ def check_request(
     database: Path | None,
 ) -> None:
     """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
-    if not isinstance(target, str | Machine):
-        raise UsageError(f"target must be a name, as 'x86:avx2', or a Machine, not {target!r}")
+    if not isinstance(target, str | Target):
+        known = ", ".join(families())
+        raise UsageError(f"target must be a name of one of the families {known}, or a Target, not {target!r}")
     check_opt_level(opt_level)
     if not isinstance(passes, str | Pipeline | None):
         raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")

@@ -1,8 +1,10 @@
-"""Machines as data, and the kernels written for them."""
+"""Machines as data, the kernels written for them, and the backends that make code of those."""
 
 from __future__ import annotations
 
+from dsc.targets.backend import Backend
 from dsc.targets.kernel import (
+    ArrayType,
     Implementation,
     Kernel,
     Packing,
@@ -13,23 +15,30 @@ from dsc.targets.kernel import (
     Work,
     roofline,
 )
-from dsc.targets.machine import Machine
-from dsc.targets.registry import Family, families, kernels, machine, tags
+from dsc.targets.machine import Machine, MultiplyAdd
+from dsc.targets.registry import families, register_family, register_kernel, tags, target
+from dsc.targets.target import AnyTarget, Family, Target
 
 __all__ = [
+    "AnyTarget",
+    "ArrayType",
+    "Backend",
     "Family",
     "Implementation",
     "Kernel",
     "Machine",
+    "MultiplyAdd",
     "Packing",
     "Point",
     "Rearrange",
     "Refusal",
     "Space",
+    "Target",
     "Work",
     "families",
-    "kernels",
-    "machine",
+    "register_family",
+    "register_kernel",
     "roofline",
     "tags",
+    "target",
 ]

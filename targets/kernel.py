@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import tvm
@@ -14,6 +14,8 @@ from dsc.targets.machine import Machine
 
 if TYPE_CHECKING:
     from dsc.lower.workload import Workload
+
+M = TypeVar("M", bound=Machine, contravariant=True)
 
 Point: TypeAlias = Any
 """One choice in a design space: a frozen dataclass of numbers and strings, to print, compare and store.
@@ -29,11 +31,27 @@ class Refusal:
     reason: str
 
 
-class Packing(Protocol):
-    """How a constant input is rearranged at compile time: a frozen dataclass of plain data."""
+@dataclass(frozen=True)
+class ArrayType:
+    """A constant array as memory holds it."""
 
-    def apply(self, array: np.ndarray) -> np.ndarray:
-        """The array that the kernel wants instead of `array`; C-contiguous."""
+    shape: tuple[int, ...]
+    dtype: str
+    """As kernels know the elements (`dsc.elements.ElementType.stored`)."""
+
+
+class Packing(Protocol):
+    """How a constant input is rearranged at compile time: a frozen dataclass of plain data.
+
+    It may become several arrays: the values and the indices of a sparse weight.
+    """
+
+    def arrays(self, weight: ArrayType) -> tuple[ArrayType, ...]:
+        """What `apply` makes of such a weight, known before its data is read."""
+        ...
+
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The arrays that the kernel wants instead of `array`; each C-contiguous."""
         ...
 
 
@@ -52,13 +70,17 @@ class Rearrange:
     before: tuple[int, ...] | None = None
     """Permutation of the axes of the input before anything else."""
 
-    def apply(self, array: np.ndarray) -> np.ndarray:
+    def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
+        """One, of the same type."""
+        return (replace(weight, shape=tuple(self.reshape[axis] for axis in self.transpose)),)
+
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray]:
         """The packed copy; the dtype stays."""
         if self.before is not None:
             array = array.transpose(self.before)
         if any(self.pad):
             array = np.pad(array, [(0, extra) for extra in self.pad])
-        return np.ascontiguousarray(array.reshape(self.reshape).transpose(self.transpose))
+        return (np.ascontiguousarray(array.reshape(self.reshape).transpose(self.transpose)),)
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,8 @@ class Implementation:
     """A kernel's code for one workload."""
 
     func: tvm.tirx.PrimFunc
-    """Destination-passing: inputs in workload order (constants as packed), `Workload.scalars`, then outputs."""
+    """Destination-passing: inputs in workload order (a packed constant as the arrays of its packing),
+    `Workload.scalars`, then outputs."""
     packings: Mapping[int, Packing] = field(default_factory=dict)
     """By input index; inputs not named come as they are."""
 
@@ -87,29 +110,31 @@ class Space(Protocol):
         ...
 
 
-class Kernel(Protocol):
-    """A way to compute some workloads."""
+class Kernel(Protocol[M]):
+    """A way to compute some workloads on a kind of machine."""
 
     @property
     def name(self) -> str:
         """Unique and stable, for reports and the tuning database: ``cpu.gemm``."""
         ...
 
-    def match(self, workload: Workload, machine: Machine) -> Space | Refusal:
+    def match(self, workload: Workload, machine: M) -> Space | Refusal:
         """The design space for `workload`, or why there is none."""
         ...
 
 
 @dataclass(frozen=True)
 class Work:
-    """What an implementation does, for the roofline. Counts cover all threads."""
+    """What an implementation does, for the roofline. Counts cover all cores."""
 
-    flops: float
-    """fp32 operations executed, those on padding included."""
+    operations: float
+    """Executed, those on padding included; a multiplication and an addition are two."""
     bytes: float
     """Bytes read and written beyond L1, each time they are touched."""
     footprint: float | None = None
     """Distinct bytes touched, which tells the cache they come from; `bytes` if not given."""
+    element: str = "float32"
+    """Type of what is multiplied: the machine has a peak for each."""
     efficiency: float = 1.0
     """Fraction of peak that the inner loop reaches with its data in L1."""
     tasks: int = 1
@@ -118,9 +143,9 @@ class Work:
 
 def roofline(machine: Machine, work: Work) -> float:
     """Seconds for `work`: the slower of computing and moving, shared between cores, and the launch."""
-    threads = min(machine.cores, work.tasks)
-    longest = math.ceil(work.tasks / threads) / work.tasks
-    compute = longest * work.flops / (machine.peak_flops * work.efficiency)
+    cores = min(machine.cores, work.tasks)
+    longest = math.ceil(work.tasks / cores) / work.tasks
+    compute = longest * work.operations / (machine.peak(work.element) * work.efficiency)
     footprint = work.bytes if work.footprint is None else work.footprint
-    move = longest * threads * work.bytes / machine.bandwidth(footprint, threads)
+    move = longest * cores * work.bytes / machine.bandwidth(footprint, cores)
     return max(compute, move) + (machine.launch_seconds if work.tasks > 1 else 0.0)

@@ -2,101 +2,80 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import tvm
+
+@dataclass(frozen=True, kw_only=True)
+class MultiplyAdd:
+    """An instruction ``d[m, n] += sum over k of a[m, k] * b[k, n]``, as it is started once.
+
+    A vector instruction has ``m = 1``: its `a` is one element (or `k` neighbours) in every lane.
+    """
+
+    name: str
+    """The mnemonic, as the assembler knows it."""
+    a: str
+    """Element type of the first operand, as TVM names it."""
+    b: str
+    accumulator: str
+    m: int = 1
+    n: int
+    k: int = 1
+    rate: float
+    """Instructions that one core starts per cycle."""
+    latency: int
+    """Cycles until the sum can go into the next."""
+    intrinsic: str | None = None
+    """LLVM's or PTX's name for it; None where plain arithmetic on vectors becomes this instruction."""
+    accumulates: bool = True
+    """Whether the intrinsic takes the sum so far; else its result is added to it."""
+    source: str
+    """Where the numbers are from."""
+
+    @property
+    def operations(self) -> int:
+        """Of one instruction; a multiplication and an addition are two."""
+        return 2 * self.m * self.n * self.k
+
+    @property
+    def operands(self) -> tuple[str, str, str]:
+        """Types of `a`, `b` and the sum."""
+        return self.a, self.b, self.accumulator
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Facts about one kind of CPU. Kernels read these and never ask which product it is.
+@dataclass(frozen=True, kw_only=True)
+class Machine(ABC):
+    """Facts about one kind of processor. Kernels read these and never ask which product it is.
 
     Sizes are bytes, rates are per core and in SI units (bytes/s, Hz) unless the name says otherwise.
     """
 
     name: str
-    """Tag it is found under, such as ``x86:znver4``."""
-    kind: str
-    """TVM target kind: ``llvm`` for every CPU."""
-    mcpu: str
-    """LLVM's name of the processor: fixes instruction set and scheduling model."""
-    features: frozenset[str]
-    """Instruction-set features the code may use, named as in Linux' ``/proc/cpuinfo``."""
-    vector_bits: int
-    """Width of the registers that kernels should use."""
-    vector_registers: int
-    """Architectural registers of that width."""
-    fma_bits: int
-    """Bits of fused multiply-add started per cycle over all pipes: 512 on Zen 4, whose 512-bit operations
-    take two cycles of a 256-bit pipe, 1024 on Zen 5 and on server Intel."""
-    fma_latency: int
-    """Cycles until a fused multiply-add can feed the next."""
-    load_bits: int
-    """Bits loaded from L1 per cycle."""
+    """What reports call it: ``x86:znver4``. Nothing is looked up by it."""
     frequency: float
     """Hz under sustained vector load."""
     cores: int
-    """Physical cores, which is how many threads share a kernel."""
-    l1_bytes: int
-    l2_bytes: int
-    l3_bytes: int
-    """Last-level cache that the cores share; 0 when there is none."""
-    l1_bandwidth: float
-    l2_bandwidth: float
-    l3_bandwidth: float
-    dram_bandwidth: float
-    """What one core reads from memory."""
-    dram_bandwidth_total: float
-    """What all cores together read from memory."""
-    launch_seconds: float = 1.5e-6
-    """Cost of one parallel region of dsc's own thread pool (`dsc/codegen/parallel.c`) with its workers awake."""
-    mattr: tuple[str, ...] = ()
-    """LLVM features added (``+f``) to or taken (``-f``) from those of `mcpu`."""
-    triple: str | None = None
-    """LLVM target triple when code is not for the host's."""
+    """Physical cores, or what else takes a task of its own (a GPU's multiprocessor)."""
+    launch_seconds: float
+    """Cost of sharing one loop between the cores."""
+    instructions: tuple[MultiplyAdd, ...]
+    """What multiplies and adds. Where several have the same operands, the widest comes first."""
+    source: str
+    """Where the numbers are from."""
 
-    def lanes(self, bits: int = 32) -> int:
-        """Elements of `bits` bits in one vector register."""
-        return self.vector_bits // bits
+    @abstractmethod
+    def bandwidth(self, footprint: float, cores: int = 1) -> float:
+        """Bytes/s that so many cores together stream when they walk over `footprint` bytes in all."""
 
-    @property
-    def fma_vectors(self) -> float:
-        """Full vectors of fused multiply-add started per cycle: 1.0 on Zen 4, 2.0 on Zen 5 and with AVX2."""
-        return self.fma_bits / self.vector_bits
+    @abstractmethod
+    def describe(self) -> str:
+        """All that the time of a kernel depends on, in one line: measurements of another do not hold."""
 
-    @property
-    def load_vectors(self) -> float:
-        """Full vectors loaded from L1 per cycle."""
-        return self.load_bits / self.vector_bits
+    def multiply_adds(self, a: str, b: str, accumulator: str) -> tuple[MultiplyAdd, ...]:
+        """The instructions for operands of these types, widest first; none where the machine has none."""
+        return tuple(i for i in self.instructions if i.operands == (a, b, accumulator))
 
-    @property
-    def peak_flops(self) -> float:
-        """fp32 operations per second of one core; a fused multiply-add counts as two."""
-        return 2 * (self.fma_bits / 32) * self.frequency
-
-    def has(self, *features: str) -> bool:
-        """Whether every feature named is there."""
-        return self.features.issuperset(features)
-
-    def bandwidth(self, footprint: float, threads: int = 1) -> float:
-        """Bytes/s that `threads` cores together stream when they walk over `footprint` bytes in all."""
-        if footprint <= self.l1_bytes * threads:
-            return self.l1_bandwidth * threads
-        if footprint <= self.l2_bytes * threads:
-            return self.l2_bandwidth * threads
-        if footprint <= self.l3_bytes:
-            return self.l3_bandwidth * threads
-        return min(self.dram_bandwidth * threads, self.dram_bandwidth_total)
-
-    def tvm_target(self) -> tvm.target.Target:
-        """The target that `tvm.compile` takes."""
-        config: dict[str, object] = {"kind": self.kind, "mcpu": self.mcpu, "num-cores": self.cores}
-        if self.mattr:
-            config["mattr"] = list(self.mattr)
-        if self.triple is not None:
-            config["mtriple"] = self.triple
-        return tvm.target.Target(config)
-
-    def required_features(self) -> frozenset[str]:
-        """Features a host must list (names of ``/proc/cpuinfo``) for the code to run on it."""
-        return self.features
+    def peak(self, element: str = "float32") -> float:
+        """Operations per second of one core, at most, in products of elements of this type."""
+        return max(i.operations * i.rate for i in self.instructions if i.a == element) * self.frequency

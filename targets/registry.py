@@ -1,63 +1,70 @@
-"""Finding machines and kernels by tag: ``x86``, ``x86:znver4``, or a family that a third party adds."""
+"""Finding targets by name: ``x86``, ``x86:znver4``, or a family that a package or a plugin adds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from functools import cache
-from importlib.metadata import entry_points
-from typing import Protocol
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
 
 from dsc.errors import UsageError
 from dsc.targets.kernel import Kernel
-from dsc.targets.machine import Machine
+from dsc.targets.target import AnyTarget, Family, Target
 
+_LOG = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "dsc.targets"
+"""Under which a package names its families: the entry is a class, or a function, that gives one."""
+_added: dict[str, Family[Any]] = {}
+_kernels: dict[str, list[Kernel[Any]]] = {}
+
+F = TypeVar("F", bound=Family[Any])
 
 
-class Family(Protocol):
-    """Machines that share kernels. Third parties add one under the entry point group ``dsc.targets``."""
-
-    @property
-    def name(self) -> str:
-        """What stands before the colon of a tag: ``x86``."""
-        ...
-
-    def tags(self) -> Sequence[str]:
-        """Names that may stand after the colon."""
-        ...
-
-    def machine(self, tag: str) -> Machine:
-        """The machine of that name; ``native`` is the host. Raises `UsageError` for an unknown one."""
-        ...
-
-    def kernels(self, machine: Machine) -> tuple[Kernel, ...]:
-        """Kernels in order of preference between equal estimates; the last takes any workload."""
-        ...
+def families() -> dict[str, Family[Any]]:
+    """All families by name: those of dsc, of installed packages, and of plugins."""
+    return {**_installed(), **_added}
 
 
 @cache
-def families() -> dict[str, Family]:
-    """All families by name: those of dsc and those installed under the entry point group."""
+def _installed() -> dict[str, Family[Any]]:
     from dsc.targets.x86 import X86
 
-    found: dict[str, Family] = {"x86": X86()}
+    found: dict[str, Family[Any]] = {"x86": X86()}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        if entry.name not in found:
-            found[entry.name] = entry.load()()
+        if entry.name not in found and (family := _loaded(entry)) is not None:
+            found[entry.name] = family
     return found
 
 
-def machine(target: str = "x86") -> Machine:
-    """The machine `target` names: ``family`` (the host) or ``family:tag``. Raises `UsageError` for others."""
-    family, _, tag = target.partition(":")
-    if family not in families():
-        raise UsageError(f"unknown target {target!r}: known families are {', '.join(sorted(families()))}")
-    return families()[family].machine(tag or "native")
+def _loaded(entry: EntryPoint) -> Family[Any] | None:
+    """The family of an entry point; None, and a warning, for one that is broken."""
+    try:
+        family: Family[Any] = entry.load()()
+        family.tags()
+    except Exception as error:  # whatever is wrong with it, other families are not
+        _LOG.warning("target family %s is left out: %s: %s", entry.name, type(error).__name__, error)
+        return None
+    return family
 
 
-def kernels(machine: Machine) -> tuple[Kernel, ...]:
-    """The kernels for `machine`, the one that takes anything last."""
-    return families()[machine.name.partition(":")[0]].kernels(machine)
+def register_family(family: F) -> F:
+    """Add a family under its name, for as long as the process lives; for plugins."""
+    _added[family.name] = family
+    return family
+
+
+def register_kernel(kernel: Kernel[Any], family: str = "x86") -> None:
+    """Have targets of a family ask this kernel too, before the family's own; for plugins."""
+    _kernels.setdefault(family, []).append(kernel)
+
+
+def target(name: str = "x86") -> AnyTarget:
+    """The target of that name: ``family`` (the host's machine) or ``family:tag``. Raises `UsageError` for others."""
+    family, _, tag = name.partition(":")
+    known = families()
+    if family not in known:
+        raise UsageError(f"unknown target {name!r}: known families are {', '.join(sorted(known))}")
+    return Target(known[family], known[family].machine(tag or "native"), tuple(_kernels.get(family, ())))
 
 
 def tags() -> tuple[str, ...]:

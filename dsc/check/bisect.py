@@ -21,7 +21,7 @@ from dsc.errors import DscError, UsageError, VerificationError
 from dsc.ir import FusionOp, Graph, OnnxOp, op_text
 from dsc.passes import Pipeline
 from dsc.runtime import Module
-from dsc.targets import machine
+from dsc.targets import target
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def find_culprit(
     except DscError as error:
         return Culprit("unknown", f"the passes cannot be checked: {error}")
     try:
-        calls = recorded_calls(final, machine(module.manifest.target), module.manifest.kernels)
+        calls = recorded_calls(final, target(module.manifest.target), module.manifest.kernels)
         trace = Trace(final, module, calls, inputs, lambda done, total: progress("check kernels", done, total))
         outputs = trace.run()
     except UsageError as error:

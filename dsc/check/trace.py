@@ -24,7 +24,6 @@ from dsc.errors import ArtifactError, UnsupportedModelError
 from dsc.exchange import export_model
 from dsc.ir import Graph, WeightOp, element_of, onnx
 from dsc.runtime import Module
-from dsc.runtime.sessions import tensor_of
 
 _VIEWS = (onnx.Reshape, onnx.Squeeze, onnx.Unsqueeze, onnx.Flatten, onnx.Identity)
 _CONSTANTS = (WeightOp, onnx.Constant)
@@ -84,7 +83,8 @@ class Trace:
     _written: list[tuple[Call, int, int]] = field(default_factory=list)
     """The calls so far, and where in memory their results lie."""
     _known: dict[SSAValue, np.ndarray] = field(default_factory=dict)
-    _given: list[np.ndarray] = field(default_factory=list)
+    _given: list[list[np.ndarray]] = field(default_factory=list)
+    """For each input of the call that runs now, its arrays: a packed weight may have several."""
     _next: int = 0
 
     def run(self) -> Arrays:
@@ -113,8 +113,7 @@ class Trace:
         call = self.calls[self._next]
         if before:
             self.progress(self._next, len(self.calls))
-            given = zip(arguments, call.workload.sources, strict=False)
-            self._given = [_array(argument, source) for argument, source in given]
+            self._given = self._arrays(call, arguments)
             self._check_inputs(call)
         else:
             self._next += 1
@@ -123,12 +122,12 @@ class Trace:
     def _check_inputs(self, call: Call) -> None:
         for index, source in enumerate(call.workload.sources):
             made = self._made.get(_root(source))
-            if made is not None and self.found is None and not _same(self._given[index], made.copy):
+            if made is not None and self.found is None and not _same(self._given[index][0], made.copy):
                 self.found = Overwritten(made.call, call, self._writer(made))
 
     def _check_result(self, call: Call, arguments: Sequence[object]) -> None:
         results = arguments[len(arguments) - len(call.workload.op.results) :]
-        outputs = [_array(*pair) for pair in zip(results, call.workload.op.results, strict=True)]
+        outputs = [self._array(*pair) for pair in zip(results, call.workload.op.results, strict=True)]
         for value, argument, copy in zip(call.workload.op.results, results, outputs, strict=True):
             begin = argument.data_ptr()  # type: ignore[attr-defined]
             self._made[value] = _Made(call, copy, begin)
@@ -139,7 +138,7 @@ class Trace:
     def _judge(self, call: Call, outputs: list[np.ndarray], arguments: Sequence[object]) -> None:
         op = call.workload.op
         arrays = dict(self._known)
-        arrays.update(zip(call.workload.sources, self._given, strict=True))
+        arrays.update((source, given[0]) for source, given in zip(call.workload.sources, self._given, strict=True))
         single, inputs = alone(self.graph, op, arrays)
         try:
             expected = Reference(export_model(single)).run(inputs)
@@ -163,12 +162,12 @@ class Trace:
 
     def _by_itself(self, call: Call, arguments: Sequence[object], outputs: list[np.ndarray]) -> list[np.ndarray]:
         """The kernel called once more, with copies of what it was given."""
-        count = len(call.workload.inputs)
-        sizes = arguments[count : len(arguments) - len(outputs)]
-        results = [np.zeros_like(array) for array in outputs]
-        tensors = [tensor_of(stored(array)) for array in (*self._given, *results)]
-        self.module.kernel(call.code.function.name_hint)(*tensors[:count], *sizes, *tensors[count:])
-        return results
+        device = self.module.device
+        given = [device.put(stored(array), None) for arrays in self._given for array in arrays]
+        results = [device.put(stored(np.zeros_like(array)), None) for array in outputs]
+        sizes = arguments[len(given) : len(arguments) - len(outputs)]
+        self.module.kernel(call.code.function.name_hint)(*given, *sizes, *results)
+        return [device.get(result).view(array.dtype) for result, array in zip(results, outputs, strict=True)]
 
     def _is_packed(self, call: Call) -> bool:
         """Whether the constants that the artifact gave the kernel are those of the model, packed."""
@@ -176,9 +175,25 @@ class Trace:
             weight = self.graph.constant(call.workload.sources[index])
             packing = call.code.implementation.packings.get(index)
             assert weight is not None
-            if not _same(self._given[index], weight if packing is None else packing.apply(weight)):
+            arrays = (weight,) if packing is None else packing.apply(weight)
+            if not all(_same(*pair) for pair in zip(self._given[index], arrays, strict=True)):
                 return False
         return True
+
+    def _arrays(self, call: Call, arguments: Sequence[object]) -> list[list[np.ndarray]]:
+        """Copies of the arguments that are inputs; packed weights as kernels know them."""
+        left, packings = iter(arguments), call.code.implementation.packings
+        return [
+            [self._copy(next(left)) for _ in range(count)] if index in packings else [self._array(next(left), source)]
+            for index, (source, count) in enumerate(zip(call.workload.sources, call.parts, strict=True))
+        ]
+
+    def _array(self, argument: object, value: SSAValue) -> np.ndarray:
+        """A copy of a kernel's argument, of the element type of the value that it is."""
+        return self._copy(argument).view(element_of(value.type).dtype)
+
+    def _copy(self, argument: object) -> np.ndarray:
+        return np.array(self.module.device.get(argument))  # type: ignore[arg-type]
 
     def _check_outputs(self, outputs: Arrays) -> None:
         for name, value in zip(self.graph.output_names, self.graph.outputs, strict=True):
@@ -205,12 +220,6 @@ def _root(value: SSAValue) -> SSAValue:
     while isinstance(value.owner, Operation) and isinstance(value.owner, _VIEWS):
         value = value.owner.operands[0]
     return value
-
-
-def _array(argument: object, value: SSAValue) -> np.ndarray:
-    """A copy of a kernel's argument, of the element type of the value that it is."""
-    copy: np.ndarray = np.array(np.from_dlpack(argument))  # type: ignore[arg-type]
-    return copy.view(element_of(value.type).dtype)
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:

@@ -36,8 +36,10 @@ def _artifact(path: Path, check: bool, kernels: bool, json: Path | None) -> None
     from dsc.runtime import inspect as read
 
     manifest = read(path, check)
-    print(f"{manifest.name}: {path.stat().st_size / 1e6:.1f} MB, for {manifest.target} ({manifest.arch})")
-    print(f"needs: {' '.join(manifest.features) or 'no particular CPU features'}")
+    print(f"{manifest.name}: {path.stat().st_size / 1e6:.1f} MB, for {manifest.target}")
+    for need in manifest.needs:
+        facts = (f"{name} {value if isinstance(value, str) else ' '.join(value)}" for name, value in need.facts.items())
+        print(f"needs {need.device}: {', '.join(facts)}")
     print(f"made by: {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
     rows = [["input", str(spec)] for spec in manifest.inputs] + [["output", str(spec)] for spec in manifest.outputs]
     rows += [[name, f"{member.size:,} bytes"] for name, member in manifest.members.items()]

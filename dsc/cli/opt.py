@@ -49,9 +49,9 @@ def opt(
     from dsc.exchange import import_model
     from dsc.passes import Pipeline
     from dsc.pipeline import preset
-    from dsc.targets import machine
+    from dsc.targets import target as named_target
 
-    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, machine(target))
+    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, named_target(target))
     graph = import_model(source.path, shapes=parse_shapes(shape))
     observers = options.observers(dump_phases, print_ir_after)
     if verify_each:

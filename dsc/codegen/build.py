@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,7 +13,6 @@ from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.emit import Emitted, Emitter
-from dsc.codegen.link import find_compiler, link
 from dsc.codegen.objects import KernelError, write_objects
 from dsc.codegen.selection import Chooser, Failures, fastest_by_estimate
 from dsc.elements import ELEMENT_TYPES
@@ -24,8 +22,8 @@ from dsc.ir import Graph, dims_of, element_of
 from dsc.lower import unsupported
 from dsc.lower.sizes import SizeRequirements
 from dsc.runtime.manifest import Manifest
-from dsc.targets.machine import Machine
-from dsc.targets.registry import kernels
+from dsc.targets.backend import Backend
+from dsc.targets.target import AnyTarget
 
 _MAX_ELEMENTS = 2**31 - 1
 """Of a tensor, as far as sizes are known at compile time."""
@@ -35,32 +33,33 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 def build(
     graph: Graph,
-    machine: Machine,
+    target: AnyTarget,
     chooser: Chooser | None = None,
     progress: Progress | None = None,
     provenance: Mapping[str, Any] | None = None,
     required: SizeRequirements | None = None,
 ) -> CompiledModel:
-    """Compile a graph for a machine.
+    """Compile a graph for a target.
 
     chooser: decides between candidate kernels; by estimate if not given.
     provenance: recorded in the artifact.
     required: of the model's sizes before it was rewritten.
-    Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without a linker.
+    Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without the
+    tools of the target.
     """
     _check_inputs(graph)
     _check_sizes(graph)
     if problems := unsupported(graph):
         raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
-    find_compiler()  # before the work, not after it
+    backend = target.backend()
+    backend.require_tools()
     tell = progress or (lambda stage, done, total: None)
     failures = Failures()
     library: bytes | None = None
     while library is None:  # once more for each kernel of which no code can be made
         emitter = Emitter(
             graph,
-            machine,
-            kernels(machine),
+            target,
             chooser or fastest_by_estimate,
             lambda done, total: tell("select", done, total),
             required,
@@ -68,12 +67,10 @@ def build(
         )
         emitted = emitter.emit()
         try:
-            library = compile_module(
-                emitted.module, machine.tvm_target(), lambda done, total: tell("compile", done, total)
-            )
+            library = compile_module(emitted.module, backend, lambda done, total: tell("compile", done, total))
         except KernelError as error:
             _note(error, emitted, failures)
-    manifest = _manifest(graph.name, machine, emitted, provenance or {})
+    manifest = _manifest(graph.name, target, emitted, provenance or {})
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(emitted.choices))
 
 
@@ -109,22 +106,21 @@ def _check_sizes(graph: Graph) -> None:
 
 def compile_module(
     module: tvm.IRModule,
-    target: tvm.target.Target,
+    backend: Backend,
     progress: Callable[[int, int], None] | None = None,
 ) -> bytes:
     """The shared library of a Relax module whose PrimFuncs are scheduled."""
     with scratch_folder() as folder:
         output = folder / "lib.so"
-        link(write_objects(module, target, folder, progress), output)
+        backend.link(write_objects(module, backend, folder, progress), output)
         return output.read_bytes()
 
 
-def _manifest(name: str, machine: Machine, emitted: Emitted, provenance: Mapping[str, Any]) -> Manifest:
+def _manifest(name: str, target: AnyTarget, emitted: Emitted, provenance: Mapping[str, Any]) -> Manifest:
     return Manifest(
         name=name,
-        target=machine.name,
-        arch=machine.triple.partition("-")[0] if machine.triple else platform.machine(),
-        features=tuple(sorted(machine.required_features())),
+        target=target.name,
+        needs=target.backend().needs,
         inputs=emitted.inputs,
         outputs=emitted.outputs,
         parameters=tuple(weight.name for weight in emitted.parameters.weights),

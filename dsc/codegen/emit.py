@@ -30,8 +30,8 @@ from dsc.lower.workload import Workload
 from dsc.runtime.checks import SIZES
 from dsc.runtime.manifest import Checks, TensorSpec
 from dsc.runtime.sessions import MAIN
-from dsc.targets.kernel import Implementation, Kernel
-from dsc.targets.machine import Machine
+from dsc.targets.kernel import ArrayType, Implementation
+from dsc.targets.target import AnyTarget
 
 _VIEWS = frozenset({"onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity"})
 """Ops that leave the data as it is: no kernel, only another shape."""
@@ -55,6 +55,8 @@ class Call:
 
     code: Code
     workload: Workload
+    parts: tuple[int, ...]
+    """How many arguments of the kernel each input of the workload is: a packed weight may be several arrays."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ class Emitter:
     def __init__(
         self,
         graph: Graph,
-        machine: Machine,
-        kernels: Sequence[Kernel],
+        target: AnyTarget,
         chooser: Chooser,
         progress: Callable[[int, int], None],
         required: SizeRequirements | None = None,
@@ -86,7 +87,7 @@ class Emitter:
     ) -> None:
         """`progress` is told how many ops are done, and of how many; `required` is checked besides what ops need;
         kernels with `failures` are not taken again."""
-        self.graph, self.machine, self.kernels = graph, machine, kernels
+        self.graph, self.target, self.backend = graph, target, target.backend()
         self.chooser, self.progress = chooser, progress
         self.required, self.failures = required or SizeRequirements(), failures or Failures()
         self.parameters = Parameters(graph)
@@ -223,7 +224,7 @@ class Emitter:
         arguments = [self._tensor(workload.sources[position]) for position in check.inputs]
         arguments += [self._status] * (self._status is not None)
         scalars = [in_callers_terms(workload, variable) for variable in check.scalars]
-        function = self._builder.add_func(check.func.without_attr("global_symbol"), f"indices_{len(self._bindings)}")
+        function = self._add(self.backend.plain(check.func), f"indices_{len(self._bindings)}")
         call = relax.call_tir(function, relax.Tuple([*arguments, *_index_typed(scalars)]), [STATUS])
         self._status = relax.Var(f"v{len(self._bindings)}", STATUS)
         self._bindings.append(relax.VarBinding(self._status, call))
@@ -245,17 +246,15 @@ class Emitter:
 
     def _call(self, workload: Workload, results: Sequence[SSAValue]) -> None:
         code = self._codes.get(workload.key()) or self._generate(workload)
-        self.calls.append(Call(code, workload))
-        func = code.implementation.func
-        arguments = []
-        for index, source in enumerate(workload.sources):
-            if index in workload.constant_inputs:
-                buffer = func.params[index].ty
-                packing = code.implementation.packings.get(index)
-                shape = tuple(int(d) for d in buffer.shape)
-                arguments.append(self.parameters.add(source, packing, shape, str(buffer.dtype)))
-            else:
-                arguments.append(self._tensor(source))
+        packings = code.implementation.packings
+        given = [
+            self.parameters.add(source, packings.get(index), _array_type(source))
+            if index in workload.constant_inputs
+            else [self._tensor(source)]
+            for index, source in enumerate(workload.sources)
+        ]
+        self.calls.append(Call(code, workload, tuple(map(len, given))))
+        arguments = [argument for arguments in given for argument in arguments]
         scalars = [in_callers_terms(workload, variable) for variable in workload.scalars]
         self._bind_call(code.function, arguments, results, scalars)
 
@@ -297,8 +296,7 @@ class Emitter:
         """`value` as something a kernel can read: constants become parameters, shapes are written out."""
         if value not in self._tensors:
             if isinstance(value.owner, Operation) and value.owner.name in _CONSTANTS:
-                shape = tuple(int(d) for d in dims_of(value.type) or ())
-                self._tensors[value] = self.parameters.add(value, None, shape, stored_dtype(value.type))
+                (self._tensors[value],) = self.parameters.add(value, None, _array_type(value))
             else:
                 self._tensors[value] = self._written_out(value)
         return self._tensors[value]
@@ -311,7 +309,7 @@ class Emitter:
         symbols = list(self._symbols.values())
         result = narrowed(literal(elements, tvm_dtype(value.type)), value.type)
         func = te.create_prim_func([*symbols, *opaque_tensors([result])])
-        function = self._add(func, "shape_value")
+        function = self._add(self.backend.plain(func), f"shape_value_{len(self._codes)}")
         self._bind_call(function, [], [value], symbols)
         return self._tensors[value]
 
@@ -319,9 +317,10 @@ class Emitter:
 
     def _generate(self, workload: Workload) -> Code:
         """Choose a kernel for a workload not met before and add its code to the module."""
-        selected = select(workload, self.kernels, self.machine, self.chooser, self.failures)
+        selected = select(workload, self.target, self.chooser, self.failures)
         chosen, implementation = selected.candidate, selected.implementation
-        function = self._add(implementation.func, f"{chosen.kernel.name}_{workload.kind}")
+        name = f"{chosen.kernel.name}_{workload.kind}_{len(self._codes)}"
+        function = self._add(implementation.func, _identifier(name.replace("onnx.", "")))
         code = self._codes[workload.key()] = Code(function, implementation)
         failed = tuple(self.failures.of(workload.key()).items())
         self.choices.append(
@@ -334,8 +333,11 @@ class Emitter:
 
     def _add(self, func: tirx.PrimFunc, name: str) -> tvm.ir.GlobalVar:
         """Add code to the module, unless the same code is there already."""
-        unique = f"{_identifier(name.replace('onnx.', ''))}_{len(self._codes)}"
-        return self._builder.add_func(func.without_attr("global_symbol"), unique)
+        return self._builder.add_func(func.without_attr("global_symbol"), name)
+
+
+def _array_type(constant: SSAValue) -> ArrayType:
+    return ArrayType(tuple(int(d) for d in dims_of(constant.type) or ()), stored_dtype(constant.type))
 
 
 def _is_empty(sizes: Sequence[Scalar]) -> bool:

@@ -1,4 +1,4 @@
-"""From a Relax module to object files: LLVM works on several kernels at once."""
+"""From a Relax module to object files: the backend works on several kernels at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import tvm
 from tvm import relax, tirx
 
-from dsc.codegen.lowering import relax_passes, tir_passes
+from dsc.codegen.relax_passes import relax_passes
 from dsc.host import usable_cores
+from dsc.targets.backend import Backend
 
 
 class KernelError(Exception):
@@ -24,7 +25,7 @@ class KernelError(Exception):
 
 def write_objects(
     module: tvm.IRModule,
-    target: tvm.target.Target,
+    backend: Backend,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -35,7 +36,7 @@ def write_objects(
     `progress` is told how many kernels are done, and of how many. Equal modules give equal files.
     Raises KernelError for the first kernel of which no code can be made.
     """
-    with target:
+    with backend.target:
         module = relax_passes()(module)
     builder = relax.ExecBuilder()
     rest = tvm.get_global_func("relax.VMCodeGen")(builder, module)
@@ -46,7 +47,7 @@ def write_objects(
     def compiled(name: str, func: tirx.PrimFunc, path: Path) -> tvm.runtime.Module:
         nonlocal done
         try:
-            library = compile_kernel(name, func, target)
+            library = compile_kernel(name, func, backend)
         except Exception as error:
             raise KernelError(name, error) from error
         write_object(library, path)
@@ -58,33 +59,33 @@ def write_objects(
     # TVM lets go of the interpreter lock while it lowers and generates code.
     with ThreadPoolExecutor(usable_cores()) as pool:
         first, *others = pool.map(compiled, *zip(*functions, strict=True), paths)
-    executable = tvm.get_global_func("relax.VMLink")(builder, target, first, others, {})
-    bytecode = tvm.get_global_func("runtime.ModulePackImportsToLLVM")(executable, False, _text(first), "")
+    executable = tvm.get_global_func("relax.VMLink")(builder, backend.target, first, others, {})
     paths.append(folder / "bytecode.o")
-    write_object(bytecode, paths[-1])
+    write_imports(executable, first, paths[-1])
     return paths
 
 
+def write_imports(module: tvm.runtime.Module, host: tvm.runtime.Module, path: Path) -> None:
+    """Write what `module` imports and is no code of the host's, bytecode and code for devices, as an object file.
+
+    host: any module of the host's code.
+    """
+    target = str(host.get_function("_get_target_string")())
+    write_object(tvm.get_global_func("runtime.ModulePackImportsToLLVM")(module, False, target, ""), path)
+
+
 def write_object(library: tvm.runtime.Module, path: Path) -> None:
-    """Write an LLVM module as an object file. Raises OSError where that fails: LLVM itself would end the process."""
+    """Write the host's code of a module as an object file. Raises OSError where that fails: LLVM itself would end the process."""
     with open(os.memfd_create(path.name), "rb") as memory:
         library.write_to_file(f"/proc/self/fd/{memory.fileno()}", "o")
         path.write_bytes(memory.read())
 
 
-def compile_kernel(name: str, func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
-    """One kernel as an LLVM module."""
-    return compile_kernels(tvm.IRModule({tvm.ir.GlobalVar(name): func}), target)
+def compile_kernel(name: str, func: tirx.PrimFunc, backend: Backend) -> tvm.runtime.Module:
+    """One kernel as a module of the host's code, which imports the device's."""
+    return compile_kernels(tvm.IRModule({tvm.ir.GlobalVar(name): func}), backend)
 
 
-def compile_kernels(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
-    """All functions of `module`, each with the attribute `global_symbol`, as one LLVM module."""
-    with target, tvm.transform.PassContext(opt_level=3):
-        module = tirx.transform.BindTarget(target.with_host(target))(module)
-        lowered = tir_passes()(module)
-    return tvm.get_global_func("target.build.llvm")(lowered, target)
-
-
-def _text(library: tvm.runtime.Module) -> str:
-    """The target of an LLVM module as the text that packing wants."""
-    return str(library.get_function("_get_target_string")())
+def compile_kernels(module: tvm.IRModule, backend: Backend) -> tvm.runtime.Module:
+    """All functions of `module`, each with the attribute `global_symbol`, as one module."""
+    return backend.generate(backend.lower(module))

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from dsc.elements import stored
 from dsc.ir import Graph, WeightOp
 from dsc.runtime.weights import Weight
-from dsc.targets.kernel import Packing
+from dsc.targets.kernel import ArrayType, Packing
 
 
 @dataclass
@@ -24,18 +24,19 @@ class Parameters:
     weights: list[Weight] = field(default_factory=list)
     variables: list[relax.Var] = field(default_factory=list)
     """The parameters of the function, parallel to `weights`."""
-    _known: dict[tuple[str, Packing | None, tuple[int, ...]], relax.Var] = field(default_factory=dict)
+    _known: dict[tuple[str, Packing | None, tuple[int, ...]], list[relax.Var]] = field(default_factory=dict)
 
-    def add(self, value: SSAValue, packing: Packing | None, shape: tuple[int, ...], dtype: str) -> relax.Var:
-        """The parameter for a constant of the graph, in the shape that `packing` (if any) gives it."""
+    def add(self, value: SSAValue, packing: Packing | None, type_: ArrayType) -> list[relax.Var]:
+        """The parameters for a constant of the graph: the arrays that `packing` makes of it, or the one that it is."""
         if isinstance(value.owner, WeightOp):
-            return self._add(value.owner.weight, packing, shape, dtype, lambda: self._array(value))
+            return self._add(value.owner.weight, packing, type_, lambda: self._array(value))
         array = self._array(value)
-        return self._add(_content_name(array), packing, shape, dtype, lambda: array)
+        return self._add(_content_name(array), packing, type_, lambda: array)
 
     def add_array(self, array: np.ndarray) -> relax.Var:
         """The parameter for an array that is not in the graph."""
-        return self._add(_content_name(array), None, array.shape, stored(array).dtype.name, lambda: array)
+        type_ = ArrayType(array.shape, stored(array).dtype.name)
+        return self._add(_content_name(array), None, type_, lambda: array)[0]
 
     def _array(self, value: SSAValue) -> np.ndarray:
         array = self.graph.constant(value)
@@ -43,21 +44,29 @@ class Parameters:
         return array
 
     def _add(
-        self,
-        name: str,
-        packing: Packing | None,
-        shape: tuple[int, ...],
-        dtype: str,
-        load: Callable[[], np.ndarray],
-    ) -> relax.Var:
-        key = (name, packing, shape)
+        self, name: str, packing: Packing | None, type_: ArrayType, load: Callable[[], np.ndarray]
+    ) -> list[relax.Var]:
+        key = (name, packing, type_.shape)
         if key not in self._known:
-            number = len(self.variables)
-            packed = load if packing is None else lambda: packing.apply(load())
-            self.weights.append(Weight(f"{number}.{name}", dtype, shape, lambda: stored(packed())))
-            self._known[key] = relax.Var(f"w{number}", relax.TensorType(shape, dtype))
-            self.variables.append(self._known[key])
+            if packing is None:
+                self._known[key] = [self._parameter(name, type_, lambda: stored(load()))]
+            else:
+                self._known[key] = [
+                    self._parameter(name, part, _part(packing, load, position))
+                    for position, part in enumerate(packing.arrays(type_))
+                ]
         return self._known[key]
+
+    def _parameter(self, name: str, type_: ArrayType, load: Callable[[], np.ndarray]) -> relax.Var:
+        number = len(self.variables)
+        self.weights.append(Weight(f"{number}.{name}", type_.dtype, type_.shape, load))
+        self.variables.append(relax.Var(f"w{number}", relax.TensorType(type_.shape, type_.dtype)))
+        return self.variables[-1]
+
+
+def _part(packing: Packing, load: Callable[[], np.ndarray], position: int) -> Callable[[], np.ndarray]:
+    """One array of a packed weight; packed anew for each, as only one is in memory at a time."""
+    return lambda: stored(packing.apply(load())[position])
 
 
 def _content_name(array: np.ndarray) -> str:

@@ -14,11 +14,10 @@ from dsc.ir import Graph
 from dsc.lower.sizes import SizeRequirements
 from dsc.lower.workload import Workload
 from dsc.targets.kernel import Point
-from dsc.targets.machine import Machine
-from dsc.targets.registry import kernels
+from dsc.targets.target import AnyTarget
 
 
-def recorded_calls(graph: Graph, machine: Machine, recorded: Sequence[Mapping[str, Any]]) -> list[Call]:
+def recorded_calls(graph: Graph, target: AnyTarget, recorded: Sequence[Mapping[str, Any]]) -> list[Call]:
     """The kernel calls of a graph, in order, with the choices of `Manifest.kernels`; nothing is compiled.
 
     graph: as the last pass left it. Raises ArtifactError where the choices are not of this graph, or of kernels that
@@ -36,7 +35,7 @@ def recorded_calls(graph: Graph, machine: Machine, recorded: Sequence[Mapping[st
                 return replace(candidate, point=point)
         raise ArtifactError(f"its kernel {wanted[0]} {wanted[1]} is none that this dsc has for the {workload.kind}")
 
-    emitter = Emitter(graph, machine, kernels(machine), choose, lambda done, total: None, SizeRequirements())
+    emitter = Emitter(graph, target, choose, lambda done, total: None, SizeRequirements())
     return emitter.emit().calls
 
 

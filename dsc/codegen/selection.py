@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dsc.lower.workload import Workload
 from dsc.targets.kernel import Implementation, Kernel, Point, Refusal, Space
-from dsc.targets.machine import Machine
+from dsc.targets.target import AnyTarget
 
 _LOG = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 class Candidate:
     """One way to compute a workload: a point of a kernel's design space."""
 
-    kernel: Kernel
+    kernel: Kernel[Any]
     space: Space
     point: Point
     estimate: float
@@ -91,14 +91,14 @@ class Selected:
 
 
 def select(
-    workload: Workload, kernels: Sequence[Kernel], machine: Machine, chooser: Chooser, failures: Failures
+    workload: Workload, target: AnyTarget, chooser: Chooser, failures: Failures
 ) -> Selected:
     """The candidate that `chooser` takes, built; where that fails, its kernel is out and the chooser is asked again.
 
     Raises what the first kernel failed with where none is left.
     """
     key = workload.key()
-    found, refusals = candidates(workload, kernels, machine, failures)
+    found, refusals = candidates(workload, target, failures)
     while left := [candidate for candidate in found if candidate.kernel.name not in failures.of(key)]:
         chosen = chooser(workload, left)
         try:
@@ -109,17 +109,17 @@ def select(
 
 
 def candidates(
-    workload: Workload, kernels: Sequence[Kernel], machine: Machine, failures: Failures
+    workload: Workload, target: AnyTarget, failures: Failures
 ) -> tuple[list[Candidate], list[tuple[str, str]]]:
     """All points of all kernels that take the workload, by estimate, and the refusals of the others.
 
-    Between equal estimates the order of `kernels` decides. A kernel that fails is noted in `failures`.
+    Between equal estimates the order of the target's kernels decides. A kernel that fails is noted in `failures`.
     """
     found: list[Candidate] = []
     refusals: list[tuple[str, str]] = []
-    for kernel in kernels:
+    for kernel in target.kernels():
         try:
-            space = kernel.match(workload, machine)
+            space = kernel.match(workload, target.machine)
             if isinstance(space, Refusal):
                 refusals.append((kernel.name, space.reason))
                 continue

@@ -1,4 +1,4 @@
-"""Loading a compiled library from memory, with as many threads as asked for."""
+"""Loading a compiled library from memory."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dsc.errors import ArtifactError
 from dsc.files import scratch_folder
 
 
-def load_library(code: bytes, threads: int, source: str) -> tvm.runtime.Module:
-    """Load the shared library `code` and start its threads (the caller's included).
+def load_library(code: bytes, source: str) -> tvm.runtime.Module:
+    """Load the shared library `code`, which is the host's; a device starts it before it is used.
 
     The system loader wants a file: a private one that is gone when this returns.
     Raises `ArtifactError`, naming `source`, if the code cannot be loaded.
@@ -20,8 +20,6 @@ def load_library(code: bytes, threads: int, source: str) -> tvm.runtime.Module:
         path = private / "lib.so"
         path.write_bytes(code)
         try:
-            library = load(str(path), "so")
+            return load(str(path), "so")
         except (RuntimeError, OSError, ValueError) as error:
             raise ArtifactError(f"{source}: its code cannot be loaded here: {error}") from None
-    library.get_function("dsc_start", query_imports=True)(threads)
-    return library

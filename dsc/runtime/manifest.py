@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from dsc.errors import ArtifactError
+from dsc.needs import Needs
 from dsc.runtime.schema import MalformedError, Value, parse_json
 from dsc.runtime.weights import ELEMENT_TYPES
 
-FORMAT = 2
+FORMAT = 3
 """Version of the artifact's layout; a reader takes exactly the one it knows."""
 
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "lib.so", "weights.safetensors"
@@ -69,11 +70,9 @@ class Manifest:
 
     name: str
     target: str
-    """Tag of the machine it was compiled for: ``x86:znver4``."""
-    arch: str
-    """Instruction set as ``uname -m`` names it: ``x86_64``."""
-    features: tuple[str, ...]
-    """CPU features that the code uses, named as in /proc/cpuinfo."""
+    """Name of the machine that it was compiled for."""
+    needs: tuple[Needs, ...]
+    """What it asks of each device that takes part: the host first, the one that kernels run on last."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parameters: tuple[str, ...]
@@ -115,8 +114,7 @@ def _manifest(content: Value) -> Manifest:
     return Manifest(
         name=at["name"].text(),
         target=at["target"].text(),
-        arch=at["arch"].text(),
-        features=tuple(item.text() for item in at["features"].items()),
+        needs=_needs(at["needs"]),
         inputs=inputs,
         outputs=_specs(at["outputs"]),
         parameters=_distinct(at["parameters"], [item.text() for item in at["parameters"].items()]),
@@ -126,6 +124,20 @@ def _manifest(content: Value) -> Manifest:
         kernels=tuple(_kernel(item) for item in at["kernels"].items()),
         members=dict(zip(MEMBERS, map(_member, at["members"].fields(*MEMBERS)), strict=True)),
     )
+
+
+def _needs(content: Value) -> tuple[Needs, ...]:
+    found = []
+    for item in content.items():
+        name, facts = item.fields("device", "facts")
+        found.append(Needs(name.text(), {fact: _fact(value) for fact, value in facts.entries().items()}))
+    if not found:
+        raise MalformedError(f"{content.place} names no device")
+    return tuple(found)
+
+
+def _fact(content: Value) -> str | tuple[str, ...]:
+    return content.text() if isinstance(content.value, str) else tuple(item.text() for item in content.items())
 
 
 def _specs(content: Value) -> tuple[TensorSpec, ...]:

@@ -22,11 +22,11 @@ from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing
 from dsc.host import usable_cores
 from dsc.runtime.container import check_member, read_manifest
-from dsc.runtime.host import check_host
+from dsc.runtime.devices import Device, device
 from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
 from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
-from dsc.runtime.sessions import Extent, SessionPool, tensor_of
+from dsc.runtime.sessions import Extent, SessionPool
 from dsc.runtime.weights import parse
 
 _MAX_THREADS = 256
@@ -50,15 +50,16 @@ class Module:
         self._file, self._source = file, source
         self.manifest = read_manifest(file, source)
         _check_versions(self.manifest, source)
-        check_host(self.manifest, source)
+        self.device = _checked_device(self.manifest, source)
         self.threads = thread_count(threads)
         mapped = _map(file)
         _check_members(mapped, self.manifest, source)
         code = _member(mapped, self.manifest, LIBRARY).tobytes()
-        weights = _weights(mapped, self.manifest, source)
+        weights = [self.device.put(array, None) for array in _weights(mapped, self.manifest, source)]
         self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
-        library = load_library(code, self.threads, source)
-        self._sessions = SessionPool(library, weights, self.manifest.inputs, self.manifest.checks)
+        library = load_library(code, source)
+        self.device.start(library, self.threads)
+        self._sessions = SessionPool(library, self.device, weights, self.manifest.inputs, self.manifest.checks)
         with self._sessions.borrow() as session:
             if session.arity != len(self.manifest.inputs) + len(weights):
                 raise ArtifactError(f"{source}: its code takes other inputs than its manifest says; compile it again")
@@ -108,6 +109,7 @@ class Module:
             if before:
                 started = time.perf_counter()
             elif not name.startswith(_NOT_KERNELS):
+                self.device.synchronize()
                 times.append((name, time.perf_counter() - started))
             return 0
 
@@ -153,7 +155,8 @@ class Module:
         taken = [self._mapping, *passed]
         arrays = []
         for spec, tensor in zip(self.manifest.outputs, results, strict=True):
-            begin, array = tensor.data_ptr(), np.from_dlpack(tensor).view(spec.dtype)
+            array = self.device.get(tensor).view(spec.dtype)
+            begin = array.ctypes.data
             end = begin + array.nbytes
             if any(begin < other_end and other_begin < end for other_begin, other_end in taken):
                 array = array.copy()
@@ -214,6 +217,14 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
         raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
 
 
+def _checked_device(manifest: Manifest, source: str) -> Device:
+    """The device that kernels run on, once all that take part are what the artifact needs."""
+    found = [device(need.device, source) for need in manifest.needs]
+    for each, need in zip(found, manifest.needs, strict=True):
+        each.check(need.facts, manifest.target, source)
+    return found[-1]
+
+
 def _check_versions(manifest: Manifest, source: str) -> None:
     needed, here = manifest.versions.get("apache-tvm", ""), version("apache-tvm")
     if needed.split(".")[:2] != here.split(".")[:2]:
@@ -239,15 +250,15 @@ def _map(file: BinaryIO) -> np.ndarray:
     return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
 
 
-def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[tvm.runtime.Tensor]:
-    """The parameters in the order of the code, where they lie in the file. Pages are read when first used."""
+def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[np.ndarray]:
+    """The parameters, as kernels know them, in the order of the code, where they lie in the file. Pages are read when first used."""
     content = _member(mapped, manifest, WEIGHTS)
     entries, start = parse(content.data, source)
-    tensors = []
+    arrays = []
     for name in manifest.parameters:
         if name not in entries:
             raise ArtifactError(f"{source}: weight {name[:80]} is missing; compile the model again")
         entry = entries[name]
         raw = content[start + entry.offset :][: entry.size]
-        tensors.append(tensor_of(stored(raw.view(entry.dtype).reshape(entry.shape))))
-    return tensors
+        arrays.append(stored(raw.view(entry.dtype).reshape(entry.shape)))
+    return arrays

@@ -1,4 +1,4 @@
-"""One virtual machine per run in flight, and the buffers it copies inputs to."""
+"""One virtual machine per run in flight, and the tensors it copies inputs to."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tvm.relax import VirtualMachine
 from dsc.elements import stored
 from dsc.errors import UsageError
 from dsc.runtime.checks import SizeCheck, check_indices
+from dsc.runtime.devices import Device
 from dsc.runtime.manifest import Checks, TensorSpec
 
 MAIN = "main"
@@ -31,19 +32,20 @@ class Session:
     def __init__(
         self,
         library: tvm.runtime.Module,
+        device: Device,
         parameters: Sequence[tvm.runtime.Tensor],
         allocator: str,
         inputs: Sequence[TensorSpec],
         checks: Checks,
     ) -> None:
-        self._inputs, self._checks = inputs, checks
+        self._device, self._inputs, self._checks = device, inputs, checks
         self._check_sizes = SizeCheck(library, checks, inputs)
-        self._machine = VirtualMachine(library, tvm.cpu(), allocator)
+        self._machine = VirtualMachine(library, device.handle, allocator)
         self._machine.save_function(MAIN, _BOUND, *parameters)
         self._call = self._machine[_BOUND]
         self.arity = int(self._machine.module["get_function_arity"](MAIN))
         """How many inputs and weights the code takes."""
-        self._staged: dict[int, tuple[np.ndarray, tvm.runtime.Tensor]] = {}
+        self._staged: dict[int, tvm.runtime.Tensor] = {}
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[list[Extent], list[tvm.runtime.Tensor]]:
         """Run: where the inputs lie, and the outputs, which may share memory with them.
@@ -54,7 +56,7 @@ class Session:
         tensors = [self._tensor(index, array) for index, array in enumerate(inputs)]
         results = list(self._call(*tensors))
         if self._checks.indices:
-            check_indices(np.from_dlpack(results.pop()), self._checks, self._inputs)
+            check_indices(self._device.get(results.pop()), self._checks, self._inputs)
         return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], results
 
     def set_instrument(self, callback: object) -> None:
@@ -62,24 +64,12 @@ class Session:
         self._machine.set_instrument(callback)
 
     def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
-        """The array itself where kernels can read it, else a copy in a buffer kept for the next run."""
+        """An input on the device; what was copied there is kept for the next run."""
         array = stored(array)
-        if array.flags.carray or array.size == 0:  # contiguous, aligned to its elements, writeable for DLPack
-            return tensor_of(array)
-        view, tensor = self._staged.get(index, (None, None))
-        if view is None or view.shape != array.shape:
-            tensor = tvm.runtime.empty(array.shape, array.dtype.name)
-            view = np.from_dlpack(tensor)
-            self._staged[index] = (view, tensor)
-        np.copyto(view, array)
+        tensor = self._device.put(array, self._staged.get(index))
+        if tensor.data_ptr() != array.ctypes.data:
+            self._staged[index] = tensor
         return tensor
-
-
-def tensor_of(array: np.ndarray) -> tvm.runtime.Tensor:
-    """The memory of a contiguous array as a tensor; without elements it has strides of its own, which TVM refuses."""
-    if array.size == 0:
-        return tvm.runtime.empty(array.shape, array.dtype.name)
-    return tvm_ffi.from_dlpack(array)
 
 
 class SessionPool:
@@ -88,11 +78,12 @@ class SessionPool:
     def __init__(
         self,
         library: tvm.runtime.Module,
+        device: Device,
         parameters: Sequence[tvm.runtime.Tensor],
         inputs: Sequence[TensorSpec],
         checks: Checks,
     ) -> None:
-        self._library, self._parameters = library, parameters
+        self._library, self._device, self._parameters = library, device, parameters
         self._inputs, self._checks = inputs, checks
         static = all(isinstance(dim, int) for spec in inputs for dim in spec.shape)
         # TVM's pool keeps every size it ever gave out, which is right for one set of sizes and a leak for many.
@@ -120,7 +111,7 @@ class SessionPool:
 
     def new(self) -> Session:
         """A session outside the pool."""
-        return Session(self._library, self._parameters, self._allocator, self._inputs, self._checks)
+        return Session(self._library, self._device, self._parameters, self._allocator, self._inputs, self._checks)
 
     def function(self, name: str) -> tvm_ffi.Function:
         """A function of the library by its name."""

@@ -6,13 +6,13 @@ import statistics
 import time
 
 import numpy as np
-import tvm
 import tvm_ffi
 from tvm import tirx
 
 from dsc.codegen.single import load_kernel
 from dsc.host import usable_cores
-from dsc.targets import Implementation, Machine
+from dsc.runtime.devices import Device
+from dsc.targets import AnyTarget, Implementation
 
 _SYMBOLIC_EXTENT = 128
 """What an unknown extent is taken to be: a sentence of usual length, a small batch of anything else."""
@@ -20,29 +20,32 @@ _WARM_UP = 2
 _RUNS = (3, 200)
 
 
-def measure(implementation: Implementation, machine: Machine, seconds: float = 0.05, seed: int = 0) -> float:
+def measure(
+    implementation: Implementation, target: AnyTarget, device: Device, seconds: float = 0.05, seed: int = 0
+) -> float:
     """Median seconds of a run on all cores that this process may use, as in a model.
 
     About `seconds` are spent running, after a warm-up that also fills the caches as a loop over a model would not:
     the figure ranks candidates of one workload and is not a share of a model's latency.
     """
-    function = load_kernel(implementation.func, machine.tvm_target(), usable_cores())
-    arguments = _arguments(implementation.func, np.random.default_rng(seed))
-    once = min(_run(function, arguments) for _ in range(_WARM_UP))
+    function = load_kernel(implementation.func, target.backend(), device, usable_cores())
+    arguments = _arguments(implementation.func, device, np.random.default_rng(seed))
+    once = min(_run(function, device, arguments) for _ in range(_WARM_UP))
     runs = int(np.clip(seconds / once, *_RUNS))
-    return statistics.median(_run(function, arguments) for _ in range(runs))
+    return statistics.median(_run(function, device, arguments) for _ in range(runs))
 
 
-def _run(function: tvm_ffi.Function, arguments: list[object]) -> float:
+def _run(function: tvm_ffi.Function, device: Device, arguments: list[object]) -> float:
     started = time.perf_counter()
     function(*arguments)
+    device.synchronize()
     return time.perf_counter() - started
 
 
-def _arguments(func: tirx.PrimFunc, random: np.random.Generator) -> list[object]:
+def _arguments(func: tirx.PrimFunc, device: Device, random: np.random.Generator) -> list[object]:
     """Tensors for the parameters that are buffers, the representative extent for scalar ones."""
     return [
-        tvm.runtime.tensor(_random([_extent(d) for d in p.shape], str(p.dtype), random))
+        device.put(_random([_extent(d) for d in p.shape], str(p.dtype), random), None)
         if tirx.is_buffer_var(p)
         else _SYMBOLIC_EXTENT
         for p in func.params

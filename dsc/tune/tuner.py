@@ -10,10 +10,11 @@ from importlib.metadata import version
 from itertools import zip_longest
 
 from dsc.codegen import Candidate
-from dsc.errors import UsageError
-from dsc.host import cache_sizes, cpu_features, processor, usable_cores
+from dsc.errors import ArtifactError, UsageError
+from dsc.host import cache_sizes, processor, usable_cores
 from dsc.lower.workload import Workload
-from dsc.targets import Machine
+from dsc.runtime.devices import Device, device
+from dsc.targets import AnyTarget
 from dsc.tune.database import Database, Record
 from dsc.tune.measure import measure
 
@@ -29,16 +30,12 @@ _SHARE = 0.1
 class Tuner:
     """A `Chooser` that measures on this host within a time budget, and remembers in a database."""
 
-    def __init__(self, machine: Machine, seconds: float, database: Database) -> None:
-        """`seconds` for all workloads together. Raises UsageError if this host cannot run the machine's code."""
-        if missing := machine.required_features() - cpu_features():
-            raise UsageError(
-                f"-O3 measures on this machine, which cannot run code for {machine.name} "
-                f"(it lacks {', '.join(sorted(missing))}); compile with -O2 or on such a machine"
-            )
-        self._machine, self._database = machine, database
+    def __init__(self, target: AnyTarget, seconds: float, database: Database) -> None:
+        """`seconds` for all workloads together. Raises UsageError if this host cannot run the target's code."""
+        self._target, self._database = target, database
+        self._device = _device(target)
         self._deadline = time.monotonic() + seconds
-        self._identity = _identity(machine)
+        self._identity = _identity(target)
         self.measured = 0
         """Candidates measured by this tuner, those known from the database not counted."""
 
@@ -63,7 +60,7 @@ class Tuner:
             if time.monotonic() >= stop:
                 break
             try:
-                seconds = measure(candidate.build(), self._machine)
+                seconds = measure(candidate.build(), self._target, self._device)
             except Exception as error:  # it is not taken; code generation says more where it is needed
                 _LOG.warning("kernel %s %s cannot be measured: %s", *_name(candidate), error)
                 continue
@@ -86,9 +83,24 @@ def _name(candidate: Candidate) -> tuple[str, str]:
     return candidate.kernel.name, repr(candidate.point)
 
 
-def _identity(machine: Machine) -> str:
+def _device(target: AnyTarget) -> Device:
+    """What runs the target's code here."""
+    needs = target.backend().needs
+    try:
+        found = [device(need.device, "-O3") for need in needs]
+        for each, need in zip(found, needs, strict=True):
+            each.check(need.facts, target.name, "code")
+    except ArtifactError as error:
+        raise UsageError(
+            f"-O3 measures on this machine, which cannot run code for {target.name}: {error}; compile with -O2 or on "
+            "such a machine"
+        ) from error
+    return found[-1]
+
+
+def _identity(target: AnyTarget) -> str:
     """All that a time depends on besides the candidate: what was compiled for, and what it ran on."""
     versions = " ".join(f"{package}-{version(package)}" for package in ("dsc", "apache-tvm"))
     caches = "/".join(f"{size >> 10}K" for _, size in sorted(cache_sizes().items()))
     host = f"{processor()}, caches {caches}, {usable_cores()} threads"
-    return f"{machine.name} {machine.mcpu} {machine.vector_bits}b x{machine.cores} on {host}; {versions}"
+    return f"{target.machine.describe()} on {host}; {versions}"

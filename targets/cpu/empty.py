@@ -11,7 +11,7 @@ from dsc.lower.exprs import same
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload
 from dsc.targets.kernel import Implementation, Refusal
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Empty:
 
     name: str = "cpu.empty"
 
-    def match(self, workload: Workload, machine: Machine) -> EmptySpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> EmptySpace | Refusal:
         """The space, or that there are elements."""
         if any(0 not in (dims_of(output.type) or (0,)) for output in workload.outputs):
             return Refusal("a result has elements")

@@ -7,10 +7,11 @@ from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from dsc.targets.cpu.empty import Empty
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
+from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.transpose import Transpose
 from dsc.targets.kernel import Kernel
 
 
-def cpu_kernels() -> tuple[Kernel, ...]:
+def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
     return (Empty(), Depthwise(), Winograd(), Direct(), Attention(), Gemm(), Transpose(), GenericKernel())

@@ -22,7 +22,7 @@ from dsc.targets.cpu.generic.schedule import worth_a_launch
 from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 Size: TypeAlias = "Expr | int"
 SMALLEST, LARGEST = 4, 16
@@ -99,7 +99,7 @@ class TransposeSpace:
     func: tirx.PrimFunc
     copy: Copy
     lanes: int
-    machine: Machine
+    machine: Cpu
 
     def points(self) -> tuple[Tile]:
         """The largest tile that fits."""
@@ -224,7 +224,7 @@ class Transpose:
 
     name: str = "cpu.transpose"
 
-    def match(self, workload: Workload, machine: Machine) -> TransposeSpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> TransposeSpace | Refusal:
         """The space, where the body is one copy whose two contiguous axes differ and are long enough."""
         if len(workload.inputs) != 1 or len(workload.outputs) != 1:
             return Refusal("not one input and one output")

@@ -1,4 +1,4 @@
-"""The host as a `Machine`: its lasting facts, and the cores that this process may use now."""
+"""The host as a `Cpu`: its lasting facts, and the cores that this process may use now."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import tvm
 
 from dsc.errors import UsageError
 from dsc.host import cache_sizes, cpu_features, usable_cores
-from dsc.targets.machine import Machine
-from dsc.targets.x86.machines import CORES, named
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.x86.machines import BY_TAG
 
 _LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
 
 
-def native() -> Machine:
+def native() -> Cpu:
     """The host. Raises `UsageError` where that is not an x86-64 with at least SSE 4.2."""
     return replace(_lasting(), cores=usable_cores())
 
 
 @cache
-def _lasting() -> Machine:
+def _lasting() -> Cpu:
     machine = _closest(_llvm_cpu(), cpu_features())
     if machine is None:
         raise UsageError("x86:native needs an x86-64 host with SSE 4.2; name a machine, as x86:haswell")
@@ -34,12 +34,12 @@ def _lasting() -> Machine:
     )
 
 
-def _closest(cpu: str, found: frozenset[str]) -> Machine | None:
+def _closest(cpu: str, found: frozenset[str]) -> Cpu | None:
     """The host's own tag, or the best level; either only if the host (or its hypervisor) has all features."""
-    own = [tag for tag, core in CORES.items() if core.mcpu == cpu]
+    own = [tag for tag, machine in BY_TAG.items() if machine.mcpu == cpu]
     for tag in (*own, *_LEVELS):
-        if CORES[tag].features <= found:
-            return named(tag)
+        if BY_TAG[tag].features <= found:
+            return BY_TAG[tag]
     return None
 
 

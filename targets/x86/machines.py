@@ -1,10 +1,12 @@
-"""x86 machines by tag. Widths, caches: the vendors' optimization manuals; bandwidths: typical of the parts."""
+"""x86 machines by tag."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.pool import LAUNCH_SECONDS
+from dsc.targets.x86.instructions import AMD, INTEL, Rows, fma, mul_add, pmaddwd, vdpbf16ps, vpdpbusd
 
 _SSE42 = frozenset("sse4_1 sse4_2 popcnt".split())
 _AVX2 = _SSE42 | frozenset("avx avx2 fma f16c bmi1 bmi2 movbe abm".split())
@@ -15,72 +17,139 @@ _BF16 = _ICELAKE | {"avx512_bf16"}
 _AMX = _BF16 | frozenset("avx512_fp16 amx_tile amx_int8 amx_bf16 avx_vnni".split())
 
 KIB, MIB, GB = 1 << 10, 1 << 20, 1e9
+INTEL_L3, AMD_L3 = 12, 24
+"""Bytes per cycle that one core reads from L3: a mesh or ring, and a cache of a complex of eight cores."""
 
 
-@dataclass(frozen=True)
-class _Core:
-    """What differs between microarchitectures; the rest of `Machine` follows from it."""
+def _cpu(
+    tag: str,
+    *,
+    mcpu: str,
+    features: frozenset[str],
+    vector_bits: int,
+    instructions: Rows,
+    load_bits: int,
+    l3_bytes_per_cycle: int,
+    ghz: float,
+    cores: int,
+    l1_kib: int,
+    l2_kib: int,
+    l3_mib: int,
+    dram_gb: float,
+    source: str,
+) -> Cpu:
+    """A row. Clock, cores, L3 and memory are those of a typical part; the rest is the microarchitecture's.
 
-    mcpu: str
-    features: frozenset[str]
-    vector_bits: int
-    fma_bits: int
-    fma_latency: int
-    load_bits: int
-    ghz: float
-    l1_kib: int
-    l2_kib: int
-    l3_mib: int
-    cores: int
-    dram_gb: float
-
-
-_AVX2_CORE = _Core("haswell", _AVX2, 256, 512, 5, 512, 3.2, 32, 256, 8, 4, 12)
-
-CORES: dict[str, _Core] = {
-    "x86-64-v2": _Core("x86-64-v2", _SSE42, 128, 256, 5, 256, 2.5, 32, 256, 8, 4, 10),
-    "x86-64-v3": replace(_AVX2_CORE, mcpu="x86-64-v3"),
-    "x86-64-v4": _Core("x86-64-v4", _AVX512, 512, 1024, 4, 1024, 2.6, 32, 1024, 16, 8, 12),
-    "avx2": replace(_AVX2_CORE, mcpu="haswell"),
-    "haswell": _AVX2_CORE,
-    "broadwell": replace(_AVX2_CORE, mcpu="broadwell"),
-    "skylake": _Core("skylake", _AVX2, 256, 512, 4, 512, 3.6, 32, 256, 8, 4, 14),
-    "alderlake": _Core("alderlake", _AVX2, 256, 512, 4, 768, 4.0, 48, 1280, 24, 8, 20),
-    "znver2": _Core("znver2", _AVX2, 256, 512, 5, 512, 3.3, 32, 512, 16, 8, 20),
-    "znver3": _Core("znver3", _AVX2, 256, 512, 4, 512, 3.5, 32, 512, 32, 8, 22),
-    "znver4": _Core("znver4", _BF16, 512, 512, 4, 512, 3.5, 32, 1024, 32, 8, 25),
-    "znver5": _Core("znver5", _BF16, 512, 1024, 4, 1024, 3.6, 48, 1024, 32, 8, 36),
-    "skylake-avx512": _Core("skylake-avx512", _AVX512, 512, 1024, 4, 1024, 2.4, 32, 1024, 16, 8, 12),
-    "cascadelake": _Core("cascadelake", _VNNI, 512, 1024, 4, 1024, 2.6, 32, 1024, 16, 8, 13),
-    "icelake": _Core("icelake-server", _ICELAKE, 512, 1024, 4, 1024, 2.8, 48, 1280, 24, 8, 14),
-    "sapphirerapids": _Core("sapphirerapids", _AMX, 512, 1024, 4, 1024, 2.8, 48, 2048, 32, 8, 14),
-    "graniterapids": _Core("graniterapids", _AMX, 512, 1024, 4, 1024, 2.9, 48, 2048, 64, 8, 18),
-}
-
-
-def named(tag: str) -> Machine:
-    """The machine of that tag. Raises `KeyError` when there is none."""
-    core = CORES[tag]
-    hertz = core.ghz * 1e9
-    return Machine(
+    load_bits: from L1 per cycle. dram_gb: GB/s that one core reads; all together read twice as much.
+    """
+    hertz = ghz * 1e9
+    multiply = instructions[0]
+    return Cpu(
         name=f"x86:{tag}",
-        kind="llvm",
-        mcpu=core.mcpu,
-        features=core.features,
-        vector_bits=core.vector_bits,
-        vector_registers=32 if core.vector_bits == 512 else 16,
-        fma_bits=core.fma_bits,
-        fma_latency=core.fma_latency,
-        load_bits=core.load_bits,
-        frequency=hertz,
-        cores=core.cores,
-        l1_bytes=core.l1_kib * KIB,
-        l2_bytes=core.l2_kib * KIB,
-        l3_bytes=core.l3_mib * MIB,
-        l1_bandwidth=core.load_bits / 8 * hertz,
-        l2_bandwidth=(48 if core.vector_bits == 512 else 32) * hertz,
-        l3_bandwidth=(24 if core.mcpu.startswith("znver") else 12) * hertz,
-        dram_bandwidth=core.dram_gb * GB,
-        dram_bandwidth_total=core.dram_gb * GB * 2,
+        source=source,
+        mcpu=mcpu,
         triple="x86_64-unknown-linux-gnu",
+        features=features,
+        vector_bits=vector_bits,
+        vector_registers=32 if vector_bits == 512 else 16,
+        vector_rate=multiply.rate * multiply.n * 32 / vector_bits,
+        broadcast_operand="avx512vl" in features,
+        instructions=instructions,
+        load_bits=load_bits,
+        frequency=hertz,
+        cores=cores,
+        launch_seconds=LAUNCH_SECONDS,
+        l1_bytes=l1_kib * KIB,
+        l2_bytes=l2_kib * KIB,
+        l3_bytes=l3_mib * MIB,
+        l1_bandwidth=load_bits / 8 * hertz,
+        l2_bandwidth=(48 if vector_bits == 512 else 32) * hertz,
+        l3_bandwidth=l3_bytes_per_cycle * hertz,
+        dram_bandwidth=dram_gb * GB,
+        dram_bandwidth_total=dram_gb * GB * 2,
     )
+
+
+_HASWELL = _cpu(
+    "haswell", mcpu="haswell", features=_AVX2, vector_bits=256, load_bits=512, l3_bytes_per_cycle=INTEL_L3,
+    ghz=3.2, cores=4, l1_kib=32, l2_kib=256, l3_mib=8, dram_gb=12,
+    instructions=(*fma(256, 512, 5, INTEL), *pmaddwd(256, 256, 1, INTEL)), source=INTEL,
+)  # fmt: skip
+_SKYLAKE_SERVER = (*fma(512, 1024, 4, INTEL), *pmaddwd(512, 1024, 1, INTEL))
+_CASCADELAKE = (*_SKYLAKE_SERVER, *vpdpbusd(512, 1024, 5, INTEL))
+_SAPPHIRE_RAPIDS = (*_CASCADELAKE, *vdpbf16ps(512, 512, 6, INTEL))
+_ZEN4 = (*fma(512, 512, 4, AMD), *pmaddwd(512, 512, 1, AMD), *vpdpbusd(512, 512, 4, AMD), *vdpbf16ps(512, 512, 6, AMD))
+_ZEN5 = (
+    *fma(512, 1024, 4, AMD), *pmaddwd(512, 1024, 1, AMD), *vpdpbusd(512, 1024, 4, AMD), *vdpbf16ps(512, 1024, 6, AMD),
+)  # fmt: skip
+
+MACHINES: tuple[Cpu, ...] = (
+    _cpu(
+        "x86-64-v2", mcpu="x86-64-v2", features=_SSE42, vector_bits=128, load_bits=256, l3_bytes_per_cycle=INTEL_L3,
+        ghz=2.5, cores=4, l1_kib=32, l2_kib=256, l3_mib=8, dram_gb=10,
+        instructions=(*mul_add(256, 5, INTEL), *pmaddwd(128, 128, 1, INTEL)), source=f"as Nehalem to Ivy Bridge: {INTEL}",
+    ),
+    replace(_HASWELL, name="x86:x86-64-v3", mcpu="x86-64-v3"),
+    _cpu(
+        "x86-64-v4", mcpu="x86-64-v4", features=_AVX512, vector_bits=512, load_bits=1024, l3_bytes_per_cycle=INTEL_L3,
+        ghz=2.6, cores=8, l1_kib=32, l2_kib=1024, l3_mib=16, dram_gb=12,
+        instructions=_SKYLAKE_SERVER, source=f"as Skylake-SP: {INTEL}",
+    ),
+    replace(_HASWELL, name="x86:avx2"),
+    _HASWELL,
+    replace(_HASWELL, name="x86:broadwell", mcpu="broadwell"),
+    _cpu(
+        "skylake", mcpu="skylake", features=_AVX2, vector_bits=256, load_bits=512, l3_bytes_per_cycle=INTEL_L3,
+        ghz=3.6, cores=4, l1_kib=32, l2_kib=256, l3_mib=8, dram_gb=14,
+        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 512, 1, INTEL)), source=INTEL,
+    ),
+    _cpu(
+        "alderlake", mcpu="alderlake", features=_AVX2, vector_bits=256, load_bits=768, l3_bytes_per_cycle=INTEL_L3,
+        ghz=4.0, cores=8, l1_kib=48, l2_kib=1280, l3_mib=24, dram_gb=20,
+        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 512, 1, INTEL)), source=INTEL,
+    ),
+    _cpu(
+        "znver2", mcpu="znver2", features=_AVX2, vector_bits=256, load_bits=512, l3_bytes_per_cycle=AMD_L3,
+        ghz=3.3, cores=8, l1_kib=32, l2_kib=512, l3_mib=16, dram_gb=20,
+        instructions=(*fma(256, 512, 5, AMD), *pmaddwd(256, 256, 1, AMD)), source=AMD,
+    ),
+    _cpu(
+        "znver3", mcpu="znver3", features=_AVX2, vector_bits=256, load_bits=512, l3_bytes_per_cycle=AMD_L3,
+        ghz=3.5, cores=8, l1_kib=32, l2_kib=512, l3_mib=32, dram_gb=22,
+        instructions=(*fma(256, 512, 4, AMD), *pmaddwd(256, 512, 1, AMD)), source=AMD,
+    ),
+    _cpu(
+        "znver4", mcpu="znver4", features=_BF16, vector_bits=512, load_bits=512, l3_bytes_per_cycle=AMD_L3,
+        ghz=3.5, cores=8, l1_kib=32, l2_kib=1024, l3_mib=32, dram_gb=25, instructions=_ZEN4, source=AMD,
+    ),
+    _cpu(
+        "znver5", mcpu="znver5", features=_BF16, vector_bits=512, load_bits=1024, l3_bytes_per_cycle=AMD_L3,
+        ghz=3.6, cores=8, l1_kib=48, l2_kib=1024, l3_mib=32, dram_gb=36, instructions=_ZEN5, source=AMD,
+    ),
+    _cpu(
+        "skylake-avx512", mcpu="skylake-avx512", features=_AVX512, vector_bits=512, load_bits=1024,
+        l3_bytes_per_cycle=INTEL_L3, ghz=2.4, cores=8, l1_kib=32, l2_kib=1024, l3_mib=16, dram_gb=12,
+        instructions=_SKYLAKE_SERVER, source=INTEL,
+    ),
+    _cpu(
+        "cascadelake", mcpu="cascadelake", features=_VNNI, vector_bits=512, load_bits=1024,
+        l3_bytes_per_cycle=INTEL_L3, ghz=2.6, cores=8, l1_kib=32, l2_kib=1024, l3_mib=16, dram_gb=13,
+        instructions=_CASCADELAKE, source=INTEL,
+    ),
+    _cpu(
+        "icelake", mcpu="icelake-server", features=_ICELAKE, vector_bits=512, load_bits=1024,
+        l3_bytes_per_cycle=INTEL_L3, ghz=2.8, cores=8, l1_kib=48, l2_kib=1280, l3_mib=24, dram_gb=14,
+        instructions=_CASCADELAKE, source=INTEL,
+    ),
+    _cpu(
+        "sapphirerapids", mcpu="sapphirerapids", features=_AMX, vector_bits=512, load_bits=1024,
+        l3_bytes_per_cycle=INTEL_L3, ghz=2.8, cores=8, l1_kib=48, l2_kib=2048, l3_mib=32, dram_gb=14,
+        instructions=_SAPPHIRE_RAPIDS, source=INTEL,
+    ),
+    _cpu(
+        "graniterapids", mcpu="graniterapids", features=_AMX, vector_bits=512, load_bits=1024,
+        l3_bytes_per_cycle=INTEL_L3, ghz=2.9, cores=8, l1_kib=48, l2_kib=2048, l3_mib=64, dram_gb=18,
+        instructions=_SAPPHIRE_RAPIDS, source=INTEL,
+    ),
+)  # fmt: skip
+BY_TAG = {machine.name.removeprefix("x86:"): machine for machine in MACHINES}

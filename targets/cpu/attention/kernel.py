@@ -8,7 +8,7 @@ from dsc.lower.workload import Workload
 from dsc.targets.cpu.attention.problem import problem_of
 from dsc.targets.cpu.attention.space import AttentionSpace
 from dsc.targets.kernel import Refusal
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Attention:
 
     name: str = "cpu.attention"
 
-    def match(self, workload: Workload, machine: Machine) -> AttentionSpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> AttentionSpace | Refusal:
         """The blockings of the attention in `workload`."""
         found = problem_of(workload)
         return found if isinstance(found, Refusal) else AttentionSpace(found, machine)

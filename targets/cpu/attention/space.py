@@ -12,7 +12,7 @@ from dsc.lower.exprs import Dim
 from dsc.targets.cpu.attention.code import Blocking, write
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.kernel import Implementation
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 NOMINAL = 64
 """Assumed of lengths that are known at run time only; batches of unknown size are taken to be 1."""
@@ -25,8 +25,6 @@ STORE_CYCLES = 2
 """For one vector of a tile: clearing, scale and mask, store."""
 MAX_TILE_ROWS = 8
 """Rows of more keys fall into the same sets of L1 where heads lie side by side."""
-BROADCASTS_PER_CYCLE = 2
-FMA_PIPES = 2
 FAR = 1.3
 """Cost of scores that do not stay in L2."""
 
@@ -36,7 +34,7 @@ class AttentionSpace:
     """Blocks of queries and the register tiles of the two products."""
 
     problem: Problem
-    machine: Machine
+    machine: Cpu
 
     def points(self) -> Sequence[Blocking]:
         """All blockings whose tiles fit the registers."""
@@ -87,7 +85,7 @@ class AttentionSpace:
         groups = math.ceil(math.ceil(problem.width / self.machine.lanes()) / point.widths)
         near = 4 * keys * problem.width <= self.machine.l1_bytes // 2
         weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), keys, near)
-        rate = min(FMA_PIPES, self.machine.fma_bits / (32 * point.lanes))
+        rate = self.machine.multiply_add(point.lanes).rate
         spilled = 4 * point.rows * (keys + problem.depth) > self.machine.l2_bytes / 2
         return (FAR if spilled else 1.0) * (
             TRANSPOSE_CYCLES * point.rows * problem.depth
@@ -98,13 +96,13 @@ class AttentionSpace:
 
     def _tile_cycles(self, rows: int, vectors: int, lanes: int, steps: int, near: bool) -> float:
         """A register tile of `steps` updates; its vectors come from L1 if they are `near`, else from L2."""
-        bits = 32 * lanes
-        multiply = rows * vectors / min(FMA_PIPES, self.machine.fma_bits / bits)
-        load = vectors * bits / self.machine.load_bits + rows / BROADCASTS_PER_CYCLE
+        bits, instruction = 32 * lanes, self.machine.multiply_add(lanes)
+        multiply = rows * vectors / instruction.rate
+        load = vectors * bits / self.machine.load_bits + rows / self.machine.broadcasts
         if not near:
             load += vectors * bits / 8 * self.machine.frequency / self.machine.l2_bandwidth
         overhead = TILE_CYCLES + STORE_CYCLES * rows * vectors
-        return steps * max(multiply, load, self.machine.fma_latency) + overhead
+        return steps * max(multiply, load, instruction.latency) + overhead
 
     def build(self, point: Blocking) -> Implementation:
         """The code."""

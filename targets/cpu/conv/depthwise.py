@@ -14,7 +14,7 @@ from math import ceil, gcd
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.targets.cpu.conv.cost import PIPES, fma_rate, vector_lanes
+from dsc.targets.cpu.conv.cost import vector_lanes
 from dsc.targets.cpu.conv.emit import (
     Dim,
     Stmt,
@@ -37,7 +37,7 @@ from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region, nominal
 from dsc.targets.cpu.conv.source import Source
 from dsc.targets.kernel import Implementation, Rearrange
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 WIDTHS = (8, 7, 6, 5, 4)
 """Tile widths tried. Wider tiles were slower wherever a row has several: see `BURST`."""
@@ -214,7 +214,7 @@ class DepthwiseSpace:
     """All tilings worth trying of one depthwise convolution."""
 
     region: Region
-    machine: Machine
+    machine: Cpu
 
     def points(self) -> Sequence[DepthwisePoint]:
         """Every width that fits, with the work shared in a few ways."""
@@ -254,8 +254,8 @@ class DepthwiseSpace:
         taps = kh * kw * point.width
         spread = ((point.width - 1) * conv.strides[1] + (kw - 1) * conv.dilations[1] + 1) * kh
         weights = kh * kw if kh * kw + point.width > machine.vector_registers - 3 else 0
-        loads = (min(taps, spread) + weights) * max(1.0 / PIPES, 32 * point.lanes / machine.load_bits)
-        return max(taps / fma_rate(machine, point.lanes), loads) + LOOP_CYCLES
+        loads = (min(taps, spread) + weights) * max(1.0 / machine.pipes, 32 * point.lanes / machine.load_bits)
+        return max(taps / machine.multiply_add(point.lanes).rate, loads) + LOOP_CYCLES
 
     def build(self, point: DepthwisePoint) -> Implementation:
         """The code of `point`."""

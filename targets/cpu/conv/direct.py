@@ -37,7 +37,7 @@ from dsc.targets.cpu.conv.emit import (
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Source
-from dsc.targets.kernel import Implementation
+from dsc.targets.kernel import ArrayType, Implementation
 
 UNROLL = 64
 """Multiply-adds written out in an innermost loop at most."""
@@ -56,14 +56,18 @@ class PackWeights:
         panels = -(-oc // self.groups // self.panel)
         return self.groups, panels, ic // self.inner, kh, kw, self.inner, self.panel
 
-    def apply(self, array: np.ndarray) -> np.ndarray:
+    def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
+        """One, of the same type."""
+        return (replace(weight, shape=self.shape(*weight.shape)),)
+
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray]:
         """The packed copy."""
         oc, ic, kh, kw = array.shape
         groups, panels, *_ = self.shape(*array.shape)
         grouped = array.reshape(groups, oc // groups, ic, kh, kw)
         filled = np.pad(grouped, [(0, 0), (0, panels * self.panel - oc // groups), (0, 0), (0, 0), (0, 0)])
         split = filled.reshape(groups, panels, self.panel, ic // self.inner, self.inner, kh, kw)
-        return np.ascontiguousarray(split.transpose(0, 1, 3, 5, 6, 4, 2))
+        return (np.ascontiguousarray(split.transpose(0, 1, 3, 5, 6, 4, 2)),)
 
 
 @dataclass(frozen=True)

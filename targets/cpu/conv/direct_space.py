@@ -18,7 +18,7 @@ from dsc.targets.cpu.conv.cost import (
 from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement
 from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
 from dsc.targets.kernel import Implementation
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 WIDTHS = 6
 """Tile widths tried for each number of vectors."""
@@ -33,7 +33,7 @@ class DirectSpace:
     """All tilings worth trying of one direct convolution."""
 
     region: Region
-    machine: Machine
+    machine: Cpu
     out_block: int
 
     @property

@@ -8,7 +8,7 @@ from dsc.targets.cpu.conv.direct_space import DirectSpace
 from dsc.targets.cpu.conv.problem import region_of
 from dsc.targets.cpu.conv.winograd_space import WinogradSpace, refusal
 from dsc.targets.kernel import Refusal
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 
 class Direct:
@@ -16,7 +16,7 @@ class Direct:
 
     name = "cpu.conv2d.direct"
 
-    def match(self, workload: Workload, machine: Machine) -> DirectSpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> DirectSpace | Refusal:
         """The design space for `workload`, or why there is none."""
         region = region_of(workload)
         if isinstance(region, Refusal):
@@ -31,7 +31,7 @@ class Depthwise:
 
     name = "cpu.conv2d.depthwise"
 
-    def match(self, workload: Workload, machine: Machine) -> DepthwiseSpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> DepthwiseSpace | Refusal:
         """The design space for `workload`, or why there is none."""
         region = region_of(workload)
         if isinstance(region, Refusal):
@@ -48,7 +48,7 @@ class Winograd:
 
     name = "cpu.conv2d.winograd"
 
-    def match(self, workload: Workload, machine: Machine) -> WinogradSpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> WinogradSpace | Refusal:
         """The design space for `workload`, or why there is none."""
         region = region_of(workload)
         if isinstance(region, Refusal):

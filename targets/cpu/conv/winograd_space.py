@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, fma_rate, step_cycles, vector_lanes, widths
+from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, vector_lanes, widths
 from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
 from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement
 from dsc.targets.cpu.conv.winograd_transform import TAPS
 from dsc.targets.kernel import Implementation
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 TRANSFORM_CYCLES = 4.0
 """Cycles for each element of each vector that a transform of one dimension reads and writes, at one FMA per cycle."""
@@ -37,7 +37,7 @@ class WinogradSpace:
     """All tilings worth trying of one Winograd convolution."""
 
     region: Region
-    machine: Machine
+    machine: Cpu
     out_block: int
 
     def points(self) -> Sequence[WinogradPoint]:
@@ -90,8 +90,8 @@ class WinogradSpace:
         patch = point.outputs + TAPS - 1
         once = TRANSFORM_CYCLES * (point.outputs + patch) * patch
         in_lanes, out_lanes = min(machine.lanes(), conv.block), min(point.lanes, self.out_block)
-        forward = once * conv.c / in_lanes / fma_rate(machine, in_lanes)
-        inverse = once * point.panels * point.panel / out_lanes / fma_rate(machine, out_lanes)
+        forward = once * conv.c / in_lanes / machine.multiply_add(in_lanes).rate
+        inverse = once * point.panels * point.panel / out_lanes / machine.multiply_add(out_lanes).rate
         return point.tiles * (forward + inverse) + point.panels * patch**2 * self._product(point)
 
     def _product(self, point: WinogradPoint) -> float:

@@ -8,7 +8,7 @@ interpolation at m + 1 finite points and infinity (Toom-Cook).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from math import prod
@@ -18,6 +18,7 @@ from tvm import tirx
 from tvm.ir import Expr
 
 from dsc.targets.cpu.conv.emit import Stmt, Vectors
+from dsc.targets.kernel import ArrayType
 
 TAPS = 3
 """Rows and columns of the kernels that are handled."""
@@ -98,7 +99,12 @@ class PackWinograd:
         """The packed shape for so many channels."""
         return -(-oc // self.panel), (self.outputs + TAPS - 1) ** 2, ic // self.inner, self.inner, self.panel
 
-    def apply(self, array: np.ndarray) -> np.ndarray:
+    def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
+        """One, of the same type."""
+        oc, ic, _, _ = weight.shape
+        return (replace(weight, shape=self.shape(oc, ic)),)
+
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray]:
         """The packed copy; transformed in double precision, panel by panel to keep the peak of memory low."""
         oc, ic, _, _ = array.shape
         shape = self.shape(oc, ic)
@@ -108,7 +114,7 @@ class PackWinograd:
             part = array[panel * self.panel : (panel + 1) * self.panel].astype(np.float64)
             positions = (g @ part @ g.T).reshape(len(part), ic, shape[1])
             packed[panel, ..., : len(part)] = positions.transpose(2, 1, 0).reshape(*shape[1:4], len(part))
-        return packed
+        return (packed,)
 
 
 Store = Callable[[int, Expr], Stmt]

@@ -8,7 +8,7 @@ from dsc.lower.workload import Workload
 from dsc.targets.cpu.gemm.product import product_of
 from dsc.targets.cpu.gemm.space import GemmSpace
 from dsc.targets.kernel import Refusal
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Gemm:
 
     name: str = "cpu.gemm"
 
-    def match(self, workload: Workload, machine: Machine) -> GemmSpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> GemmSpace | Refusal:
         """The tilings of the product in `workload`."""
         found = product_of(workload)
         return found if isinstance(found, Refusal) else GemmSpace(found, machine)

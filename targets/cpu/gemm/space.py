@@ -12,7 +12,7 @@ from dsc.lower.exprs import Dim
 from dsc.targets.cpu.gemm.code import Tiling, panel_shape, write
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.kernel import Implementation, Packing, Rearrange
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 NOMINAL = 64
 """Assumed of sizes that are known at run time only; batches of unknown size are taken to be 1."""
@@ -24,10 +24,7 @@ PACK_CYCLES = 0.3
 """Packing one element at run time."""
 HIDDEN = 0.3
 """Share of the time of a stream from L3 or memory that computing does not hide."""
-L1_WAYS = 8
 MAX_VECTORS = 8
-BROADCASTS_PER_CYCLE = 2
-FMA_PIPES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +32,7 @@ class GemmSpace:
     """Register tiles that fit the machine, along with the ways to share the work between cores."""
 
     source: Product
-    machine: Machine
+    machine: Cpu
 
     def points(self) -> Sequence[Tiling]:
         """All tilings worth considering."""
@@ -54,7 +51,7 @@ class GemmSpace:
             for vectors in range(1, min(MAX_VECTORS, needed) + 1):
                 most = (self.machine.vector_registers - 1) // vectors - 1
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
-                    if rows * vectors >= self.machine.fma_latency or rows in (m, most):
+                    if rows * vectors >= self.machine.multiply_add(lanes).latency or rows in (m, most):
                         yield rows, vectors, lanes
 
     def _axes(self, rows: int, columns: int) -> Iterator[tuple[str, int]]:
@@ -98,17 +95,17 @@ class GemmSpace:
 
     def _cycles_per_k(self, point: Tiling) -> float:
         """Cycles for one rank-1 update of a tile."""
-        machine, bits = self.machine, 32 * point.lanes
+        machine, instruction = self.machine, self.machine.multiply_add(point.lanes)
         k = _nominal(self.source.k)
-        multiply = point.rows * point.vectors / min(FMA_PIPES, machine.fma_bits / bits)
-        load = point.vectors * bits / machine.load_bits + point.rows / BROADCASTS_PER_CYCLE
+        multiply = point.rows * point.vectors / instruction.rate
+        load = point.vectors * 32 * point.lanes / machine.load_bits + point.rows / machine.broadcasts
         panel_bytes = 4 * k * point.columns
         if panel_bytes > machine.l1_bytes // 2:
             level = machine.l2_bandwidth if panel_bytes <= machine.l2_bytes // 2 else machine.l3_bandwidth
             load = max(load, 4 * point.columns * machine.frequency / level)
         # rows of `a` that are a multiple of 4 KiB apart fall into the same set of L1
-        crowded = 1.3 if point.rows > L1_WAYS and (4 * k) % 4096 == 0 else 1.0
-        return crowded * max(multiply, load, machine.fma_latency)
+        crowded = 1.3 if point.rows > machine.l1_ways and (4 * k) % 4096 == 0 else 1.0
+        return crowded * max(multiply, load, instruction.latency)
 
     def _tile_cycles(self, point: Tiling) -> float:
         return TILE_CYCLES + STORE_CYCLES * point.rows * point.vectors

@@ -11,7 +11,7 @@ from tvm import tirx
 from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, is_at
 from dsc.targets.cpu.generic.vectors import Axis, vector_axis
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 ROWS_PER_CORE = 4
 """Stages share loops only where that leaves each core as many iterations of them."""
@@ -41,7 +41,7 @@ class Group:
         return volume(i.dom.extent for i in self.stages[0].spatial[:rows])
 
 
-def group(stages: Sequence[Stage], machine: Machine) -> list[Group]:
+def group(stages: Sequence[Stage], machine: Cpu) -> list[Group]:
     """Greedily joins each stage to the group before it."""
     groups: list[Group] = []
     for stage in stages:
@@ -60,7 +60,7 @@ def _alone(stage: Stage) -> Group:
     return Group((stage,), rows, flat=rows == 0 and not stage.reduce and vector_axis(stage) is not None)
 
 
-def _join(group: Group, stage: Stage, machine: Machine) -> Group | None:
+def _join(group: Group, stage: Stage, machine: Cpu) -> Group | None:
     members = (*group.stages, stage)
     if not all(member.regular for member in members):
         return None
@@ -116,7 +116,7 @@ def _aligned(reader: Stage, writer: Stage, rows: int) -> int:
     return rows
 
 
-def _fewest_rows(group: Group, machine: Machine) -> Group:
+def _fewest_rows(group: Group, machine: Cpu) -> Group:
     """Elementwise stages share only as many loops as parallelism asks for: separate loops need no index arithmetic."""
     if any(stage.reduce for stage in group.stages) and len(group.stages) > 1:
         return group

@@ -14,13 +14,13 @@ from tvm_ffi.structural import StructuralMutator
 from dsc.targets.cpu.generic.groups import Group
 from dsc.targets.cpu.generic.sizes import same, static
 from dsc.targets.cpu.generic.stages import Buffer, Stage, element_bits, is_at
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 Reuse = tuple[Buffer, Buffer]
 """An intermediate buffer, and the output that takes its place."""
 
 
-def reusable(groups: Sequence[Group], machine: Machine) -> list[Reuse]:
+def reusable(groups: Sequence[Group], machine: Cpu) -> list[Reuse]:
     """For each group at most one pair: what only this group reads, its last stage place by place, and its output."""
     found = []
     for group in groups:
@@ -31,7 +31,7 @@ def reusable(groups: Sequence[Group], machine: Machine) -> list[Reuse]:
     return found
 
 
-def _fits(writer: Stage, last: Stage, group: Group, groups: Sequence[Group], machine: Machine) -> bool:
+def _fits(writer: Stage, last: Stage, group: Group, groups: Sequence[Group], machine: Cpu) -> bool:
     buffer, output = writer.buffer, last.buffer
     alike = len(buffer.shape) == len(output.shape) and all(map(same, buffer.shape, output.shape))
     if writer.reduce or writer.is_parameter(buffer) or not alike or str(buffer.dtype) != str(output.dtype):

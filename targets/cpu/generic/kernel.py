@@ -15,7 +15,7 @@ from dsc.targets.cpu.generic.sizes import volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.generic.vectors import vector_axis
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 EFFICIENCY = 0.5
 """Of peak: operations are single additions and the like, where the peak is fused multiply-adds."""
@@ -37,7 +37,7 @@ class GenericSpace:
     """One workload, scheduled stage by stage from its tensor expressions."""
 
     workload: Workload
-    machine: Machine
+    machine: Cpu
 
     def points(self) -> tuple[Automatic]:
         """One: nothing is left to choose."""
@@ -71,12 +71,12 @@ class GenericKernel:
 
     name: str = "cpu.generic"
 
-    def match(self, workload: Workload, machine: Machine) -> GenericSpace | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> GenericSpace | Refusal:
         """Always a space; building it raises `UnsupportedOpError` where an op has no lowering."""
         return GenericSpace(workload, machine)
 
 
-def _operations(stage: Stage, machine: Machine) -> int:
+def _operations(stage: Stage, machine: Cpu) -> int:
     """Element operations; those that stay scalars count as if they filled a vector, and missed the cache."""
     scalar = not stage.regular or vector_axis(stage) is None
     contraction = bool(stage.reduce) and len(stage.loads) > 1 and len(stage.spatial) > 1

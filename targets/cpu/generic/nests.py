@@ -13,7 +13,7 @@ from dsc.targets.cpu.generic.peel import RAGGED
 from dsc.targets.cpu.generic.sizes import static
 from dsc.targets.cpu.generic.stages import Stage, stages
 from dsc.targets.cpu.generic.vectors import Axis, lanes, vector_axis
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Nest:
     that with parallel loops."""
 
 
-def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, chunk: int | None) -> list[Nest]:
+def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Cpu, chunk: int | None) -> list[Nest]:
     """Vectorizes the innermost loops of a stage without reduction; in blocks of `chunk` elements, if given."""
     loops = sch.get_loops(stage.block)
     axis = vector_axis(stage)
@@ -44,7 +44,7 @@ def elementwise(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine, 
     return [Nest(row)]
 
 
-def reduction(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Machine) -> list[Nest]:
+def reduction(sch: s_tir.Schedule, stage: Stage, rows: int, machine: Cpu) -> list[Nest]:
     """Vectorizes a reduction: over results where they are adjacent in memory, else over partial results."""
     axis = vector_axis(stage)
     width = 1 if axis is None else lanes(axis.extent, stage.element_bits(), machine)

@@ -16,7 +16,7 @@ from dsc.targets.cpu.generic.prepare import REFUSED, empty, warn
 from dsc.targets.cpu.generic.sizes import nominal, static
 from dsc.targets.cpu.generic.stages import stages
 from dsc.targets.cpu.generic.vectors import lanes
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 PARALLEL = "dsc.parallel"
 CHUNK = 64
@@ -25,7 +25,7 @@ LAUNCHES = 3
 """Work worth a parallel region takes one core as many times longer than a launch."""
 
 
-def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
+def schedule(func: tirx.PrimFunc, machine: Cpu) -> tirx.PrimFunc:
     """A function that `prepare` made, with a schedule for `machine`.
 
     What TVM's primitives refuse stays without a schedule: every function comes back as one that can be built.
@@ -41,7 +41,7 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
         return sch.mod["main"]
 
 
-def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
+def _scheduled(func: tirx.PrimFunc, machine: Cpu) -> tirx.PrimFunc:
     sch = s_tir.Schedule(func)
     found = stages(sch)
     groups = group(found, machine)
@@ -53,7 +53,7 @@ def _scheduled(func: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _parallel)))
 
 
-def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
+def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Cpu) -> None:
     if not all(stage.regular for stage in part.stages):
         return
     nests: list[Nest] = []
@@ -74,7 +74,7 @@ def _schedule_group(sch: s_tir.Schedule, part: Group, machine: Machine) -> None:
         sch.annotate(row, PARALLEL, 1)
 
 
-def _chunk(part: Group, machine: Machine) -> int:
+def _chunk(part: Group, machine: Cpu) -> int:
     """Elements of a block that all stages of a flat group share: CHUNK vectors of the narrowest of their types."""
     extent = math.prod(i.dom.extent for i in part.stages[0].spatial)
     return CHUNK * max(lanes(extent, stage.element_bits(), machine) for stage in part.stages)
@@ -87,11 +87,11 @@ def _parallel(loop: tirx.For) -> tirx.For:
     return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.PARALLEL, loop.body)
 
 
-def worth_a_launch(seconds: float, machine: Machine) -> bool:
+def worth_a_launch(seconds: float, machine: Cpu) -> bool:
     """Whether what takes one core so long is to be shared between cores."""
     return machine.cores > 1 and seconds > LAUNCHES * machine.launch_seconds
 
 
-def seconds(work: int, machine: Machine) -> float:
+def seconds(work: int, machine: Cpu) -> float:
     """How long `work` element operations take one core, at one vector a cycle."""
-    return work / (machine.frequency * machine.lanes() * machine.fma_vectors)
+    return work / (machine.frequency * machine.lanes() * machine.vector_rate)

@@ -10,7 +10,7 @@ from tvm.ir import Expr
 
 from dsc.targets.cpu.generic.sizes import nominal, same, static
 from dsc.targets.cpu.generic.stages import Stage
-from dsc.targets.machine import Machine
+from dsc.targets.cpu.machine import Cpu
 
 LONG = 8
 """A ragged extent of at least so many times the widest vectors takes them, and a longer rest."""
@@ -90,7 +90,7 @@ def _continues(outer: tuple[Expr | int | None, ...], inner: tuple[Expr | int | N
     return all(o is not None and same(o, extent if i == 1 else 0) for o, i in zip(outer, inner, strict=True))
 
 
-def lanes(extent: Expr | int, element_bits: int, machine: Machine, unroll: int = 4) -> int:
+def lanes(extent: Expr | int, element_bits: int, machine: Cpu, unroll: int = 4) -> int:
     """Elements of the vectors over `extent`: up to `unroll` registers, as many as divide it where one does, and all
     where a rest weighs little.
 

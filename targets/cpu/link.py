@@ -39,7 +39,7 @@ def link(objects: Sequence[Path], output: Path, compiler: str | None = None) -> 
 @lru_cache
 def _thread_pool(command: str) -> bytes:
     """The object file of dsc's thread pool: compiled once in a process."""
-    with as_file(files("dsc.codegen") / "parallel.c") as source, scratch_folder() as folder:
+    with as_file(files("dsc.targets.cpu") / "parallel.c") as source, scratch_folder() as folder:
         compiled = folder / "parallel.o"
         _run([command, *_COMPILING, "-o", str(compiled), str(source)], folder)
         return compiled.read_bytes()

@@ -1,0 +1,9 @@
+"""Where kernels run: what checks that an artifact fits, holds its tensors, and waits for results."""
+
+from __future__ import annotations
+
+from dsc.runtime.devices.device import Device
+from dsc.runtime.devices.registry import device, register_device
+from dsc.runtime.devices.separate import SeparateMemory
+
+__all__ = ["Device", "SeparateMemory", "device", "register_device"]

@@ -1,0 +1,47 @@
+"""Devices by name: those of dsc, of installed packages, and of plugins."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from dsc.errors import ArtifactError
+from dsc.runtime.devices.cpu import Cpu
+from dsc.runtime.devices.device import Device
+
+ENTRY_POINT_GROUP = "dsc.devices"
+"""Under which a package names its devices: the entry is a class, or a function, that gives one."""
+_added: dict[str, Device] = {}
+D = TypeVar("D", bound=Device)
+
+
+def register_device(device: D) -> D:
+    """Add a device under its name, for as long as the process lives; for plugins."""
+    _added[device.name] = device
+    return device
+
+
+def device(name: str, source: str) -> Device:
+    """The device of that name. Raises `ArtifactError`, naming the artifact `source` that needs it, for others."""
+    found = _added.get(name) or _installed(name)
+    if found is None:
+        raise ArtifactError(
+            f"{source} needs a device {name!r}, which this dsc does not know; there are {', '.join(sorted(_names()))}. "
+            "Is a plugin missing?"
+        )
+    return found
+
+
+@cache
+def _installed(name: str) -> Device | None:
+    if name == "cpu":
+        return Cpu()
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        found: Device = entry.load()()
+        return found
+    return None
+
+
+def _names() -> set[str]:
+    return {"cpu", *_added, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}

@@ -1,0 +1,50 @@
+"""The contract of a backend: from scheduled functions to what a device runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import tvm
+
+from dsc.needs import Needs
+
+
+class Backend(Protocol):
+    """Makes code for one machine. `dsc.codegen` calls it for each kernel, several at once."""
+
+    @property
+    def needs(self) -> tuple[Needs, ...]:
+        """What an artifact asks of where it runs: the host first, and last the device that runs kernels."""
+        ...
+
+    @property
+    def target(self) -> tvm.target.Target:
+        """The target that TVM binds to functions, with its host."""
+        ...
+
+    def require_tools(self) -> None:
+        """Raises `UsageError`, saying what to install, where a tool is missing: before the work, not after it."""
+        ...
+
+    def plain(self, func: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+        """A function without a schedule as one that the device can run, however slowly: checks of indices."""
+        ...
+
+    def lower(self, module: tvm.IRModule) -> tvm.IRModule:
+        """Scheduled functions, each with the attribute `global_symbol`, as what code is generated from; those of the
+        host and those of the device apart."""
+        ...
+
+    def generate(self, lowered: tvm.IRModule) -> tvm.runtime.Module:
+        """The code of what `lower` made: the host's as an LLVM module, which imports the device's."""
+        ...
+
+    def assembly(self, code: tvm.runtime.Module) -> str:
+        """The instructions that `generate` made, or the nearest text to them, for reading."""
+        ...
+
+    def link(self, objects: Sequence[Path], output: Path) -> None:
+        """The shared library of the host's object files, with what launches kernels. Raises `UsageError`."""
+        ...

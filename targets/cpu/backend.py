@@ -1,0 +1,68 @@
+"""The backend of CPUs: LLVM makes the code, a C compiler links it with dsc's thread pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import tvm
+from tvm import tirx
+
+from dsc.needs import Needs
+from dsc.targets.cpu.link import find_compiler, link
+from dsc.targets.cpu.lowering import tir_passes
+from dsc.targets.cpu.machine import Cpu
+
+
+@dataclass(frozen=True)
+class CpuBackend:
+    """`dsc.targets.Backend` of a CPU, which is its own host."""
+
+    machine: Cpu
+    compiler: str | None = None
+    """Command of a C compiler that makes code for the machine; the host's own if not given."""
+
+    @property
+    def needs(self) -> tuple[Needs, ...]:
+        """Instruction set and features."""
+        features = sorted(self.machine.features)
+        return (Needs("cpu", {"arch": self.machine.triple.partition("-")[0], "features": features}),)
+
+    @cached_property
+    def target(self) -> tvm.target.Target:
+        """LLVM's, which is its own host."""
+        machine = self.machine
+        config: dict[str, object] = {
+            "kind": "llvm",
+            "mcpu": machine.mcpu,
+            "mtriple": machine.triple,
+            "num-cores": machine.cores,
+        }
+        if machine.mattr:
+            config["mattr"] = list(machine.mattr)
+        return tvm.target.Target(config)
+
+    def require_tools(self) -> None:
+        """A C compiler."""
+        if self.compiler is None:
+            find_compiler()
+
+    def plain(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
+        """As it is: loops run on a CPU."""
+        return func
+
+    def lower(self, module: tvm.IRModule) -> tvm.IRModule:
+        with self.target, tvm.transform.PassContext(opt_level=3):
+            module = tirx.transform.BindTarget(self.target.with_host(self.target))(module)
+            return tir_passes()(module)
+
+    def generate(self, lowered: tvm.IRModule) -> tvm.runtime.Module:
+        return tvm.get_global_func("target.build.llvm")(lowered, self.target)
+
+    def assembly(self, code: tvm.runtime.Module) -> str:
+        return str(code.inspect_source("asm"))
+
+    def link(self, objects: Sequence[Path], output: Path) -> None:
+        link(objects, output, self.compiler)

@@ -1,0 +1,54 @@
+"""From scheduled functions to what LLVM code for a CPU is generated from: TVM's own list without its GPU part."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import s_tir, tirx
+
+from dsc.lower.floats import opaque, plain
+from dsc.targets.cpu.stack import on_stack
+from dsc.targets.tir.lets import flat_lets
+from dsc.targets.tir.passes import any_alignment, compacted_blocks, each
+from dsc.targets.tir.plain_shapes import plain_shapes
+
+
+def tir_passes() -> tvm.transform.Pass:
+    """An explicit list: everything is scheduled already."""
+    return tvm.transform.Sequential(
+        [
+            each(opaque, "dsc.opaque_floats"),
+            s_tir.transform.CanonicalizeLoop(),
+            s_tir.transform.LowerInitBlock(),
+            s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+            s_tir.transform.ConvertBlocksToOpaque(),
+            compacted_blocks(),
+            s_tir.transform.LowerMatchBuffer(),
+            s_tir.transform.StmtSimplify(),
+            s_tir.transform.AnnotateIrregularLoop(),
+            s_tir.transform.LowerOpaqueBlock(),
+            tirx.transform.FlattenBuffer(),
+            tirx.transform.NarrowDataType(32),
+            s_tir.transform.LoopPartition(),
+            tirx.transform.VectorizeLoop(True),
+            tirx.transform.StorageRewrite(),
+            tirx.transform.UnrollLoop(),
+            s_tir.transform.RenormalizeSplitPattern(),
+            tirx.transform.StmtSimplify(),
+            tirx.transform.RemoveNoOp(),
+            s_tir.transform.RewriteUnsafeSelect(),
+            tirx.transform.CommonSubexprElim(),
+            tirx.transform.VerifyMemory(),
+            tirx.transform.SplitHostDevice(),
+            tirx.transform.MakePackedAPI(),
+            # vector loads that need no alignment cost nothing more on data that is aligned
+            each(any_alignment, "dsc.any_alignment"),
+            on_stack(),
+            tirx.transform.LowerTVMBuiltin(),
+            each(plain_shapes, "dsc.plain_shapes"),
+            each(plain, "dsc.plain_floats"),
+            tirx.transform.LowerIntrin(),
+            tirx.transform.ConvertSSA(),
+            each(flat_lets, "dsc.flat_lets"),
+        ],
+        name="dsc.tir",
+    )

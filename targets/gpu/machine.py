@@ -1,0 +1,35 @@
+"""GPUs as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsc.targets.machine import Machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu(Machine):
+    """One kind of GPU. Its `cores` are multiprocessors (compute units); an instruction's rate is one's."""
+
+    arch: str
+    """The vendor's name of the instruction set: ``sm_80``, ``gfx942``."""
+    warp: int
+    """Threads that run in step."""
+    max_threads: int
+    """In a block."""
+    shared_bytes: int
+    """Memory that a block shares, at most."""
+    registers: int
+    """Of 32 bits, for all threads of a multiprocessor."""
+    l2_bytes: int
+    l2_bandwidth: float
+    """What all multiprocessors together read from it."""
+    dram_bandwidth: float
+    """What all multiprocessors together read from memory."""
+
+    def bandwidth(self, footprint: float, cores: int = 1) -> float:
+        shared = self.l2_bandwidth if footprint <= self.l2_bytes else self.dram_bandwidth
+        return shared * min(1.0, cores / self.cores)
+
+    def describe(self) -> str:
+        return f"{self.name} {self.arch} x{self.cores}"

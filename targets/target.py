@@ -1,0 +1,75 @@
+"""What code is made for: a family of machines, and one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from dsc.targets.backend import Backend
+from dsc.targets.kernel import Kernel
+from dsc.targets.machine import Machine
+
+M = TypeVar("M", bound=Machine)
+
+
+class Family(Protocol[M]):
+    """Machines that share kernels and a backend."""
+
+    @property
+    def name(self) -> str:
+        """What stands before the colon of a tag: ``x86``."""
+        ...
+
+    def tags(self) -> Sequence[str]:
+        """Names that may stand after the colon."""
+        ...
+
+    def machine(self, tag: str) -> M:
+        """The machine of that name; ``native`` is the host's. Raises `UsageError` for an unknown one."""
+        ...
+
+    def kernels(self, machine: M) -> Sequence[Kernel[M]]:
+        """Kernels in order of preference between equal estimates; the last takes any workload."""
+        ...
+
+    def passes(self, machine: M) -> str:
+        """Passes that the presets run after fusion, as the text of a pipeline: layouts that kernels want. May be empty."""
+        ...
+
+    def backend(self, machine: M) -> Backend:
+        """What makes code for the machine."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target(Generic[M]):
+    """A machine, with all that its family knows of it.
+
+    ``Target(X86(), replace(machine, cores=1))`` is a machine of one's own.
+    """
+
+    family: Family[M]
+    machine: M
+    added: tuple[Kernel[M], ...] = ()
+    """Kernels of plugins, which are asked before the family's."""
+
+    @property
+    def name(self) -> str:
+        """The machine's."""
+        return self.machine.name
+
+    def kernels(self) -> tuple[Kernel[M], ...]:
+        """Kernels in order of preference between equal estimates; the last takes any workload."""
+        return (*self.added, *self.family.kernels(self.machine))
+
+    def passes(self) -> str:
+        """Passes after fusion, as the text of a pipeline; may be empty."""
+        return self.family.passes(self.machine)
+
+    def backend(self) -> Backend:
+        """What makes code for the machine."""
+        return self.family.backend(self.machine)
+
+
+AnyTarget: TypeAlias = "Target[Any]"

@@ -1,0 +1,1 @@
+"""Parts of the lists of passes with which backends lower TIR."""

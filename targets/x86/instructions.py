@@ -1,0 +1,76 @@
+"""The multiply-add instructions of x86-64, as rows."""
+
+from __future__ import annotations
+
+from dsc.targets.machine import MultiplyAdd
+
+PIPES = 2
+"""Vector multiplications started per cycle at most, however narrow they are: on every core listed."""
+WIDTHS = (512, 256, 128)
+
+INTEL = "Intel, Optimization Reference Manual 248966, port tables; uops.info"
+AMD = "AMD, Software Optimization Guides 55723 (Zen 2), 56665 (Zen 3), 57647 (Zen 4), 58455 (Zen 5); uops.info"
+
+Rows = tuple[MultiplyAdd, ...]
+
+
+def fma(widest: int, bits: int, latency: int, source: str) -> Rows:
+    """float32, `bits` bits of it per cycle."""
+    return tuple(
+        MultiplyAdd(
+            name="vfmadd231ps", a="float32", b="float32", accumulator="float32",
+            n=width // 32, rate=_rate(bits, width), latency=latency, source=source,
+        )
+        for width in WIDTHS if width <= widest
+    )  # fmt: skip
+
+
+def mul_add(bits: int, latency: int, source: str) -> Rows:
+    """float32 without FMA, in 128 bits: `bits` bits of both together per cycle, one after the other."""
+    return (
+        MultiplyAdd(
+            name="mulps", a="float32", b="float32", accumulator="float32",
+            n=4, rate=_rate(bits, 128), latency=latency, source=source,
+        ),
+    )  # fmt: skip
+
+
+def pmaddwd(widest: int, bits: int, latency: int, source: str) -> Rows:
+    """int16 in pairs, exact in int32 for what were 8 bits: what int8 has without VNNI.
+
+    vpmaddubsw would take bytes, but saturates sums of two at 16 bits. The latency is that of the addition behind it.
+    """
+    names = {512: "llvm.x86.avx512.pmaddw.d.512", 256: "llvm.x86.avx2.pmadd.wd", 128: "llvm.x86.sse2.pmadd.wd"}
+    return tuple(
+        MultiplyAdd(
+            name="pmaddwd", a="int16", b="int16", accumulator="int32", n=width // 32, k=2,
+            rate=_rate(bits, width), latency=latency, intrinsic=names[width], accumulates=False, source=source,
+        )
+        for width in WIDTHS if width <= widest
+    )  # fmt: skip
+
+
+def vpdpbusd(widest: int, bits: int, latency: int, source: str) -> Rows:
+    """VNNI: unsigned times signed bytes, four at a time."""
+    return tuple(
+        MultiplyAdd(
+            name="vpdpbusd", a="uint8", b="int8", accumulator="int32", n=width // 32, k=4,
+            rate=_rate(bits, width), latency=latency, intrinsic=f"llvm.x86.avx512.vpdpbusd.{width}", source=source,
+        )
+        for width in WIDTHS if width <= widest
+    )  # fmt: skip
+
+
+def vdpbf16ps(widest: int, bits: int, latency: int, source: str) -> Rows:
+    """bfloat16 in pairs, summed in float32."""
+    return tuple(
+        MultiplyAdd(
+            name="vdpbf16ps", a="bfloat16", b="bfloat16", accumulator="float32", n=width // 32, k=2,
+            rate=_rate(bits, width), latency=latency, intrinsic=f"llvm.x86.avx512bf16.dpbf16ps.{width}", source=source,
+        )
+        for width in WIDTHS if width <= widest
+    )  # fmt: skip
+
+
+def _rate(bits: int, width: int) -> float:
+    return min(float(PIPES), bits / width)

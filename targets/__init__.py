@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsc.targets.backend import Backend
+from dsc.targets.family import AnyTarget, Family, Target
 from dsc.targets.kernel import (
     ArrayType,
     Implementation,
@@ -17,7 +18,6 @@ from dsc.targets.kernel import (
 )
 from dsc.targets.machine import Machine, MultiplyAdd
 from dsc.targets.registry import families, register_family, register_kernel, tags, target
-from dsc.targets.target import AnyTarget, Family, Target
 
 __all__ = [
     "AnyTarget",

@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from dsc.errors import UsageError
+from dsc.targets.family import AnyTarget, Family, Target
 from dsc.targets.kernel import Kernel
-from dsc.targets.target import AnyTarget, Family, Target
 
 _LOG = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "dsc.targets"

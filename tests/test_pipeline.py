@@ -13,7 +13,7 @@ import dsc
 from dsc.errors import UsageError
 from dsc.passes import Pipeline
 from dsc.pipeline import compile_model, preset
-from dsc.targets import machine
+from dsc.targets import target
 
 
 def attention(operator: str = "Attention") -> onnx.ModelProto:
@@ -48,7 +48,7 @@ def test_every_level_computes_the_same(opt_level: int, operator: str) -> None:
 
 
 def test_presets_are_pipelines_that_round_trip() -> None:
-    here = machine("x86:avx2")
+    here = target("x86:avx2")
     assert "layout{block=8}" in str(preset(2, here))
     assert preset(2, here) == preset(3, here)
     for level in range(4):

@@ -193,7 +193,7 @@ class Trace:
         return self._copy(argument).view(element_of(value.type).dtype)
 
     def _copy(self, argument: object) -> np.ndarray:
-        return np.array(self.module.device.get(argument))  # type: ignore[arg-type]
+        return np.array(self.module.device.get(argument))
 
     def _check_outputs(self, outputs: Arrays) -> None:
         for name, value in zip(self.graph.output_names, self.graph.outputs, strict=True):

@@ -23,7 +23,7 @@ from dsc.lower import unsupported
 from dsc.lower.sizes import SizeRequirements
 from dsc.runtime.manifest import Manifest
 from dsc.targets.backend import Backend
-from dsc.targets.target import AnyTarget
+from dsc.targets.family import AnyTarget
 
 _MAX_ELEMENTS = 2**31 - 1
 """Of a tensor, as far as sizes are known at compile time."""

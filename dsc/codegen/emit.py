@@ -30,8 +30,8 @@ from dsc.lower.workload import Workload
 from dsc.runtime.checks import SIZES
 from dsc.runtime.manifest import Checks, TensorSpec
 from dsc.runtime.sessions import MAIN
+from dsc.targets.family import AnyTarget
 from dsc.targets.kernel import ArrayType, Implementation
-from dsc.targets.target import AnyTarget
 
 _VIEWS = frozenset({"onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity"})
 """Ops that leave the data as it is: no kernel, only another shape."""

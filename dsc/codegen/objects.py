@@ -75,7 +75,7 @@ def write_imports(module: tvm.runtime.Module, host: tvm.runtime.Module, path: Pa
 
 
 def write_object(library: tvm.runtime.Module, path: Path) -> None:
-    """Write the host's code of a module as an object file. Raises OSError where that fails: LLVM itself would end the process."""
+    """Write the host's code as an object file. Raises OSError where that fails: LLVM itself would end the process."""
     with open(os.memfd_create(path.name), "rb") as memory:
         library.write_to_file(f"/proc/self/fd/{memory.fileno()}", "o")
         path.write_bytes(memory.read())

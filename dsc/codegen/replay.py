@@ -13,8 +13,8 @@ from dsc.errors import ArtifactError
 from dsc.ir import Graph
 from dsc.lower.sizes import SizeRequirements
 from dsc.lower.workload import Workload
+from dsc.targets.family import AnyTarget
 from dsc.targets.kernel import Point
-from dsc.targets.target import AnyTarget
 
 
 def recorded_calls(graph: Graph, target: AnyTarget, recorded: Sequence[Mapping[str, Any]]) -> list[Call]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from dsc.lower.workload import Workload
+from dsc.targets.family import AnyTarget
 from dsc.targets.kernel import Implementation, Kernel, Point, Refusal, Space
-from dsc.targets.target import AnyTarget
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,9 +90,7 @@ class Selected:
     """How many there were to choose from."""
 
 
-def select(
-    workload: Workload, target: AnyTarget, chooser: Chooser, failures: Failures
-) -> Selected:
+def select(workload: Workload, target: AnyTarget, chooser: Chooser, failures: Failures) -> Selected:
     """The candidate that `chooser` takes, built; where that fails, its kernel is out and the chooser is asked again.
 
     Raises what the first kernel failed with where none is left.

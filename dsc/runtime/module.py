@@ -251,7 +251,7 @@ def _map(file: BinaryIO) -> np.ndarray:
 
 
 def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[np.ndarray]:
-    """The parameters, as kernels know them, in the order of the code, where they lie in the file. Pages are read when first used."""
+    """The parameters in the order of the code, where they lie in the file. Pages are read when first used."""
     content = _member(mapped, manifest, WEIGHTS)
     entries, start = parse(content.data, source)
     arrays = []

@@ -27,7 +27,7 @@ class CpuBackend:
     @property
     def needs(self) -> tuple[Needs, ...]:
         """Instruction set and features."""
-        features = sorted(self.machine.features)
+        features = tuple(sorted(self.machine.features))
         return (Needs("cpu", {"arch": self.machine.triple.partition("-")[0], "features": features}),)
 
     @cached_property

@@ -87,7 +87,8 @@ MACHINES: tuple[Cpu, ...] = (
     _cpu(
         "x86-64-v2", mcpu="x86-64-v2", features=_SSE42, vector_bits=128, load_bits=256, l3_bytes_per_cycle=INTEL_L3,
         ghz=2.5, cores=4, l1_kib=32, l2_kib=256, l3_mib=8, dram_gb=10,
-        instructions=(*mul_add(256, 5, INTEL), *pmaddwd(128, 128, 1, INTEL)), source=f"as Nehalem to Ivy Bridge: {INTEL}",
+        instructions=(*mul_add(256, 5, INTEL), *pmaddwd(128, 128, 1, INTEL)),
+        source=f"as Nehalem to Ivy Bridge: {INTEL}",
     ),
     replace(_HASWELL, name="x86:x86-64-v3", mcpu="x86-64-v3"),
     _cpu(

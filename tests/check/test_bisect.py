@@ -27,10 +27,10 @@ from dsc.passes.pattern import ops, value
 from dsc.passes.rule import Match, Rule
 from dsc.pipeline import preset
 from dsc.runtime import Module
-from dsc.targets import machine
+from dsc.targets import target
 from dsc.targets.kernel import Rearrange
 
-MACHINE = machine("x86:haswell")
+TARGET = target("x86:haswell")
 
 
 def network() -> onnx.ModelProto:
@@ -58,10 +58,10 @@ def network() -> onnx.ModelProto:
 
 def compiled(choose: Callable[..., Any] | None = None) -> CompiledModel:
     """The network for a fixed machine, with the provenance that `compile_model` records."""
-    pipeline = preset(2, MACHINE)
+    pipeline = preset(2, TARGET)
     graph = import_model(network(), shapes={"x": [4, 8]})
     pipeline.run(graph)
-    return build(graph, MACHINE, choose, provenance={"passes": str(pipeline)})
+    return build(graph, TARGET, choose, provenance={"passes": str(pipeline)})
 
 
 def culprit(module: Module) -> Culprit | None:
@@ -112,9 +112,9 @@ def test_wrong_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights of one product are packed wrongly when the artifact is written."""
     model, apply = compiled(), Rearrange.apply
 
-    def reversed_(self: Rearrange, array: np.ndarray) -> np.ndarray:
-        packed = apply(self, array)
-        return np.ascontiguousarray(packed[::-1]) if array[0, 0] == second[0, 0] else packed
+    def reversed_(self: Rearrange, array: np.ndarray) -> tuple[np.ndarray]:
+        (packed,) = apply(self, array)
+        return (np.ascontiguousarray(packed[::-1]) if array[0, 0] == second[0, 0] else packed,)
 
     second = onnx.numpy_helper.to_array(network().graph.initializer[1])
     monkeypatch.setattr(Rearrange, "apply", reversed_)

@@ -11,9 +11,9 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from dsc.codegen import CompiledModel, build
 from dsc.exchange import export_model
 from dsc.ir import Graph
-from dsc.targets.registry import machine
+from dsc.targets import target
 
-HOST = machine("x86")
+HOST = target("x86")
 
 
 def graph_of(inputs: Sequence[tuple[str, Attribute]], name: str = "model") -> Graph:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ from dsc.codegen.build import fastest_by_estimate
 from dsc.errors import UnsupportedModelError
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
-from dsc.targets import Implementation, kernels
+from dsc.targets import AnyTarget, Implementation, Target
 from dsc.targets.cpu.generic.kernel import GenericSpace
+from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Kernel, Refusal
-from dsc.targets.machine import Machine
+from dsc.targets.x86 import X86
 from dsc.tune import Database, Tuner
 from tests.codegen.reference import HOST
 
@@ -57,25 +58,31 @@ class _Kernel:
     stage: str
     name: str = "test.broken"
 
-    def match(self, workload: Workload, machine: Machine) -> _Broken | Refusal:
+    def match(self, workload: Workload, machine: Cpu) -> _Broken | Refusal:
         if self.stage == "match":
             raise IndexError("list index out of range")
         return _Broken(workload, machine, stage=self.stage)
 
 
-def _use(monkeypatch: pytest.MonkeyPatch, *broken: Kernel, others: bool = True) -> None:
-    found = [*broken, *(kernels(HOST) if others else ())]
-    monkeypatch.setattr(import_module("dsc.codegen.build"), "kernels", lambda machine: found)
+class _OnlyBroken(X86):
+    """A family of one kernel, which fails."""
+
+    def kernels(self, machine: Cpu) -> Sequence[Kernel[Cpu]]:
+        return (_Kernel("build"),)
+
+
+def _with(kernel: _Kernel) -> AnyTarget:
+    return replace(HOST, added=(kernel,))
 
 
 @pytest.mark.parametrize("opt_level", [2, 3])
 @pytest.mark.parametrize("stage", ["match", "estimate", "build", "llvm"])
 def test_the_next_kernel_is_taken(
-    stage: str, opt_level: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stage: str, opt_level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _use(monkeypatch, _Kernel(stage))
-    chooser = Tuner(HOST, 1.0, Database()) if opt_level == 3 else fastest_by_estimate
-    compiled = build(_graph(), HOST, chooser)
+    target = _with(_Kernel(stage))
+    chooser = Tuner(target, 1.0, Database()) if opt_level == 3 else fastest_by_estimate
+    compiled = build(_graph(), target, chooser)
     np.testing.assert_allclose(compiled.load(1).run({"x": X})["y"], np.exp(X), rtol=1e-6)
     (choice,) = compiled.choices
     assert choice.kernel != "test.broken"
@@ -84,13 +91,12 @@ def test_the_next_kernel_is_taken(
         assert [kernel for kernel, _ in choice.failures] == ["test.broken"]
 
 
-def test_where_no_kernel_is_left_its_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    _use(monkeypatch, _Kernel("build"), others=False)
+def test_where_no_kernel_is_left_its_error_is_raised() -> None:
     with pytest.raises(tvm.error.InternalError, match="a schedule"):
-        build(_graph(), HOST)
+        build(_graph(), Target(_OnlyBroken(), HOST.machine))
 
 
-def test_a_chooser_that_fails_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chooser_that_fails_is_no_kernel() -> None:
     def refuse(workload: Workload, found: object) -> Candidate:
         raise UnsupportedModelError("none of these")
 

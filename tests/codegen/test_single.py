@@ -10,6 +10,7 @@ import pytest
 import tvm
 
 from dsc.codegen.single import load_kernel
+from dsc.runtime.devices import device
 from tests.codegen.reference import HOST
 from tests.runtime.artifacts import COLUMNS, add_rows
 
@@ -17,7 +18,7 @@ from tests.runtime.artifacts import COLUMNS, add_rows
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_runs_with_its_own_threads_which_end_with_it(threads: int) -> None:
     before = len(os.listdir("/proc/self/task"))
-    kernel = load_kernel(add_rows(), HOST.tvm_target(), threads)
+    kernel = load_kernel(add_rows(), HOST.backend(), device("cpu", "test"), threads)
     assert len(os.listdir("/proc/self/task")) == before + threads - 1
     rng = np.random.default_rng(4)
     arrays = [rng.standard_normal(shape, dtype=np.float32) for shape in [(9, COLUMNS), (COLUMNS,), (9, COLUMNS)]]

@@ -7,7 +7,7 @@ import subprocess
 from enum import IntEnum
 from pathlib import Path
 
-from dsc.codegen.link import find_compiler
+from dsc.targets.cpu.link import find_compiler
 
 
 class Placement(IntEnum):

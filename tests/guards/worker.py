@@ -11,8 +11,9 @@ import numpy as np
 from dsc.codegen import CompiledModel
 from dsc.errors import DscError
 from dsc.pipeline import compile_model
+from dsc.runtime.devices import device
 from dsc.runtime.library import load_library
-from dsc.runtime.sessions import Session, tensor_of
+from dsc.runtime.sessions import Session
 from tests.guard_pages import all_guarded
 from tests.guards.memory import Placement, place
 from tests.guards.subjects import Subject
@@ -46,10 +47,12 @@ def _outcome(subject: Subject) -> str:
 def _run(model: CompiledModel, arrays: list[np.ndarray], placement: Placement) -> list[np.ndarray]:
     """The outputs, with inputs, weights and all that the run allocates guarded."""
     weights = [np.array(weight.load()).reshape(weight.shape) for weight in model.weights]
-    library = load_library(model.library, 1, "model")
+    host = device("cpu", "model")
+    library = load_library(model.library, "model")
+    host.start(library, 1)
     with all_guarded([*arrays, *weights], placement is not Placement.AT_BEGIN) as copies:
-        parameters = [tensor_of(weight) for weight in copies[len(arrays) :]]
-        session = Session(library, parameters, "naive", model.manifest.inputs, model.manifest.checks)
+        parameters = [host.put(weight, None) for weight in copies[len(arrays) :]]
+        session = Session(library, host, parameters, "naive", model.manifest.inputs, model.manifest.checks)
         place(placement)
         results = [np.from_dlpack(tensor).copy() for tensor in session(copies[: len(arrays)])[1]]
         place(Placement.OFF)

@@ -13,9 +13,11 @@ from tvm import relax, s_tir, te, tirx
 
 from dsc.codegen.build import compile_module
 from dsc.host import cpu_features
+from dsc.needs import Needs
 from dsc.runtime.container import write_artifact
 from dsc.runtime.manifest import Manifest, TensorSpec
 from dsc.runtime.weights import Weight
+from dsc.targets import target
 
 COLUMNS = 64
 
@@ -43,19 +45,16 @@ class Sum:
 def make_sum(terms: int = 3) -> Sum:
     rng = np.random.default_rng(7)
     arrays = [rng.standard_normal(COLUMNS, dtype=np.float32) for _ in range(terms)]
-    mcpu = "x86-64-v3" if "avx2" in cpu_features() else "x86-64"
-    target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu, "num-cores": 2})
     manifest = Manifest(
         name="sum",
         target="x86:test",
-        arch=platform.machine(),
-        features=tuple(sorted(cpu_features() & {"avx2"})),
+        needs=(Needs("cpu", {"arch": platform.machine(), "features": tuple(sorted(cpu_features() & {"avx2"}))}),),
         inputs=(TensorSpec("x", "float32", ("batch", COLUMNS)),),
         outputs=(TensorSpec("y", "float32", ("batch", COLUMNS)),),
         parameters=tuple(f"w{i}" for i in range(terms)),
         versions={"apache-tvm": version("apache-tvm")},
     )
-    return Sum(manifest, compile_module(_module(terms), target), arrays)
+    return Sum(manifest, compile_module(_module(terms), target("x86").backend()), arrays)
 
 
 def _module(terms: int) -> tvm.IRModule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import zipfile
 from dataclasses import replace
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from dsc.errors import ArtifactError, UsageError
+from dsc.needs import Needs
 from dsc.runtime import inspect, load
 from dsc.runtime.container import write_artifact
-from dsc.runtime.manifest import WEIGHTS
+from dsc.runtime.manifest import FORMAT, WEIGHTS
 from dsc.runtime.weights import Weight
 from tests.runtime.artifacts import Sum
 
@@ -103,16 +105,28 @@ def _rewritten(compiled_sum: Sum, path: Path, **changes: object) -> Path:
     return changed.write(path)
 
 
-def test_made_for_another_cpu(compiled_sum: Sum, tmp_path: Path) -> None:
-    path = _rewritten(compiled_sum, tmp_path / "m.dsc", features=("avx2", "avx99"), target="x86:future")
-    with pytest.raises(ArtifactError, match=r"x86:future and needs the CPU features avx99.*dsc compile"):
+def _cpu(arch: str = platform.machine(), features: tuple[str, ...] = ()) -> tuple[Needs]:
+    return (Needs("cpu", {"arch": arch, "features": features}),)
+
+
+def test_made_for_a_device_that_nobody_knows(compiled_sum: Sum, tmp_path: Path) -> None:
+    needs = (*_cpu(), Needs("abacus", {"beads": "70"}))
+    path = _rewritten(compiled_sum, tmp_path / "m.dsc", needs=needs)
+    with pytest.raises(ArtifactError, match=r"m.dsc needs a device 'abacus'.*there are cpu"):
         load(path)
-    assert inspect(path).features == ("avx2", "avx99")  # inspecting needs no such CPU
+    assert inspect(path).needs == needs
+
+
+def test_made_for_another_cpu(compiled_sum: Sum, tmp_path: Path) -> None:
+    path = _rewritten(compiled_sum, tmp_path / "m.dsc", needs=_cpu(features=("avx2", "avx99")), target="x86:future")
+    with pytest.raises(ArtifactError, match=r"x86:future and needs the CPU features avx99.*compile the model again"):
+        load(path)
+    assert inspect(path).needs[0].facts["features"] == ("avx2", "avx99")  # inspecting needs no such CPU
 
 
 def test_made_for_another_architecture(compiled_sum: Sum, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="compiled for riscv64"):
-        load(_rewritten(compiled_sum, tmp_path / "m.dsc", arch="riscv64"))
+        load(_rewritten(compiled_sum, tmp_path / "m.dsc", needs=_cpu(arch="riscv64")))
 
 
 def test_made_with_another_tvm(compiled_sum: Sum, tmp_path: Path) -> None:
@@ -125,7 +139,7 @@ def test_made_with_another_format(compiled_sum: Sum, tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr("dsc.runtime.container.FORMAT", 99)
         path = compiled_sum.write(tmp_path / "m.dsc")
-    with pytest.raises(ArtifactError, match="format 99, this dsc reads format 2"):
+    with pytest.raises(ArtifactError, match=f"format 99, this dsc reads format {FORMAT}"):
         load(path)
 
 

@@ -16,7 +16,7 @@ import pytest
 from dsc.errors import ArtifactError
 from dsc.runtime import inspect, load
 from dsc.runtime.hashing import BLOCK, BlockHash, hash_member
-from dsc.runtime.manifest import WEIGHTS
+from dsc.runtime.manifest import FORMAT, WEIGHTS
 
 _MISSING = object()
 _NONSENSE: list[Any] = [None, True, -1, 1.5, 2**80, "", "\ud800", "x\0y", [], {}, [[]], [None], {"a": 1}, _MISSING]
@@ -70,7 +70,7 @@ def resealed(artifact: Path, text: bytes) -> None:
     """Another manifest in place of an artifact's, all hashes right: what a careless or hostile editor makes."""
     content, manifest = artifact.read_bytes(), inspect(artifact)
     end = max(member.offset + member.size for member in manifest.members.values())
-    comment = f"dsc 2 manifest {end}+{len(text)} sha256 ".encode()
+    comment = f"dsc {FORMAT} manifest {end}+{len(text)} sha256 ".encode()
     rest = text + b"PK\x05\x06" + bytes(18) + comment
     digest, position = hashlib.sha256(), 0
     for member in manifest.members.values():
@@ -136,7 +136,7 @@ def _with(content: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"null", b"[]", b"{}", b"\xff\xfe", b'{"format": NaN}', b"[" * 100_000, b"9" * 100_000, b'{"format": 2} x'],
+    [b"", b"null", b"[]", b"{}", b"\xff\xfe", b'{"format": NaN}', b"[" * 100_000, b"9" * 100_000, b'{"format": 1} x'],
     ids=range(9),
 )
 def test_a_manifest_that_is_none(artifact: Path, text: bytes) -> None:
@@ -157,7 +157,7 @@ def test_a_manifest_that_is_none(artifact: Path, text: bytes) -> None:
         (("parameters",), ["w0", "w1", "w9"], "weight w9 is missing"),
         (("parameters",), ["w0", "w1"], "its code takes other inputs"),
         (("inputs",), [], "its code takes other inputs"),
-        (("format",), 3, "manifest.json.format is 3"),
+        (("format",), 99, "manifest.json.format is 99"),
         (("color",), "red", "manifest.json has 'color', which is unknown"),
     ],
 )

@@ -13,10 +13,10 @@ from dsc.codegen.selection import Failures, candidates
 from dsc.errors import UsageError
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
-from dsc.targets import kernels, machine
+from dsc.targets import target
 from dsc.tune import Database, Tuner
 
-HERE = machine("x86")
+HERE = target("x86")
 
 
 def matmul() -> tuple[Workload, list[Candidate]]:
@@ -27,7 +27,7 @@ def matmul() -> tuple[Workload, list[Candidate]]:
     graph.body.add_ops([weight, product])
     graph.set_outputs([("y", product.out)])
     workload = Workload.of(product)
-    return workload, candidates(workload, kernels(HERE), HERE, Failures())[0]
+    return workload, candidates(workload, HERE, Failures())[0]
 
 
 def test_the_fastest_measured_is_chosen_and_remembered() -> None:
@@ -37,7 +37,8 @@ def test_the_fastest_measured_is_chosen_and_remembered() -> None:
     chosen = tuner(workload, found)
     (times,) = [list(r.values()) for r in database._records.values()]
     assert 2 <= tuner.measured == len(times)
-    assert repr(chosen.point) == min(times, key=lambda r: r.seconds).point
+    fastest = min(record.seconds for record in times)  # of several, when the clock cannot tell them apart
+    assert repr(chosen.point) in [record.point for record in times if record.seconds == fastest]
     again = Tuner(HERE, 60.0, database)
     assert again(workload, found).point == chosen.point
     assert again.measured == 0
@@ -70,6 +71,9 @@ def test_one_candidate_is_not_measured() -> None:
 
 
 def test_a_machine_that_is_not_here_cannot_be_measured() -> None:
-    foreign = dataclasses.replace(HERE, name="x86:foreign", features=HERE.features | {"amx_tile_of_2099"})
-    with pytest.raises(UsageError, match="lacks amx_tile_of_2099"):
+    machine = dataclasses.replace(
+        HERE.machine, name="x86:foreign", features=HERE.machine.features | {"amx_tile_of_2099"}
+    )
+    foreign = dataclasses.replace(HERE, machine=machine)
+    with pytest.raises(UsageError, match="needs the CPU features amx_tile_of_2099"):
         Tuner(foreign, 60.0, Database())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsc.runtime.devices.device import Device
+from dsc.runtime.devices.contract import Device
 from dsc.runtime.devices.registry import device, register_device
 from dsc.runtime.devices.separate import SeparateMemory
 

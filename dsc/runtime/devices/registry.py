@@ -7,8 +7,8 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from dsc.errors import ArtifactError
+from dsc.runtime.devices.contract import Device
 from dsc.runtime.devices.cpu import Cpu
-from dsc.runtime.devices.device import Device
 
 ENTRY_POINT_GROUP = "dsc.devices"
 """Under which a package names its devices: the entry is a class, or a function, that gives one."""

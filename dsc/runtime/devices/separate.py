@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import numpy as np
 import tvm
 
-from dsc.needs import Facts
 
+class SeparateMemory:
+    """The part of a `dsc.runtime.devices.Device` that copies tensors to and from the host, and waits for kernels, which
+    run on after their launch. What is left to say is the name, and what is checked."""
 
-class SeparateMemory(ABC):
-    """A base of `dsc.runtime.devices.Device` whose tensors are copied to and from the host, and whose kernels run on
-    after their launch."""
-
-    name: str
-
-    @property
-    @abstractmethod
-    def handle(self) -> tvm.runtime.Device:
-        """TVM's name for it."""
-
-    @abstractmethod
-    def check(self, facts: Facts, target: str, source: str) -> None:
-        """Raises `ArtifactError` where this device is not what `source`, compiled for `target`, needs."""
+    def __init__(self, handle: tvm.runtime.Device) -> None:
+        """`handle`: TVM's name for the device, as ``tvm.cuda(0)``."""
+        self.handle = handle
 
     def start(self, library: tvm.runtime.Module, threads: int) -> None:
         """The host has no loops to share."""
@@ -36,7 +25,8 @@ class SeparateMemory(ABC):
 
     def get(self, tensor: tvm.runtime.Tensor) -> np.ndarray:
         """A copy, once what was launched before is done."""
-        return tensor.numpy()
+        copy: np.ndarray = tensor.numpy()
+        return copy
 
     def synchronize(self) -> None:
         """Wait for the stream that kernels are launched on."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.gemm.product import product_of
 from dsc.targets.cpu.gemm.space import GemmSpace
-from dsc.targets.kernel import Refusal
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Refusal
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from tvm.ir import Expr
 from dsc.lower.exprs import Dim
 from dsc.targets.cpu.gemm.code import Tiling, panel_shape, write
 from dsc.targets.cpu.gemm.product import Product
-from dsc.targets.kernel import Implementation, Packing, Rearrange
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation, Packing, Rearrange
 
 NOMINAL = 64
 """Assumed of sizes that are known at run time only; batches of unknown size are taken to be 1."""

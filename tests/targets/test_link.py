@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsc.codegen.link import find_compiler, link
+from dsc.targets.cpu.link import find_compiler, link
 from dsc.errors import UsageError
 
 

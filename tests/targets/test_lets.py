@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from tvm import tirx
 
 import dsc
-from dsc.codegen.lets import flat_lets
+from dsc.targets.tir.lets import flat_lets
 
 
 def test_a_binding_in_the_value_of_another_goes_before_it() -> None:

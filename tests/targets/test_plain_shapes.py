@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from tvm import tirx
 
 import dsc
-from dsc.codegen.plain_shapes import plain_shapes
+from dsc.targets.tir.plain_shapes import plain_shapes
 
 
 def _func(*shape: tirx.Expr | int) -> tirx.PrimFunc:

@@ -39,7 +39,7 @@ class Device(Protocol):
         ...
 
     def get(self, tensor: tvm.runtime.Tensor) -> np.ndarray:
-        """The elements, once all kernels are done that write them; the tensor's own memory where the host can read it."""
+        """The elements, once the kernels that write them are done; the tensor's own memory if the host can read it."""
         ...
 
     def synchronize(self) -> None:

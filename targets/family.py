@@ -34,7 +34,7 @@ class Family(Protocol[M]):
         ...
 
     def passes(self, machine: M) -> str:
-        """Passes that the presets run after fusion, as the text of a pipeline: layouts that kernels want. May be empty."""
+        """Passes that the presets run after fusion, as text: layouts that kernels want. May be empty."""
         ...
 
     def backend(self, machine: M) -> Backend:

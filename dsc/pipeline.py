@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from dsc.codegen import CompiledModel, build
+from dsc.codegen import CompiledModel, build, dump_kernels
 from dsc.exchange import ModelSource, fingerprint, has_definition, import_model
 from dsc.exchange.shapes import Shapes, checked_shapes
 from dsc.ir import Graph, onnx
@@ -82,6 +82,7 @@ def compile_model(
     tuning_seconds: float = 60.0,
     database: Path | None = None,
     observers: Sequence[Observer] = (),
+    dump: Path | None = None,
     progress: Progress | None = None,
 ) -> Compilation:
     """Compile an ONNX model (or a graph that was imported before) for a target.
@@ -89,6 +90,7 @@ def compile_model(
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: instead of the preset of `opt_level`.
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
+    dump: a folder for the code of each kernel, from its schedule to its assembly.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
     check_request(source, target, opt_level, shapes, passes, tuning_seconds, database)
@@ -115,7 +117,8 @@ def compile_model(
         "shapes": shapes,
         "sha256": None if isinstance(source, Graph) else fingerprint(source),
     }
-    model = build(graph, onto, chooser, progress, provenance, required)
+    observe = None if dump is None else dump_kernels(dump, onto.backend())
+    model = build(graph, onto, chooser, progress, provenance, required, observe)
     clock.lap("build")
     return Compilation(graph, tuple(records), model, clock.laps)
 

@@ -1,13 +1,9 @@
-"""Finding passes by name: dsc's own, those of installed packages (entry points `dsc.passes`), and plugin
-files."""
+"""Finding passes by name: dsc's own, those of installed packages (entry points `dsc.passes`), and of plugins."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 
 from dsc.errors import UsageError
 from dsc.passes.base import Pass
@@ -44,25 +40,7 @@ def pass_class(name: str) -> type[Pass]:
     return found
 
 
-def load_plugin(path: Path | str) -> list[str]:
-    """Run a Python file and register the Pass subclasses it defines; their names are returned.
-
-    Raises UsageError when the file is not there, cannot be run, or defines no pass.
-    """
-    path = Path(path)
-    name = f"dsc_plugin_{path.stem.replace('-', '_')}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"plugin {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"plugin {path} cannot be loaded: {type(error).__name__}: {error}") from error
-    defined = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Pass)]
-    found = {cls.name: cls for cls in defined if cls.__module__ == name and "name" in vars(cls)}
-    if not found:
-        raise UsageError(f"plugin {path} defines no pass (a subclass of dsc.passes.Pass with a `name`)")
-    _plugins.update(found)
-    return list(found)
+def register_pass(cls: type[Pass]) -> type[Pass]:
+    """Add a pass under its name, for as long as the process lives; for plugins."""
+    _plugins[cls.name] = cls
+    return cls

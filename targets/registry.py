@@ -55,7 +55,13 @@ def register_family(family: F) -> F:
 
 def register_kernel(kernel: Kernel[Any], family: str = "x86") -> None:
     """Have targets of a family ask this kernel too, before the family's own; for plugins."""
-    _kernels.setdefault(family, []).append(kernel)
+    others = [known for known in _kernels.get(family, []) if known.name != kernel.name]
+    _kernels[family] = [*others, kernel]
+
+
+def added() -> list[str]:
+    """Names of the families and kernels that were registered."""
+    return [*_added, *(kernel.name for kernels in _kernels.values() for kernel in kernels)]
 
 
 def target(name: str = "x86") -> AnyTarget:

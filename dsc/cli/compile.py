@@ -71,6 +71,7 @@ def compile_(
             tuning_seconds=time,
             database=db,
             observers=options.observers(dump_phases, print_ir_after),
+            dump=dump_phases,
             progress=tell,
         )
         latency = _latency_ms(compilation, threads) if max_latency is not None else None

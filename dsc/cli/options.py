@@ -52,10 +52,11 @@ Passes: TypeAlias = Annotated[
     typer.Option("-p", "--passes", help="A pipeline instead of the preset, as 'canonicalize,fuse'."),
 ]
 Plugins: TypeAlias = Annotated[
-    list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Python file with passes. Repeatable.")
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Python file with passes, kernels, targets. Repeatable."),
 ]
 DumpPhases: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write the IR after each pass into this folder.")
+    Path | None, typer.Option(metavar="DIR", help="Write the IR after each pass, and the code of each kernel, here.")
 ]
 PrintIrAfter: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="PASS", help="Print the IR after this pass. Repeatable.")

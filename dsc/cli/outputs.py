@@ -14,6 +14,7 @@ from dsc.files import check_writable, destination
 
 _NO_MODELS = (".dsc", ".py", ".npy", ".npz", ".txt", ".png", ".jpg")
 _DUMPED = re.compile(r"\d\d-.*\.mlir")
+_KERNELS = "kernels"  # as dsc.codegen.dump names the folder
 _BESIDE = ".data"  # dsc.exchange.save writes weights there that are too many for an ONNX file
 
 
@@ -80,7 +81,8 @@ def _check_dump(dump: Path, others: Sequence[Path]) -> None:
     if dump.is_dir():
         check_writable(dump / "01-phase.mlir")
     for path in others:
-        if _are_same(path, dump) or (_are_same(path.parent, dump) and _DUMPED.fullmatch(path.name)):
+        is_phase = _are_same(path.parent, dump) and _DUMPED.fullmatch(path.name)
+        if _are_same(path, dump) or is_phase or _are_same(path.parent, dump / _KERNELS):
             raise UsageError(f"{path} is where --dump-phases {dump} writes: name another")
 
 

@@ -1,4 +1,4 @@
-"""--plugin: Python files with passes of the user's own."""
+"""--plugin: Python files with what the user adds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def load_plugins(files: Sequence[Path] | None) -> None:
-    """Register the passes of each file. Raises UsageError for one that cannot be loaded or defines none."""
+    """Run each file. Raises UsageError for one that cannot be loaded or adds nothing."""
     if files:
-        from dsc.passes import load_plugin
+        from dsc.plugins import load_plugin
 
         for file in files:
             load_plugin(file)

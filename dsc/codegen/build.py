@@ -12,6 +12,7 @@ import tvm
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 
 from dsc.codegen.compiled import CompiledModel
+from dsc.codegen.dump import KernelObserver
 from dsc.codegen.emit import Emitted, Emitter
 from dsc.codegen.objects import KernelError, write_objects
 from dsc.codegen.selection import Chooser, Failures, fastest_by_estimate
@@ -38,12 +39,14 @@ def build(
     progress: Progress | None = None,
     provenance: Mapping[str, Any] | None = None,
     required: SizeRequirements | None = None,
+    observe: KernelObserver | None = None,
 ) -> CompiledModel:
     """Compile a graph for a target.
 
     chooser: decides between candidate kernels; by estimate if not given.
     provenance: recorded in the artifact.
     required: of the model's sizes before it was rewritten.
+    observe: told of the code of each kernel.
     Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without the
     tools of the target.
     """
@@ -67,7 +70,7 @@ def build(
         )
         emitted = emitter.emit()
         try:
-            library = compile_module(emitted.module, backend, lambda done, total: tell("compile", done, total))
+            library = compile_module(emitted.module, backend, lambda done, total: tell("compile", done, total), observe)
         except KernelError as error:
             _note(error, emitted, failures)
     manifest = _manifest(graph.name, target, emitted, provenance or {})
@@ -108,11 +111,12 @@ def compile_module(
     module: tvm.IRModule,
     backend: Backend,
     progress: Callable[[int, int], None] | None = None,
+    observe: KernelObserver | None = None,
 ) -> bytes:
     """The shared library of a Relax module whose PrimFuncs are scheduled."""
     with scratch_folder() as folder:
         output = folder / "lib.so"
-        backend.link(write_objects(module, backend, folder, progress), output)
+        backend.link(write_objects(module, backend, folder, progress, observe), output)
         return output.read_bytes()
 
 

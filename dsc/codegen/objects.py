@@ -10,6 +10,7 @@ from pathlib import Path
 import tvm
 from tvm import relax, tirx
 
+from dsc.codegen.dump import KernelObserver
 from dsc.codegen.relax_passes import relax_passes
 from dsc.host import usable_cores
 from dsc.targets.backend import Backend
@@ -28,12 +29,14 @@ def write_objects(
     backend: Backend,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
+    observe: KernelObserver | None = None,
 ) -> list[Path]:
     """Compile a module made by `dsc.codegen.emit` to object files in `folder`.
 
     There is one for each kernel, and one with the bytecode.
 
-    `progress` is told how many kernels are done, and of how many. Equal modules give equal files.
+    `progress` is told how many kernels are done, and of how many; `observe` of each kernel. Equal modules give equal
+    files.
     Raises KernelError for the first kernel of which no code can be made.
     """
     with backend.target:
@@ -47,10 +50,13 @@ def write_objects(
     def compiled(name: str, func: tirx.PrimFunc, path: Path) -> tvm.runtime.Module:
         nonlocal done
         try:
-            library = compile_kernel(name, func, backend)
+            lowered = backend.lower(tvm.IRModule({tvm.ir.GlobalVar(name): func}))
+            library = backend.generate(lowered)
         except Exception as error:
             raise KernelError(name, error) from error
         write_object(library, path)
+        if observe is not None:
+            observe(name, func, lowered, library)
         done += 1
         if progress is not None:
             progress(done, len(paths))

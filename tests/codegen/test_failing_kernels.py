@@ -77,9 +77,7 @@ def _with(kernel: _Kernel) -> AnyTarget:
 
 @pytest.mark.parametrize("opt_level", [2, 3])
 @pytest.mark.parametrize("stage", ["match", "estimate", "build", "llvm"])
-def test_the_next_kernel_is_taken(
-    stage: str, opt_level: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_next_kernel_is_taken(stage: str, opt_level: int, caplog: pytest.LogCaptureFixture) -> None:
     target = _with(_Kernel(stage))
     chooser = Tuner(target, 1.0, Database()) if opt_level == 3 else fastest_by_estimate
     compiled = build(_graph(), target, chooser)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dsc.targets.cpu.link import find_compiler, link
 from dsc.errors import UsageError
+from dsc.targets.cpu.link import find_compiler, link
 
 
 def compiler(folder: Path, script: str) -> str:

@@ -133,5 +133,3 @@ def test_the_last_kernel_of_a_machine_takes_anything():
     assert names[-1] == "cpu.generic"
     assert len(set(names)) == len(names)
     assert {"cpu.gemm", "cpu.attention"} < set(names)
-
-

@@ -22,6 +22,11 @@ def register_device(device: D) -> D:
     return device
 
 
+def added() -> list[str]:
+    """Names of the devices that were registered."""
+    return list(_added)
+
+
 def device(name: str, source: str) -> Device:
     """The device of that name. Raises `ArtifactError`, naming the artifact `source` that needs it, for others."""
     found = _added.get(name) or _installed(name)

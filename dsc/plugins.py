@@ -1,0 +1,60 @@
+"""Python files with what a user adds to dsc: passes, kernels, families of machines, devices, operators."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from dsc.errors import UsageError
+from dsc.lower.registry import RULES
+from dsc.passes import Pass, register_pass
+from dsc.runtime.devices import registry as devices
+from dsc.targets import registry as targets
+
+
+def load_plugin(path: Path | str) -> list[str]:
+    """Run a Python file; the names of what it adds are returned.
+
+    Its subclasses of `dsc.passes.Pass` that have a `name` are registered; all else it registers itself, with
+    `dsc.targets.register_kernel` and `register_family`, `dsc.runtime.devices.register_device`, `dsc.lower.lowers`.
+    Raises UsageError when the file is not there, cannot be run, or adds nothing.
+    """
+    path, before = Path(path), _registered()
+    module = _run(path)
+    for cls in _passes(module):
+        register_pass(cls)
+    found = [name for name in _registered() if name not in before]
+    found += [cls.name for cls in _passes(module) if cls.name not in found]
+    if not found:
+        raise UsageError(
+            f"plugin {path} adds nothing: it defines no pass (a subclass of dsc.passes.Pass with a `name`), and "
+            "registers no kernel, family, device or lowering"
+        )
+    return found
+
+
+def _run(path: Path) -> ModuleType:
+    name = f"dsc_plugin_{path.stem.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UsageError(f"plugin {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"plugin {path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _passes(module: ModuleType) -> list[type[Pass]]:
+    """The passes that a module defines itself."""
+    defined = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Pass)]
+    return [cls for cls in defined if cls.__module__ == module.__name__ and "name" in vars(cls)]
+
+
+def _registered() -> list[str]:
+    """Names of all that is registered by hand."""
+    return [*targets.added(), *devices.added(), *RULES]

@@ -22,12 +22,9 @@ from dsc.codegen import Call
 from dsc.elements import stored
 from dsc.errors import ArtifactError, UnsupportedModelError
 from dsc.exchange import export_model
-from dsc.ir import Graph, WeightOp, element_of, onnx
+from dsc.ir import Fact, Graph, element_of, has, is_constant
 from dsc.runtime import Module
 from dsc.runtime.sessions import tensor_of
-
-_VIEWS = (onnx.Reshape, onnx.Squeeze, onnx.Unsqueeze, onnx.Flatten, onnx.Identity)
-_CONSTANTS = (WeightOp, onnx.Constant)
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Trace:
     def _sizes(self) -> list[SSAValue]:
         """Operands that no kernel is given, as they are shapes: integers known from the inputs' sizes."""
         operands = (v for call in self.calls for v in call.workload.op.operands if v not in _tensors(call))
-        return [v for v in dict.fromkeys(operands) if not isinstance(v.owner, _CONSTANTS)]
+        return [v for v in dict.fromkeys(operands) if not is_constant(v)]
 
     def _watch(self, name: str, before: bool, arguments: Sequence[object]) -> None:
         if name not in self._names or self.found is not None:
@@ -202,7 +199,7 @@ def _tensors(call: Call) -> set[SSAValue]:
 
 def _root(value: SSAValue) -> SSAValue:
     """The value whose data a view shows."""
-    while isinstance(value.owner, Operation) and isinstance(value.owner, _VIEWS):
+    while isinstance(value.owner, Operation) and has(value.owner, Fact.VIEW):
         value = value.owner.operands[0]
     return value
 

@@ -16,7 +16,7 @@ from dsc.codegen.checks import CheckList
 from dsc.codegen.index_checks import index_check
 from dsc.codegen.parameters import Parameters
 from dsc.codegen.selection import Choice, Chooser, Failures, select
-from dsc.ir import Graph, describe, dims_of, element_of
+from dsc.ir import Fact, Graph, describe, dims_of, element_of, has, is_constant, onnx
 from dsc.lower import shape_values
 from dsc.lower.exprs import Scalar, simplify
 from dsc.lower.floats import opaque_tensors
@@ -33,12 +33,7 @@ from dsc.runtime.sessions import MAIN
 from dsc.targets.kernel import Implementation, Kernel
 from dsc.targets.machine import Machine
 
-_VIEWS = frozenset({"onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity"})
-"""Ops that leave the data as it is: no kernel, only another shape."""
-_SAME_VALUES = _VIEWS | {"onnx.Cast", "onnx.Slice", "onnx.Transpose", "onnx.Expand", "onnx.Gather"}
-"""Ops whose result has no values but those of the first operand."""
 STATUS = relax.TensorType((3,), "int64")
-_CONSTANTS = frozenset({"dsc.weight", "onnx.Constant"})
 
 
 @dataclass(frozen=True)
@@ -191,7 +186,7 @@ class Emitter:
             self._dims[result] = [simplify(d) for d in sizes]
         for indexed in found.indices:
             self._check_indices(workload, found, indexed)
-        if op.name in _VIEWS and not _is_empty(self._dims[op.results[0]]):  # Relax takes a 0 for "as it was"
+        if has(op, Fact.VIEW) and not _is_empty(self._dims[op.results[0]]):  # Relax takes a 0 for "as it was"
             self._view(op.operands[0], op.results[0])
         else:
             self._call(workload, op.results)
@@ -230,7 +225,7 @@ class Emitter:
 
     def _origins(self, value: SSAValue) -> list[Place]:
         """The input that `value` is moved or cast from, if it is."""
-        while isinstance(value.owner, Operation) and value.owner.name in _SAME_VALUES:
+        while isinstance(value.owner, Operation) and _passes_values_on(value.owner):
             value = value.owner.operands[0]
         return [(self.graph.inputs.index(value), 0)] if value in self.graph.inputs else []
 
@@ -296,7 +291,7 @@ class Emitter:
     def _tensor(self, value: SSAValue) -> relax.Expr:
         """`value` as something a kernel can read: constants become parameters, shapes are written out."""
         if value not in self._tensors:
-            if isinstance(value.owner, Operation) and value.owner.name in _CONSTANTS:
+            if is_constant(value):
                 shape = tuple(int(d) for d in dims_of(value.type) or ())
                 self._tensors[value] = self.parameters.add(value, None, shape, stored_dtype(value.type))
             else:
@@ -336,6 +331,11 @@ class Emitter:
         """Add code to the module, unless the same code is there already."""
         unique = f"{_identifier(name.replace('onnx.', ''))}_{len(self._codes)}"
         return self._builder.add_func(func.without_attr("global_symbol"), unique)
+
+
+def _passes_values_on(op: Operation) -> bool:
+    """Whether the results have no values but those of the first operand."""
+    return has(op, Fact.MOVES) or isinstance(op, onnx.Cast)
 
 
 def _is_empty(sizes: Sequence[Scalar]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import IntegerAttr, StringAttr, SymbolRefAttr, TensorType, i64
-from xdsl.ir import Attribute, Block, Dialect, Region, SSAValue
+from xdsl.ir import Attribute, Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -42,6 +42,11 @@ class WeightOp(IRDLOperation):
     def weight(self) -> str:
         """The name in the WeightStore."""
         return self.ref.root_reference.data
+
+
+def is_constant(value: SSAValue) -> bool:
+    """Whether a value is a small constant (`onnx.Constant`) or a weight (`dsc.weight`)."""
+    return isinstance(value.owner, Operation) and value.owner.name in ("onnx.Constant", WeightOp.name)
 
 
 @irdl_op_definition

@@ -13,7 +13,8 @@ from tvm import tirx
 from tvm.ir import Expr
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from dsc.ir.dialect import FusionOp, WeightOp
+from dsc.ir import dialect
+from dsc.ir.dialect import FusionOp
 from dsc.ir.types import dims_of, element_of
 from dsc.lower.exprs import Scalar, is_natural, same, simplify
 from dsc.lower.registry import RULES, UnsupportedOpError, operands_of
@@ -175,11 +176,7 @@ class _Builder:
             inputs=(*(argument for _, argument in given), *hoisted),
             sources=tuple(sources),
             outputs=self.outputs,
-            constant_inputs=frozenset(
-                i
-                for i, source in enumerate(sources)
-                if isinstance(source.owner, Operation) and source.owner.name in _CONSTANTS
-            ),
+            constant_inputs=frozenset(i for i, source in enumerate(sources) if dialect.is_constant(source)),
             kind=self.kind,
             shapes=(*shapes, *(self._shape(value, value) for value in hoisted)),
             known=self._known(),
@@ -201,9 +198,6 @@ class _Builder:
         for index in np.ndindex(array.shape):
             result[index] = self.symbols.number(array[index])
         return result
-
-
-_CONSTANTS = ("onnx.Constant", WeightOp.name)
 
 
 def is_constant(value: SSAValue) -> bool:

@@ -49,11 +49,11 @@ class Unsupported:
 def unsupported(graph: Graph) -> list[Unsupported]:
     """Every op of `graph` that cannot be lowered, with the reason; each op is lowered to find out."""
     found: list[Unsupported] = []
-    trial = Walk()
+    trial = Walk(graph)
     for op in graph.ops():
         missing = [inner for inner in _onnx_ops(op) if not _has_rule(inner)]
         found += [_of(inner, reason(inner)) for inner in missing]
-        if not missing and not isinstance(op, WeightOp):
+        if not missing:
             try:
                 trial.lower(op)
             except UnsupportedOpError as error:

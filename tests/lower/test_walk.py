@@ -19,7 +19,8 @@ def test_variables_are_those_of_names_and_each_has_a_place() -> None:
     graph = graph_of(("x", [-1, 3, -1], ["n", "", ""]), ("y", [-1, -1], ["m", "n"]))
     walk = Walk(graph)
     assert list(walk.symbols) == ["n", "x.2", "m"]
-    assert {variable.name: place for variable, place in walk.places.items()} == {"n": (0, 0), "x_2": (0, 2), "m": (1, 0)}
+    places = {variable.name: place for variable, place in walk.places.items()}
+    assert places == {"n": (0, 0), "x_2": (0, 2), "m": (1, 0)}
     assert walk.sizes(graph.inputs[1]) == [walk.symbols["m"], walk.symbols["n"]]
 
 

@@ -110,17 +110,17 @@ class Trace:
         call = self.calls[self._next]
         if before:
             self.progress(self._next, len(self.calls))
-            given = zip(arguments, call.workload.sources, strict=False)
-            self._given = [_array(argument, source) for argument, source in given]
+            given = zip(arguments, call.workload.operands, strict=False)
+            self._given = [_array(argument, operand.source) for argument, operand in given]
             self._check_inputs(call)
         else:
             self._next += 1
             self._check_result(call, arguments)
 
     def _check_inputs(self, call: Call) -> None:
-        for index, source in enumerate(call.workload.sources):
-            made = self._made.get(_root(source))
-            if made is not None and self.found is None and not _same(self._given[index], made.copy):
+        for operand, given in zip(call.workload.operands, self._given, strict=True):
+            made = self._made.get(_root(operand.source))
+            if made is not None and self.found is None and not _same(given, made.copy):
                 self.found = Overwritten(made.call, call, self._writer(made))
 
     def _check_result(self, call: Call, arguments: Sequence[object]) -> None:
@@ -136,7 +136,7 @@ class Trace:
     def _judge(self, call: Call, outputs: list[np.ndarray], arguments: Sequence[object]) -> None:
         op = call.workload.op
         arrays = dict(self._known)
-        arrays.update(zip(call.workload.sources, self._given, strict=True))
+        arrays.update(zip(_tensors(call), self._given, strict=True))
         single, inputs = alone(self.graph, op, arrays)
         try:
             expected = Reference(export_model(single)).run(inputs)
@@ -160,7 +160,7 @@ class Trace:
 
     def _by_itself(self, call: Call, arguments: Sequence[object], outputs: list[np.ndarray]) -> list[np.ndarray]:
         """The kernel called once more, with copies of what it was given."""
-        count = len(call.workload.inputs)
+        count = len(call.workload.operands)
         sizes = arguments[count : len(arguments) - len(outputs)]
         results = [np.zeros_like(array) for array in outputs]
         tensors = [tensor_of(stored(array)) for array in (*self._given, *results)]
@@ -169,8 +169,10 @@ class Trace:
 
     def _is_packed(self, call: Call) -> bool:
         """Whether the constants that the artifact gave the kernel are those of the model, packed."""
-        for index in call.workload.constant_inputs:
-            weight = self.graph.constant(call.workload.sources[index])
+        for index, operand in enumerate(call.workload.operands):
+            if not operand.constant:
+                continue
+            weight = self.graph.constant(operand.source)
             packing = call.code.implementation.packings.get(index)
             assert weight is not None
             if not _same(self._given[index], weight if packing is None else packing.apply(weight)):
@@ -193,8 +195,8 @@ class Trace:
         return None
 
 
-def _tensors(call: Call) -> set[SSAValue]:
-    return set(call.workload.sources)
+def _tensors(call: Call) -> list[SSAValue]:
+    return [operand.source for operand in call.workload.operands]
 
 
 def _root(value: SSAValue) -> SSAValue:

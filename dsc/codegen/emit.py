@@ -151,7 +151,8 @@ class Emitter:
 
     def _check_indices(self, workload: Workload, found: Interface, indexed: Indexed) -> None:
         """Have indices checked before they are used; those of constants now."""
-        source = dict(zip(found.inputs, workload.sources, strict=True)).get(indexed.tensor)
+        operand = dict(zip(found.inputs, workload.operands, strict=True)).get(indexed.tensor)
+        source = None if operand is None else operand.source
         constant = None if source is None else self.graph.constant(source)
         if constant is not None:
             for requirement in undecided(indexed.op, indexed.indices.of(constant)):
@@ -161,7 +162,7 @@ class Emitter:
         places = [] if source is None else self._origins(source)
         check = index_check(workload, found, indexed, len(self._checks.indices), first=self._status is None)
         self._checks.add_indices(indexed, places)
-        tensors = [self._tensor(workload.sources[position]) for position in check.inputs] + self._statuses()
+        tensors = [self._tensor(workload.operands[position].source) for position in check.inputs] + self._statuses()
         scalars = [in_callers_terms(workload, variable) for variable in check.scalars]
         func = check.func.without_attr("global_symbol")
         function = self._functions.add_named(func, f"indices_{self._bindings.count}")
@@ -182,14 +183,14 @@ class Emitter:
         self.calls.append(Call(code, workload))
         func = code.implementation.func
         arguments = []
-        for index, source in enumerate(workload.sources):
-            if index in workload.constant_inputs:
+        for index, operand in enumerate(workload.operands):
+            if operand.constant:
                 buffer = func.params[index].ty
                 packing = code.implementation.packings.get(index)
                 shape = tuple(int(d) for d in buffer.shape)
-                arguments.append(self.parameters.add(source, packing, shape, str(buffer.dtype)))
+                arguments.append(self.parameters.add(operand.source, packing, shape, str(buffer.dtype)))
             else:
-                arguments.append(self._tensor(source))
+                arguments.append(self._tensor(operand.source))
         scalars = [in_callers_terms(workload, variable) for variable in workload.scalars]
         found = self._bindings.call(code.function, arguments, scalars, self._types(results))
         self._tensors.update(zip(results, found, strict=True))

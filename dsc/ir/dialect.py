@@ -22,7 +22,7 @@ from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure, RecursiveMemoryEf
 from xdsl.utils.exceptions import VerifyException
 
 from dsc.errors import UsageError
-from dsc.ir.types import DimsAttr, dims_of, tensor_of_dims
+from dsc.ir.types import DimsAttr, SparseAttr, dims_of, tensor_of_dims
 
 
 @irdl_op_definition
@@ -202,4 +202,4 @@ def unpacked_type(type_: Attribute, axis: int, block: int) -> TensorType[Attribu
     return tensor_of_dims(type_.element_type, plain)
 
 
-DIALECT = Dialect("dsc", [WeightOp, YieldOp, FusionOp, PackOp, UnpackOp], [DimsAttr])
+DIALECT = Dialect("dsc", [WeightOp, YieldOp, FusionOp, PackOp, UnpackOp], [DimsAttr, SparseAttr])

@@ -12,7 +12,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dsc.errors import DscError, VerificationError
 from dsc.ir.dialect import FusionOp, WeightOp
-from dsc.ir.types import element_of_dtype
+from dsc.ir.types import element_of_dtype, verify_encoding
 from dsc.ir.weights import WeightStore
 
 
@@ -40,6 +40,8 @@ def _verify_op(op: Operation, visible: set[SSAValue], weights: WeightStore) -> N
         for block in region.blocks:
             _verify_block(block, inner, weights)
     try:
+        for value in (*op.results, *(argument for region in op.regions for b in region.blocks for argument in b.args)):
+            verify_encoding(value.type)
         op.verify(verify_nested_ops=False)
         if isinstance(op, WeightOp):
             _verify_weight(op, weights)

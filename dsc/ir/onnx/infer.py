@@ -18,7 +18,16 @@ from xdsl.ir import Attribute, OpResult, SSAValue
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import array_of, to_python
 from dsc.ir.onnx.dim_names import name_dims
-from dsc.ir.types import OptionalType, SequenceType, dims_of, element_of, element_of_code, tensor_of_dims
+from dsc.ir.types import (
+    OptionalType,
+    SequenceType,
+    dims_of,
+    element_of,
+    element_of_code,
+    encoding_of,
+    tensor_of_dims,
+    with_encoding,
+)
 
 OPSET: int = onnx.defs.onnx_opset_version()
 """The one version of the default domain that the IR has: the newest this onnx package knows."""
@@ -135,7 +144,10 @@ def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str:
 
 
 def merge_types(first: Attribute, second: Attribute) -> Attribute:
-    """The more specific of two types of one value, dim by dim: sizes over names over nothing."""
+    """The more specific of two types of one value, dim by dim: sizes over names over nothing.
+
+    What either says about the contents is kept.
+    """
     if not isinstance(first, TensorType) or not isinstance(second, TensorType):
         return second if isinstance(first, UnrankedTensorType) else first
     a, b = dims_of(first), dims_of(second)
@@ -143,7 +155,8 @@ def merge_types(first: Attribute, second: Attribute) -> Attribute:
     assert b is not None
     if len(a) != len(b):
         return first
-    return tensor_of_dims(first.element_type, [_better(x, y) for x, y in zip(a, b, strict=True)])
+    merged = tensor_of_dims(first.element_type, [_better(x, y) for x, y in zip(a, b, strict=True)])
+    return with_encoding(merged, encoding_of(first) or encoding_of(second))
 
 
 def _better(a: int | str, b: int | str) -> int | str:

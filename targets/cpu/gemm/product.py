@@ -102,7 +102,8 @@ def product_of(workload: Workload) -> Product | Refusal:
 
 def _constant(workload: Workload, params: Sequence[te.Tensor], tensor: te.Tensor) -> int | None:
     """The constant input that `tensor` is, if it is one."""
-    return next((i for i in workload.constant_inputs if identity(params[i]) == identity(tensor)), None)
+    constants = (i for i, operand in enumerate(workload.operands) if operand.constant)
+    return next((i for i in constants if identity(params[i]) == identity(tensor)), None)
 
 
 def _swapped(matrix: te.Tensor) -> te.Tensor:

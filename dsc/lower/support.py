@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xdsl.ir import Operation
 
-from dsc.ir import FusionOp, Graph, WeightOp
+from dsc.ir import OPERATORS, Fact, FusionOp, Graph, WeightOp
 from dsc.lower import shape_values
 from dsc.lower.registry import RULES, UnsupportedOpError
 from dsc.lower.walk import Walk
@@ -19,9 +19,7 @@ _REASONS = {
     "control flow has no lowering yet": ("If", "Loop", "Scan", "SequenceMap"),
     "its definition is a loop, and control flow has no lowering yet": ("LinearAttention",),
     "recurrent networks have no lowering yet": ("LSTM", "GRU", "RNN"),
-    "random numbers have no lowering": (
-        "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    ),
+    "random numbers have no lowering": OPERATORS[Fact.RANDOM],
     "sequences and optionals have no lowering": (
         "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
         "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",

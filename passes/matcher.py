@@ -12,10 +12,8 @@ import ml_dtypes
 import numpy as np
 from xdsl.ir import Operation, OpResult, SSAValue
 
-from dsc.ir import Graph, OnnxOp
+from dsc.ir import Fact, Graph, OnnxOp, has
 from dsc.passes.pattern import Const, Either, Maybe, Operand, OpPattern, Pattern, Rounded, Value
-
-_COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "And", "Or", "Xor", "Equal"})
 
 
 @dataclass
@@ -152,5 +150,5 @@ def _operand_goals(pattern: OpPattern, op: OnnxOp) -> Iterator[list[_Goal]]:
     if len(given) != len(wanted):
         return
     yield list(zip(wanted, given, strict=True))
-    if len(given) == 2 and op.onnx_name in _COMMUTATIVE:
+    if len(given) == 2 and has(op, Fact.COMMUTATIVE):
         yield list(zip(wanted, reversed(given), strict=True))

@@ -7,13 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import FusionOp, Graph, OnnxOp, dims_of, onnx
+from dsc.ir import Fact, FusionOp, Graph, OnnxOp, dims_of, has, onnx
 
-_PASSED_ON = frozenset(
-    "Cast Clip Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Max Min Mul Pad Reshape "
-    "ReverseSequence Slice SpaceToDepth Split Squeeze Tile Transpose Trilu Unsqueeze Where".split()
-)
-"""Operators whose integers are no larger than those of their operands (a product: than where the other is 0 or 1)."""
 _ALONG_AXIS = (onnx.Gather, onnx.GatherElements, onnx.ScatterElements)
 
 
@@ -51,7 +46,7 @@ class _Bounds:
             return None if depth is None else int(depth.reshape(-1)[0])
         if isinstance(op, onnx.Add | onnx.Sub):
             return self._of_sum(op, index)
-        return _least(self.of(result) for result in op.results) if op.onnx_name in _PASSED_ON else None
+        return _least(self.of(result) for result in op.results) if _passes_on(op) else None
 
     def _of_sum(self, op: OnnxOp, index: int) -> int | None:
         """The bound of `x + c` less the largest c, that of `x - c` and the smallest."""
@@ -59,6 +54,11 @@ class _Bounds:
         if bound is None or constant is None or not constant.size or (isinstance(op, onnx.Sub) and index):
             return None
         return bound + int(np.min(constant)) if isinstance(op, onnx.Sub) else bound - int(np.max(constant))
+
+
+def _passes_on(op: OnnxOp) -> bool:
+    """Whether integers of results are no larger than those of operands (of a product: where the other is 0 or 1)."""
+    return has(op, Fact.SELECTS) or isinstance(op, onnx.Cast | onnx.Mul)
 
 
 def _rows(table: SSAValue, axis: int) -> int | None:

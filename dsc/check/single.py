@@ -9,9 +9,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dsc.check.reference import Reference
 from dsc.exchange import export_model
-from dsc.ir import Graph, WeightOp, onnx, tensor
-
-_CONSTANTS = (WeightOp, onnx.Constant)
+from dsc.ir import Graph, is_constant, tensor
 
 
 def alone(graph: Graph, op: Operation, arrays: Mapping[SSAValue, np.ndarray]) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -20,12 +18,12 @@ def alone(graph: Graph, op: Operation, arrays: Mapping[SSAValue, np.ndarray]) ->
     arrays: the values of its operands that are no constants.
     """
     operands = list(dict.fromkeys(op.operands))
-    given = [v for v in operands if not isinstance(v.owner, _CONSTANTS)]
+    given = [v for v in operands if not is_constant(v)]
     inputs = {f"x{i}": np.require(arrays[v], requirements=["A", "C"]) for i, v in enumerate(given)}
     single = Graph.build([(n, tensor(a.dtype, a.shape)) for n, a in inputs.items()], graph.weights, graph.name)
     mapped: dict[SSAValue, SSAValue] = dict(zip(given, single.inputs, strict=True))
     for value in operands:
-        if isinstance(value.owner, _CONSTANTS):
+        if isinstance(value.owner, Operation) and is_constant(value):
             single.body.add_op(value.owner.clone(value_mapper=mapped))
     copy = op.clone(value_mapper=mapped)
     single.body.add_op(copy)

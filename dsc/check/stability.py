@@ -21,7 +21,7 @@ from dsc.check.movement import Movement
 from dsc.check.reference import Reference
 from dsc.errors import UsageError
 from dsc.exchange import definition, export_model
-from dsc.ir import FusionOp, Graph, OnnxOp, element_of, onnx, tensor
+from dsc.ir import Fact, FusionOp, Graph, OnnxOp, element_of, has, onnx, tensor
 
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Takes a phase, the steps done and how many there are."""
@@ -30,25 +30,6 @@ _ULPS = {1: 1.0, 2: 1.0, 4: 4.0, 8: 4.0}
 """By bytes of the type: float32 and float64 are summed in their own precision, what is narrower is rounded once."""
 _SWITCH = "dsc.rounding"
 """The input that turns the errors on (1) and off (0)."""
-
-_EXACT = frozenset(
-    "Abs Cast CastLike Ceil Clip Compress Concat ConstantOfShape DepthToSpace DequantizeLinear Dropout Expand EyeLike "
-    "Flatten Floor Gather GatherElements GatherND GlobalMaxPool Identity Max MaxPool MaxUnpool Min Neg OneHot Pad "
-    "QuantizeLinear Range ReduceMax ReduceMin Relu Reshape ReverseSequence Round ScatterElements ScatterND Sign Slice "
-    "SpaceToDepth Split Squeeze Tile TopK Transpose Trilu Unsqueeze Upsample Where".split()
-)
-"""Operators whose results are operands, or rounded in one way only."""
-_SUMS = frozenset(
-    "AveragePool Conv ConvTranspose DynamicQuantizeLinear Einsum Gemm GlobalAveragePool GroupNormalization "
-    "InstanceNormalization LayerNormalization LogSoftmax LpNormalization MatMul MeanVarianceNormalization "
-    "QuantizeLinear RMSNormalization ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean ReduceSum "
-    "ReduceSumSquare Softmax".split()
-)
-"""Operators that round inside, where terms cancel or before a step: their operands are moved too."""
-_COMPOSED = frozenset("Celu Elu Gelu Mish Selu Softplus".split())
-"""Operators in whose definition terms cancel, such as `1 + erf(x)`: they are taken apart."""
-_WHOLE = frozenset("Abs Add Clip CumSum Max Min Mul Neg ReduceMax ReduceMin ReduceSum Relu Sign Sub Where".split())
-"""Operators that make whole numbers of whole numbers, without rounding."""
 
 
 class Stability:
@@ -106,11 +87,11 @@ class _Errors:
 
     def copy(self, op: Operation, mapped: dict[SSAValue, SSAValue]) -> None:
         """Append a copy of `op`; `mapped` gives its operands, and learns its results."""
-        if isinstance(op, OnnxOp) and op.onnx_name in _COMPOSED and self._take_apart(op, mapped):
+        if isinstance(op, OnnxOp) and has(op, Fact.CANCELS) and self._take_apart(op, mapped):
             return
         name = op.onnx_name if isinstance(op, OnnxOp) else ""
         varies = name not in ("Shape", "Size") and any(mapped[v] in self._varying for v in op.operands)
-        before = {v: self._moved(mapped[v]) for v in op.operands} if varies and name in _SUMS else {}
+        before = {v: self._moved(mapped[v]) for v in op.operands} if varies and has(op, Fact.SENSITIVE) else {}
         new = op.clone(value_mapper={**mapped, **before})
         self._body.add_op(new)
         whole = self._is_whole(new)
@@ -120,7 +101,7 @@ class _Errors:
                 self._whole.add(result)
             if varies:
                 self._varying.add(result)
-                if name and name not in _EXACT:
+                if name and not has(op, Fact.EXACT):
                     mapped[old] = self._moved(result)
 
     def _take_apart(self, op: OnnxOp, mapped: dict[SSAValue, SSAValue]) -> bool:
@@ -143,8 +124,7 @@ class _Errors:
         constant = self._graph.constant(op.results[0]) if isinstance(op, onnx.Constant) else None
         if constant is not None:
             return constant.dtype.kind in "fiub" and bool(np.all(constant == np.rint(constant)))
-        known = isinstance(op, OnnxOp) and (op.onnx_name in _WHOLE or op.onnx_name in _EXACT)
-        return known and bool(op.operands) and all(self._counts(v) for v in op.operands)
+        return has(op, Fact.WHOLE) and bool(op.operands) and all(self._counts(v) for v in op.operands)
 
     def _counts(self, value: SSAValue) -> bool:
         return value in self._whole or not is_float(element_of(value.type).dtype)

@@ -22,11 +22,8 @@ from dsc.codegen import Call
 from dsc.elements import stored
 from dsc.errors import ArtifactError, UnsupportedModelError
 from dsc.exchange import export_model
-from dsc.ir import Graph, WeightOp, element_of, onnx
+from dsc.ir import Fact, Graph, element_of, has, is_constant
 from dsc.runtime import Module
-
-_VIEWS = (onnx.Reshape, onnx.Squeeze, onnx.Unsqueeze, onnx.Flatten, onnx.Identity)
-_CONSTANTS = (WeightOp, onnx.Constant)
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Trace:
     def _sizes(self) -> list[SSAValue]:
         """Operands that no kernel is given, as they are shapes: integers known from the inputs' sizes."""
         operands = (v for call in self.calls for v in call.workload.op.operands if v not in _tensors(call))
-        return [v for v in dict.fromkeys(operands) if not isinstance(v.owner, _CONSTANTS)]
+        return [v for v in dict.fromkeys(operands) if not is_constant(v)]
 
     def _watch(self, name: str, before: bool, arguments: Sequence[object]) -> None:
         if name not in self._names or self.found is not None:
@@ -120,9 +117,9 @@ class Trace:
             self._check_result(call, arguments)
 
     def _check_inputs(self, call: Call) -> None:
-        for index, source in enumerate(call.workload.sources):
-            made = self._made.get(_root(source))
-            if made is not None and self.found is None and not _same(self._given[index][0], made.copy):
+        for operand, given in zip(call.workload.operands, self._given, strict=True):
+            made = self._made.get(_root(operand.source))
+            if made is not None and self.found is None and not _same(given[0], made.copy):
                 self.found = Overwritten(made.call, call, self._writer(made))
 
     def _check_result(self, call: Call, arguments: Sequence[object]) -> None:
@@ -138,7 +135,7 @@ class Trace:
     def _judge(self, call: Call, outputs: list[np.ndarray], arguments: Sequence[object]) -> None:
         op = call.workload.op
         arrays = dict(self._known)
-        arrays.update((source, given[0]) for source, given in zip(call.workload.sources, self._given, strict=True))
+        arrays.update((source, given[0]) for source, given in zip(_tensors(call), self._given, strict=True))
         single, inputs = alone(self.graph, op, arrays)
         try:
             expected = Reference(export_model(single)).run(inputs)
@@ -171,8 +168,10 @@ class Trace:
 
     def _is_packed(self, call: Call) -> bool:
         """Whether the constants that the artifact gave the kernel are those of the model, packed."""
-        for index in call.workload.constant_inputs:
-            weight = self.graph.constant(call.workload.sources[index])
+        for index, operand in enumerate(call.workload.operands):
+            if not operand.constant:
+                continue
+            weight = self.graph.constant(operand.source)
             packing = call.code.implementation.packings.get(index)
             assert weight is not None
             arrays = (weight,) if packing is None else packing.apply(weight)
@@ -185,7 +184,7 @@ class Trace:
         left, packings = iter(arguments), call.code.implementation.packings
         return [
             [self._copy(next(left)) for _ in range(count)] if index in packings else [self._array(next(left), source)]
-            for index, (source, count) in enumerate(zip(call.workload.sources, call.parts, strict=True))
+            for index, (source, count) in enumerate(zip(_tensors(call), call.parts, strict=True))
         ]
 
     def _array(self, argument: object, value: SSAValue) -> np.ndarray:
@@ -211,13 +210,13 @@ class Trace:
         return None
 
 
-def _tensors(call: Call) -> set[SSAValue]:
-    return set(call.workload.sources)
+def _tensors(call: Call) -> list[SSAValue]:
+    return [operand.source for operand in call.workload.operands]
 
 
 def _root(value: SSAValue) -> SSAValue:
     """The value whose data a view shows."""
-    while isinstance(value.owner, Operation) and isinstance(value.owner, _VIEWS):
+    while isinstance(value.owner, Operation) and has(value.owner, Fact.VIEW):
         value = value.owner.operands[0]
     return value
 

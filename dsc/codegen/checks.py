@@ -3,7 +3,7 @@ use them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import tvm_ffi
@@ -14,7 +14,8 @@ from tvm_ffi.structural import StructuralMutator
 from dsc.lower.exprs import Scalar
 from dsc.lower.requirements import Indexed, Required, Requirement, located
 from dsc.lower.requirements.requirement import DIVISIONS, expression
-from dsc.lower.sizes import Place, SizeRequirements
+from dsc.lower.sizes import SizeRequirements
+from dsc.lower.walk import Place
 from dsc.runtime.checks import PASSED
 from dsc.runtime.manifest import Check, Checks
 
@@ -23,7 +24,7 @@ from dsc.runtime.manifest import Check, Checks
 class CheckList:
     """Collects the requirements of a model; equal ones are checked once."""
 
-    places: dict[tirx.Var, Place] = field(default_factory=dict)
+    places: Mapping[tirx.Var, Place]
     """The dims that give the variables their values, in order."""
     sizes: list[Check] = field(default_factory=list)
     indices: list[Check] = field(default_factory=list)

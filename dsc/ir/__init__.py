@@ -10,16 +10,18 @@
 from __future__ import annotations
 
 from dsc.ir import onnx
-from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, packed_type, unpacked_type
+from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, is_constant, packed_type, unpacked_type
 from dsc.ir.graph import SMALL_CONSTANT, Graph, context, name_hint
-from dsc.ir.onnx import OPSET, OnnxOp, constant_value
+from dsc.ir.onnx import OPERATORS, OPSET, Fact, OnnxOp, constant_value, encoding_parameters, has
 from dsc.ir.types import (
     DYNAMIC,
     DimsAttr,
     ElementType,
+    SparseAttr,
     dims_of,
     element_of,
     element_of_dtype,
+    encoding_of,
     shape_of,
     tensor,
 )
@@ -28,14 +30,17 @@ from dsc.ir.weights import WeightStore
 
 __all__ = [
     "DYNAMIC",
+    "OPERATORS",
     "OPSET",
     "SMALL_CONSTANT",
     "DimsAttr",
     "ElementType",
+    "Fact",
     "FusionOp",
     "Graph",
     "OnnxOp",
     "PackOp",
+    "SparseAttr",
     "UnpackOp",
     "WeightOp",
     "WeightStore",
@@ -46,6 +51,10 @@ __all__ = [
     "dims_of",
     "element_of",
     "element_of_dtype",
+    "encoding_of",
+    "encoding_parameters",
+    "has",
+    "is_constant",
     "name_hint",
     "onnx",
     "op_text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import IntegerAttr, StringAttr, SymbolRefAttr, TensorType, i64
-from xdsl.ir import Attribute, Block, Dialect, Region, SSAValue
+from xdsl.ir import Attribute, Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -22,7 +22,7 @@ from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure, RecursiveMemoryEf
 from xdsl.utils.exceptions import VerifyException
 
 from dsc.errors import UsageError
-from dsc.ir.types import DimsAttr, dims_of, tensor_of_dims
+from dsc.ir.types import DimsAttr, SparseAttr, dims_of, tensor_of_dims
 
 
 @irdl_op_definition
@@ -42,6 +42,11 @@ class WeightOp(IRDLOperation):
     def weight(self) -> str:
         """The name in the WeightStore."""
         return self.ref.root_reference.data
+
+
+def is_constant(value: SSAValue) -> bool:
+    """Whether a value is a small constant (`onnx.Constant`) or a weight (`dsc.weight`)."""
+    return isinstance(value.owner, Operation) and value.owner.name in ("onnx.Constant", WeightOp.name)
 
 
 @irdl_op_definition
@@ -197,4 +202,4 @@ def unpacked_type(type_: Attribute, axis: int, block: int) -> TensorType[Attribu
     return tensor_of_dims(type_.element_type, plain)
 
 
-DIALECT = Dialect("dsc", [WeightOp, YieldOp, FusionOp, PackOp, UnpackOp], [DimsAttr])
+DIALECT = Dialect("dsc", [WeightOp, YieldOp, FusionOp, PackOp, UnpackOp], [DimsAttr, SparseAttr])

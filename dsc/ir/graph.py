@@ -21,6 +21,7 @@ from dsc.ir import onnx
 from dsc.ir.dialect import DIALECT, WeightOp
 from dsc.ir.parser import GraphParser
 from dsc.ir.types import tensor
+from dsc.ir.verify import verify
 from dsc.ir.weights import WeightStore
 
 SMALL_CONSTANT = 64
@@ -161,9 +162,7 @@ class Graph:
 
     def verify(self) -> None:
         """Raise VerificationError, pointing at the op, when the IR is not well formed."""
-        from dsc.ir.verify import verify
-
-        verify(self)
+        verify(self.module, self.weights)
 
     def __str__(self) -> str:
         return self.text()

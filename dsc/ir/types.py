@@ -38,6 +38,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
+from xdsl.utils.exceptions import VerifyException
 
 from dsc import elements
 from dsc.errors import UnsupportedModelError
@@ -79,6 +80,14 @@ class DimsAttr(ParametrizedAttribute):
 
     name = "dsc.dims"
     names: ArrayAttr[StringAttr]
+
+
+@irdl_attr_definition
+class SparseAttr(ParametrizedAttribute):
+    """`#dsc.sparse<"2:4">`: where a static tensor has zeros: here, two of four elements in a row at most are others."""
+
+    name = "dsc.sparse"
+    pattern: StringAttr
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,35 @@ def dim_names(type_: TensorType[Attribute]) -> tuple[str, ...]:
     if isinstance(type_.encoding, DimsAttr):
         return tuple(n.data for n in type_.encoding.names)
     return ("",) * type_.get_num_dims()
+
+
+def encoding_of(type_: Attribute) -> Attribute | None:
+    """What a tensor type says about the contents beyond shape and element type, e.g. `#dsc.sparse<...>`; None for
+    nothing. (Names of dims are part of the shape.)"""
+    found = type_.encoding if isinstance(type_, TensorType) else NoneAttr()
+    return None if isinstance(found, NoneAttr | DimsAttr) else found
+
+
+def with_encoding(type_: TensorType[Attribute], encoding: Attribute | None) -> TensorType[Attribute]:
+    """A static tensor type that says of the contents what `encoding` does; the type itself for None."""
+    return type_ if encoding is None else TensorType(type_.element_type, type_.get_shape(), encoding)
+
+
+def verify_encoding(type_: Attribute) -> None:
+    """Raise VerifyException where the encoding of a tensor type does not go with its shape."""
+    if not isinstance(type_, TensorType):
+        return
+    match type_.encoding:
+        case NoneAttr():
+            pass
+        case DimsAttr():
+            if len(type_.encoding.names) != type_.get_num_dims():
+                raise VerifyException(f"{type_} has {type_.get_num_dims()} dims, not {len(type_.encoding.names)}")
+        case SparseAttr():
+            if not type_.has_static_shape():
+                raise VerifyException(f"{type_}: only a tensor of static shape has a sparsity pattern")
+        case _:
+            raise VerifyException(f"{type_} has an encoding that is none of the dsc dialect")
 
 
 def tensor_of_dims(element: Attribute, dims: Sequence[int | str]) -> TensorType[Attribute]:

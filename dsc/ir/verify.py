@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import io
 
-from xdsl.dialects.builtin import StringAttr, TensorType
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
+from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 from dsc.errors import DscError, VerificationError
 from dsc.ir.dialect import FusionOp, WeightOp
-from dsc.ir.graph import Graph
-from dsc.ir.types import element_of_dtype
+from dsc.ir.types import element_of_dtype, verify_encoding
 from dsc.ir.weights import WeightStore
 
 
-def verify(graph: Graph) -> None:
-    """Raise VerificationError, pointing at the op, when the module of a graph is not well formed."""
-    if graph.func.name != "func.func" or graph.module.body.block.last_op is not graph.func:
+def verify(module: ModuleOp, weights: WeightStore) -> None:
+    """Raise VerificationError, pointing at the op, when the module of a graph is not well formed.
+
+    weights: the store that its `dsc.weight` ops name.
+    """
+    func = module.body.block.first_op
+    if not isinstance(func, FuncOp) or module.body.block.last_op is not func:
         raise VerificationError("a module holds one func.func @main and nothing else")
-    visible: set[SSAValue] = set()
-    for op in graph.module.body.block.ops:
-        _verify_op(op, visible, graph.weights)
+    _verify_op(func, set(), weights)
     try:
-        graph.func.verify_()
+        func.verify_()
     except VerifyException as error:
         raise VerificationError(f"{error}\n  in the signature of @main") from error
 
@@ -38,6 +40,8 @@ def _verify_op(op: Operation, visible: set[SSAValue], weights: WeightStore) -> N
         for block in region.blocks:
             _verify_block(block, inner, weights)
     try:
+        for value in (*op.results, *(argument for region in op.regions for b in region.blocks for argument in b.args)):
+            verify_encoding(value.type)
         op.verify(verify_nested_ops=False)
         if isinstance(op, WeightOp):
             _verify_weight(op, weights)

@@ -12,12 +12,9 @@ from xdsl.ir import Operation
 from dsc.ir import Graph
 from dsc.lower.registry import MisfitError
 from dsc.lower.requirements import Required
-from dsc.lower.walk import Walk
+from dsc.lower.walk import Place, Walk
 
 _LOG = logging.getLogger(__name__)
-
-Place = tuple[int, int]
-"""A dim of an input: its position and the axis."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +30,11 @@ def size_requirements(graph: Graph) -> SizeRequirements:
 
     Raises MisfitError for what cannot fit. Where all sizes are known there is nothing to require.
     """
-    walk = Walk()
-    places: dict[tirx.Var, Place] = {}
-    for position, value in enumerate(graph.inputs):
-        for axis, size in enumerate(walk.sizes(value) or ()):
-            if isinstance(size, tirx.Var):
-                places.setdefault(size, (position, axis))
-    if not places:
+    walk = Walk(graph)
+    if not walk.places:
         return SizeRequirements()
-    for op in _live(graph):
-        _lower(walk, op)
-    return SizeRequirements(places, tuple(walk.requirements))
+    required = [found for op in _live(graph) for found in _required(walk, op)]
+    return SizeRequirements(walk.places, tuple(required))
 
 
 def _live(graph: Graph) -> list[Operation]:
@@ -58,11 +49,12 @@ def _live(graph: Graph) -> list[Operation]:
     return live
 
 
-def _lower(walk: Walk, op: Operation) -> None:
+def _required(walk: Walk, op: Operation) -> list[Required]:
     try:
-        walk.lower(op)
+        return walk.lower(op).requirements
     except MisfitError:
         raise
     except Exception as error:
         # Passes may still rewrite it; what stands in the way of compiling it then is said then.
         _LOG.debug("%s: sizes are not checked as written: %s", op.name, error)
+        return []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xdsl.ir import Operation
 
-from dsc.ir import FusionOp, Graph, WeightOp
+from dsc.ir import OPERATORS, Fact, FusionOp, Graph, WeightOp
 from dsc.lower import shape_values
 from dsc.lower.registry import RULES, UnsupportedOpError
 from dsc.lower.walk import Walk
@@ -19,9 +19,7 @@ _REASONS = {
     "control flow has no lowering yet": ("If", "Loop", "Scan", "SequenceMap"),
     "its definition is a loop, and control flow has no lowering yet": ("LinearAttention",),
     "recurrent networks have no lowering yet": ("LSTM", "GRU", "RNN"),
-    "random numbers have no lowering": (
-        "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    ),
+    "random numbers have no lowering": OPERATORS[Fact.RANDOM],
     "sequences and optionals have no lowering": (
         "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
         "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
@@ -49,11 +47,11 @@ class Unsupported:
 def unsupported(graph: Graph) -> list[Unsupported]:
     """Every op of `graph` that cannot be lowered, with the reason; each op is lowered to find out."""
     found: list[Unsupported] = []
-    trial = Walk()
+    trial = Walk(graph)
     for op in graph.ops():
         missing = [inner for inner in _onnx_ops(op) if not _has_rule(inner)]
         found += [_of(inner, reason(inner)) for inner in missing]
-        if not missing and not isinstance(op, WeightOp):
+        if not missing:
             try:
                 trial.lower(op)
             except UnsupportedOpError as error:

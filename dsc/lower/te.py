@@ -47,8 +47,8 @@ class Interface:
 def placeholders(workload: Workload) -> list[te.Tensor]:
     """One placeholder for each input; dims not constant are int64 variables of `workload.symbols`."""
     return [
-        te.placeholder(_index_typed(shape), stored_dtype(value.type), name=f"in{index}")
-        for index, (value, shape) in enumerate(zip(workload.inputs, workload.shapes, strict=True))
+        te.placeholder(_index_typed(operand.shape), stored_dtype(operand.value.type), name=f"in{index}")
+        for index, operand in enumerate(workload.operands)
     ]
 
 

@@ -13,8 +13,10 @@ from tvm import tirx
 from tvm.ir import Expr
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from dsc.ir.dialect import FusionOp, WeightOp
-from dsc.ir.types import dims_of, element_of
+from dsc.ir import dialect
+from dsc.ir.dialect import FusionOp
+from dsc.ir.onnx import encoding_parameters
+from dsc.ir.types import ElementType, dims_of, element_of, encoding_of
 from dsc.lower.exprs import Scalar, is_natural, same, simplify
 from dsc.lower.registry import RULES, UnsupportedOpError, operands_of
 
@@ -62,28 +64,48 @@ class Symbols:
 
 
 @dataclass(frozen=True, eq=False)
+class Operand:
+    """A tensor that a kernel is given."""
+
+    value: SSAValue
+    """As the body sees it."""
+    source: SSAValue
+    """Where the caller finds it: an operand of the op, or a constant inside the body."""
+    shape: tuple[int | tirx.Var, ...]
+    element: ElementType
+    encoding: Attribute | None
+    """What the type says about the contents beyond these: see `encoding_of`."""
+    constant: bool
+    """Whether it is a weight: a kernel may ask for it rearranged."""
+
+    def text(self) -> str:
+        """All that decides the code: element type, dims, encoding, constness."""
+        encoding = "" if self.encoding is None else f" {self.encoding}"
+        return f"{self.element.dtype}[{_text(self.shape)}]{encoding}{' const' if self.constant else ''}"
+
+
+@dataclass(frozen=True, eq=False)
 class Workload:
     """One dsc.fusion or one lone op, with everything that decides its code."""
 
     op: Operation
     body: tuple[Operation, ...]
     """Topological order, without the yield; the small constants a lone op reads are part of it."""
-    inputs: tuple[SSAValue, ...]
-    """The tensors a kernel is given, as the body sees them: block arguments, the lone op's operands, and last
-    the constants of the body that are no scalars."""
-    sources: tuple[SSAValue, ...]
-    """Where the caller finds each input: operands of `op`, or constants inside the body."""
+    operands: tuple[Operand, ...]
+    """The tensors a kernel is given: block arguments, the lone op's operands, and last the constants of the body that
+    are no scalars, or that are scales and zero points."""
     outputs: tuple[SSAValue, ...]
     """As the body defines them."""
-    constant_inputs: frozenset[int]
-    """Inputs that are weights: a kernel may ask for them rearranged."""
     kind: str
     """The fusion's kind, or the op's name ("onnx.Softmax")."""
-    shapes: tuple[tuple[int | tirx.Var, ...], ...]
-    """The dims of each input."""
     known: Known
     """Inputs of the body that are no tensors for the kernel: integers, known or given by variables."""
     symbols: Symbols
+
+    @cached_property
+    def inputs(self) -> tuple[SSAValue, ...]:
+        """The operands as the body sees them."""
+        return tuple(operand.value for operand in self.operands)
 
     @cached_property
     def scalars(self) -> tuple[tirx.Var, ...]:
@@ -91,7 +113,7 @@ class Workload:
 
         The end of a slice, the shape of an Expand, a size that is computed with.
         """
-        given = [d for shape in self.shapes for d in shape if isinstance(d, tirx.Var)]
+        given = [d for operand in self.operands for d in operand.shape if isinstance(d, tirx.Var)]
         return tuple(v for v in self.symbols.variables if not any(v.same_as(d) for d in given))
 
     @staticmethod
@@ -114,17 +136,17 @@ class Workload:
         return sum(each is value for each in (*operands, *self.outputs))
 
     def key(self) -> str:
-        """Structural text: body, types, constness. Workloads of equal key have the same kernel."""
+        """Structural text: body, operands, known integers. Workloads of equal key have the same kernel."""
         return self._key
 
     @cached_property
     def _key(self) -> str:
         names: dict[SSAValue, str] = {}
         lines = [self.kind]
-        for index, (value, shape) in enumerate(zip(self.inputs, self.shapes, strict=True)):
-            names[value] = f"%{index}"
-            const = " const" if index in self.constant_inputs else ""
-            lines.append(f"%{index}: {_element(value.type)}[{_text(shape)}]{const}")
+        integers = _read_at_compile_time(self.body)
+        for index, operand in enumerate(self.operands):
+            names[operand.value] = f"%{index}"
+            lines.append(f"%{index}: {operand.text()}{integers.get(operand.value, '')}")
         for value, array in self.known.items():
             names[value] = f"[{_text(array.reshape(-1))}]:{array.shape}"
         lines += [_op_text(op, names) for op in self.body if not set(op.results) & set(self.inputs)]
@@ -150,44 +172,40 @@ class _Builder:
             self.body, self.outputs = tuple(body), tuple(end.operands)
             self.arguments: tuple[SSAValue, ...] = tuple(op.block.args)
             self.kind = op.kind.data
-            self.operands = tuple(op.operands)
+            self.given = tuple(op.operands)
         else:
             owners = (v.owner for v in op.operands if is_constant(v))
             constants = dict.fromkeys(owner for owner in owners if isinstance(owner, Operation))
             self.body, self.outputs, self.kind = (*constants, op), tuple(op.results), op.name
-            self.operands = tuple(dict.fromkeys(v for v in op.operands if not is_constant(v)))
-            self.arguments = self.operands
+            self.given = tuple(dict.fromkeys(v for v in op.operands if not is_constant(v)))
+            self.arguments = self.given
 
     def build(self) -> Workload:
-        read = {*_tensors_read(self.body), *self.outputs}
-        given = [
+        read = {*(v for v, op, index in _reads(self.body) if not _by_value(op, index)), *self.outputs}
+        pairs = [
             (source, argument)
-            for source, argument in zip(self.operands, self.arguments, strict=True)
+            for source, argument in zip(self.given, self.arguments, strict=True)
             if argument in read and source not in self.known
         ]
-        shapes = [self._shape(source, argument) for source, argument in given]
         constants = [op.results[0] for op in self.body if is_constant(op.results[0])]
-        hoisted = [value for value in constants if value in read and not is_scalar(value)]
-        sources = [source for source, _ in given] + hoisted
+        parameters = _encoding_parameters(self.body) - set(self.outputs)
+        pairs += [(v, v) for v in constants if v in read and (v in parameters or not is_scalar(v))]
         return Workload(
             op=self.op,
             body=self.body,
-            inputs=(*(argument for _, argument in given), *hoisted),
-            sources=tuple(sources),
+            operands=tuple(self._operand(source, argument) for source, argument in pairs),
             outputs=self.outputs,
-            constant_inputs=frozenset(
-                i
-                for i, source in enumerate(sources)
-                if isinstance(source.owner, Operation) and source.owner.name in _CONSTANTS
-            ),
             kind=self.kind,
-            shapes=(*shapes, *(self._shape(value, value) for value in hoisted)),
             known=self._known(),
             symbols=self.symbols,
         )
 
+    def _operand(self, source: SSAValue, value: SSAValue) -> Operand:
+        shape, type_ = self._shape(source, value), value.type
+        return Operand(value, source, shape, element_of(type_), encoding_of(type_), dialect.is_constant(source))
+
     def _known(self) -> dict[SSAValue, np.ndarray]:
-        pairs = zip(self.operands, self.arguments, strict=True)
+        pairs = zip(self.given, self.arguments, strict=True)
         return {argument: self._symbolic(self.known[source]) for source, argument in pairs if source in self.known}
 
     def _shape(self, source: SSAValue, value: SSAValue) -> tuple[int | tirx.Var, ...]:
@@ -203,9 +221,6 @@ class _Builder:
         return result
 
 
-_CONSTANTS = ("onnx.Constant", WeightOp.name)
-
-
 def is_constant(value: SSAValue) -> bool:
     """Whether `value` is a constant in the IR itself (weights are not: their data is elsewhere)."""
     return isinstance(value.owner, Operation) and value.owner.name == "onnx.Constant"
@@ -217,17 +232,32 @@ def is_scalar(value: SSAValue) -> bool:
     return dims is not None and all(d == 1 for d in dims)
 
 
-def _tensors_read(body: Sequence[Operation]) -> Iterator[SSAValue]:
-    """What the ops read as tensors; the operands a lowering reads as compile-time integers are left out."""
+def _reads(body: Sequence[Operation]) -> Iterator[tuple[SSAValue, Operation, int]]:
+    """What the ops read: each value with its reader, and which operand of that it is."""
     for op in body:
-        value_operands = RULES[op.name].value_operands if op.name in RULES else frozenset()
         for index, operand in enumerate(operands_of(op)):
-            if operand is not None and index not in value_operands:
-                yield operand
+            if operand is not None:
+                yield operand, op, index
 
 
-def _element(type_: Attribute) -> str:
-    return str(element_of(type_).dtype)
+def _by_value(op: Operation, index: int) -> bool:
+    """Whether a lowering reads an operand as compile-time integers, not as a tensor."""
+    return op.name in RULES and index in RULES[op.name].value_operands
+
+
+def _read_at_compile_time(body: Sequence[Operation]) -> dict[SSAValue, str]:
+    """The constants of a body that lowerings read as integers, with text of those."""
+    return {
+        value: f" = {_attributes(value.owner)}"
+        for value, op, index in _reads(body)
+        if _by_value(op, index) and isinstance(value.owner, Operation) and is_constant(value)
+    }
+
+
+def _encoding_parameters(body: Sequence[Operation]) -> set[SSAValue]:
+    """What the ops read as scales and zero points, and as nothing else."""
+    reads = [(value, index in encoding_parameters(op)) for value, op, index in _reads(body)]
+    return {value for value, _ in reads} - {value for value, is_parameter in reads if not is_parameter}
 
 
 def _text(elements: Sequence[Scalar] | np.ndarray) -> str:
@@ -238,6 +268,9 @@ def _op_text(op: Operation, names: dict[SSAValue, str]) -> str:
     for result in op.results:
         names[result] = f"%{len(names)}"
     operands = ",".join("_" if v is None else names[v] for v in operands_of(op))
-    attributes = ",".join(f"{k}={v}" for k, v in sorted(op.properties.items()) if k != "node")
     types = ",".join(str(r.type.element_type) for r in op.results if hasattr(r.type, "element_type"))
-    return f"{names[op.results[0]]} = {op.name}({operands}) {{{attributes}}}: {types}"
+    return f"{names[op.results[0]]} = {op.name}({operands}) {{{_attributes(op)}}}: {types}"
+
+
+def _attributes(op: Operation) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(op.properties.items()) if k != "node")

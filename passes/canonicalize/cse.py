@@ -47,6 +47,6 @@ def _key(graph: Graph, op: Operation, alike: Counter[Attribute]) -> Hashable:
     if isinstance(op, WeightOp):
         if alike[op.out.type] > 1:
             return "dsc.weight", op.out.type, graph.weights.hash(op.weight)
-        return "dsc.weight", op.weight
+        return "dsc.weight", op.out.type, op.weight
     properties = frozenset(op.properties.items())
     return op.name, tuple(op.operands), properties, tuple(r.type for r in op.results)

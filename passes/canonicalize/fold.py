@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.traits import is_side_effect_free
 
 from dsc.exchange import EvaluationError, evaluate
-from dsc.ir import Graph, OnnxOp, element_of
+from dsc.ir import Fact, Graph, OnnxOp, element_of, has
 from dsc.passes.base import PassRecord
 from dsc.passes.canonicalize.facts import static_shape
 from dsc.passes.canonicalize.shape_values import ShapeValues
@@ -85,7 +85,7 @@ def _moved(op: OnnxOp, arrays: Mapping[SSAValue, np.ndarray]) -> list[np.ndarray
     """The result of an op that only moves elements, as a view: a transposed weight takes no memory."""
     if op.onnx_name == "Transpose":
         return [arrays[op.data].transpose(op.attr("perm"))]
-    if op.onnx_name in ("Reshape", "Squeeze", "Unsqueeze", "Flatten"):
+    if has(op, Fact.VIEW):
         shape = static_shape(op.results[0])
         assert shape is not None  # its size was just computed
         return [arrays[op.operands[0]].reshape(shape)]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import prod
 from typing import TypeAlias
 
-from dsc.ir import OnnxOp, dims_of
+from dsc.ir import OPERATORS, Fact, OnnxOp, dims_of
 from dsc.passes.canonicalize.shape_values import Element, Elements, ShapeValues
 
 Dims: TypeAlias = "list[int | str] | None"
@@ -131,16 +131,11 @@ def _broadcast(a: int | str, b: int | str) -> int | str:
     return ""
 
 
-_ELEMENTWISE = (
-    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Where", "And", "Or", "Xor", "Equal", "Greater",
-    "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Sum", "Mean", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
-)  # fmt: skip
-
 _RULES: dict[str, Callable[[OnnxOp, ShapeValues], Dims]] = {
     "Reshape": _reshape,
     "Expand": _expand,
     "ConstantOfShape": _constant_of_shape,
     "Range": _range,
     "Slice": _slice,
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys((*OPERATORS[Fact.BROADCASTS], "PRelu"), _elementwise),
 }

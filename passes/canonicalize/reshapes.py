@@ -7,14 +7,14 @@ from math import prod
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import dims_of, onnx
+from dsc.ir import OPERATORS, Fact, dims_of, onnx
 from dsc.passes.canonicalize.facts import rank, same_volume_and_all_but_one, static_shape
 from dsc.passes.pattern import const, either, ops, values
 from dsc.passes.rule import Match, Rule
 
 x, shape, axes, outer = values("x shape axes outer")
 
-_RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+_a_view = ops.any(*OPERATORS[Fact.VIEW])
 
 
 def reshape_target(source: SSAValue, result: SSAValue) -> list[int] | None:
@@ -74,7 +74,7 @@ def _reshape(m: Match) -> SSAValue:
 class ReshapeOfReshape(Rule):
     """reshape(reshape(x, s), t) => reshape(x, t); also of Flatten, Squeeze and Unsqueeze"""
 
-    pattern = ops.any(*_RESHAPES)(ops.any(*_RESHAPES)(x, ..., label="inner"), ...)
+    pattern = _a_view(_a_view(x, ..., label="inner"), ...)
     inner_values_may_be_used = True
 
     def check(self, m: Match) -> str | None:

@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, SSAValue
 from dsc.errors import UsageError
 from dsc.ir import Graph, OnnxOp, dims_of, element_of, shape_of
 from dsc.ir.onnx.infer import merge_types
-from dsc.ir.types import tensor_of_dims
+from dsc.ir.types import encoding_of, tensor_of_dims
 from dsc.passes.canonicalize.known_dims import known_dims
 from dsc.passes.canonicalize.shape_values import ShapeValues
 from dsc.passes.driver import walk
@@ -69,6 +69,8 @@ def _with_better_names(old: Attribute, new: Attribute, merged: Attribute) -> Att
     before, after, dims = dims_of(old), dims_of(new), dims_of(merged)
     if before is None or after is None or dims is None or len(before) != len(after):
         return merged
+    if encoding_of(merged) is not None:
+        return merged  # it is static
     chosen = [
         n if _is_made_up(o) and n != "" and not _is_made_up(n) else d
         for o, n, d in zip(before, after, dims, strict=True)

@@ -14,9 +14,9 @@ from typing import TypeGuard
 
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import OnnxOp, onnx, shape_of
+from dsc.ir import OnnxOp, is_constant, onnx, shape_of
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import computes_sizes, is_constant, is_elementwise, is_named
+from dsc.passes.fuse.roles import computes_sizes, is_elementwise
 
 RULE = "softmax(q @ k^T * scale + mask) @ v"
 _HEADS = frozenset({"Expand", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
@@ -154,8 +154,8 @@ def _splits_heads(op: object, plan: Plan, region: Iterable[Operation]) -> TypeGu
         return False
     if isinstance(op, onnx.Gather) and not _is_scalar(op.indices):
         return False
-    scales = is_named(op, _SCALES) and all(v is _data_operand(op) or _is_scalar(v) for v in op.operands)
-    if not (is_named(op, _HEADS) or scales):
+    scales = op.onnx_name in _SCALES and all(v is _data_operand(op) or _is_scalar(v) for v in op.operands)
+    if not (op.onnx_name in _HEADS or scales):
         return False
     inside = set(region)
     return all(user in inside for result in op.results for user in plan.users(result))
@@ -175,7 +175,7 @@ def _absorb_down(plan: Plan, region: list[Operation], value: SSAValue) -> list[O
     """Take in the Transpose and Reshape that join the heads, each the only user of the value before it."""
     for _ in range(3):
         users = set(plan.users(value))
-        if len(users) != 1 or not is_named(op := users.pop(), frozenset({"Reshape", "Transpose"})):
+        if len(users) != 1 or not isinstance(op := users.pop(), onnx.Reshape | onnx.Transpose):
             break
         if not plan.free(op) or op.operands[0] is not value or not plan.is_convex([*region, op]):
             break

@@ -3,11 +3,11 @@ them."""
 
 from __future__ import annotations
 
+from dsc.ir import Fact, has
 from dsc.passes.fuse.anchored import form_around
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import CONVOLUTIONS, is_named
 
 
 def form(plan: Plan, max_epilogue: int) -> None:
     """Group each convolution with its epilogue."""
-    form_around(plan, "conv", lambda op: is_named(op, CONVOLUTIONS), max_epilogue)
+    form_around(plan, "conv", lambda op: has(op, Fact.CONVOLUTION), max_epilogue)

@@ -6,11 +6,11 @@ from functools import partial
 
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import dims_of, onnx, shape_of
+from dsc.ir import Fact, dims_of, has, is_constant, onnx, shape_of
 from dsc.passes.fuse.anchored import claim
 from dsc.passes.fuse.grow import grow_up
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import CHEAP, RELABELLING, computes_sizes, is_constant, is_elementwise, is_named
+from dsc.passes.fuse.roles import computes_sizes, is_elementwise
 
 
 def form(plan: Plan, max_chain: int) -> None:
@@ -29,10 +29,10 @@ def _joins(output: SSAValue, op: Operation) -> bool:
     contiguous. Elementwise ops are computed once for each element of the output, so they must not have fewer,
     or be cheap.
     """
-    if is_named(op, RELABELLING) or _repeats_pixels(op):
+    if has(op, Fact.AFFINE) or _repeats_pixels(op):
         by_constants = all(is_constant(v) for v in list(op.operands)[1:])
         return by_constants and not computes_sizes(op) and _keeps_innermost(op)
-    return is_elementwise(op) and (is_named(op, CHEAP) or _as_many(op.results[0], output))
+    return is_elementwise(op) and (has(op, Fact.CHEAP) or _as_many(op.results[0], output))
 
 
 def _repeats_pixels(op: Operation) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import OnnxOp
-from dsc.passes.fuse.roles import is_constant, is_elementwise
+from dsc.ir import OnnxOp, is_constant
+from dsc.passes.fuse.roles import is_elementwise
 
 _INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "MatMul": "@", "Pow": "^"}
 _LONGEST = 120

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dsc.ir import Fact, has
 from dsc.passes.fuse.anchored import form_around
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import MATMULS, is_named
 
 
 def form(plan: Plan, max_epilogue: int) -> None:
     """Group each matrix product with its epilogue."""
-    form_around(plan, "matmul", lambda op: is_named(op, MATMULS), max_epilogue)
+    form_around(plan, "matmul", lambda op: has(op, Fact.PRODUCT), max_epilogue)

@@ -11,15 +11,15 @@ from typing import TypeGuard
 
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import onnx
+from dsc.ir import Fact, has, onnx
 from dsc.passes.fuse.anchored import form_around
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import NORMS, is_named, same_dims
+from dsc.passes.fuse.roles import same_dims
 
 
 def form(plan: Plan, max_epilogue: int) -> None:
     """Group each normalization with the sum it reads and its epilogue."""
-    form_around(plan, "norm", lambda op: is_named(op, NORMS), max_epilogue, _sums_before)
+    form_around(plan, "norm", lambda op: has(op, Fact.NORMALIZATION), max_epilogue, _sums_before)
 
 
 def _sums_before(plan: Plan, norm: Operation) -> Sequence[Operation]:

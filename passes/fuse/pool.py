@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
+from dsc.ir import Fact, has
 from dsc.passes.fuse.anchored import form_around
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import POOLS, is_named
 
 
 def form(plan: Plan, max_epilogue: int) -> None:
@@ -15,4 +15,4 @@ def form(plan: Plan, max_epilogue: int) -> None:
 
 
 def _is_anchor(op: Operation) -> bool:
-    return is_named(op, POOLS) and len(op.results) == 1
+    return has(op, Fact.POOL) and len(op.results) == 1

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from xdsl.ir import Operation
 
+from dsc.ir import Fact, has
 from dsc.passes.fuse.anchored import form_around
 from dsc.passes.fuse.grow import grow_up, same_values
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import REDUCTIONS, computes_sizes, is_named
+from dsc.passes.fuse.roles import computes_sizes
 
 _PROLOGUE = 8
 
@@ -20,7 +21,7 @@ def form(plan: Plan, max_epilogue: int) -> None:
 
 
 def _is_anchor(op: Operation) -> bool:
-    return is_named(op, REDUCTIONS) and not computes_sizes(op)
+    return has(op, Fact.REDUCTION) and not computes_sizes(op)
 
 
 def _prologue(plan: Plan, op: Operation) -> Sequence[Operation]:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from xdsl.ir import Operation
 
+from dsc.ir import Fact, has
 from dsc.passes.fuse.anchored import form_around
 from dsc.passes.fuse.grow import grow_up, same_values
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import SOFTMAXES, is_named
 
 _PROLOGUE = 4
 
 
 def form(plan: Plan, max_epilogue: int) -> None:
     """Group each softmax with its prologue and epilogue."""
-    form_around(plan, "softmax", lambda op: is_named(op, SOFTMAXES), max_epilogue, _prologue)
+    form_around(plan, "softmax", lambda op: has(op, Fact.SOFTMAX), max_epilogue, _prologue)
 
 
 def _prologue(plan: Plan, op: Operation) -> Sequence[Operation]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
-from dsc.ir import FusionOp, Graph, OnnxOp, PackOp, UnpackOp, packed_type
+from dsc.ir import Fact, FusionOp, Graph, OnnxOp, PackOp, UnpackOp, has, is_constant, packed_type
 from dsc.passes.fuse.outline import single_op_fusion
-from dsc.passes.fuse.roles import POOLS, REDUCTIONS, is_named
-from dsc.passes.layout.decide import block_of, is_weight
+from dsc.passes.layout.decide import block_of
 
 
 @dataclass
@@ -29,7 +28,7 @@ class Packer:
         """Make a fusion that reads and writes packed tensors of an op; plain users get an unpack."""
         fusion = op if isinstance(op, FusionOp) else single_op_fusion(self.graph, op, _kind(op), _name(op))
         for index, value in enumerate(fusion.operands):
-            if not is_weight(value) and block_of(value.type, self.largest) is not None:
+            if not is_constant(value) and block_of(value.type, self.largest) is not None:
                 fusion.operands[index] = self._packed(value, fusion)
                 self._unpack_inside(fusion, fusion.block.args[index])
         return self._pack_results(fusion)
@@ -90,9 +89,9 @@ def _insert_after(value: SSAValue, op: Operation, user: Operation) -> None:
 
 
 def _kind(op: Operation) -> str:
-    if is_named(op, POOLS):
+    if has(op, Fact.POOL):
         return "pool"
-    return "reduction" if is_named(op, REDUCTIONS) else "elementwise"
+    return "reduction" if has(op, Fact.REDUCTION) else "elementwise"
 
 
 def _name(op: Operation) -> str:

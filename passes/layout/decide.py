@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, Operation
 
-from dsc.ir import FusionOp, OnnxOp, UnpackOp, WeightOp, dims_of, onnx, shape_of
-from dsc.passes.fuse.roles import ELEMENTWISE, REDUCTIONS, is_named
+from dsc.ir import OPERATORS, Fact, FusionOp, OnnxOp, UnpackOp, dims_of, onnx, shape_of
 
 BLOCKS = (16, 8, 4)
 _CHANNELS = 1
-_POOLS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"})
-_CONV = frozenset({"Conv", "ConvTranspose"})
 
 
 def block_of(type_: Attribute, largest: int) -> int | None:
@@ -58,7 +55,7 @@ def takes_packed(op: Operation) -> bool:
 def _keeps_channels(op: OnnxOp) -> bool:
     """Whether an op leaves dim 1 the channels, and reads and writes it in runs."""
     for names, test in _TESTS:
-        if is_named(op, names):
+        if op.onnx_name in names:
             return test(op)
     return False
 
@@ -122,16 +119,11 @@ def _pads_images(op: OnnxOp) -> bool:
 
 
 _TESTS: tuple[tuple[frozenset[str], Callable[[OnnxOp], bool]], ...] = (
-    (ELEMENTWISE, _images_only),
-    (_CONV | _POOLS, _is_2d),
+    (OPERATORS[Fact.ELEMENTWISE], _images_only),
+    (OPERATORS[Fact.CONVOLUTION] | OPERATORS[Fact.POOL], _is_2d),
     (frozenset({"Concat", "Split"}), _along_channels),
     (frozenset({"DepthToSpace"}), _moves_blocks),
-    (REDUCTIONS, _over_images),
+    (OPERATORS[Fact.REDUCTION], _over_images),
     (frozenset({"Resize"}), _resizes_images),
     (frozenset({"Pad"}), _pads_images),
 )
-
-
-def is_weight(value: SSAValue) -> bool:
-    """Whether a value is a constant: packing those is the kernel's business, not the layout's."""
-    return isinstance(value.owner, (WeightOp, onnx.Constant))

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from xdsl.dialects.builtin import UnrankedTensorType, f32
-from xdsl.ir import Block
+from xdsl.dialects.builtin import StringAttr, TensorType, UnrankedTensorType, f32
+from xdsl.ir import Attribute, Block
 
 from dsc.errors import UnsupportedModelError
-from dsc.ir import DYNAMIC, dims_of, element_of, element_of_dtype, shape_of, tensor
+from dsc.ir import DYNAMIC, SparseAttr, dims_of, element_of, element_of_dtype, encoding_of, shape_of, tensor
 from dsc.ir import onnx as ops
 from dsc.ir.onnx.infer import from_type_proto, merge_types, to_type_proto
 from dsc.ir.types import ELEMENT_TYPES, OptionalType, SequenceType, tensor_of_dims
@@ -80,3 +80,22 @@ def test_windows_of_an_unnamed_or_rounded_up_size_stay_unnamed():
     (x,) = Block(arg_types=[tensor("float32", (1, 3, -1, -1), ["", "", "", "w"])]).args
     assert dims_of(ops.MaxPool.make(x, kernel_shape=[2, 2], strides=[2, 2]).out.type) == (1, 3, "", "w_m2s2")
     assert dims_of(ops.MaxPool.make(x, kernel_shape=[2, 2], ceil_mode=1).out.type) == (1, 3, "", "")
+
+
+def sparse(*shape: int) -> TensorType[Attribute]:
+    return TensorType(f32, shape, SparseAttr(StringAttr("2:4")))
+
+
+def test_a_sparsity_pattern_is_neither_a_shape_nor_for_onnx():
+    type_ = sparse(8, 4)
+    assert str(type_) == 'tensor<8x4xf32, #dsc.sparse<"2:4">>'
+    assert dims_of(type_) == (8, 4)
+    assert encoding_of(type_) == SparseAttr(StringAttr("2:4"))
+    assert from_type_proto(to_type_proto(type_)) == tensor("float32", (8, 4))
+    assert encoding_of(tensor("float32", (-1, 3), ["n", ""])) is None
+    assert encoding_of(SequenceType(type_)) is None
+
+
+def test_merging_keeps_what_either_type_says_of_the_contents():
+    a, b = sparse(8, 4), tensor("float32", (-1, 4), ["n", ""])
+    assert merge_types(a, b) == merge_types(b, a) == a

@@ -109,7 +109,9 @@ def op_case(
     types = types or [tensor(o.dtype, o.shape) for o in outputs]
     op = onnx.OPS[op_type].make(*values, result_types=types, **attributes)
     workload = Workload.of(op)
-    return Case(name, op, workload, [by_value[v] for v in workload.sources], list(outputs), rtol, atol)
+    return Case(
+        name, op, workload, [by_value[operand.source] for operand in workload.operands], list(outputs), rtol, atol
+    )
 
 
 def function(workload: Workload) -> tirx.PrimFunc:

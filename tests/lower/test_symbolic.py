@@ -102,7 +102,7 @@ def test_one_kernel_for_all_sizes(name: str) -> None:
         expected = reference.run(op_type, arrays, attributes, len(op.results))
         results = [tvm.runtime.tensor(np.zeros_like(e)) for e in expected]
         by_value = dict(zip(op.node_inputs(), arrays, strict=True))
-        given = [by_value[source] for source in workload.sources]
+        given = [by_value[operand.source] for operand in workload.operands]
         entry(*map(tvm.runtime.tensor, given), *results)
         for result, array in zip(results, expected, strict=True):
             # float32 sums in another order than ONNX Runtime's

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tvm import te, tirx
+from xdsl.dialects.builtin import StringAttr, TensorType
 from xdsl.dialects.test import TestOp as AnyOp
 from xdsl.ir import Block, Region, SSAValue
 
-from dsc.ir import FusionOp, Graph, WeightOp, YieldOp, onnx, tensor
+from dsc.ir import FusionOp, Graph, SparseAttr, WeightOp, YieldOp, onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, lower_body, output_shapes, placeholders, unsupported
 from dsc.lower.exprs import same
 
@@ -74,14 +75,72 @@ def test_inputs_of_a_fusion_are_its_arguments_and_then_constants_that_are_no_sca
     fusion = conv_relu(value(1, 4, 9, 9), weight(8, 4, 3, 3))
     workload = Workload.of(fusion)
     assert workload.inputs[:2] == tuple(fusion.block.args)
-    assert workload.sources[:2] == tuple(fusion.operands)
-    assert workload.inputs[2] is workload.sources[2]
-    assert workload.constant_inputs == {1, 2}
+    assert [operand.source for operand in workload.operands[:2]] == list(fusion.operands)
+    assert workload.inputs[2] is workload.operands[2].source
+    assert [operand.constant for operand in workload.operands] == [False, True, True]
     assert [tuple(map(int, t.shape)) for t in placeholders(workload)] == [
         (1, 4, 9, 9),
         (8, 4, 3, 3),
         (8, 1, 1),
     ]
+
+
+def dequantized(scale: Any, zero: int, *dims: int | str, x: SSAValue | None = None) -> Workload:
+    x = value(*dims, dtype="uint8") if x is None else x
+    return Workload.of(onnx.DequantizeLinear.make(x, constant(np.float32(scale)), constant(np.uint8(zero))))
+
+
+def test_scales_and_zero_points_are_operands() -> None:
+    workload = dequantized(0.5, 3, 4, 8)
+    x, scale, zero = workload.operands
+    assert [o.constant for o in workload.operands] == [False, True, True]
+    assert [o.shape for o in workload.operands] == [(4, 8), (), ()]
+    assert [o.element.dtype for o in workload.operands] == [np.uint8, np.float32, np.uint8]
+    assert x.value is x.source
+    assert (scale.source, zero.source) == tuple(workload.op.operands[1:])
+    assert workload.key() == dequantized(0.25, 128, 4, 8).key()
+    assert workload.key() != dequantized([0.5] * 8, 3, 4, 8).key()
+
+
+def test_a_scale_that_is_read_otherwise_too_stays_in_the_key() -> None:
+    """A multiplication by it may be one by 1, say: its value decides the code."""
+
+    def scaled_twice(scale: float) -> Workload:
+        body = Block(arg_types=[value(4, 8, dtype="uint8").type])
+        number = onnx.Constant.make(value=np.float32(scale))
+        real = onnx.DequantizeLinear.make(body.args[0], number.out)
+        product = onnx.Mul.make(real.out, number.out)
+        body.add_ops([number, real, product, YieldOp(product.out)])
+        x = value(4, 8, dtype="uint8")
+        return Workload.of(FusionOp("elementwise", [x], [product.out.type], Region(body)))
+
+    assert len(scaled_twice(1).inputs) == 1
+    assert scaled_twice(1).key() != scaled_twice(2).key()
+
+
+def test_a_constant_that_is_read_as_a_tensor_and_as_sizes_is_an_input_and_in_the_key() -> None:
+    def expanded(sizes: list[int]) -> Workload:
+        body = Block(arg_types=[tensor("int64", (1, 1, 2))])
+        number = onnx.Constant.make(value=np.array(sizes))
+        total = onnx.Add.make(body.args[0], number.out)
+        wide = onnx.Expand.make(total.out, number.out, result_types=[tensor("int64", (-1, -1, -1))])
+        body.add_ops([number, total, wide, YieldOp(wide.out)])
+        x = value(1, 1, 2, dtype="int64")
+        return Workload.of(FusionOp("elementwise", [x], [wide.out.type], Region(body)))
+
+    assert len(expanded([5, 2]).inputs) == 2
+    assert expanded([5, 2]).key() != expanded([7, 2]).key()
+
+
+def test_what_a_type_says_of_the_contents_is_in_the_key() -> None:
+    x, plain = value(4, 8), tensor("float32", (8, 8))
+    sparse = TensorType(plain.element_type, plain.get_shape(), SparseAttr(StringAttr("2:4")))
+    workloads = [Workload.of(onnx.MatMul.make(x, WeightOp("w", type_).out)) for type_ in (plain, sparse)]
+    assert [w.operands[1].encoding for w in workloads] == [None, sparse.encoding]
+    assert workloads[0].key() != workloads[1].key()
+    assert '%1: float32[8,8] #dsc.sparse<"2:4"> const' in workloads[1].key()
+    named = Workload.of(onnx.Relu.make(value("n", 4))).operands[0]
+    assert named.encoding is None, "names of dims are part of the shape"
 
 
 def test_integers_read_at_compile_time_are_no_inputs() -> None:

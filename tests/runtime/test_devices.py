@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,9 +48,9 @@ class Apart(SeparateMemory):
 
 
 @pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Apart]:
+def apart(monkeypatch: pytest.MonkeyPatch) -> Apart:
     monkeypatch.setattr(devices.registry, "_added", {})
-    yield register_device(Apart())
+    return register_device(Apart())
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from xdsl.ir import Dialect
 
 from dsc.ir.onnx.attributes import StringsAttr
 from dsc.ir.onnx.base import OnnxOp
+from dsc.ir.onnx.facts import OPERATORS, Fact, encoding_parameters, has
 from dsc.ir.onnx.infer import OPSET, constant_value
 from dsc.ir.onnx.schemas import op_classes
 from dsc.ir.types import OptionalType, SequenceType, StringType
@@ -28,4 +29,14 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> type[OnnxOp]: ...
 
 
-__all__ = ["DIALECT", "OPS", "OPSET", "OnnxOp", "constant_value"]
+__all__ = [
+    "DIALECT",
+    "OPERATORS",
+    "OPS",
+    "OPSET",
+    "Fact",
+    "OnnxOp",
+    "constant_value",
+    "encoding_parameters",
+    "has",
+]

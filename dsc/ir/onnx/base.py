@@ -16,6 +16,7 @@ from xdsl.irdl import IRDLOperation
 
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import AttributeValue, to_attribute, to_python
+from dsc.ir.onnx.infer import infer_result_types
 
 _VARIADIC = OpSchema.FormalParameterOption.Variadic
 _SINGLE = OpSchema.FormalParameterOption.Single
@@ -57,10 +58,8 @@ class OnnxOp(IRDLOperation):
         grouped = _group(cls, operands, named)
         properties = cls.properties_of(attributes)  # type: ignore[arg-type]
         if result_types is None:
-            from dsc.ir.onnx.infer import infer_result_types
-
             count = outputs if outputs is not None else cls._default_outputs(properties)
-            result_types = infer_result_types(cls, grouped, properties, count, node)
+            result_types = infer_result_types(cls.onnx_schema, grouped, properties, count, node)
         return cls.build(
             operands=grouped,
             result_types=_group_results(cls.onnx_schema, result_types),

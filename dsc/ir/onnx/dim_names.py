@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from xdsl.ir import Attribute, SSAValue
 
 from dsc.ir.onnx.attributes import to_python
+from dsc.ir.onnx.facts import OPERATORS, Fact
 from dsc.ir.types import dims_of, element_of, shape_of, tensor_of_dims
-
-_SLIDING = frozenset({"AveragePool", "Conv", "LpPool", "MaxPool"})
 
 
 def name_dims(
@@ -28,7 +27,7 @@ def name_dims(
     """The type of the first result of an op, with names for its nameless dims where they follow from the
     operands'."""
     dims = dims_of(type_)
-    if onnx_name not in _SLIDING or dims is None or "" not in dims:
+    if onnx_name not in OPERATORS[Fact.SLIDING] or dims is None or "" not in dims:
         return type_
     source, kernel = dims_of(operands[0][0].type), _kernel(onnx_name, operands, properties)
     if source is None or kernel is None or len(source) != len(dims) or "ceil_mode" in properties:

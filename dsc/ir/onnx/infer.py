@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import onnx
@@ -11,16 +11,23 @@ import onnx.checker
 import onnx.helper
 import onnx.numpy_helper
 import onnx.shape_inference
+from onnx.defs import OpSchema
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.ir import Attribute, OpResult, SSAValue
 
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import array_of, to_python
 from dsc.ir.onnx.dim_names import name_dims
-from dsc.ir.types import OptionalType, SequenceType, dims_of, element_of, element_of_code, tensor_of_dims
-
-if TYPE_CHECKING:
-    from dsc.ir.onnx.base import OnnxOp
+from dsc.ir.types import (
+    OptionalType,
+    SequenceType,
+    dims_of,
+    element_of,
+    element_of_code,
+    encoding_of,
+    tensor_of_dims,
+    with_encoding,
+)
 
 OPSET: int = onnx.defs.onnx_opset_version()
 """The one version of the default domain that the IR has: the newest this onnx package knows."""
@@ -42,31 +49,31 @@ def constant_value(value: SSAValue | None) -> np.ndarray | None:
 
 
 def infer_result_types(
-    cls: type[OnnxOp],
+    schema: OpSchema,
     operands: Sequence[Sequence[SSAValue]],
     properties: Mapping[str, Attribute],
     count: int,
     node: str | None = None,
 ) -> list[Attribute | None]:
-    """Types of the first `count` results. `operands` are grouped by the schema's inputs.
+    """Types of the first `count` results of the operator of a schema. `operands` are grouped by the schema's inputs.
 
     Raises UsageError where ONNX finds the operands or attributes wrong, or cannot tell a type.
     """
     names, types, data = _describe(operands)
     outputs = [f"y{i}" for i in range(count)]
-    attributes = {n: to_python(a) for n, a in properties.items() if n in cls.onnx_schema.attributes}
-    proto = onnx.helper.make_node(cls.onnx_name, names, outputs, name=node)
-    proto.attribute.extend(_attribute_proto(cls, n, v) for n, v in attributes.items())
-    what = f"onnx.{cls.onnx_name}" + (f" ({node})" if node else "")
+    attributes = {n: to_python(a) for n, a in properties.items() if n in schema.attributes}
+    proto = onnx.helper.make_node(schema.name, names, outputs, name=node)
+    proto.attribute.extend(_attribute_proto(schema, n, v) for n, v in attributes.items())
+    what = f"onnx.{schema.name}" + (f" ({node})" if node else "")
     try:
-        found = onnx.shape_inference.infer_node_outputs(cls.onnx_schema, proto, types, data, None, _OPSETS)
+        found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, None, _OPSETS)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         given = ", ".join(str(v.type) for group in operands for v in group)
         raise UsageError(f"{what} of ({given}) with {attributes} is not valid: {error}") from error
     if missing := [o for o in outputs if o not in found]:
         raise UsageError(f"{what}: ONNX cannot infer the type of output {missing[0][1:]}; pass result_types")
     types_found = [from_type_proto(found[o]) for o in outputs]
-    return [name_dims(cls.onnx_name, operands, properties, t) if i == 0 else t for i, t in enumerate(types_found)]
+    return [name_dims(schema.name, operands, properties, t) if i == 0 else t for i, t in enumerate(types_found)]
 
 
 def _describe(
@@ -91,12 +98,12 @@ def _describe(
     return names, types, data
 
 
-def _attribute_proto(cls: type[OnnxOp], name: str, value: object) -> onnx.AttributeProto:
+def _attribute_proto(schema: OpSchema, name: str, value: object) -> onnx.AttributeProto:
     if isinstance(value, np.ndarray):
         value = onnx.numpy_helper.from_array(value)
     elif isinstance(value, Attribute):
         value = to_type_proto(value)
-    kind = cls.onnx_schema.attributes[name].type.value
+    kind = schema.attributes[name].type.value
     return onnx.helper.make_attribute(name, value, attr_type=kind)
 
 
@@ -137,7 +144,10 @@ def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str:
 
 
 def merge_types(first: Attribute, second: Attribute) -> Attribute:
-    """The more specific of two types of one value, dim by dim: sizes over names over nothing."""
+    """The more specific of two types of one value, dim by dim: sizes over names over nothing.
+
+    What either says about the contents is kept.
+    """
     if not isinstance(first, TensorType) or not isinstance(second, TensorType):
         return second if isinstance(first, UnrankedTensorType) else first
     a, b = dims_of(first), dims_of(second)
@@ -145,7 +155,8 @@ def merge_types(first: Attribute, second: Attribute) -> Attribute:
     assert b is not None
     if len(a) != len(b):
         return first
-    return tensor_of_dims(first.element_type, [_better(x, y) for x, y in zip(a, b, strict=True)])
+    merged = tensor_of_dims(first.element_type, [_better(x, y) for x, y in zip(a, b, strict=True)])
+    return with_encoding(merged, encoding_of(first) or encoding_of(second))
 
 
 def _better(a: int | str, b: int | str) -> int | str:

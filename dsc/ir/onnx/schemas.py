@@ -26,10 +26,8 @@ from xdsl.irdl import (
 from xdsl.traits import Pure, RecursiveMemoryEffect
 
 from dsc.ir.onnx.base import OnnxOp
+from dsc.ir.onnx.facts import OPERATORS, Fact
 
-_RANDOM = {
-    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-}  # fmt: skip
 _Option = OpSchema.FormalParameterOption
 _OPERAND: dict[object, Callable[[AnyAttr], object]] = {
     _Option.Single: operand_def, _Option.Optional: opt_operand_def, _Option.Variadic: var_operand_def,
@@ -77,7 +75,7 @@ def op_class(schema: OpSchema) -> type[OnnxOp]:
 def _traits(schema: OpSchema, graphs: tuple[str, ...]) -> object:
     if graphs:
         return traits_def(RecursiveMemoryEffect())
-    return traits_def() if schema.name in _RANDOM else traits_def(Pure())
+    return traits_def() if schema.name in OPERATORS[Fact.RANDOM] else traits_def(Pure())
 
 
 def _segment_options(schema: OpSchema) -> tuple[IRDLOption, ...]:

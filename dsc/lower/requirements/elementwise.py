@@ -9,13 +9,8 @@ from dsc.lower.exprs import product
 from dsc.lower.registry import Call
 from dsc.lower.requirements.requirement import Requirement, broadcast, equal, one_way, requires, shape_of
 
-_BROADCAST = (
-    "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual",
-    "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor",
-)  # fmt: skip
 
-
-@requires(*(onnx.OPS[name] for name in _BROADCAST))
+@requires(*(onnx.OPS[name] for name in onnx.OPERATORS[onnx.Fact.BROADCASTS]))
 def operands(call: Call) -> Iterator[Requirement]:
     """All operands broadcast to one shape."""
     yield from broadcast(*(shape_of(x) for x in call.inputs if x is not None))

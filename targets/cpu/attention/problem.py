@@ -9,15 +9,13 @@ from tvm import te, tirx
 from tvm.ir import Expr
 from xdsl.ir import SSAValue
 
-from dsc.ir import OnnxOp, dims_of, onnx
+from dsc.ir import Fact, OnnxOp, dims_of, has, onnx
 from dsc.lower.exprs import Dim, dims
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload, is_constant, is_scalar
 from dsc.targets.cpu.gemm.product import same_place, unproven_dims, zero
 from dsc.targets.cpu.inline import Leaf, kept_types
 from dsc.targets.kernel import Refusal
-
-_VIEWS = ("onnx.Reshape", "onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Identity")
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ def _steps(workload: Workload, value: SSAValue) -> tuple[Step, ...] | Refusal:
         if len(users) != 1 or not isinstance(users[0], OnnxOp):
             return Refusal("the context has several users")
         op = users[0]
-        if op.name not in (*_VIEWS, "onnx.Transpose"):
+        if not has(op, Fact.VIEW) and not isinstance(op, onnx.Transpose):
             return Refusal(f"{op.name} after the attention")
         value = op.results[0]
         (shaped,) = lower_body(replace(workload, outputs=(value,)), bound)

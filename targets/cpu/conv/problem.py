@@ -169,13 +169,13 @@ def region_of(workload: Workload) -> Region | Refusal:
     for value, what in tensors:
         if value not in workload.inputs:
             return Refusal(f"the {what} is computed inside the region")
-    if workload.inputs.index(weight) not in workload.constant_inputs:
+    if not workload.operands[workload.inputs.index(weight)].constant:
         return Refusal("the weight is not constant")
     if workload.reads(weight) > 1:
         return Refusal("the weight is read by more than the convolution, so that it cannot be packed")
     if any(pad < 0 for pad in op.attr("pads", ())):
         return Refusal("the image is cropped")
-    shapes = dict(zip(workload.inputs, workload.shapes, strict=True))
+    shapes = {operand.value: operand.shape for operand in workload.operands}
     conv = _convolution(op, shapes, x, weight, block)
     if isinstance(conv, Refusal):
         return conv

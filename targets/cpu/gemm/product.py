@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 from tvm_ffi import structural_equal
 
-from dsc.ir.onnx import OnnxOp
+from dsc.ir.onnx import Fact, OnnxOp, has
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.floats import constant
 from dsc.lower.registry import operands_of
@@ -18,8 +18,6 @@ from dsc.lower.tensors import broadcast_index, broadcast_shape
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.inline import Inliner, Leaf, identity, is_one_of, kept_types
 from dsc.targets.kernel import Refusal
-
-PRODUCTS = ("onnx.MatMul", "onnx.Gemm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +69,7 @@ class Product:
 
 def product_of(workload: Workload) -> Product | Refusal:
     """The product that `workload` is, or why it is none."""
-    anchors = [op for op in workload.body if isinstance(op, OnnxOp) and op.name in PRODUCTS]
+    anchors = [op for op in workload.body if isinstance(op, OnnxOp) and has(op, Fact.PRODUCT)]
     if len(anchors) != 1:
         return Refusal(f"{len(anchors)} matrix products in the body")
     anchor = anchors[0]
@@ -104,7 +102,8 @@ def product_of(workload: Workload) -> Product | Refusal:
 
 def _constant(workload: Workload, params: Sequence[te.Tensor], tensor: te.Tensor) -> int | None:
     """The constant input that `tensor` is, if it is one."""
-    return next((i for i in workload.constant_inputs if identity(params[i]) == identity(tensor)), None)
+    constants = (i for i, operand in enumerate(workload.operands) if operand.constant)
+    return next((i for i in constants if identity(params[i]) == identity(tensor)), None)
 
 
 def _swapped(matrix: te.Tensor) -> te.Tensor:

@@ -82,6 +82,14 @@ def test_pooling_concat_resize_pad_and_split_follow():
     ]  # fmt: skip
 
 
+def test_every_pooling_of_images_follows():
+    net = image(16)
+    (x,) = net.inputs()
+    pooled = net.LpPool(conv(net, x, 16, 16), kernel_shape=[2, 2], strides=[2, 2])
+    found = packed(net.done(conv(net, pooled, 16, 16)), SIZES)
+    assert found == ["pack", "conv(unpack Conv pack)", "pool(unpack LpPool pack)", "conv(unpack Conv pack)", "unpack"]
+
+
 def type_of(name: str):
     from dsc.ir import onnx
 

@@ -15,6 +15,8 @@ from tvm import relax, s_tir, tirx
 from dsc.codegen.lets import flat_lets
 from dsc.codegen.plain_shapes import plain_shapes
 from dsc.lower.floats import opaque, plain
+from dsc.lower.functions import Expansions, expanded
+from dsc.targets.cpu.functions import FUNCTIONS
 from dsc.targets.cpu.stack import on_stack
 
 
@@ -38,10 +40,14 @@ def relax_passes() -> tvm.transform.Pass:
     )
 
 
-def tir_passes() -> tvm.transform.Pass:
-    """Scheduled S-TIR for CPUs to what LLVM code is generated from: TVM's own list without its GPU part."""
+def tir_passes(functions: Expansions = FUNCTIONS) -> tvm.transform.Pass:
+    """Scheduled S-TIR for CPUs to what LLVM code is generated from: TVM's own list without its GPU part.
+
+    `functions` is how the machine computes elementary functions.
+    """
     return tvm.transform.Sequential(
         [
+            _each(lambda func: expanded(func, functions), "dsc.expanded_functions"),
             _each(opaque, "dsc.opaque_floats"),
             s_tir.transform.CanonicalizeLoop(),
             s_tir.transform.LowerInitBlock(),

@@ -18,7 +18,7 @@ from dsc.elements import stored
 from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, lower_body, placeholders, prim_func
 from dsc.lower.registry import RULES
-from tests.lower.kernels import compiled
+from tests.kernels import compiled_library
 from tests.onnx_cases import onnx_node_cases
 
 TARGET = tvm.target.Target({"kind": "llvm", "num-cores": 1, "opt-level": 1})
@@ -124,13 +124,13 @@ def outcomes(cases: Sequence[Case]) -> dict[str, str]:
     ready: dict[str, tuple[Case, tirx.PrimFunc]] = {}
     for case in cases:
         try:
-            ready[case.name] = case, function(case.workload).with_attr("global_symbol", case.name)
+            ready[case.name] = case, function(case.workload)
         except UnsupportedOpError as error:
             found[case.name] = f"unsupported: {error.why}"
     names = list(ready)
     for start in range(0, len(names), CHUNK):
         part = names[start : start + CHUNK]
-        library = compiled(tvm.IRModule({n: ready[n][1] for n in part}), TARGET)
+        library = compiled_library({n: ready[n][1] for n in part}, TARGET)
         found |= {n: judge(ready[n][0], library[n]) for n in part}
     return found
 

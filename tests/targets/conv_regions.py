@@ -13,12 +13,12 @@ from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir import Region as IrRegion
 
-from dsc.codegen.objects import compile_kernel
 from dsc.ir import onnx
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, packed_type
 from dsc.ir.types import tensor, tensor_of_dims
 from dsc.lower.workload import Workload
 from dsc.targets import Implementation, Kernel, Machine, Refusal
+from tests.kernels import compiled
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,7 @@ def run(cases: Sequence[Case], implementations: Sequence[Implementation], machin
         arrays = case.arrays(seed=i)
         expected = pack(case.reference(arrays), case.out_block)
         result = tvm.runtime.tensor(np.full(expected.shape, np.nan, np.float32))
-        function = compile_kernel("conv", impl.func.with_attr("global_symbol", "conv"), machine.tvm_target())
-        function.get_function("conv")(*arguments(case, arrays, impl), result)
+        compiled(impl.func, machine.tvm_target())(*arguments(case, arrays, impl), result)
         errors.append(float(np.abs(result.numpy() - expected).max() / max(1.0, np.abs(expected).max())))
     return errors
 

@@ -17,7 +17,7 @@ from dsc.exchange.importer import import_model
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, YieldOp, packed_type
 from dsc.lower.workload import Workload
 from dsc.targets import Implementation, Kernel, Machine, Refusal
-from tests.lower.kernels import compiled
+from tests.kernels import compiled_library
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def implement(kernel: Kernel, region: Region, machine: Machine) -> Implementatio
 
 def library(implementations: Sequence[Implementation], machine: Machine) -> list[tvm.runtime.PackedFunc]:
     """All of them compiled in one module."""
-    funcs = {f"k{i}": x.func.with_attr("global_symbol", f"k{i}") for i, x in enumerate(implementations)}
-    module = compiled(tvm.IRModule(funcs), machine.tvm_target())
+    funcs = {f"k{i}": x.func for i, x in enumerate(implementations)}
+    module = compiled_library(funcs, machine.tvm_target())
     return [module[name] for name in funcs]
 
 

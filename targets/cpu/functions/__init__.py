@@ -1,5 +1,5 @@
 """How a CPU computes elementary functions."""
 
-from dsc.targets.cpu.functions.table import FUNCTIONS
+from dsc.targets.cpu.functions.table import FUNCTIONS, by_element
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "by_element"]

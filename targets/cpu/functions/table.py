@@ -16,23 +16,31 @@ from dsc.targets.cpu.functions.libm import libm
 Expansion = Callable[..., Expr]
 
 
-def _by_type(single: Expansion, double: Expansion) -> Expansion:
-    """An expansion of two, of which one is for float32 and one for float64."""
-
-    def expansion(*operands: Expr) -> Expr:
-        return (double if dtype_of(operands[0]) == "float64" else single)(*operands)
-
-    return expansion
-
-
-_IN_VECTORS: dict[str, Expansion] = {
-    "exp": _by_type(polynomials.exp, tirx.exp),
-    "log": _by_type(polynomials.log, tirx.log),
-    "log1p": _by_type(polynomials.log1p, partial(libm, "log1p")),
-    "tanh": _by_type(polynomials.tanh, partial(libm, "tanh")),
-    "erf": _by_type(polynomials.erf, partial(libm, "erf")),
-    "pow": tirx.pow,
+_IN_VECTORS: dict[str, dict[str, Expansion]] = {
+    "float32": {
+        "exp": polynomials.exp,
+        "log": polynomials.log,
+        "log1p": polynomials.log1p,
+        "tanh": polynomials.tanh,
+        "erf": polynomials.erf,
+        "pow": tirx.pow,
+    },
+    "float64": {"exp": tirx.exp, "log": tirx.log, "pow": tirx.pow},
 }
+"""Those that may be computed of vectors, if only by LLVM, which calls the library for each element of them."""
 
-FUNCTIONS: Expansions = {name: partial(in_float32, _IN_VECTORS.get(name, partial(libm, name))) for name in NAMES}
-"""Half precision goes through float32."""
+
+def by_element(name: str, dtype: str) -> bool:
+    """Whether a function is a call of C's library for each element, for which TVM takes statements on vectors apart."""
+    return name in NAMES and name not in _IN_VECTORS["float64" if dtype == "float64" else "float32"]
+
+
+def _expansion(name: str) -> Expansion:
+    def of(*operands: Expr) -> Expr:
+        in_vectors = _IN_VECTORS[dtype_of(operands[0])]
+        return in_vectors[name](*operands) if name in in_vectors else libm(name, *operands)
+
+    return partial(in_float32, of)  # half precision, too
+
+
+FUNCTIONS: Expansions = {name: _expansion(name) for name in NAMES}

@@ -21,14 +21,12 @@ from dsc.lower import operators
 Expansions: TypeAlias = Mapping[str, Callable[..., Expr]]
 """By name of the function: how a machine computes it, given the operands; in whatever float type they have."""
 
-_UNARY = (
+NAMES = (
     *("exp", "log", "log1p", "erf", "sin", "cos", "tan", "asin", "acos", "atan"),
-    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "fmod"),
 )
-_BINARY = ("pow", "fmod")
-_OPERATORS = {name: operators.operator(name, "an elementary function") for name in (*_UNARY, *_BINARY)}
-NAMES = tuple(_OPERATORS)
-"""Of all of them: those of C's library, without a suffix for the type."""
+"""Of all of them, as C's library calls them."""
+_OPERATORS = {name: operators.operator(name, "an elementary function") for name in NAMES}
 
 
 @tvm_ffi.register_error
@@ -54,11 +52,6 @@ def log(x: Expr) -> Expr:
 def log1p(x: Expr) -> Expr:
     """log(1 + x), exact to the last bits for small x too: -inf of -1, NaN below."""
     return function("log1p", x)
-
-
-def tanh(x: Expr) -> Expr:
-    """The hyperbolic tangent."""
-    return function("tanh", x)
 
 
 def erf(x: Expr) -> Expr:

@@ -36,7 +36,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Expr], Expr], Callable[[np.ndarray], np.nda
     "exp": (functions.exp, np.exp),
     "log": (functions.log, np.log),
     "log1p": (functions.log1p, np.log1p),
-    "tanh": (functions.tanh, np.tanh),
+    "tanh": (lambda x: functions.function("tanh", x), np.tanh),
     "erf": (functions.erf, np.vectorize(math.erf, otypes=[float])),
     "sigmoid": (composed.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
     "softplus": (composed.softplus, lambda x: np.logaddexp(0, x)),

@@ -17,29 +17,20 @@ from typing import Any
 
 import tvm_ffi
 from tvm import te, tirx
-from tvm.ir import Call, Expr, Op, PrimType, _ffi_api
+from tvm.ir import Call, Expr, PrimType
 from tvm_ffi.structural import StructuralMutator
+
+from dsc.lower.operators import call, name_of, operator
 
 _ARITHMETIC = {"add": tirx.Add, "sub": tirx.Sub, "mul": tirx.Mul, "div": tirx.Div, "min": tirx.Min, "max": tirx.Max}
 _COMPARISONS = {
     "eq": tirx.EQ, "ne": tirx.NE, "lt": tirx.LT, "le": tirx.LE, "gt": tirx.GT, "ge": tirx.GE,
 }  # fmt: skip
 _NODES = _ARITHMETIC | _COMPARISONS
-_PURE = 1
-"""TVM's CallEffectKind of what neither reads nor writes memory."""
-
-
-def _operator(name: str) -> Op:
-    name = f"dsc.{name}"
-    _ffi_api.RegisterOp(name, "floating point arithmetic")
-    operator = Op.get(name)
-    for attribute, value in (("TVectorizable", True), ("TCallEffectKind", _PURE), ("TScriptPrinterName", name)):
-        operator.set_attr(attribute, value)
-    return operator
-
-
 _IDENTITIES = ("constant", "condition")
-_OPERATORS = {name: _operator(name) for name in (*_NODES, *_IDENTITIES, "larger", "smaller")}
+_OPERATORS = {
+    name: operator(name, "floating point arithmetic") for name in (*_NODES, *_IDENTITIES, "larger", "smaller")
+}
 _NAMES = {node: name for name, node in _NODES.items()}
 _EXTREMES = {"larger": tirx.Max, "smaller": tirx.Min}
 
@@ -48,6 +39,11 @@ def constant(value: float, dtype: str) -> Expr:
     """A number; of a float type one that TVM does not fold into what is computed with it."""
     number = tirx.const(value, dtype)
     return _call("constant", dtype, number) if "float" in dtype else number
+
+
+def f32(value: float) -> Expr:
+    """A float32 number."""
+    return constant(value, "float32")
 
 
 def condition(holds: Expr) -> Expr:
@@ -154,11 +150,12 @@ _HIDING = [(tuple(_NODES.values()), _hide)]
 def plain(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """`func` with the nodes of arithmetic in place of the calls."""
 
-    def show(call: Call) -> Expr:
-        name = str(getattr(call.op, "name", ""))
-        if name == "tirx.reinterpret" and _is_zero(call.args[0]) and isinstance(call.ty, PrimType):
-            return tirx.const(0, str(call.expr_ty()))  # LLVM code generation takes those bits for a null pointer
-        return _shown(call) if name.startswith("dsc.") else call
+    def show(node: Call) -> Expr:
+        name = str(getattr(node.op, "name", ""))
+        if name == "tirx.reinterpret" and _is_zero(node.args[0]) and isinstance(node.ty, PrimType):
+            return tirx.const(0, str(node.expr_ty()))  # LLVM code generation takes those bits for a null pointer
+        hidden = name_of(node)
+        return node if hidden is None else _shown(hidden, node.args)
 
     return func.with_body(tvm_ffi.structural_map(func.body, (Call, show)))
 
@@ -167,11 +164,10 @@ def _is_zero(value: Expr) -> bool:
     return isinstance(value, tirx.IntImm) and value.value == 0
 
 
-def _shown(call: Call) -> Expr:
-    name = call.op.name.removeprefix("dsc.")
+def _shown(name: str, operands: Sequence[Expr]) -> Expr:
     if name in _IDENTITIES:
-        return call.args[0]
-    a, b = call.args
+        return operands[0]
+    a, b = operands
     if name == "ne":
         return tirx.Not(tirx.EQ(a, b))  # TVM's code for NE says no where one is NaN
     if name in _EXTREMES:
@@ -180,4 +176,4 @@ def _shown(call: Call) -> Expr:
 
 
 def _call(name: str, dtype: str, *operands: Expr) -> Expr:
-    return Call(_OPERATORS[name], operands, ret_ty=dtype)
+    return call(_OPERATORS[name], dtype, *operands)

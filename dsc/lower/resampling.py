@@ -10,8 +10,8 @@ import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.lower.approx import f32
 from dsc.lower.exprs import Dim, Scalar, equal, floordiv, maximum, same, simplify
+from dsc.lower.floats import f32
 from dsc.lower.registry import Call, UnsupportedOpError
 from dsc.lower.tensors import normalize_axis
 

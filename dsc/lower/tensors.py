@@ -48,6 +48,14 @@ def is_float(value: te.Tensor | Expr) -> bool:
     return "float" in dtype_of(value)
 
 
+def in_float32(function: Callable[..., Expr], *operands: Expr) -> Expr:
+    """`function` of operands of one float type; of those of half precision in float32, and its result rounded."""
+    dtype = dtype_of(operands[0])
+    if dtype not in ("float16", "bfloat16"):
+        return function(*operands)
+    return function(*(operand.astype("float32") for operand in operands)).astype(dtype)
+
+
 def const_like(number: float, value: te.Tensor | Expr) -> Expr:
     """`number` in the element type of `value`."""
     return constant(number, dtype_of(value))

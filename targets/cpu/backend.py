@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import tvm
 from tvm import tirx
 
+from dsc.lower.functions import Expansions
 from dsc.needs import Needs
+from dsc.targets.cpu.functions import FUNCTIONS
 from dsc.targets.cpu.link import find_compiler, link
 from dsc.targets.cpu.lowering import tir_passes
 from dsc.targets.cpu.machine import Cpu
@@ -23,6 +25,8 @@ class CpuBackend:
     machine: Cpu
     compiler: str | None = None
     """Command of a C compiler that makes code for the machine; the host's own if not given."""
+    functions: Expansions = field(default_factory=lambda: FUNCTIONS)
+    """How it computes elementary functions."""
 
     @property
     def needs(self) -> tuple[Needs, ...]:
@@ -56,7 +60,7 @@ class CpuBackend:
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
         with self.target, tvm.transform.PassContext(opt_level=3):
             module = tirx.transform.BindTarget(self.target.with_host(self.target))(module)
-            return tir_passes()(module)
+            return tir_passes(self.functions)(module)
 
     def generate(self, lowered: tvm.IRModule) -> tvm.runtime.Module:
         return tvm.get_global_func("target.build.llvm")(lowered, self.target)

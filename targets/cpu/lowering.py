@@ -6,16 +6,21 @@ import tvm
 from tvm import s_tir, tirx
 
 from dsc.lower.floats import opaque, plain
+from dsc.lower.functions import Expansions, expanded
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
 from dsc.targets.tir.passes import any_alignment, compacted_blocks, each
 from dsc.targets.tir.plain_shapes import plain_shapes
 
 
-def tir_passes() -> tvm.transform.Pass:
-    """An explicit list: everything is scheduled already."""
+def tir_passes(functions: Expansions) -> tvm.transform.Pass:
+    """An explicit list: everything is scheduled already.
+
+    functions: how the machine computes elementary functions.
+    """
     return tvm.transform.Sequential(
         [
+            each(lambda func: expanded(func, functions), "dsc.expanded_functions"),
             each(opaque, "dsc.opaque_floats"),
             s_tir.transform.CanonicalizeLoop(),
             s_tir.transform.LowerInitBlock(),

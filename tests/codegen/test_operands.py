@@ -8,8 +8,8 @@ from xdsl.dialects.builtin import StringAttr, TensorType, f32
 
 from dsc.codegen import build
 from dsc.ir import Graph, SparseAttr, WeightOp, onnx, tensor
-from dsc.targets.registry import machine
 from tests.compiled import Arrays, TextModel, check
+from tests.kernels import machine
 
 RNG = np.random.default_rng(0)
 LAYERS = """(float[n,64] x) => (float[n,64] y) {

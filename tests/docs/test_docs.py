@@ -20,9 +20,10 @@ from dsc.exchange import import_model
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
 from dsc.passes import PassError
-from dsc.targets import Refusal, machine
+from dsc.targets import Refusal
+from dsc.targets.cpu.backend import CpuBackend
 from dsc.tune import measure
-from tests.lower.kernels import compiled
+from tests.kernels import compiled, machine
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -123,7 +124,7 @@ def test_the_kernel_of_the_docs_computes() -> None:
     implementation = space.build(best)
     x = np.random.default_rng(1).standard_normal((6, 64)).astype(np.float32)
     given, result = tvm.runtime.tensor(x), tvm.runtime.tensor(np.empty_like(x))
-    compiled(tvm.IRModule({"main": implementation.func}), here.tvm_target())["main"](given, result)
+    compiled(implementation.func, CpuBackend(here))(given, result)
     np.testing.assert_array_equal(result.numpy(), np.maximum(x, 0))
     assert 0 < measure(implementation, here, seconds=0.001) < 1
 

@@ -12,8 +12,8 @@ from xdsl.ir import Block, Region
 
 from dsc.ir import FusionOp, PackOp, UnpackOp, YieldOp, onnx, tensor
 from dsc.lower import Workload
-from tests.lower.kernels import compiled
-from tests.lower.node_cases import TARGET, function
+from tests.kernels import compiled
+from tests.lower.node_cases import BACKEND, function
 
 
 def fused_relu(shape: tuple[int, ...], block: int) -> Workload:
@@ -44,5 +44,5 @@ def test_pack_moves_blocks_of_channels_innermost() -> None:
     workload = Workload.of(PackOp(AnyOp(result_types=[plain]).results[0], 4))
     x = np.random.default_rng(3).standard_normal((2, 12, 3, 5)).astype(np.float32)
     result = tvm.runtime.tensor(np.zeros((2, 3, 3, 5, 4), np.float32))
-    compiled(tvm.IRModule({"main": function(workload)}), TARGET)["main"](tvm.runtime.tensor(x), result)
+    compiled(function(workload), BACKEND)(tvm.runtime.tensor(x), result)
     np.testing.assert_array_equal(result.numpy(), x.reshape(2, 3, 4, 3, 5).transpose(0, 1, 3, 4, 2))

@@ -13,9 +13,9 @@ from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import Workload
+from tests.kernels import compiled
 from tests.lower import reference
-from tests.lower.kernels import compiled
-from tests.lower.node_cases import TARGET, function
+from tests.lower.node_cases import BACKEND, function
 
 RNG = np.random.default_rng(11)
 Dims = tuple[int | str, ...]
@@ -96,7 +96,7 @@ def test_one_kernel_for_all_sizes(name: str) -> None:
     operands, attributes = NODES[name]
     op = build(op_type, operands, attributes)
     workload = Workload.of(op)
-    entry: Callable[..., None] = compiled(tvm.IRModule({"main": function(workload)}), TARGET)["main"]
+    entry: Callable[..., None] = compiled(function(workload), BACKEND)
     for sizes in SIZES:
         arrays = operands_of_sizes(operands, sizes)
         expected = reference.run(op_type, arrays, attributes, len(op.results))

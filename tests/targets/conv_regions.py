@@ -13,12 +13,14 @@ from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir import Region as IrRegion
 
-from dsc.codegen.objects import compile_kernel
 from dsc.ir import onnx
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, packed_type
 from dsc.ir.types import tensor, tensor_of_dims
 from dsc.lower.workload import Workload
-from dsc.targets import Implementation, Kernel, Machine, Refusal
+from dsc.targets import Implementation, Kernel, Refusal
+from dsc.targets.cpu.backend import CpuBackend
+from dsc.targets.cpu.machine import Cpu
+from tests.kernels import compiled
 
 
 @dataclass(frozen=True)
@@ -164,20 +166,19 @@ def pack(array: np.ndarray, block: int) -> np.ndarray:
     return np.ascontiguousarray(array.reshape(n, c // block, block, h, w).transpose(0, 1, 3, 4, 2))
 
 
-def run(cases: Sequence[Case], implementations: Sequence[Implementation], machine: Machine) -> list[float]:
+def run(cases: Sequence[Case], implementations: Sequence[Implementation], machine: Cpu) -> list[float]:
     """Compile and run each: their greatest errors, relative to the greatest output."""
     errors = []
     for i, (case, impl) in enumerate(zip(cases, implementations, strict=True)):
         arrays = case.arrays(seed=i)
         expected = pack(case.reference(arrays), case.out_block)
         result = tvm.runtime.tensor(np.full(expected.shape, np.nan, np.float32))
-        function = compile_kernel("conv", impl.func.with_attr("global_symbol", "conv"), machine.tvm_target())
-        function.get_function("conv")(*arguments(case, arrays, impl), result)
+        compiled(impl.func, CpuBackend(machine))(*arguments(case, arrays, impl), result)
         errors.append(float(np.abs(result.numpy() - expected).max() / max(1.0, np.abs(expected).max())))
     return errors
 
 
-def check(kernel: Kernel, cases: Sequence[Case], machine: Machine, tolerance: float) -> None:
+def check(kernel: Kernel, cases: Sequence[Case], machine: Cpu, tolerance: float) -> None:
     """Every case by its point of best estimate, some by another one; no error may exceed `tolerance`."""
     random = np.random.default_rng(7)
     tried: list[tuple[Case, object, Implementation]] = []

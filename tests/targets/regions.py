@@ -16,8 +16,10 @@ from xdsl.ir import Region as IrRegion
 from dsc.exchange.importer import import_model
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, YieldOp, packed_type
 from dsc.lower.workload import Workload
-from dsc.targets import Implementation, Kernel, Machine, Refusal
-from tests.lower.kernels import compiled
+from dsc.targets import Implementation, Kernel, Refusal
+from dsc.targets.cpu.backend import CpuBackend
+from dsc.targets.cpu.machine import Cpu
+from tests.kernels import compiled_library
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,21 @@ def _add(block: Block, op: PackOp | UnpackOp) -> SSAValue:
     return op.results[0]
 
 
-def implement(kernel: Kernel, region: Region, machine: Machine) -> Implementation:
+def implement(kernel: Kernel, region: Region, machine: Cpu) -> Implementation:
     """The point of least estimate."""
     space = kernel.match(region.workload(), machine)
     assert not isinstance(space, Refusal), f"{region.text}: {space.reason}"
     return space.build(min(space.points(), key=space.estimate))
 
 
-def library(implementations: Sequence[Implementation], machine: Machine) -> list[tvm.runtime.PackedFunc]:
+def library(implementations: Sequence[Implementation], machine: Cpu) -> list[tvm.runtime.PackedFunc]:
     """All of them compiled in one module."""
-    funcs = {f"k{i}": x.func.with_attr("global_symbol", f"k{i}") for i, x in enumerate(implementations)}
-    module = compiled(tvm.IRModule(funcs), machine.tvm_target())
+    funcs = {f"k{i}": x.func for i, x in enumerate(implementations)}
+    module = compiled_library(funcs, CpuBackend(machine))
     return [module[name] for name in funcs]
 
 
-def compare(kernel: Kernel, regions: Sequence[Region], machine: Machine) -> None:
+def compare(kernel: Kernel, regions: Sequence[Region], machine: Cpu) -> None:
     """Builds every region with `kernel` and compares its results with ONNX Runtime's."""
     functions = library([implement(kernel, region, machine) for region in regions], machine)
     for region, function in zip(regions, functions, strict=True):

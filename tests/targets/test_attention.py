@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dsc import targets
-from dsc.targets import Machine, Refusal
+from dsc.targets import Refusal
 from dsc.targets.cpu.attention import Attention
 from dsc.targets.cpu.attention.space import AttentionSpace
+from dsc.targets.cpu.machine import Cpu
 from tests.compiled import TextModel, kernels, run
 from tests.compiled import check as check_model
+from tests.kernels import machine
 from tests.targets.regions import Region
 from tests.targets.weighted import Weighted, check
 
-AVX2 = targets.machine("x86:haswell")
-MACHINES = [targets.machine(), *([AVX2] if targets.machine().has(*AVX2.features) else [])]
+AVX2 = machine("x86:haswell")
+MACHINES = [machine(), *([AVX2] if machine().has(*AVX2.features) else [])]
 
 SPLIT = """
     heads = Constant<value_ints=[{b}, {s}, {h}, {d}]>() joined = Constant<value_ints=[{b}, {s}, {hd}]>()
@@ -78,7 +79,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
-def test_attention(machine: Machine):
+def test_attention(machine: Cpu):
     check(Attention(), CASES, machine)
 
 

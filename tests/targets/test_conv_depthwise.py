@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dsc.targets import Refusal, machine
+from dsc.targets import Refusal
 from dsc.targets.cpu.conv.kernels import Depthwise
+from tests.kernels import machine
 from tests.targets.conv_regions import Case, check
 
 TOLERANCE = 2e-6

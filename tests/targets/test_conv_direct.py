@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dsc.targets import Refusal, machine
+from dsc.targets import Refusal
 from dsc.targets.cpu.conv.direct import PackWeights
 from dsc.targets.cpu.conv.kernels import Direct
+from tests.kernels import machine
 from tests.targets.conv_regions import Case, check
 
 TOLERANCE = 1e-5

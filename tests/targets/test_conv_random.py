@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tvm_ffi
 
-from dsc.codegen.objects import compile_kernel
-from dsc.targets import Implementation, Kernel, Refusal, machine
+from dsc.targets import Implementation, Kernel, Refusal
+from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from tests.guard_pages import all_guarded
+from tests.kernels import compiled, machine
 from tests.targets.conv_regions import Case, arguments, pack
 
 SEED = random.SystemRandom().randrange(1 << 30)
@@ -50,8 +51,7 @@ def random_case(kind: str, draw: random.Random) -> Case:
 
 def run(case: Case, implementation: Implementation, arrays: list[np.ndarray], end: bool) -> np.ndarray:
     """The result of the kernel on memory that is guarded behind (or before) every array."""
-    named = implementation.func.with_attr("global_symbol", "conv")
-    function = compile_kernel("conv", named, machine("x86").tvm_target()).get_function("conv")
+    function = compiled(implementation.func, CpuBackend(machine()))
     shape = pack(np.empty(case.result, np.float32), case.out_block).shape
     given = [tensor.numpy() for tensor in arguments(case, arrays, implementation)]
     with all_guarded([*given, np.full(shape, np.nan, np.float32)], end) as guarded:

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 import pytest
 import tvm
 
-from dsc import targets
-from dsc.targets import Machine, Point, Space
+from dsc.targets import Point, Space
 from dsc.targets.cpu.gemm import Gemm
+from dsc.targets.cpu.machine import Cpu
+from tests.kernels import machine
 from tests.targets.regions import implement, library
 from tests.targets.weighted import Weighted, check
 
-AVX2 = targets.machine("x86:haswell")
-MACHINES = [targets.machine(), *([AVX2] if targets.machine().has(*AVX2.features) else [])]
+AVX2 = machine("x86:haswell")
+MACHINES = [machine(), *([AVX2] if machine().has(*AVX2.features) else [])]
 
 
 def dense(rows: object, n: int, k: int, **sizes: int) -> Weighted:
@@ -107,17 +108,17 @@ COMPUTED = [
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
-def test_sizes(machine: Machine):
+def test_sizes(machine: Cpu):
     check(Gemm(), SIZES, machine)
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
-def test_constant_weights(machine: Machine):
+def test_constant_weights(machine: Cpu):
     check(Gemm(), CONSTANT, machine)
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
-def test_two_computed_operands(machine: Machine):
+def test_two_computed_operands(machine: Cpu):
     check(Gemm(), COMPUTED, machine)
 
 

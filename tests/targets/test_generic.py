@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from dsc.targets import Machine, machine
 from dsc.targets.cpu.generic.kernel import GenericKernel
+from dsc.targets.cpu.machine import Cpu
+from tests.kernels import machine
 from tests.targets.regions import Region, compare
 
 
 @pytest.fixture(scope="module")
-def host() -> Machine:
+def host() -> Cpu:
     return machine("x86")
 
 
@@ -156,10 +157,10 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_against_onnxruntime(group: str, host: Machine, caplog: pytest.LogCaptureFixture) -> None:
+def test_against_onnxruntime(group: str, host: Cpu, caplog: pytest.LogCaptureFixture) -> None:
     compare(GenericKernel(), GROUPS[group], host)
     assert not caplog.records, "a schedule was refused"
 
 
-def test_avx2(host: Machine) -> None:
+def test_avx2(host: Cpu) -> None:
     compare(GenericKernel(), [*ROWS[::3], *REDUCTIONS[::3], *WINDOWS[1:2], *SHAPES[3:5]], machine("x86:avx2"))

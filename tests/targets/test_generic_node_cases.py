@@ -6,9 +6,9 @@ import pytest
 import tvm
 
 from dsc.lower import UnsupportedOpError
-from dsc.targets import machine
+from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.generic.kernel import GenericKernel
-from tests.lower.kernels import compiled
+from tests.kernels import compiled_library, machine
 from tests.lower.node_cases import Case, judge, onnx_cases
 from tests.lower.test_node_cases import DEVIATIONS
 
@@ -25,9 +25,8 @@ def test_node_cases(caplog: pytest.LogCaptureFixture) -> None:
             func = space.build(space.points()[0]).func
         except UnsupportedOpError:
             continue
-        built[case.name] = case, func.with_attr("global_symbol", case.name)
-    module = tvm.IRModule({name: func for name, (_, func) in built.items()})
-    library = compiled(module, host.tvm_target())
+        built[case.name] = case, func
+    library = compiled_library({name: func for name, (_, func) in built.items()}, CpuBackend(host))
     results = {name: judge(case, library[name]) for name, (case, _) in built.items()}
     assert {n: r for n, r in results.items() if r != "ok" and n not in DEVIATIONS} == {}
     assert len(results) > 100

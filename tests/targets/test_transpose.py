@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from dsc.targets import Machine, Refusal, machine
+from dsc.targets import Refusal
 from dsc.targets.cpu.generic.kernel import GenericKernel
+from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.transpose import Transpose
+from tests.kernels import machine
 from tests.targets.regions import Region, compare
 
 COPIES = [
@@ -52,5 +54,5 @@ def test_estimated_faster_than_the_generic_kernel() -> None:
         assert tiles.estimate(tiles.points()[0]) < loops.estimate(loops.points()[0])
 
 
-def _match(region: Region, onto: Machine) -> object:
+def _match(region: Region, onto: Cpu) -> object:
     return Transpose().match(region.workload(), onto)

@@ -13,7 +13,8 @@ from xdsl.ir import Region as IrRegion
 from dsc.exchange.importer import import_model
 from dsc.ir.dialect import FusionOp, WeightOp, YieldOp
 from dsc.lower.workload import Workload
-from dsc.targets import Implementation, Kernel, Machine, Point, Refusal, Space
+from dsc.targets import Implementation, Kernel, Point, Refusal, Space
+from dsc.targets.cpu.machine import Cpu
 from tests.targets.regions import Region, library
 
 
@@ -53,7 +54,7 @@ def best(space: Space) -> list[Point]:
 def check(
     kernel: Kernel,
     regions: Sequence[Region],
-    machine: Machine,
+    machine: Cpu,
     choose: Callable[[Space], Sequence[Point]] = best,
 ) -> None:
     """Builds the points chosen of every region in one module, and compares each with ONNX Runtime."""
@@ -72,7 +73,7 @@ def check(
 
 
 def _built(
-    kernel: Kernel, region: Region, machine: Machine, choose: Callable[[Space], Sequence[Point]]
+    kernel: Kernel, region: Region, machine: Cpu, choose: Callable[[Space], Sequence[Point]]
 ) -> list[tuple[Point, Implementation]]:
     space = kernel.match(region.workload(), machine)
     assert not isinstance(space, Refusal), f"{region.text}: {space.reason}"

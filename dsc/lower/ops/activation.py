@@ -9,9 +9,9 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower import approx
+from dsc.lower import composed, functions
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import const_like, elementwise, let
+from dsc.lower.tensors import const_like, elementwise, in_float32, let
 
 Activation = Callable[[Call], Callable[[Expr], Expr]]
 
@@ -22,21 +22,13 @@ def activation(op_type: type[onnx.OnnxOp]) -> Callable[[Activation], Activation]
     def register(make: Activation) -> Activation:
         def lower(call: Call) -> te.Tensor:
             name = call.name.lower()
-            return elementwise(in_float32(make(call)), call.inputs[0], name=name)
+            function = make(call)
+            return elementwise(lambda x: in_float32(lambda v: let(v, function), x), call.inputs[0], name=name)
 
         lowers(op_type)(lower)
         return make
 
     return register
-
-
-def in_float32(function: Callable[[Expr], Expr]) -> Callable[[Expr], Expr]:
-    """`function` of an element computed once, half precision in float32."""
-
-    def bound(x: Expr) -> Expr:
-        return let(x, function)
-
-    return lambda x: approx.in_float32(bound, bound, x)
 
 
 def _positive(x: Expr) -> Expr:
@@ -69,7 +61,7 @@ def selu(call: Call) -> Callable[[Expr], Expr]:
 
 def _elu(x: Expr, below: float, above: float, inner: float) -> Expr:
     one = const_like(1, x)
-    negative = (approx.exp(x if inner == 1 else x * const_like(inner, x)) - one) * const_like(below, x)
+    negative = (functions.exp(x if inner == 1 else x * const_like(inner, x)) - one) * const_like(below, x)
     return tirx.Select(_positive(x), x if above == 1 else x * const_like(above, x), negative)
 
 
@@ -79,11 +71,11 @@ def gelu(call: Call) -> Callable[[Expr], Expr]:
 
     def exact(x: Expr) -> Expr:
         half = const_like(0.5, x)
-        return x * tirx.Max(const_like(0, x), approx.erf(x * const_like(math.sqrt(0.5), x)) * half + half)
+        return x * tirx.Max(const_like(0, x), functions.erf(x * const_like(math.sqrt(0.5), x)) * half + half)
 
     def by_tanh(x: Expr) -> Expr:
         slope = 2 * math.sqrt(2 / math.pi)
-        return x * approx.sigmoid(x * (const_like(slope, x) + x * x * const_like(slope * 0.044715, x)))
+        return x * composed.sigmoid(x * (const_like(slope, x) + x * x * const_like(slope * 0.044715, x)))
 
     return by_tanh if call.attr("approximate") == "tanh" else exact
 
@@ -115,7 +107,7 @@ def mish(_: Call) -> Callable[[Expr], Expr]:
 
     def element(x: Expr) -> Expr:
         two = const_like(2, x)
-        grown = let(approx.exp(tirx.Min(const_like(20, x), x)), lambda e: e * (e + two))
+        grown = let(functions.exp(tirx.Min(const_like(20, x), x)), lambda e: e * (e + two))
         return let(grown, lambda w: x * (w / (w + two)))
 
     return element
@@ -131,7 +123,7 @@ def softsign(_: Call) -> Callable[[Expr], Expr]:
 def swish(call: Call) -> Callable[[Expr], Expr]:
     """X sigmoid(alpha x)."""
     alpha = call.attr("alpha")
-    return lambda x: x * approx.sigmoid(x if alpha == 1 else x * const_like(alpha, x))
+    return lambda x: x * composed.sigmoid(x if alpha == 1 else x * const_like(alpha, x))
 
 
 @activation(onnx.ThresholdedRelu)

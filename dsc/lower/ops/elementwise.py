@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower import floats, integers
+from dsc.lower import floats, functions, integers
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float, let
 
@@ -78,16 +78,9 @@ def div(call: Call) -> te.Tensor:
 def mod(call: Call) -> te.Tensor:
     """Python's a % b, or C's fmod(a, b) with fmod=1; 0 for integers and a divisor of 0."""
     if is_float(call.inputs[0]):
-        return elementwise(_fmod if call.attr("fmod") else _float_mod, *call.inputs, name="mod", bind=True)
+        return elementwise(functions.fmod if call.attr("fmod") else _float_mod, *call.inputs, name="mod", bind=True)
     remainder = integers.truncated_remainder if call.attr("fmod") else integers.remainder
     return elementwise(remainder, *call.inputs, name="mod", bind=True)
-
-
-def _fmod(a: Expr, b: Expr) -> Expr:
-    if dtype_of(a) == "float64":
-        return tirx.call_pure_extern("float64", "fmod", a, b)
-    remainder = tirx.call_pure_extern("float32", "fmodf", a.astype("float32"), b.astype("float32"))
-    return remainder.astype(dtype_of(a))
 
 
 def _float_mod(a: Expr, b: Expr) -> Expr:
@@ -99,7 +92,7 @@ def _float_mod(a: Expr, b: Expr) -> Expr:
         signed_zero = tirx.Select(b < zero, const_like(-0.0, a), zero)
         return tirx.Select(differs, r + b, tirx.Select(tirx.EQ(r, zero), signed_zero, r))
 
-    return let(_fmod(a, b), signed)
+    return let(functions.fmod(a, b), signed)
 
 
 @lowers(onnx.BitShift)

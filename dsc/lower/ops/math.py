@@ -11,7 +11,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from dsc.ir import onnx
-from dsc.lower import approx, integers
+from dsc.lower import composed, functions, integers
 from dsc.lower.exprs import product
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import (
@@ -26,40 +26,32 @@ from dsc.lower.tensors import (
 )
 
 _FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
-    "Exp": approx.exp,
-    "Log": approx.log,
-    "Tanh": approx.tanh,
-    "Erf": approx.erf,
-    "Sigmoid": approx.sigmoid,
-    "Softplus": approx.log1p_exp,
+    "Sigmoid": composed.sigmoid,
+    "Softplus": composed.softplus,
     "Sqrt": tirx.sqrt,
     "Floor": tirx.floor,
     "Ceil": tirx.ceil,
     "Round": tirx.nearbyint,
 }
 
-_LIBM = {
-    name: approx.libm(name.lower())
-    for name in ("Sin", "Cos", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh")
-}
+_ELEMENTARY = (
+    *("Exp", "Log", "Erf", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan"),
+    *("Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh"),
+)
 
 
 @lowers(*(onnx.OPS[name] for name in _FUNCTIONS))
 def function(call: Call) -> te.Tensor:
-    """result = f(x), in vector registers."""
+    """result = f(x), of what TVM knows and what is made of other functions."""
     name = call.name
     return elementwise(_FUNCTIONS[name], call.inputs[0], name=name.lower())
 
 
-@lowers(*(onnx.OPS[name] for name in _LIBM))
-def libm(call: Call) -> te.Tensor:
-    """result = f(x), by a libm call for each element."""
-    name = call.name
-
-    def element(x: Expr) -> Expr:
-        return approx.in_float32(_LIBM[name], _LIBM[name], x)
-
-    return elementwise(element, call.inputs[0], name=name.lower())
+@lowers(*(onnx.OPS[name] for name in _ELEMENTARY))
+def elementary(call: Call) -> te.Tensor:
+    """result = f(x), however the machine computes f."""
+    name = call.name.lower()
+    return elementwise(lambda x: functions.function(name, x), call.inputs[0], name=name)
 
 
 @lowers(onnx.Reciprocal)
@@ -77,11 +69,11 @@ def power(call: Call) -> te.Tensor:
     if not is_float(base):
         return _integer_power(base, exponent, number)
     if number is not None:
-        return elementwise(lambda x, _: approx.power(x, number), base, exponent, name="pow")
+        return elementwise(lambda x, _: composed.power(x, number), base, exponent, name="pow")
     wide = "float32" if dtype_of(base) in ("float16", "float32") else "float64"
 
     def element(x: Expr, y: Expr) -> Expr:
-        return tirx.pow(x.astype(wide), y.astype(wide)).astype(base.dtype)
+        return functions.pow(x.astype(wide), y.astype(wide)).astype(base.dtype)
 
     return elementwise(element, base, exponent, name="pow")
 
@@ -93,7 +85,7 @@ def _integer_power(base: te.Tensor, exponent: te.Tensor, number: float | None) -
     if is_float(exponent):
 
         def by_double(x: Expr, y: Expr) -> Expr:
-            return integers.converted(tirx.pow(x.astype("float64"), y.astype("float64")), dtype_of(base))
+            return integers.converted(functions.pow(x.astype("float64"), y.astype("float64")), dtype_of(base))
 
         return elementwise(by_double, base, exponent, name="pow")
     return _by_squaring(base, exponent)
@@ -204,7 +196,7 @@ def window(call: Call) -> te.Tensor:
         angle = i.astype("float64") * tirx.const(2 * math.pi, "float64") / tirx.Cast("float64", steps)
         value = tirx.const(terms[0], "float64")
         for k, a in enumerate(terms[1:], 1):
-            value = value + tirx.cos(angle * const_like(k, angle)) * const_like(-a if k % 2 else a, angle)
+            value = value + functions.cos(angle * const_like(k, angle)) * const_like(-a if k % 2 else a, angle)
         return value.astype(call.dtype())
 
     return te.compute((size,), element, name="window")

@@ -8,7 +8,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower import approx
+from dsc.lower import composed
 from dsc.lower.exprs import Dim, dims, quotient
 from dsc.lower.ops.reduce import accumulator, reduce
 from dsc.lower.ops.shape import reshape
@@ -203,6 +203,6 @@ def lrn(call: Call) -> te.Tensor:
 
     def element(v: Expr, s: Expr) -> Expr:
         base = const_like(call.attr("bias"), s) + s * const_like(call.attr("alpha") / size, s)
-        return v * approx.power(base, -call.attr("beta"))
+        return v * composed.power(base, -call.attr("beta"))
 
     return elementwise(element, x, total, name="lrn")

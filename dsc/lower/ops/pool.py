@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower import approx
+from dsc.lower import composed
 from dsc.lower.exprs import dims, product
 from dsc.lower.ops.reduce import accumulator, extreme, is_extreme, reduce
 from dsc.lower.registry import Call, lowers
@@ -104,8 +104,8 @@ def lp_pool(call: Call) -> te.Tensor:
     x, p = call.inputs[0], call.attr("p")
     spatial = windows(call, x.shape[2:], call.attr("kernel_shape"))
     source = _surrounded(x, spatial, const_like(0, x))
-    total = _sum(source, spatial, accumulator(x), lambda v: approx.power(tirx.abs(v), float(p)))
-    return cast(elementwise(lambda v: approx.power(v, 1.0 / p), total, name="lp_pool"), call.dtype())
+    total = _sum(source, spatial, accumulator(x), lambda v: composed.power(tirx.abs(v), float(p)))
+    return cast(elementwise(lambda v: composed.power(v, 1.0 / p), total, name="lp_pool"), call.dtype())
 
 
 @lowers(onnx.GlobalAveragePool, onnx.GlobalMaxPool, onnx.GlobalLpPool)
@@ -120,13 +120,13 @@ def global_pool(call: Call) -> te.Tensor:
         p = call.attr("p")
         total = reduce(
             te.sum,
-            lambda *i: approx.power(tirx.abs(x(*i).astype(dtype)), float(p)),
+            lambda *i: composed.power(tirx.abs(x(*i).astype(dtype)), float(p)),
             x.shape,
             axes,
             True,
             "lp_sum",
         )
-        return cast(elementwise(lambda v: approx.power(v, 1.0 / p), total, name="global_lp_pool"), call.dtype())
+        return cast(elementwise(lambda v: composed.power(v, 1.0 / p), total, name="global_lp_pool"), call.dtype())
     total = reduce(te.sum, lambda *i: x(*i).astype(dtype), x.shape, axes, True, "global_sum")
     count = divisor((x.shape[a] for a in axes), dtype)
     return cast(elementwise(lambda v: v / count, total, name="global_average_pool"), call.dtype())

@@ -9,7 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower import approx, floats
+from dsc.lower import floats, functions
 from dsc.lower.exprs import Dim, equal
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import cast, const_like, divisor, dtype_of, elementwise, is_float, normalize_axis
@@ -111,7 +111,7 @@ def _sqrt(value: Expr) -> Expr:
 
 
 def _log(value: Expr) -> Expr:
-    return approx.log(value) if is_float(value) else approx.log(value.astype("float64")).astype(dtype_of(value))
+    return functions.log(value) if is_float(value) else functions.log(value.astype("float64")).astype(dtype_of(value))
 
 
 @lowers(onnx.ReduceMax, onnx.ReduceMin, onnx.ReduceProd, values=[1])
@@ -142,10 +142,10 @@ def reduce_log_sum_exp(call: Call) -> te.Tensor:
     shift = elementwise(_finite, peak, name="shift")
 
     def shifted(*i: Expr) -> Expr:
-        return approx.exp(wide(*i) - shift(*_kept(i, axes)))
+        return functions.exp(wide(*i) - shift(*_kept(i, axes)))
 
     total = reduce(te.sum, shifted, x.shape, axes, True, "total")
-    result = elementwise(lambda t, m: approx.log(t) + m, total, shift, name="logsumexp")
+    result = elementwise(lambda t, m: functions.log(t) + m, total, shift, name="logsumexp")
     if not call.attr("keepdims"):
         result = drop(result, axes)
     return cast(result, call.dtype())
@@ -179,15 +179,15 @@ def softmax(call: Call) -> te.Tensor:
     axes = [normalize_axis(call.attr("axis"), len(x.shape))]
     peak = reduce(te.max, x, x.shape, axes, True, "softmax_max")
     if call.name == "Softmax":
-        exps = te.compute(x.shape, lambda *i: approx.exp(x(*i) - peak(*_kept(i, axes))), name="softmax_exp")
+        exps = te.compute(x.shape, lambda *i: functions.exp(x(*i) - peak(*_kept(i, axes))), name="softmax_exp")
         total = reduce(te.sum, exps, x.shape, axes, True, "softmax_sum")
         # a row of quotients takes some ten times as long as one of products
         share = elementwise(lambda t: const_like(1, t) / t, total, name="softmax_share")
         result = te.compute(x.shape, lambda *i: exps(*i) * share(*_kept(i, axes)), name="softmax")
     else:
         shifted = te.compute(x.shape, lambda *i: x(*i) - peak(*_kept(i, axes)), name="shifted")
-        total = reduce(te.sum, lambda *i: approx.exp(shifted(*i)), x.shape, axes, True, "softmax_sum")
-        logs = elementwise(approx.log, total, name="log")
+        total = reduce(te.sum, lambda *i: functions.exp(shifted(*i)), x.shape, axes, True, "softmax_sum")
+        logs = elementwise(functions.log, total, name="log")
         result = elementwise(lambda v, t: v - t, shifted, logs, name="logsoftmax")
     return cast(result, call.dtype())
 

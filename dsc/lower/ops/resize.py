@@ -7,8 +7,8 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.approx import f32
 from dsc.lower.exprs import Dim, clamp, dims, floordiv, same, simplify
+from dsc.lower.floats import f32
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.resampling import AxisResize, coordinate, nearest, plans
 from dsc.lower.tensors import cast, dtype_of, is_float

@@ -9,9 +9,8 @@ from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.ir import onnx
-from dsc.lower.approx import f32
 from dsc.lower.exprs import Dim, clamp, dims
-from dsc.lower.floats import larger
+from dsc.lower.floats import f32, larger
 from dsc.lower.ops.reduce import extreme
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of

@@ -16,7 +16,7 @@ from tvm.ir import Expr
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower import approx
+from dsc.lower import functions
 from dsc.lower.exprs import ceildiv, dims, product
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.frames import Frames
@@ -159,7 +159,7 @@ class _Writer:
         self._fill(scale, tirx.const(0.0, "float32"))
         with self.frames.loop(self.problem.keys) as key:
             for column in self._columns():
-                T.buffer_store(scores, approx.exp(scores[key, column] - largest[column]), [key, column])
+                T.buffer_store(scores, functions.exp(scores[key, column] - largest[column]), [key, column])
                 T.buffer_store(scale, scale[column] + scores[key, column], [column])
         one, zero = (tirx.const(value, "float32") for value in (1.0, 0.0))
         for column in self._columns():

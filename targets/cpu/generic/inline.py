@@ -23,7 +23,7 @@ def inline(sch: s_tir.Schedule) -> None:
         if not stage.inlinable:
             continue
         consumers = [Stage.of(sch, block) for block in sch.get_consumers(stage.block)]
-        if consumers and all(c.regular for c in consumers) and _pays(Stage.of(sch, stage.block), consumers):
+        if consumers and all(c.inlines for c in consumers) and _pays(Stage.of(sch, stage.block), consumers):
             _try_inline(sch, stage.block)
 
 
@@ -35,10 +35,10 @@ def inline_padding(sch: s_tir.Schedule) -> None:
     for found in stages(sch):
         stage = Stage.of(sch, found.block)
         consumers = [Stage.of(sch, block) for block in sch.get_consumers(found.block)]
-        if not stage.regular or stage.reduce or not stage.body.conditions or not _uniform(stage):
+        if not stage.regular or not stage.inlinable or not stage.body.conditions or not _uniform(stage):
             continue
         reads = sum(_reads(consumer, stage) for consumer in consumers)
-        if consumers and all(c.regular for c in consumers) and reads <= TAPS * stage.iterations:
+        if consumers and all(c.inlines for c in consumers) and reads <= TAPS * stage.iterations:
             _try_inline(sch, stage.block)
 
 

@@ -13,6 +13,8 @@ from tvm.s_tir.schedule import SBlockRV
 from tvm.s_tir.schedule.analysis import has_block
 from tvm.sym import Analyzer
 
+from dsc.lower import operators
+from dsc.targets.cpu.functions import by_element
 from dsc.targets.cpu.generic.sizes import static, volume
 
 Buffer: TypeAlias = tirx.Var
@@ -30,9 +32,18 @@ CALL_COST = {
     **dict.fromkeys(("add", "sub", "mul", "min", "max", "eq", "ne", "lt", "le", "gt", "ge"), 1),
     **dict.fromkeys(("larger", "smaller"), 2),
     "div": DIVISION_COST,
+    # what the expansions in `dsc.targets.cpu.functions` cost by this very table
+    "exp": 21,
+    "log": 33,
+    "log1p": 44,
+    "tanh": 24,
+    "erf": 28,
 }
-"""Cost of a call in vector additions; those not listed are like an exponential."""
-TRANSCENDENTAL_COST = 12
+"""Cost of a call in vector additions."""
+OTHER_COST = 12
+"""Of a call that is not listed."""
+BY_ELEMENT_COST = 200
+"""Of a call of C's library for each element: a sine takes as long alone as so many additions of vectors."""
 BINARY = (
     *(tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Mod, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max),
     *(tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.And, tirx.Or),
@@ -59,6 +70,8 @@ class Body:
     """In vector additions; index arithmetic is not counted."""
     conditions: list[Expr] = field(default_factory=list)
     """Under which something is evaluated: where one differs between lanes, vectors are split into scalars."""
+    by_element: bool = False
+    """Whether something is called for each element: a statement on vectors is taken apart as a whole."""
     opaque: bool = False
     """Whether there is anything but loads, arithmetic and stores."""
 
@@ -76,7 +89,10 @@ class Body:
 
         def call(node: Call, visitor: tvm_ffi.structural.StructuralVisitor) -> None:
             name = getattr(node.op, "name", "").rpartition(".")[2]
-            body.cost += CALL_COST.get(name, TRANSCENDENTAL_COST)
+            ours = operators.name_of(node)
+            alone = ours is not None and by_element(ours, str(node.expr_ty()))
+            body.by_element |= alone
+            body.cost += BY_ELEMENT_COST if alone else CALL_COST.get(name, OTHER_COST)
             if name == "if_then_else":
                 body.conditions.append(node.args[0])
             body.opaque |= not isinstance(node.op, tvm_ffi.Object) or name.startswith("call_")
@@ -144,8 +160,13 @@ class Stage:
 
     @property
     def inlinable(self) -> bool:
-        """Whether it computes one value from its iterators, even if it has no loops at all."""
-        return not self.body.opaque and not self.reduce and len(self.body.stores) == 1
+        """Whether it computes one value from its iterators, even if it has no loops at all, and in vectors."""
+        return not (self.body.opaque or self.body.by_element or self.reduce) and len(self.body.stores) == 1
+
+    @property
+    def inlines(self) -> bool:
+        """Whether others may be inlined into it and stay vectors."""
+        return self.regular and not self.body.by_element
 
     @property
     def direct(self) -> bool:

@@ -3,19 +3,19 @@
 LLVM turns `llvm.exp` and its like on vectors into one libm call an element. These are polynomials and
 rational functions instead, with a relative error below 5e-7 over the whole range; infinities and NaN come out
 as in libm, and results that would be denormal may become zero. The coefficients are minimax fits (Lawson's
-iteration in float64). float16 goes through float32; float64 keeps libm.
+iteration in float64).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.lower.floats import constant
-from dsc.lower.tensors import const_like, dtype_of, let
+from dsc.lower.floats import f32
+from dsc.lower.tensors import let
 
 _INF = float("inf")
 _SQRT_HALF_BITS = 0x3F3504F3
@@ -42,104 +42,29 @@ _ERF_Q = (
 )  # fmt: skip
 
 
-def f32(value: float) -> Expr:
-    """A float32 constant."""
-    return constant(value, "float32")
-
-
-def in_float32(function: Callable[[Expr], Expr], exact: Callable[[Expr], Expr], x: Expr) -> Expr:
-    """`function`, which is for float32 only, of x in any float type; `exact` for float64."""
-    dtype = dtype_of(x)
-    if dtype == "float64":
-        return exact(x)
-    return function(x) if dtype == "float32" else function(x.astype("float32")).astype(dtype)
-
-
-def libm(name: str) -> Callable[[Expr], Expr]:
-    """A function of C's library, called for each element. TVM has some of them as intrinsics, but not on vectors."""
-
-    def of(x: Expr) -> Expr:
-        dtype = dtype_of(x)
-        return tirx.call_pure_extern(dtype, name if dtype == "float64" else f"{name}f", x)
-
-    return of
-
-
 def exp(x: Expr) -> Expr:
     """e^x."""
-    return in_float32(lambda v: let(v, _exp), tirx.exp, x)
+    return let(x, _exp)
 
 
 def log(x: Expr) -> Expr:
     """The natural logarithm: -inf of 0, NaN below."""
-    return in_float32(lambda v: let(v, _log), tirx.log, x)
+    return let(x, _log)
+
+
+def log1p(x: Expr) -> Expr:
+    """log(1 + x): -inf of -1, NaN below."""
+    return let(x, _log1p)
 
 
 def tanh(x: Expr) -> Expr:
     """The hyperbolic tangent."""
-    return in_float32(lambda v: _odd_rational(v, 8.988, _TANH_P, _TANH_Q), libm("tanh"), x)
+    return _odd_rational(x, 8.988, _TANH_P, _TANH_Q)
 
 
 def erf(x: Expr) -> Expr:
     """The error function."""
-    return in_float32(lambda v: _odd_rational(v, 3.94, _ERF_P, _ERF_Q), libm("erf"), x)
-
-
-def sigmoid(x: Expr) -> Expr:
-    """1 / (1 + e^-x)."""
-    return in_float32(lambda v: f32(1) / (f32(1) + exp(f32(0) - v)), tirx.sigmoid, x)
-
-
-def log1p_exp(x: Expr) -> Expr:
-    """log(1 + e^x), the softplus; exact to the last bits for very negative x too."""
-
-    def of(v: Expr) -> Expr:
-        return tirx.Max(f32(0), v) + let(exp(f32(0) - tirx.abs(v)), _log1p)
-
-    def exact(v: Expr) -> Expr:
-        return tirx.Max(constant(0, "float64"), v) + libm("log1p")(tirx.exp(-tirx.abs(v)))
-
-    return in_float32(lambda v: let(v, of), exact, x)
-
-
-def power(x: Expr, exponent: float) -> Expr:
-    """x to a constant power: products and roots where it is a small multiple of 1/4, libm's pow otherwise."""
-    if dtype_of(x) in ("float16", "bfloat16"):  # products of roots and powers would leave its range
-        return power(x.astype("float32"), exponent).astype(dtype_of(x))
-    quarters = abs(exponent) * 4
-    if quarters > 64 or not quarters.is_integer() or "float" not in str(x.expr_ty()):
-        dtype = str(x.expr_ty())
-        wide = dtype if dtype in ("float32", "float64") else "float32" if "float" in dtype else "float64"
-        return tirx.pow(x.astype(wide), constant(exponent, wide)).astype(dtype)
-    return let(x, lambda v: _quarters(v, int(quarters), exponent < 0))
-
-
-def _quarters(x: Expr, quarters: int, invert: bool) -> Expr:
-    one = constant(1, str(x.expr_ty()))
-    whole, rest = divmod(quarters, 4)
-    if rest:  # such powers of -0 and -infinity are those of 0 and infinity
-        x = tirx.Select(tirx.EQ(x, const_like(-_INF, x)), const_like(_INF, x), x + const_like(0, x))
-    result = _integer_power(x, whole)
-    if rest:
-        root = tirx.sqrt(x) if rest == 2 else let(tirx.sqrt(x), lambda r: _quarter_roots(r, rest))
-        result = root if result is None else result * root
-    result = one if result is None else result
-    return one / result if invert else result
-
-
-def _quarter_roots(root: Expr, quarters: int) -> Expr:
-    return tirx.sqrt(root) if quarters == 1 else root * tirx.sqrt(root)
-
-
-def _integer_power(x: Expr, exponent: int) -> Expr | None:
-    """x ** exponent by squaring; None for 1."""
-    if exponent == 0:
-        return None
-    if exponent == 1:
-        return x
-    half = _integer_power(x, exponent // 2)
-    assert half is not None, "exponents of two and more have a half"
-    return let(half, lambda h: h * h * x if exponent % 2 else h * h)
+    return _odd_rational(x, 3.94, _ERF_P, _ERF_Q)
 
 
 def _horner(x: Expr, coefficients: Sequence[float]) -> Expr:
@@ -150,7 +75,7 @@ def _horner(x: Expr, coefficients: Sequence[float]) -> Expr:
     return result
 
 
-def clamp(x: Expr, low: float, high: float) -> Expr:
+def _clamp(x: Expr, low: float, high: float) -> Expr:
     """x within [low, high]; NaN stays NaN. x is mentioned once."""
     return tirx.Min(f32(high), tirx.Max(f32(low), x))
 
@@ -175,7 +100,7 @@ def _exp(x: Expr) -> Expr:
         doubled = [2.0, 2.0, *(2 * c for c in _EXP)]
         return let(r, lambda v: _horner(v, doubled))
 
-    return let(clamp(x, -87.6, 88.8), of)
+    return let(_clamp(x, -87.6, 88.8), of)
 
 
 def _bits(value: Expr) -> Expr:
@@ -215,13 +140,14 @@ def _log(x: Expr) -> Expr:
     return tirx.Select(tirx.GT(x, f32(0)), finite, at_most_zero)
 
 
-def _log1p(t: Expr) -> Expr:
-    """log(1 + t) for t >= 0; what the rounding of 1 + t loses is added to first order."""
+def _log1p(x: Expr) -> Expr:
+    """log(1 + x); what the rounding of 1 + x loses is added to first order."""
 
     def of(u: Expr) -> Expr:
-        return log(u) + (t - (u - f32(1))) / u
+        regular = tirx.And(tirx.GT(u, f32(0)), tirx.LT(u, f32(_INF)))
+        return _log(u) + tirx.Select(regular, (x - (u - f32(1))) / u, f32(0))
 
-    return let(_bits(f32(1) + t), lambda bits: let(_float(bits), of))
+    return let(_bits(f32(1) + x), lambda bits: let(_float(bits), of))
 
 
 def _odd_rational(x: Expr, bound: float, p: Sequence[float], q: Sequence[float]) -> Expr:
@@ -230,4 +156,4 @@ def _odd_rational(x: Expr, bound: float, p: Sequence[float], q: Sequence[float])
     `bound` is one of the numbers there at which the quotient, too, is exactly 1, with and without fused multiply-adds:
     Gelu takes the difference to 1 times x.
     """
-    return let(clamp(x, -bound, bound), lambda v: let(v * v, lambda s: v * _horner(s, p) / _horner(s, q)))
+    return let(_clamp(x, -bound, bound), lambda v: let(v * v, lambda s: v * _horner(s, p) / _horner(s, q)))

@@ -1,0 +1,5 @@
+"""How a CPU computes elementary functions."""
+
+from dsc.targets.cpu.functions.table import FUNCTIONS, by_element
+
+__all__ = ["FUNCTIONS", "by_element"]

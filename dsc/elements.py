@@ -49,7 +49,7 @@ class FloatEncoding:
 
 @dataclass(frozen=True)
 class IntegerEncoding:
-    """A two's complement integer. One of less than a byte is in the low bits of one; the others are 0, as in ml_dtypes."""
+    """A two's complement integer. Less than a byte is in the low bits of one; the others are 0, as in ml_dtypes."""
 
     bits: int
     signed: bool
@@ -87,7 +87,7 @@ class ElementType:
     safetensors: str | None = None
     """In the file of weights, where it is a type that every reader of safetensors knows."""
     stored: str | None = None
-    """What kernels, DLPack and the file of weights are told that the memory holds; None for what kernels do not have."""
+    """What kernels, DLPack and the file of weights are told that memory holds; None for what kernels do not have."""
     computed: str | None = None
     """What kernels compute in; rounded to `dtype` after each op."""
     encoding: Encoding | None = None

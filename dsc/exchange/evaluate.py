@@ -27,7 +27,7 @@ def evaluate(op: OnnxOp, operands: Mapping[SSAValue, np.ndarray]) -> list[np.nda
     arrays = {v: np.require(operands[v], requirements=["A", "C"]) for v in distinct}
     given = [v for v in distinct if element_of_dtype(arrays[v].dtype).encoding is None]  # it takes no others from numpy
     graph = Graph.build([(f"x{i}", tensor(arrays[v].dtype, arrays[v].shape)) for i, v in enumerate(given)])
-    values = dict(zip(given, graph.inputs, strict=True))
+    values: dict[SSAValue, SSAValue] = dict(zip(given, graph.inputs, strict=True))
     for value in distinct:
         if value not in values:
             constant = graph.make_constant(arrays[value])

@@ -39,7 +39,8 @@ def parameter(call: Call, tensor: te.Tensor, shape: Sequence[Dim], indices: Sequ
 def saturated(value: Expr, element: ElementType) -> Expr:
     """A whole float as an integer, cut down to what the type holds."""
     encoding = integer_encoding(element.dtype)
-    assert encoding is not None and element.computed is not None
+    assert encoding is not None
+    assert element.computed is not None
     low, high = (tirx.const(float(limit), dtype_of(value)) for limit in (encoding.least, encoding.largest))
     return tirx.Min(high, tirx.Max(low, value)).astype(element.computed)
 

@@ -11,7 +11,7 @@ from xdsl.ir import Attribute
 from dsc.elements import Encoding, FloatEncoding, IntegerEncoding
 from dsc.lower import minifloats
 from dsc.lower.registry import held
-from dsc.lower.tensors import elementwise, let
+from dsc.lower.tensors import dtype_of, elementwise, let
 
 _BITS = 16
 """Those that bfloat16 has less than float32: it is the upper half of one."""
@@ -41,7 +41,7 @@ def _decoder(encoding: Encoding) -> Callable[[Expr], Expr]:
 
 def _encoder(encoding: Encoding) -> Callable[[Expr], Expr]:
     if isinstance(encoding, IntegerEncoding):
-        return lambda x: x.astype("uint8") & _const(_ones(encoding), "uint8")
+        return lambda x: (x & _const(_ones(encoding), dtype_of(x))).astype("uint8")  # no negative number to be cast
     if _is_upper_half(encoding):
         return lambda x: let(tirx.reinterpret("uint32", x), _rounded)
     return lambda x: minifloats.encoded(x, encoding)

@@ -168,7 +168,10 @@ def _at(scale: te.Tensor, place: Sequence[Dim]) -> Expr:
     if all(simplify(d) == 1 for d in scale.shape):
         return scale(*[0] * rank).astype("float32")
     if rank == 1:
-        return scale(next(p for p in reversed(place) if not (isinstance(p, int) and p == 0))).astype("float32")
+        found = next((p for p in reversed(place) if not (isinstance(p, int) and p == 0)), None)
+        if found is None:
+            raise UnsupportedOpError("a scale that must be one number may have more")
+        return scale(found).astype("float32")
     return scale(*place[-rank:]).astype("float32")
 
 

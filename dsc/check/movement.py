@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsc.check.difference import differences, is_float, magnitude
+from dsc.elements import integer_encoding
 
 _FACTOR = 4.0
 """Times the largest movement seen: a kernel that sums in another order may be this much further off than one unit in
@@ -88,7 +89,7 @@ def _of_choices(
     """Indices, flags and quantized values: what a run with rounding errors chose, or one step beside at ties."""
     seen = np.any([actual == run for run in runs], axis=0)
     reach, steps = float(np.max(moved)), different == 1.0
-    is_quantized = actual.dtype.itemsize == 1 and actual.dtype.kind in "iu" and reach > 0
+    is_quantized = actual.dtype.itemsize == 1 and integer_encoding(actual.dtype) is not None and reach > 0
     wrong = (different > allowed) & ~seen & ~(steps & is_quantized)
     often = max(float((run > 0).mean()) for run in moved)
     if float((different > allowed).mean()) > _FACTOR * max(often, 1 / different.size):

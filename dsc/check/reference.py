@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import ml_dtypes
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import onnxruntime
 
+from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError, UsageError
+from dsc.ir import element_of_dtype
 
 Model: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
-_BFLOAT16 = "tensor(bfloat16)"
+_ENCODED = {f"tensor({e.name.lower()})": e for e in ELEMENT_TYPES if e.encoding is not None}
+"""The types that ONNX Runtime does not take from numpy, by its names."""
 _SILENT = 4  # onnxruntime's severity "fatal": what goes wrong is raised
 
 
@@ -65,24 +69,31 @@ class Reference:
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> list[Any]:
         ends = (*self._session.get_inputs(), *self._session.get_outputs())
-        if not any(end.type == _BFLOAT16 for end in ends):
+        if not any(end.type in _ENCODED for end in ends):
             return list(self._session.run(None, dict(inputs)))
-        # numpy has no such type, so its bits are passed.
         values = self._session.run_with_ort_values(None, {name: _given(array) for name, array in inputs.items()})
         return [_found(value) for value in values]
 
 
 def _given(array: np.ndarray) -> onnxruntime.OrtValue:
-    if array.dtype != ml_dtypes.bfloat16:
+    """The array; where numpy does not have its type, by its bytes, which are packed where ONNX packs them."""
+    element = element_of_dtype(array.dtype)
+    if element.encoding is None:
         return onnxruntime.OrtValue.ortvalue_from_numpy(array)
-    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), onnx.TensorProto.BFLOAT16)
+    raw = np.frombuffer(onnx.numpy_helper.from_array(np.ascontiguousarray(array)).raw_data, np.uint8)
+    memory = np.zeros(array.shape, element.stored)
+    memory.reshape(-1).view(np.uint8)[: raw.size] = raw
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(memory, element.code)
 
 
 def _found(value: onnxruntime.OrtValue) -> Any:
-    if value.data_type() != _BFLOAT16:
+    element = _ENCODED.get(value.data_type())
+    if element is None:
         return value.numpy()
-    pointer = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint16))
-    return np.ctypeslib.as_array(pointer, tuple(value.shape())).copy().view(ml_dtypes.bfloat16)
+    shape = value.shape()
+    size = -(-math.prod(shape) * element.bits // 8)
+    raw = ctypes.string_at(value.data_ptr(), size) if size else b""
+    return onnx.numpy_helper.to_array(onnx.TensorProto(dims=shape, data_type=element.code, raw_data=raw))
 
 
 def _first_line(error: Exception) -> str:

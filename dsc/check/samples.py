@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 
 from dsc.check.indices import index_bound
 from dsc.check.reference import Reference
+from dsc.elements import FloatEncoding, IntegerEncoding, integer_encoding
 from dsc.errors import UsageError
 from dsc.ir import Graph, dims_of, element_of
 
@@ -96,33 +97,28 @@ def _has_free_dims(graph: Graph) -> bool:
 def _values(
     name: str, graph: Graph, value: SSAValue, shape: tuple[int, ...], random: np.random.Generator, given: Range | None
 ) -> np.ndarray:
-    dtype = element_of(value.type).dtype
+    element = element_of(value.type)
+    dtype = element.dtype
     if dtype.kind in "OUSc":
         raise UsageError(f"input {name!r} is of {dtype}: there are no random values of it, give --data")
     if dtype.kind == "b":
         return random.integers(0, 2, shape).astype(np.bool_)
-    if dtype.kind not in "iu":
+    encoding = integer_encoding(dtype)
+    if encoding is None:
         floats = random.standard_normal(shape) if given is None else random.uniform(*given, shape)
-        return floats.astype(dtype)
-    low, high = given if given is not None else _integers(graph, value, dtype)
-    least, greatest = _limits(dtype)
-    if low < least or high - 1 > greatest:
+        has_sign = not isinstance(element.encoding, FloatEncoding) or element.encoding.signed
+        return (floats if has_sign else np.abs(floats)).astype(dtype)
+    low, high = given if given is not None else _integers(graph, value, encoding)
+    if low < encoding.least or high - 1 > encoding.largest:
         raise UsageError(f"input {name!r}: {low:g} to {high:g} is not a range of {dtype}")
-    return random.integers(math.ceil(low), math.ceil(high), shape, dtype=dtype.name)
+    return random.integers(math.ceil(low), math.ceil(high), shape, dtype=element.computed).astype(dtype, copy=False)
 
 
-def _integers(graph: Graph, value: SSAValue, dtype: np.dtype[np.generic]) -> Range:
+def _integers(graph: Graph, value: SSAValue, encoding: IntegerEncoding) -> Range:
     bound = index_bound(graph, value)
-    least, greatest = _limits(dtype)
     if bound is not None:
-        return 0, max(1, min(bound, greatest + 1))
-    return (least, greatest + 1) if dtype.itemsize == 1 else (0, 2)
-
-
-def _limits(dtype: np.dtype[np.generic]) -> tuple[int, int]:
-    """The least and the greatest integer of a type."""
-    info = np.iinfo(dtype.name)
-    return int(info.min), int(info.max)
+        return 0, max(1, min(bound, encoding.largest + 1))
+    return (encoding.least, encoding.largest + 1) if encoding.bits <= 8 else (0, 2)
 
 
 def _shape(name: str, value: SSAValue, sizes: dict[str, int], usual: Sizes) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from dsc.check.difference import float_format, is_float
 from dsc.check.movement import Movement
 from dsc.check.reference import Reference
+from dsc.elements import computed
 from dsc.errors import UsageError
 from dsc.exchange import definition, export_model
 from dsc.ir import Fact, FusionOp, Graph, OnnxOp, element_of, has, onnx, tensor
@@ -123,7 +124,8 @@ class _Errors:
             return not is_float(element_of(op.operands[0].type).dtype) or op.operands[0] in self._whole
         constant = self._graph.constant(op.results[0]) if isinstance(op, onnx.Constant) else None
         if constant is not None:
-            return constant.dtype.kind in "fiub" and bool(np.all(constant == np.rint(constant)))
+            numbers = computed(constant)
+            return numbers.dtype.kind in "fiub" and bool(np.all(numbers == np.rint(numbers)))
         return has(op, Fact.WHOLE) and bool(op.operands) and all(self._counts(v) for v in op.operands)
 
     def _counts(self, value: SSAValue) -> bool:

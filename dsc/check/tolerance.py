@@ -34,9 +34,9 @@ class Tolerance:
     """`|found - expected| <= atol + rtol * |expected|`, as numpy.allclose has it; of integers only `atol` counts.
 
     None: by element type. Integers and booleans are exact then; of floats, `rtol` is 1e-5 (float32), 1e-13 (float64) or
-    two units in the last place (float16, bfloat16), and `atol` a few such units of the tensor's median magnitude, so
-    that neither its scale nor a few huge elements matter. Where one of the two is given, the other is 0. Raises
-    UsageError for negative numbers and NaN.
+    two units in the last place (float16, bfloat16; one of narrower floats), and `atol` a few such units of the tensor's
+    median magnitude, so that neither its scale nor a few huge elements matter. Where one of the two is given, the other
+    is 0. Raises UsageError for negative numbers and NaN.
     """
 
     atol: float | None = None
@@ -60,6 +60,9 @@ class Tolerance:
         size = magnitude(expected)
         if self.given:
             return (self.atol or 0.0) + (self.rtol or 0.0) * size
+        if format_.bits <= 8:
+            unit: np.ndarray = format_.eps * np.maximum(size, format_.smallest)
+            return unit
         bounds = _DEFAULTS.get(expected.dtype, _SINGLE)
         nonzero = size[size > 0]
         usual = float(np.median(nonzero)) if nonzero.size else 0.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsc.cli.images import Pixels
+from dsc.elements import BY_DTYPE_NAME, stored_dtype
 from dsc.errors import UsageError
 from dsc.files import writing
 from dsc.models import Preprocessing, imagenet_photos
@@ -44,8 +45,15 @@ def read_inputs(
 
 
 def _as_declared(array: np.ndarray, dtype: str | None) -> np.ndarray:
-    """The array, with its type where numpy files do not know it: they write bfloat16 as two bytes of anything."""
-    return array.view(dtype) if dtype == "bfloat16" and array.dtype == np.dtype("V2") else array
+    """The array, with its type where numpy files do not know it: bfloat16 is two bytes of anything there."""
+    declared = BY_DTYPE_NAME.get(dtype or "")
+    if declared is None or declared.encoding is None or array.dtype != _bytes_of(declared.dtype):
+        return array
+    return array.view(declared.dtype)
+
+
+def _bytes_of(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    return np.dtype((np.void, dtype.itemsize))
 
 
 def read_samples(files: Sequence[Path], specs: Sequence[TensorSpec]) -> list[dict[str, np.ndarray]]:
@@ -144,4 +152,6 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                known = stored_dtype(array.dtype) == array.dtype
+                written = array if known else array.view(_bytes_of(array.dtype))
+                np.lib.format.write_array(member, np.asanyarray(written), allow_pickle=False)

@@ -13,6 +13,7 @@ from dsc.cli.console import print_table
 from dsc.cli.feeds import files_named, is_image, read_inputs, write_npz
 from dsc.cli.images import Pixels, parse_triple
 from dsc.cli.outputs import claim
+from dsc.elements import computed
 from dsc.errors import UsageError
 from dsc.models import RECIPE, Recipe, imagenet_labels, names, recipe
 
@@ -81,8 +82,9 @@ def _labels(file: Path | None, known: Recipe | None) -> list[str]:
 def _print_outputs(outputs: dict[str, np.ndarray]) -> None:
     rows = []
     for name, array in outputs.items():
-        numbers = array.size and array.dtype.kind in "fiub"
-        values = array.astype(np.float64) if numbers else np.zeros(1)
+        wide = computed(array)
+        numbers = array.size and wide.dtype.kind in "fiub"
+        values = wide.astype(np.float64) if numbers else np.zeros(1)
         facts = [f"{fact:.5g}" for fact in (values.min(), values.mean(), values.max())] if numbers else ["-"] * 3
         rows.append([name, str(array.dtype), "x".join(map(str, array.shape)) or "scalar", *facts])
     print_table(["output", "dtype", "shape", "min", "mean", "max"], rows)
@@ -90,9 +92,10 @@ def _print_outputs(outputs: dict[str, np.ndarray]) -> None:
 
 def _print_top(outputs: dict[str, np.ndarray], count: int, labels: list[str]) -> None:
     for name, array in outputs.items():
-        if not array.size or array.dtype.kind not in "fiub":
+        wide = computed(array)
+        if not array.size or wide.dtype.kind not in "fiub":
             continue
-        scores = (array[0] if array.ndim > 1 else array).ravel().astype(np.float64)
+        scores = (wide[0] if wide.ndim > 1 else wide).ravel().astype(np.float64)
         best = np.argsort(-scores, kind="stable")[:count]
         rows = [[labels[i] if i < len(labels) else f"class {i}", str(i), f"{scores[i]:.4f}"] for i in best.tolist()]
         print_table([f"top {count} of {name}", "index", "score"], rows)

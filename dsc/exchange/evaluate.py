@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 
 from dsc.errors import DscError
 from dsc.exchange.exporter import export_model
-from dsc.ir import Graph, OnnxOp, element_of, tensor
+from dsc.ir import Graph, OnnxOp, element_of, element_of_dtype, tensor
 
 
 class EvaluationError(DscError):
@@ -21,17 +21,26 @@ def evaluate(op: OnnxOp, operands: Mapping[SSAValue, np.ndarray]) -> list[np.nda
     """The results of an op without regions, given the values of its operands. Raises EvaluationError."""
     if _strays(op, [operands[v] for v in op.operands]):
         raise EvaluationError(f"{op.name}: ONNX Runtime does not compute what ONNX says")
+    if any(element_of(result.type).encoding is not None for result in op.results):
+        raise EvaluationError(f"{op.name}: ONNX Runtime hands over {op.results[0].type} as another type, or not at all")
     distinct = list(dict.fromkeys(op.operands))
-    arrays = [np.require(operands[v], requirements=["A", "C"]) for v in distinct]
-    graph = Graph.build([(f"x{i}", tensor(a.dtype, a.shape)) for i, a in enumerate(arrays)])
-    copy = op.clone(value_mapper=dict(zip(distinct, graph.inputs, strict=True)))
+    arrays = {v: np.require(operands[v], requirements=["A", "C"]) for v in distinct}
+    given = [v for v in distinct if element_of_dtype(arrays[v].dtype).encoding is None]  # it takes no others from numpy
+    graph = Graph.build([(f"x{i}", tensor(arrays[v].dtype, arrays[v].shape)) for i, v in enumerate(given)])
+    values: dict[SSAValue, SSAValue] = dict(zip(given, graph.inputs, strict=True))
+    for value in distinct:
+        if value not in values:
+            constant = graph.make_constant(arrays[value])
+            graph.body.add_op(constant)
+            values[value] = constant.results[0]
+    copy = op.clone(value_mapper=values)
     graph.body.add_op(copy)
     graph.set_outputs([(f"y{i}", result) for i, result in enumerate(copy.results)])
     try:
         session = onnxruntime.InferenceSession(
             export_model(graph).SerializeToString(), _options(), providers=["CPUExecutionProvider"]
         )
-        feeds = {f"x{i}": a for i, a in enumerate(arrays)}
+        feeds = {f"x{i}": arrays[v] for i, v in enumerate(given)}
         results: list[np.ndarray] = session.run(None, feeds)
     except Exception as error:  # ONNX Runtime raises classes of its own, and RuntimeError, with no common base
         raise EvaluationError(f"{op.name} cannot be evaluated: {error}") from error

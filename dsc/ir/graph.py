@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+import ml_dtypes
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, Builtin, DictionaryAttr, ModuleOp, StringAttr
@@ -26,6 +27,9 @@ from dsc.ir.weights import WeightStore
 
 SMALL_CONSTANT = 64
 """Constants of up to this many elements are in the IR as `onnx.Constant`; larger ones are `dsc.weight`."""
+
+_NO_CONSTANTS = frozenset(np.dtype(t) for t in (ml_dtypes.float6_e2m3fn, ml_dtypes.float6_e3m2fn))
+"""Types that ONNX's Constant does not take."""
 
 _NAME = "onnx.name"
 
@@ -127,7 +131,8 @@ class Graph:
         """A detached op for a constant: `onnx.Constant` when small or of strings, else `dsc.weight` (data is
         added)."""
         array = np.asarray(array)
-        if array.size <= SMALL_CONSTANT or array.dtype.kind in "OUS":
+        is_small = array.size <= SMALL_CONSTANT and array.dtype not in _NO_CONSTANTS
+        if is_small or array.dtype.kind in "OUS":
             return onnx.Constant.make(value=array)
         op = WeightOp(self.weights.add(array, name), tensor(array.dtype, array.shape))
         op.out.name_hint = name_hint(name)

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from dsc.elements import integer_encoding
+
 
 def stored(value: int | float | bool, dtype: np.dtype) -> int | float | bool:
     """What an element of type `dtype` holds of `value`: integers wrap, floats are rounded, all but 0 is true.
@@ -15,13 +17,12 @@ def stored(value: int | float | bool, dtype: np.dtype) -> int | float | bool:
     """
     if dtype.kind == "b":
         return value != 0
-    if dtype.kind not in "iu":
+    encoding = integer_encoding(dtype)
+    if encoding is None:
         return _rounded(value, dtype)
-    bits = 8 * dtype.itemsize
     if isinstance(value, float):
-        value = _truncated(value, 32 if bits < 32 or dtype == np.int32 else 64)
-    wrapped = int(value) & ((1 << bits) - 1)
-    return wrapped - (1 << bits) if dtype.kind == "i" and wrapped >> (bits - 1) else wrapped
+        value = _truncated(value, 32 if encoding.bits < 32 or dtype == np.int32 else 64)
+    return encoding.wrapped(int(value))
 
 
 def _rounded(value: float, dtype: np.dtype) -> float:

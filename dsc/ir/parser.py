@@ -35,14 +35,15 @@ class _Bits(int):
         return bits
 
     def __float__(self) -> float:
+        if (self.size, self) in _INFINITIES:
+            return _INFINITIES[self.size, self]
         formats = {2: ("e", "H"), 4: ("f", "I"), 8: ("d", "Q")}
         if self.size not in formats:
-            return math.nan  # smaller floats have no infinities that are printed so
+            return math.nan
         as_float, as_int = formats[self.size]
-        if self in _BFLOAT16_INFINITIES and self.size == 2:  # a NaN if it were a float16: none is printed so
-            return _BFLOAT16_INFINITIES[self]
         (value,) = struct.unpack(as_float, struct.pack(as_int, int(self)))
         return float(value)
 
 
-_BFLOAT16_INFINITIES = {0x7F80: math.inf, 0xFF80: -math.inf}
+_INFINITIES = {(1, 0x7C): math.inf, (1, 0xFC): -math.inf, (2, 0x7F80): math.inf, (2, 0xFF80): -math.inf}
+"""Those of f8E5M2 and bfloat16, by size and bits: NaN in other types of these sizes, of which none is printed so."""

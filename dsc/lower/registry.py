@@ -45,18 +45,20 @@ class Rule:
     value_operands: frozenset[int]
     """Operands read at compile time as numbers or expressions of dims, never as tensors: the shape of a
     Reshape."""
+    moves: bool
+    """Whether elements are moved and never computed with: operands and results are as they are stored then."""
 
 
 RULES: dict[str, Rule] = {}
 
 
-def lowers(*op_types: type[Operation], values: Sequence[int] = ()) -> Callable[[F], F]:
+def lowers(*op_types: type[Operation], values: Sequence[int] = (), moves: bool = False) -> Callable[[F], F]:
     """Registers a function as the lowering of `op_types`; `values` are the operands it reads at compile
-    time."""
+    time. moves: it takes and gives elements as they are stored."""
 
     def register(function: F) -> F:
         for op_type in op_types:
-            RULES[op_type.name] = Rule(function, frozenset(values))
+            RULES[op_type.name] = Rule(function, frozenset(values), moves)
         return function
 
     return register
@@ -138,7 +140,11 @@ class Call:
 
     def dtype(self, result: int = 0) -> str:
         """The TVM element type of a result, by its position."""
-        return tvm_dtype(self._result(result).type)
+        return (stored_dtype if RULES[self.op.name].moves else tvm_dtype)(self._result(result).type)
+
+    def element(self, result: int = 0) -> ElementType:
+        """The element type of a result, by its position."""
+        return element_of(self._result(result).type)
 
     def dims(self, result: int = 0) -> tuple[int | str, ...] | None:
         """The dims that the IR gives a result: sizes, or names where dynamic; None when the rank is
@@ -161,19 +167,20 @@ def tvm_dtype(type_: Attribute) -> str:
 
     Raises UnsupportedOpError for types that kernels do not have (strings, complex numbers, sequences, optionals).
     """
-    computed = _element(type_).computed
+    computed = held(type_).computed
     assert computed is not None, "an element type that is stored is computed"
     return computed
 
 
 def stored_dtype(type_: Attribute) -> str:
     """The TVM element type of a tensor type in memory. Raises as `tvm_dtype` does."""
-    stored = _element(type_).stored
-    assert stored is not None, "checked by _element"
+    stored = held(type_).stored
+    assert stored is not None, "checked by held"
     return stored
 
 
-def _element(type_: Attribute) -> ElementType:
+def held(type_: Attribute) -> ElementType:
+    """The element type of a tensor type. Raises as `tvm_dtype` does."""
     if not isinstance(type_, TensorType | UnrankedTensorType):
         raise UnsupportedOpError(f"values of type {type_} are not tensors")
     element = element_of(type_)

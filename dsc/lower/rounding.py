@@ -1,13 +1,17 @@
-"""Tensors whose elements are computed in a wider type than they are stored in: bfloat16, as its 16 bits."""
+"""Tensors whose elements are computed in another type than they are stored in: see the encodings of `dsc.elements`."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from tvm import te, tirx
 from tvm.ir import Expr
 from xdsl.ir import Attribute
 
-from dsc.lower.registry import stored_dtype, tvm_dtype
-from dsc.lower.tensors import elementwise, let
+from dsc.elements import Encoding, FloatEncoding, IntegerEncoding
+from dsc.lower import minifloats
+from dsc.lower.registry import held
+from dsc.lower.tensors import dtype_of, elementwise, let
 
 _BITS = 16
 """Those that bfloat16 has less than float32: it is the upper half of one."""
@@ -15,18 +19,47 @@ _BITS = 16
 
 def widened(tensor: te.Tensor, type_: Attribute) -> te.Tensor:
     """A stored tensor of an IR type as one to compute with."""
-    return elementwise(_widened, tensor, name="widened") if _is_rounded(type_) else tensor
+    encoding = held(type_).encoding
+    return tensor if encoding is None else elementwise(_decoder(encoding), tensor, name="widened")
 
 
 def narrowed(tensor: te.Tensor, type_: Attribute) -> te.Tensor:
-    """A computed tensor as it is stored: rounded to the nearest, ties to even."""
-    if not _is_rounded(type_):
-        return tensor
-    return elementwise(lambda x: let(tirx.reinterpret("uint32", x), _rounded), tensor, name="narrowed")
+    """A computed tensor as it is stored: floats rounded to the nearest, ties to even, integers modulo 2^bits.
+
+    What is beyond the largest float becomes infinity, or NaN where there is none, or the largest float where there is
+    neither; operators that saturate have done so before.
+    """
+    encoding = held(type_).encoding
+    return tensor if encoding is None else elementwise(_encoder(encoding), tensor, name="narrowed")
 
 
-def _is_rounded(type_: Attribute) -> bool:
-    return stored_dtype(type_) != tvm_dtype(type_)
+def _decoder(encoding: Encoding) -> Callable[[Expr], Expr]:
+    if isinstance(encoding, IntegerEncoding):
+        return lambda x: _sign_extended(x, encoding.bits) if encoding.signed else x & _const(_ones(encoding), "uint8")
+    return _widened if _is_upper_half(encoding) else lambda x: minifloats.decoded(x, encoding)
+
+
+def _encoder(encoding: Encoding) -> Callable[[Expr], Expr]:
+    if isinstance(encoding, IntegerEncoding):
+        return lambda x: (x & _const(_ones(encoding), dtype_of(x))).astype("uint8")  # no negative number to be cast
+    if _is_upper_half(encoding):
+        return lambda x: let(tirx.reinterpret("uint32", x), _rounded)
+    return lambda x: minifloats.encoded(x, encoding)
+
+
+def _is_upper_half(encoding: FloatEncoding) -> bool:
+    """Whether sign and exponent are those of float32, in the same places of 16 bits."""
+    return encoding.bits == _BITS and encoding.exponent == 8
+
+
+def _ones(encoding: IntegerEncoding) -> int:
+    return (1 << encoding.bits) - 1
+
+
+def _sign_extended(x: Expr, bits: int) -> Expr:
+    unused = 8 - bits
+    upper = tirx.reinterpret("int8", x << _const(unused, "uint8"))
+    return upper >> _const(unused, "int8")
 
 
 def _widened(half: Expr) -> Expr:
@@ -42,4 +75,8 @@ def _rounded(bits: Expr) -> Expr:
 
 
 def _u32(value: int) -> Expr:
-    return tirx.const(value, "uint32")
+    return _const(value, "uint32")
+
+
+def _const(value: int, dtype: str) -> Expr:
+    return tirx.const(value, dtype)

@@ -10,8 +10,10 @@ import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
 
+from dsc.elements import FloatEncoding
 from dsc.ir.numbers import stored, truncated_quotient
 from dsc.ir.onnx import OnnxOp
+from dsc.ir.types import element_of
 from dsc.lower import exprs
 from dsc.lower.exprs import Scalar, select
 from dsc.lower.shape_array import Array, Rule, array
@@ -108,8 +110,11 @@ def _rounded(
     return _pointwise(round_one)
 
 
-def _cast(_: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
-    return known[0]
+def _cast(op: OnnxOp, known: tuple[Array | None, ...]) -> Array | None:
+    """Floats of a byte or less saturate, or do not, and have modes of rounding: that is the lowering's."""
+    encoding = element_of(op.results[0].type).encoding
+    is_narrow = isinstance(encoding, FloatEncoding) and encoding.bits <= 8
+    return None if is_narrow else known[0]
 
 
 def in_type(values: Array, dtype: np.dtype) -> Array | None:
@@ -133,7 +138,7 @@ def _converted(value: Expr, dtype: np.dtype) -> Expr | None:
         if isinstance(value, tirx.Cast) and "int" in str(value.value.expr_ty()):
             value, integral = value.value, True
         return value if integral else tirx.Cast("int64", value)
-    return tirx.Cast(str(dtype), value)
+    return tirx.Cast(str(dtype), value) if dtype.kind == "f" and dtype.itemsize > 1 else None
 
 
 def _magnitude(a: Scalar) -> Scalar:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import ml_dtypes
 import numpy as np
 from xdsl.ir import Operation
 
+from dsc.elements import computed
 from dsc.ir.onnx import OnnxOp
 from dsc.ir.types import element_of
 from dsc.lower import exprs
@@ -71,9 +71,7 @@ def _constant(op: OnnxOp) -> Array | None:
     for name in ("value", "value_int", "value_ints", "value_float", "value_floats"):
         value = op.attr(name)
         if value is not None:
-            constant = np.asarray(value)
-            if constant.dtype == ml_dtypes.bfloat16:
-                constant = constant.astype(np.float32)
+            constant = computed(np.asarray(value))
             return constant.astype(object) if constant.size <= LIMIT and constant.dtype.kind in "iufb" else None
     return None
 

@@ -54,7 +54,7 @@ def placeholders(workload: Workload) -> list[te.Tensor]:
 
 def lower_body(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> list[te.Tensor]:
     """Tensor expressions of the outputs, computed from `bound` on: inputs, or inner values such as the
-    anchor's result. All are as they are stored (bfloat16 is, in its bits).
+    anchor's result. All are as they are stored (bfloat16 and narrower types in their bits).
 
     Only what the outputs need beyond `bound` is lowered.
     Raises UnsupportedOpError, with the op's name, where an op has no lowering or cannot be lowered as it
@@ -154,14 +154,14 @@ class _Scope:
             return
         for result, tensor in zip(results_of(op), self._lower_tensors(op, known), strict=False):
             if result is not None and result not in self.tensors:
-                self.tensors[result] = narrowed(tensor, result.type)
+                self.tensors[result] = tensor if RULES[op.name].moves else narrowed(tensor, result.type)
 
     def _lower_tensors(self, op: Operation, known: tuple[np.ndarray | None, ...]) -> Sequence[te.Tensor]:
         rule = RULES.get(op.name)
         if rule is None:
             raise UnsupportedOpError("this operator has no lowering yet", op)
         operands = [
-            None if value is None or index in rule.value_operands else widened(self.tensor(value), value.type)
+            None if value is None or index in rule.value_operands else self._operand(value, rule.moves)
             for index, value in enumerate(operands_of(op))
         ]
         padding = (None,) * (_arity(op) - len(operands))
@@ -179,6 +179,10 @@ class _Scope:
             shape = dims(result.shape)
             self._require(op, [*of_divisions(shape), *of_result(shape, tvm_ffi.dtype(str(result.dtype)).bits)])
         return results
+
+    def _operand(self, value: SSAValue, moves: bool) -> te.Tensor:
+        tensor = self.tensor(value)
+        return tensor if moves else widened(tensor, value.type)
 
     def _index(self, op: Operation, call: Call) -> None:
         """Indices that are known are a matter of sizes, others of data."""

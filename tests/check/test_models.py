@@ -15,6 +15,7 @@ from tvm import te, tirx
 
 import dsc
 from dsc.check import Reference, Report, examine, find_culprit, random_inputs, verify
+from dsc.check.compare import compare
 from dsc.exchange import import_model
 from dsc.lower.registry import RULES, Call
 
@@ -229,6 +230,22 @@ def test_functions_in_which_terms_cancel(operator: str) -> None:
     report = verify(right, dsc.compile(right, threads=1), samples)
     assert report.passed, str(report)
     assert not verify(right, Changed(right, y=lambda y: y + np.float32(1e-4)), samples).passed
+
+
+@pytest.mark.parametrize("name", ["FLOAT8E4M3FN", "FLOAT8E5M2", "INT4", "UINT4", "INT2"])
+def test_narrow_types_at_the_ends(name: str) -> None:
+    """ONNX Runtime takes them as bytes only, packed where ONNX packs them; an odd number of elements."""
+    code = TensorProto.DataType.Value(name)
+    nodes = [make("Transpose", ["x"], ["y"]), make("Cast", ["x"], ["wide"], to=FLOAT)]
+    right = model(nodes, {"x": (code, [3, 5])}, {"y": (code, [5, 3]), "wide": (FLOAT, [3, 5])}, opset=25)
+    compiled, sample = dsc.compile(right, threads=1), random_inputs(import_model(right))
+    assert len(np.unique(sample["x"].astype(np.float32))) > 2
+    found = Reference(right).run(sample)
+    assert found["y"].dtype == sample["x"].dtype
+    np.testing.assert_array_equal(found["y"].astype(np.float32), sample["x"].T.astype(np.float32))
+    assert verify(right, compiled, [sample]).passed
+    other = {"x": np.roll(sample["x"].view(np.uint8), 1).view(sample["x"].dtype)}
+    assert not compare("y", found["y"], compiled.run(other)["y"]).passed
 
 
 def test_bfloat16_at_the_ends() -> None:

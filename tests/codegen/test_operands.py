@@ -8,8 +8,8 @@ from xdsl.dialects.builtin import StringAttr, TensorType, f32
 
 from dsc.codegen import build
 from dsc.ir import Graph, SparseAttr, WeightOp, onnx, tensor
+from dsc.targets import target
 from tests.compiled import Arrays, TextModel, check
-from tests.kernels import machine
 
 RNG = np.random.default_rng(0)
 LAYERS = """(float[n,64] x) => (float[n,64] y) {
@@ -64,7 +64,7 @@ def test_a_weight_with_a_sparsity_pattern_is_computed_with_as_any_other() -> Non
     matmul = onnx.MatMul.make(graph.inputs[0], weight.out)
     graph.body.add_ops([weight, matmul])
     graph.set_outputs([("y", matmul.out)])
-    model = build(graph, machine())
+    model = build(graph, target("x86"))
     x = RNG.standard_normal((5, 24)).astype(np.float32)
     np.testing.assert_allclose(model.load(threads=1).run({"x": x})["y"], x @ data, rtol=1e-5, atol=1e-5)
     assert '#dsc.sparse<"2:4">' in model.manifest.kernels[0]["workload"]

@@ -20,7 +20,8 @@ from dsc.exchange import import_model
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
 from dsc.passes import PassError
-from dsc.targets import Refusal
+from dsc.runtime.devices import device
+from dsc.targets import Refusal, target
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.tune import measure
 from tests.kernels import compiled, machine
@@ -126,7 +127,7 @@ def test_the_kernel_of_the_docs_computes() -> None:
     given, result = tvm.runtime.tensor(x), tvm.runtime.tensor(np.empty_like(x))
     compiled(implementation.func, CpuBackend(here))(given, result)
     np.testing.assert_array_equal(result.numpy(), np.maximum(x, 0))
-    assert 0 < measure(implementation, here, seconds=0.001) < 1
+    assert 0 < measure(implementation, target("x86"), device("cpu", "test"), seconds=0.001) < 1
 
 
 def test_the_kernel_of_the_docs_refuses() -> None:

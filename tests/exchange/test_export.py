@@ -9,6 +9,7 @@ import onnx
 import pytest
 from xdsl.ir import Block, Region
 
+from dsc.elements import ELEMENT_TYPES
 from dsc.errors import DscError, UsageError
 from dsc.exchange import (
     EvaluationError,
@@ -20,9 +21,9 @@ from dsc.exchange import (
     save,
     save_model,
 )
-from dsc.ir import FusionOp, Graph, PackOp, UnpackOp, YieldOp, tensor
+from dsc.ir import FusionOp, Graph, PackOp, UnpackOp, YieldOp, element_of_dtype, tensor
 from dsc.ir import onnx as ops
-from tests.exchange.models import assert_close, run
+from tests.exchange.models import assert_close, model, node, run, value
 
 RNG = np.random.default_rng(0)
 
@@ -208,3 +209,20 @@ def test_definition_of_a_function_with_an_absent_operand_in_the_middle() -> None
     expected = np.stack([(padded[..., i : i + 3] * arrays[1][:, 0]).sum(-1) for i in range(3)], axis=-1)
     found = run(export_model(inner), dict(zip(inner.input_names, arrays, strict=True)))
     assert_close(found, [expected, padded[..., -2:]])
+
+
+@pytest.mark.parametrize("size", [7, 65])
+@pytest.mark.parametrize("dtype", [e.dtype for e in ELEMENT_TYPES if e.encoding is not None and e.bits != 6], ids=str)
+def test_weights_of_types_that_numpy_does_not_have(dtype: np.dtype, size: int) -> None:
+    """Written packed where ONNX packs them, and read again: constants in the IR and weights in the store."""
+    array = np.resize(np.array([1, 2, 0, 3]), size).astype(dtype)
+    declared = [value("y", [size], dtype)]
+    graph = import_model(model([node("Identity", ["w"], ["y"])], [], declared, {"w": array}, opset=25))
+    proto = export_model(graph)
+    tensors = [*proto.graph.initializer, *(a.t for n in proto.graph.node for a in n.attribute)]
+    (tensor,) = [t for t in tensors if t.data_type == onnx.helper.np_dtype_to_tensor_dtype(dtype)]
+    assert len(tensor.raw_data) == -(-size * element_of_dtype(dtype).bits // 8)
+    again = import_model(proto)
+    found = again.constant(again.outputs[0].owner.operands[0])
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found.view(np.uint8), array.view(np.uint8))

@@ -107,13 +107,18 @@ def _tensor(kind: str, array: np.ndarray) -> onnx.TensorProto:
         "float16",
         "bfloat16",
         "int4",
+        "uint2",
+        "float4_e2m1fn",
+        "float8_e4m3fn",
+        "float8_e8m0fnu",
         "complex64",
     ],
 )
 def test_all_ways_to_store_a_weight(kind: str, size: int, dtype: str) -> None:
-    array = RNG.integers(0, 2 if dtype == "bool" else 7, size).astype(np.dtype(getattr(ml_dtypes, dtype, dtype)))
-    proto = model([node("Identity", ["w"], ["y"])], [], [value("y", [size], array.dtype)], opset=21)
-    proto.ir_version = 10
+    limit = {"bool": 2, "uint2": 4}.get(dtype, 7)
+    array = RNG.integers(dtype == "float8_e8m0fnu", limit, size).astype(np.dtype(getattr(ml_dtypes, dtype, dtype)))
+    proto = model([node("Identity", ["w"], ["y"])], [], [value("y", [size], array.dtype)], opset=25)
+    proto.ir_version = 13
     proto.graph.initializer.append(_tensor(kind, array))
     graph = import_model(proto)
     np.testing.assert_array_equal(graph.constant(graph.outputs[0].owner.operands[0]), array)

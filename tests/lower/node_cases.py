@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import ml_dtypes
 import numpy as np
 import onnx as onnx_package
 import tvm
@@ -15,7 +14,7 @@ from tvm import tirx
 from xdsl.dialects.test import TestOp as AnyOp
 from xdsl.ir import SSAValue
 
-from dsc.elements import stored
+from dsc.elements import computed, stored
 from dsc.ir import OnnxOp, onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, lower_body, placeholders, prim_func
 from dsc.lower.registry import RULES
@@ -161,9 +160,7 @@ def judge(case: Case, entry: tvm.runtime.Function) -> str:
     try:
         results = call(entry, case)
         for result, expected in zip(results, case.expected, strict=True):
-            if expected.dtype == ml_dtypes.bfloat16:
-                result = result.view(ml_dtypes.bfloat16).astype(np.float32)
-                expected = expected.astype(np.float32)
+            result, expected = computed(result.view(expected.dtype)), computed(expected)
             if expected.dtype.kind == "f":
                 np.testing.assert_allclose(result, expected, rtol=case.rtol, atol=case.atol)
             else:

@@ -10,12 +10,12 @@ from tvm import te, tirx
 from tvm.ir import Call
 from xdsl.dialects.test import TestOp as AnyOp
 
-from dsc.targets.cpu.lowering import tir_passes
 from dsc.ir import onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, functions, operators
 from dsc.lower.floats import opaque_tensors
 from dsc.lower.functions import MissingFunctionError, expanded
 from dsc.lower.tensors import elementwise
+from dsc.targets.cpu.lowering import tir_passes
 from tests.lower.node_cases import Case, function, onnx_cases
 
 OF_TVM = {

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx as onnx_package
 import pytest
@@ -115,6 +116,24 @@ def test_constants_fold() -> None:
     assert ops(graph) == ["MatMul"]
     (weight,) = [op for op in graph.ops() if isinstance(op, WeightOp)]
     assert graph.weights.get(weight.weight).shape == (10, 12)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, ml_dtypes.int4, ml_dtypes.float8_e4m3fn, ml_dtypes.bfloat16], ids=str)
+def test_constants_of_any_type_fold_to_floats(dtype: type) -> None:
+    """Those that numpy does not have too; a result of such a type stays: ONNX Runtime does not give it to numpy."""
+    numbers = np.arange(-8, 8).reshape(4, 4).astype(dtype)
+
+    def body(b: Builder, x: SSAValue) -> Any:
+        name = "Cast" if dtype is ml_dtypes.bfloat16 else "DequantizeLinear"
+        wide = b("Cast", numbers, to=1) if name == "Cast" else b(name, numbers, np.float32(0.5))
+        narrow = b("Cast", np.ones(4, np.float32), to=onnx_package.TensorProto.FLOAT8E5M2)
+        return [b("MatMul", x, wide), b("Cast", narrow, to=1)]
+
+    graph = _canonical(build((3, 4), body))
+    assert ops(graph) == ["Cast", "MatMul", "Cast"]
+    scale = 1.0 if dtype is ml_dtypes.bfloat16 else 0.5
+    (product,) = [op for op in graph.ops() if op.name == "onnx.MatMul"]
+    np.testing.assert_array_equal(graph.constant(product.operands[1]), scale * numbers.astype(np.float32))
 
 
 def test_folding_does_not_make_a_small_model_large(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,17 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
+from dsc.elements import ELEMENT_TYPES, stored
 from dsc.errors import ArtifactError, UsageError
 from dsc.needs import Needs
 from dsc.runtime import inspect, load
 from dsc.runtime.container import write_artifact
 from dsc.runtime.manifest import FORMAT, WEIGHTS
-from dsc.runtime.weights import Weight
+from dsc.runtime.weights import Weight, parse
 from tests.runtime.artifacts import Sum
 
 
@@ -53,6 +55,34 @@ def test_odd_sizes_and_all_dtypes_survive_and_stay_aligned(tmp_path: Path, compi
         loaded = pytest.importorskip("safetensors.numpy").load(archive.read(WEIGHTS))
     for name, array in arrays.items():
         np.testing.assert_array_equal(loaded[name], array)
+
+
+def test_types_that_numpy_does_not_have_are_bytes_with_a_name(tmp_path: Path, compiled_sum: Sum) -> None:
+    """Any reader of safetensors takes the file, and finds what they are in its metadata; ours gives them back."""
+    types = [e.dtype for e in ELEMENT_TYPES if e.encoding is not None]
+    arrays = {f"w.{d.name}": np.arange(3 * d.itemsize, dtype=np.uint8).view(d) for d in types}
+    weights = [Weight(n, a.dtype.name, a.shape, lambda a=a: a) for n, a in arrays.items()]
+    path = tmp_path / "narrow.dsc"
+    write_artifact(path, compiled_sum.manifest, compiled_sum.library, weights)
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(WEIGHTS)
+    entries, start = parse(memoryview(content), "narrow")
+    loaded = pytest.importorskip("safetensors.numpy").load(content)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(loaded[name], stored(array))
+        entry = entries[name]
+        assert entry.dtype == array.dtype
+        assert content[start + entry.offset :][: entry.size] == array.tobytes()
+    for wrong in (b'"float8_e5m2"', b'"bfloat16"', b'"float9"', b"17"):
+        named = b'"w.int4":"int4"'
+        changed = content.replace(named, b'"w.int4":' + wrong)
+        length = int.from_bytes(content[:8], "little") + len(changed) - len(content)
+        changed = length.to_bytes(8, "little") + changed[8:]
+        if wrong == b'"float8_e5m2"':
+            assert parse(memoryview(changed), "narrow")[0]["w.int4"].dtype == ml_dtypes.float8_e5m2
+            continue
+        with pytest.raises(ArtifactError, match="__metadata__"):
+            parse(memoryview(changed), "narrow")
 
 
 def test_same_content_is_same_bytes(compiled_sum: Sum, tmp_path: Path) -> None:

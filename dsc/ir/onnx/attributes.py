@@ -25,6 +25,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition
 
+from dsc.elements import integer_encoding
 from dsc.errors import UsageError
 from dsc.ir.types import element_of, tensor
 
@@ -91,7 +92,7 @@ def dense(array: np.ndarray) -> Attribute:
     if array.dtype.kind in "OUS":
         texts = [v.decode() if isinstance(v, bytes) else str(v) for v in array.reshape(-1).tolist()]
         return StringsAttr(ArrayAttr([StringAttr(t) for t in texts]), type_)
-    data = BytesAttr(np.ascontiguousarray(array).tobytes())
+    data = BytesAttr(np.ascontiguousarray(_in_bytes(array)).tobytes())
     return DenseIntOrFPElementsAttr(type_, data)  # type: ignore[type-var]
 
 
@@ -102,5 +103,22 @@ def array_of(attribute: Attribute) -> np.ndarray:
         return texts.reshape(attribute.type.get_shape())
     if not isinstance(attribute, DenseIntOrFPElementsAttr):
         raise UsageError(f"{attribute} is not a constant tensor")
-    dtype = element_of(attribute.type).dtype
-    return np.frombuffer(attribute.data.data, dtype).reshape(attribute.type.get_shape())
+    element = element_of(attribute.type)
+    dtype = _signed_bytes(element.dtype) or element.dtype
+    array = np.frombuffer(attribute.data.data, dtype).reshape(attribute.type.get_shape())
+    return array if dtype == element.dtype else _read_only(array.astype(element.dtype))
+
+
+def _in_bytes(array: np.ndarray) -> np.ndarray:
+    return array if (dtype := _signed_bytes(array.dtype)) is None else array.astype(dtype)
+
+
+def _signed_bytes(dtype: np.dtype[np.generic]) -> np.dtype[np.generic] | None:
+    """What xDSL has narrow signed integers in; ml_dtypes leaves the upper bits of a byte 0."""
+    encoding = integer_encoding(dtype)
+    return np.dtype(np.int8) if encoding is not None and encoding.signed and encoding.bits < 8 else None
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from tvm import te, tirx
 from tvm.ir import Expr
 
+from dsc.elements import FloatEncoding
 from dsc.ir import onnx
-from dsc.lower import floats, functions, integers
+from dsc.lower import floats, functions, integers, minifloats
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float, let
 
@@ -153,7 +154,7 @@ def _scalar(tensor: te.Tensor) -> Expr:
     return tensor(*[0] * len(tensor.shape))
 
 
-@lowers(onnx.Where)
+@lowers(onnx.Where, moves=True)
 def where(call: Call) -> te.Tensor:
     """x where the condition holds, else y."""
     return elementwise(tirx.Select, *call.inputs, name="where")
@@ -176,9 +177,12 @@ def is_inf(call: Call) -> te.Tensor:
 @lowers(onnx.Cast, onnx.CastLike)
 def cast_op(call: Call) -> te.Tensor:
     """x in another element type: floats truncate to integers, anything but zero is true."""
-    target = call.dtype()
+    target, encoding = call.dtype(), call.element().encoding
     if target == "bool":
         return elementwise(lambda x: tirx.NE(x, const_like(0, x)), call.inputs[0], name="cast")
+    if isinstance(encoding, FloatEncoding):
+        saturate, mode = bool(call.attr("saturate", 1)), call.attr("round_mode", "up")
+        return elementwise(lambda x: minifloats.converted(x, encoding, saturate, mode), call.inputs[0], name="cast")
     return elementwise(lambda x: integers.converted(x, target), call.inputs[0], name="cast")
 
 

@@ -21,7 +21,7 @@ def wrapped(index: Expr, size: Dim) -> Expr:
     return tirx.Max(tirx.Min(positive, last), zero)
 
 
-@lowers(onnx.Gather)
+@lowers(onnx.Gather, moves=True)
 def gather(call: Call) -> te.Tensor:
     """numpy.take: whole slices along an axis."""
     data, indices = call.inputs
@@ -36,7 +36,7 @@ def gather(call: Call) -> te.Tensor:
     return te.compute([*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]], element, name="gather")
 
 
-@lowers(onnx.GatherElements)
+@lowers(onnx.GatherElements, moves=True)
 def gather_elements(call: Call) -> te.Tensor:
     """numpy.take_along_axis."""
     data, indices = call.inputs
@@ -49,7 +49,7 @@ def gather_elements(call: Call) -> te.Tensor:
     return te.compute(indices.shape, element, name="gather_elements")
 
 
-@lowers(onnx.GatherND)
+@lowers(onnx.GatherND, moves=True)
 def gather_nd(call: Call) -> te.Tensor:
     """Slices of `data` found by index vectors, the last dim of `indices`."""
     data, indices = call.inputs
@@ -82,7 +82,7 @@ def one_hot(call: Call) -> te.Tensor:
     return te.compute([*indices.shape[:axis], depth, *indices.shape[axis:]], element, name="one_hot")
 
 
-@lowers(onnx.ReverseSequence)
+@lowers(onnx.ReverseSequence, moves=True)
 def reverse_sequence(call: Call) -> te.Tensor:
     """The first `sequence_lens[b]` elements along the time axis reversed, for each b of the batch axis."""
     x, lengths = call.inputs

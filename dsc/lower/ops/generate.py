@@ -8,6 +8,7 @@ import numpy as np
 from tvm import te, tirx
 from tvm.ir import Expr
 
+from dsc.elements import computed
 from dsc.ir import onnx
 from dsc.lower.exprs import (
     Dim,
@@ -32,7 +33,7 @@ from dsc.lower.windows import padded
 def constant_of_shape(call: Call) -> te.Tensor:
     """One value everywhere; 0 by default."""
     value = call.attr("value")
-    number = 0.0 if value is None else np.asarray(value).reshape(-1)[0].item()
+    number = 0.0 if value is None else computed(np.asarray(value)).reshape(-1)[0].item()
     return te.compute(call.sizes(0), lambda *_: tirx.const(number, call.dtype()), name="fill")
 
 
@@ -91,7 +92,7 @@ def trilu(call: Call) -> te.Tensor:
     return te.compute(x.shape, element, name="trilu")
 
 
-@lowers(onnx.Pad, values=[1, 3])
+@lowers(onnx.Pad, values=[1, 3], moves=True)
 def pad(call: Call) -> te.Tensor:
     """Constant, edge, reflected or wrapped surroundings; negative pads crop."""
     x, _, fill, _ = call.inputs

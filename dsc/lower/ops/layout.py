@@ -10,7 +10,7 @@ from dsc.lower.exprs import dims, floordiv, floormod, quotient, simplify
 from dsc.lower.registry import Call, lowers
 
 
-@lowers(PackOp)
+@lowers(PackOp, moves=True)
 def pack(call: Call) -> te.Tensor:
     """NCHW to NC/b HW b: the elements of `axis` in blocks, which become the innermost dim."""
     x = call.inputs[0]
@@ -23,7 +23,7 @@ def pack(call: Call) -> te.Tensor:
     return te.compute(shape, element, name="pack")
 
 
-@lowers(UnpackOp)
+@lowers(UnpackOp, moves=True)
 def unpack(call: Call) -> te.Tensor:
     """NC/b HW b to NCHW."""
     x = call.inputs[0]
@@ -36,7 +36,7 @@ def unpack(call: Call) -> te.Tensor:
     return te.compute(shape, element, name="unpack")
 
 
-@lowers(onnx.DepthToSpace)
+@lowers(onnx.DepthToSpace, moves=True)
 def depth_to_space(call: Call) -> te.Tensor:
     """Channels become blocks of pixels: the block is the outer part of them in DCR order, else inner."""
     x = call.inputs[0]
@@ -52,7 +52,7 @@ def depth_to_space(call: Call) -> te.Tensor:
     return te.compute([n, depth, h * size, w * size], element, name="depth_to_space")
 
 
-@lowers(onnx.SpaceToDepth)
+@lowers(onnx.SpaceToDepth, moves=True)
 def space_to_depth(call: Call) -> te.Tensor:
     """Blocks of pixels become channels: the block is the outer part of them in DCR order, else inner."""
     x = call.inputs[0]

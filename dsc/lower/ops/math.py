@@ -202,7 +202,7 @@ def window(call: Call) -> te.Tensor:
     return te.compute((size,), element, name="window")
 
 
-@lowers(onnx.BitCast)
+@lowers(onnx.BitCast, moves=True)
 def bit_cast(call: Call) -> te.Tensor:
     """The same bits as another type of the same width."""
     stored = "uint8" if dtype_of(call.inputs[0]) == "bool" else dtype_of(call.inputs[0])

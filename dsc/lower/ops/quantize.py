@@ -8,13 +8,15 @@ from typing import TypeAlias
 from tvm import te, tirx
 from tvm.ir import Expr
 
+from dsc.elements import ElementType, FloatEncoding, integer_encoding
 from dsc.ir import onnx
+from dsc.lower import minifloats
 from dsc.lower.exprs import Dim, floordiv, simplify
 from dsc.lower.ops.conv import centered, convolve
 from dsc.lower.ops.matmul import matmul
 from dsc.lower.ops.reduce import reduce
-from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import const_like, dtype_of, elementwise, let, normalize_axis
+from dsc.lower.registry import Call, UnsupportedOpError, lowers
+from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float, let, normalize_axis
 from dsc.lower.windows import windows
 
 Place: TypeAlias = Callable[[Sequence[Expr], te.Tensor], Sequence[Dim]]
@@ -34,24 +36,31 @@ def parameter(call: Call, tensor: te.Tensor, shape: Sequence[Dim], indices: Sequ
     return tensor(*(floordiv(i, block) if a == axis else i for a, i in enumerate(indices)))
 
 
-def saturated(value: Expr, dtype: str) -> Expr:
+def saturated(value: Expr, element: ElementType) -> Expr:
     """A whole float as an integer, cut down to what the type holds."""
-    low, high = (tirx.const(float(f(dtype).value), dtype_of(value)) for f in (te.min_value, te.max_value))
-    return tirx.Min(high, tirx.Max(low, value)).astype(dtype)
+    encoding = integer_encoding(element.dtype)
+    assert encoding is not None
+    assert element.computed is not None
+    low, high = (tirx.const(float(limit), dtype_of(value)) for limit in (encoding.least, encoding.largest))
+    return tirx.Min(high, tirx.Max(low, value)).astype(element.computed)
 
 
 @lowers(onnx.QuantizeLinear)
 def quantize(call: Call) -> te.Tensor:
-    """Saturate(round(x / scale) + zero point), halves to even."""
+    """Saturate(round(x / scale) + zero point), halves to even; floats are rounded as they are narrowed."""
     x, scale, zero = call.inputs
-    dtype = call.dtype()
+    target = call.element()
 
     def element(*i: Expr) -> Expr:
         step = parameter(call, scale, x.shape, i).astype("float32")
-        value = tirx.nearbyint(x(*i).astype("float32") / step)
+        value = x(*i).astype("float32") / step
+        if not isinstance(target.encoding, FloatEncoding):
+            value = tirx.nearbyint(value)
         if zero is not None:
             value = value + parameter(call, zero, x.shape, i).astype("float32")
-        return saturated(value, dtype)
+        if not isinstance(target.encoding, FloatEncoding):
+            return saturated(value, target)
+        return minifloats.saturated(value, target.encoding) if call.attr("saturate", 1) else value
 
     return te.compute(x.shape, element, name="quantize")
 
@@ -61,10 +70,12 @@ def dequantize(call: Call) -> te.Tensor:
     """(x - zero point) * scale."""
     x, scale, zero = call.inputs
 
+    exact = "float32" if is_float(x) else "int32"
+
     def element(*i: Expr) -> Expr:
-        value = x(*i).astype("int32")
+        value = x(*i).astype(exact)
         if zero is not None:
-            value = value - parameter(call, zero, x.shape, i).astype("int32")
+            value = value - parameter(call, zero, x.shape, i).astype(exact)
         step = parameter(call, scale, x.shape, i)
         return (value.astype("float32") * step.astype("float32")).astype(call.dtype())
 
@@ -75,6 +86,7 @@ def dequantize(call: Call) -> te.Tensor:
 def dynamic_quantize(call: Call) -> list[te.Tensor]:
     """Quantized to uint8 by the range of the data, which includes 0; also the scale and zero point found."""
     x = call.inputs[0]
+    byte = call.element()
     axes = list(range(len(x.shape)))
     low = reduce(te.min, x, x.shape, axes, False, "low")
     high = reduce(te.max, x, x.shape, axes, False, "high")
@@ -87,12 +99,12 @@ def dynamic_quantize(call: Call) -> list[te.Tensor]:
 
     def origin() -> Expr:
         least = tirx.Min(low(), const_like(0, x))
-        return let(scale(), lambda s: saturated(tirx.nearbyint(_over(-least, s)), "uint8"))
+        return let(scale(), lambda s: saturated(tirx.nearbyint(_over(-least, s)), byte))
 
     zero_point = te.compute((), origin, name="zero_point")
 
     def element(v: Expr) -> Expr:
-        return saturated(tirx.nearbyint(_over(v, scale())) + zero_point().astype("float32"), "uint8")
+        return saturated(tirx.nearbyint(_over(v, scale())) + zero_point().astype("float32"), byte)
 
     return [elementwise(element, x, name="quantized"), scale, zero_point]
 
@@ -126,10 +138,10 @@ def _shifted(x: te.Tensor, zero: te.Tensor | None, place: Place) -> te.Tensor:
     )
 
 
-def _requantized(total: te.Tensor, factor: Factor, zero: te.Tensor, dtype: str) -> te.Tensor:
+def _requantized(total: te.Tensor, factor: Factor, zero: te.Tensor, target: ElementType) -> te.Tensor:
     def element(*i: Expr) -> Expr:
         value = tirx.nearbyint(total(*i).astype("float32") * factor(i))
-        return saturated(value + zero(*[0] * len(zero.shape)).astype("float32"), dtype)
+        return saturated(value + zero(*[0] * len(zero.shape)).astype("float32"), target)
 
     return te.compute(total.shape, element, name="requantized")
 
@@ -138,6 +150,8 @@ def _requantized(total: te.Tensor, factor: Factor, zero: te.Tensor, dtype: str) 
 def qlinear_matmul(call: Call) -> te.Tensor:
     """A product of quantized matrices, quantized again."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = call.inputs
+    if is_float(a) or is_float(b) or is_float(y_zero):
+        raise UnsupportedOpError("there are kernels for quantized integers only, not for 8-bit floats")
     total = matmul(_rows(a, a_zero), _columns(b, b_zero), "int32")
 
     def factor(i: Sequence[Expr]) -> Expr:
@@ -145,7 +159,7 @@ def qlinear_matmul(call: Call) -> te.Tensor:
         right = _at(b_scale, [*i[:-2], 0, i[-1]])
         return left * right / _at(y_scale, [0])
 
-    return _requantized(total, factor, y_zero, call.dtype())
+    return _requantized(total, factor, y_zero, call.element())
 
 
 def _at(scale: te.Tensor, place: Sequence[Dim]) -> Expr:
@@ -154,7 +168,10 @@ def _at(scale: te.Tensor, place: Sequence[Dim]) -> Expr:
     if all(simplify(d) == 1 for d in scale.shape):
         return scale(*[0] * rank).astype("float32")
     if rank == 1:
-        return scale(next(p for p in reversed(place) if not (isinstance(p, int) and p == 0))).astype("float32")
+        found = next((p for p in reversed(place) if not (isinstance(p, int) and p == 0)), None)
+        if found is None:
+            raise UnsupportedOpError("a scale that must be one number may have more")
+        return scale(found).astype("float32")
     return scale(*place[-rank:]).astype("float32")
 
 
@@ -173,4 +190,4 @@ def qlinear_conv(call: Call) -> te.Tensor:
         weight = w_scale(i[1]) if per_channel else w_scale(*[0] * len(w_scale.shape))
         return _at(x_scale, [0]) * weight / _at(y_scale, [0])
 
-    return _requantized(total, factor, y_zero, call.dtype())
+    return _requantized(total, factor, y_zero, call.element())

@@ -90,7 +90,7 @@ def scatter_nd(call: Call) -> te.Tensor:
     return scatter(data, updates, [indices], place, call.attr("reduction"))
 
 
-@lowers(onnx.TensorScatter)
+@lowers(onnx.TensorScatter, moves=True)
 def tensor_scatter(call: Call) -> te.Tensor:
     """A cache with new entries written from a position of each batch on; circular where asked."""
     past, update, position = call.inputs

@@ -52,7 +52,7 @@ def _groups(source: Sequence[Dim], target: Sequence[Dim]) -> list[tuple[slice, s
     return groups
 
 
-@lowers(onnx.Reshape, values=[1])
+@lowers(onnx.Reshape, values=[1], moves=True)
 def reshape_op(call: Call) -> te.Tensor:
     """The target may keep dims (0) and leave one to be computed (-1)."""
     x = call.inputs[0]
@@ -66,7 +66,7 @@ def reshape_op(call: Call) -> te.Tensor:
     return reshape(x, shape)
 
 
-@lowers(onnx.Flatten)
+@lowers(onnx.Flatten, moves=True)
 def flatten(call: Call) -> te.Tensor:
     """Two dims: those before `axis`, and the rest."""
     x = call.inputs[0]
@@ -74,7 +74,7 @@ def flatten(call: Call) -> te.Tensor:
     return reshape(x, [product(x.shape[:axis]), product(x.shape[axis:])], "flatten")
 
 
-@lowers(onnx.Squeeze, values=[1])
+@lowers(onnx.Squeeze, values=[1], moves=True)
 def squeeze(call: Call) -> te.Tensor:
     """Without dims of size 1."""
     x = call.inputs[0]
@@ -90,7 +90,7 @@ def squeeze(call: Call) -> te.Tensor:
     return te.compute([x.shape[a] for a in kept], element, name="squeeze")
 
 
-@lowers(onnx.Unsqueeze, values=[1])
+@lowers(onnx.Unsqueeze, values=[1], moves=True)
 def unsqueeze(call: Call) -> te.Tensor:
     """With new dims of size 1."""
     x = call.inputs[0]
@@ -102,7 +102,7 @@ def unsqueeze(call: Call) -> te.Tensor:
     return te.compute(shape, lambda *i: x(*(v for a, v in enumerate(i) if a not in new)), name="unsqueeze")
 
 
-@lowers(onnx.Transpose)
+@lowers(onnx.Transpose, moves=True)
 def transpose(call: Call) -> te.Tensor:
     """Permuted axes; reversed by default."""
     x = call.inputs[0]
@@ -115,7 +115,7 @@ def transpose(call: Call) -> te.Tensor:
     return te.compute([x.shape[a] for a in order], element, name="transpose")
 
 
-@lowers(onnx.Expand, values=[1])
+@lowers(onnx.Expand, values=[1], moves=True)
 def expand(call: Call) -> te.Tensor:
     """Repeated along dims of size 1; the target broadcasts both ways."""
     x = call.inputs[0]
@@ -123,7 +123,7 @@ def expand(call: Call) -> te.Tensor:
     return te.compute(shape, lambda *i: x(*broadcast_index(x.shape, shape, i)), name="expand")
 
 
-@lowers(onnx.Tile, values=[1])
+@lowers(onnx.Tile, values=[1], moves=True)
 def tile(call: Call) -> te.Tensor:
     """Whole copies along each dim."""
     x = call.inputs[0]

@@ -14,7 +14,7 @@ from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import normalize_axis
 
 
-@lowers(onnx.Concat)
+@lowers(onnx.Concat, moves=True)
 def concat_op(call: Call) -> te.Tensor:
     """Tensors one after another along an axis."""
     return concat(call.inputs, normalize_axis(call.attr("axis"), len(call.inputs[0].shape)))
@@ -40,7 +40,7 @@ def concat(tensors: Sequence[te.Tensor], axis: int) -> te.Tensor:
     return te.compute(shape, element, name="concat")
 
 
-@lowers(onnx.Split, values=[1])
+@lowers(onnx.Split, values=[1], moves=True)
 def split(call: Call) -> list[te.Tensor]:
     """Parts along an axis: of given sizes, or equal but for the last."""
     x = call.inputs[0]
@@ -65,7 +65,7 @@ def part_of(x: te.Tensor, axis: int, start: Dim, size: Dim, step: int = 1) -> te
     return te.compute(shape, lambda *i: x(*i[:axis], start + i[axis] * step, *i[axis + 1 :]), name="slice")
 
 
-@lowers(onnx.Slice, values=[1, 2, 3, 4])
+@lowers(onnx.Slice, values=[1, 2, 3, 4], moves=True)
 def slice_op(call: Call) -> te.Tensor:
     """numpy's x[start:end:step], axis by axis, with limits outside the tensor cut down to it."""
     x = call.inputs[0]

@@ -6,6 +6,7 @@ import tvm
 from tvm import s_tir, tirx
 
 from dsc.lower.floats import opaque, plain
+from dsc.targets.cpu.bfloat16 import bfloat16_operands
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
 from dsc.targets.tir.passes import any_alignment, compacted_blocks, each
@@ -49,6 +50,7 @@ def tir_passes() -> tvm.transform.Pass:
             tirx.transform.LowerIntrin(),
             tirx.transform.ConvertSSA(),
             each(flat_lets, "dsc.flat_lets"),
+            each(bfloat16_operands, "dsc.bfloat16_operands"),
         ],
         name="dsc.tir",
     )

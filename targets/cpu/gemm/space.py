@@ -125,7 +125,7 @@ class GemmSpace:
         packings: dict[int, Packing] = {}
         if source.weight is not None:
             packings[source.weight] = _panels(source, point)
-        return Implementation(write(source, point), packings)
+        return Implementation(write(source, point, self.machine.multiply_add(point.lanes)), packings)
 
 
 def _panels(source: Product, point: Tiling) -> Rearrange:

@@ -75,6 +75,11 @@ def ceildiv(a: Dim, b: Dim) -> Dim:
     return -floordiv(-a, b) if isinstance(a, int) and isinstance(b, int) else floordiv(a + b - 1, b)
 
 
+def divides(part: int, whole: Dim) -> bool:
+    """Whether `whole` is known to be a multiple of `part`."""
+    return isinstance(whole, int) and whole % part == 0
+
+
 def minimum(a: Scalar, b: Scalar) -> Scalar:
     """The smaller of two."""
     return _apply(min, tirx.min, a, b)

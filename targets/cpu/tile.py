@@ -14,8 +14,6 @@ from tvm.tirx.script.builder import ir as T
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, pieces, spread, zeros
 
-_LOCAL = Loops("int32")
-
 
 class RegisterTile:
     """``sums[i, :] += sum over k of a[i, k] * b[k, :]`` in registers: rows by vectors of one multiply-add instruction.
@@ -73,7 +71,7 @@ class RegisterTile:
     def __getitem__(self, position: tuple[int, int]) -> Expr:
         """A vector of sums, by row and vector."""
         i, v = position
-        return self.sums[i, _LOCAL.span(*self.vectors[v])]
+        return self.sums[i, Loops().span(*self.vectors[v])]
 
     def store(self, buffer: tirx.Buffer, row: Callable[[int], Sequence[Expr | int]], loops: Loops) -> None:
         """Writes all sums to memory: those of row `i` to ``buffer[*row(i), 0 : columns]``."""
@@ -82,7 +80,7 @@ class RegisterTile:
                 T.buffer_store(buffer, self[i, v], [*row(i), loops.span(start, lanes)])
 
     def _put(self, i: int, v: int, value: Expr) -> None:
-        T.buffer_store(self.sums, value, [i, _LOCAL.span(*self.vectors[v])])
+        T.buffer_store(self.sums, value, [i, Loops().span(*self.vectors[v])])
 
     def _in_lanes(self, a: Expr, lanes: int) -> Expr:
         """`a` in every lane; neighbours stay together, as one integer of their size."""

@@ -47,13 +47,14 @@ def flat(buffer: tirx.Buffer) -> tirx.Buffer:
 
 @dataclass(frozen=True)
 class Loops:
-    """Loops and indices in one integer type."""
+    """Loops, and indices in the integer types that tensor expressions have."""
 
-    dtype: str
+    dtype: str = "int32"
+    """Of loops of known extent, and of numbers; what depends on a symbolic size is int64, as those are."""
 
     @staticmethod
     def over(tensors: Sequence[te.Tensor]) -> Loops:
-        """In the type of the indices of tensor expressions of `tensors`: int64 if a dim is symbolic."""
+        """All in the type of the indices of placeholders `tensors`: int64 if a dim is symbolic."""
         symbolic = any(isinstance(d, Expr) for tensor in tensors for d in dims(tensor.shape))
         return Loops("int64" if symbolic else "int32")
 
@@ -63,7 +64,7 @@ class Loops:
 
     def bind(self, value: Dim) -> Expr:
         """`value` in a variable: computed once, where an inner loop would compute it again."""
-        return value if isinstance(value, tirx.Var) else T.Bind(self.const(value))
+        return self.const(value) if isinstance(value, int | tirx.Var) else T.Bind(value)
 
     @contextmanager
     def each(self, extent: Dim, kind: Kind = T.serial) -> Iterator[Expr]:
@@ -71,7 +72,8 @@ class Loops:
         if isinstance(extent, int) and extent == 1:
             yield self.const(0)
             return
-        with kind(self.const(0), self.const(extent)) as var:
+        end = self.const(extent)
+        with kind(tirx.const(0, str(end.expr_ty())), end) as var:
             yield var
 
     def split(self, position: Expr, parts: Dim) -> tuple[Expr, Expr]:
@@ -165,7 +167,7 @@ class Vectors:
         self.buffer = T.alloc_buffer((count * lanes,), "float32", scope="local")
 
     def _span(self, position: int) -> Expr:
-        return Loops("int32").span(position * self.lanes, self.lanes)
+        return Loops().span(position * self.lanes, self.lanes)
 
     def __getitem__(self, position: int) -> Expr:
         return self.buffer[self._span(position)]

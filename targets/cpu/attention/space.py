@@ -106,7 +106,7 @@ class AttentionSpace:
 
     def build(self, point: Blocking) -> Implementation:
         """The code."""
-        return Implementation(write(self.problem, point, self.machine.lanes()))
+        return Implementation(write(self.problem, point, self.machine))
 
 
 def _nominal(size: Dim) -> int:

@@ -132,4 +132,4 @@ class DirectSpace:
 
     def build(self, point: DirectPoint) -> Implementation:
         """The code of `point`."""
-        return implement(self.region, point)
+        return implement(self.region, point, self.machine)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from tvm import te, tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
 from xdsl.ir import SSAValue
 
 from dsc.ir import onnx
 from dsc.ir.dialect import UnpackOp
 from dsc.ir.onnx.base import OnnxOp
+from dsc.lower.exprs import Dim
 from dsc.lower.registry import stored_dtype
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload, is_constant, is_scalar
-from dsc.targets.cpu.conv.emit import Dim
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
 from dsc.targets.kernel import Refusal
+from dsc.targets.tir.loops import function
 
 NOMINAL_SIZE = 64
 """Height and width assumed of images whose size is known at run time only."""
@@ -147,10 +151,13 @@ class Frame:
     weight: tirx.Buffer
     epilogue: Epilogue
 
-    def function(self, body: tirx.Stmt) -> tirx.PrimFunc:
-        """The function; its buffers do not overlap."""
-        params = [*self.inputs, *(output.buffer for output in self.epilogue.outputs)]
-        return tirx.PrimFunc(params, body).with_attrs({"s_tir": True, "tirx.noalias": True})
+    @contextmanager
+    def function(self) -> Iterator[IRBuilder]:
+        """The function, whose statements follow."""
+        with function() as made:
+            for parameter in (*self.inputs, *(output.buffer for output in self.epilogue.outputs)):
+                T.arg(parameter.name, parameter)
+            yield made
 
 
 def region_of(workload: Workload) -> Region | Refusal:

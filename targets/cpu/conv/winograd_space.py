@@ -108,4 +108,4 @@ class WinogradSpace:
 
     def build(self, point: WinogradPoint) -> Implementation:
         """The code of `point`."""
-        return implement(self.region, point, self.machine.lanes())
+        return implement(self.region, point, self.machine)

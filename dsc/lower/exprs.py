@@ -36,6 +36,13 @@ def dims(shape: Iterable[Dim]) -> list[Dim]:
     return [simplify(d) for d in shape]
 
 
+def static(size: Dim) -> int | None:
+    """The size if it is a number."""
+    if isinstance(size, int):
+        return size
+    return int(size.value) if isinstance(size, tirx.IntImm) else None
+
+
 def same(a: Scalar, b: Scalar) -> bool:
     """Whether `a` and `b` are provably equal."""
     if not isinstance(a, Expr) and not isinstance(b, Expr):

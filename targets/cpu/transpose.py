@@ -13,12 +13,12 @@ from tvm import s_tir, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
+from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product, same, static
+from dsc.lower.nominal import volume
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.generic.prepare import prepare
 from dsc.targets.cpu.generic.schedule import worth_a_launch
-from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline

@@ -93,7 +93,8 @@ def test_the_numbers_are_right_where_the_host_has_the_instruction(name: str) -> 
     a, left = elements(row.a, (rows, STEPS * row.k), random)
     b, right = elements(row.b, (STEPS, VECTORS * row.n * row.k), random)
     out = tvm.runtime.tensor(np.zeros((rows, VECTORS * row.n), row.accumulator))
-    kernel = load_kernel(small_product(row, rows), target(machine.name).backend(), device("cpu", "this test"), threads=1)
+    backend, here = target(machine.name).backend(), device("cpu", "this test")
+    kernel = load_kernel(small_product(row, rows), backend, here, threads=1)
     kernel(tvm.runtime.tensor(a), tvm.runtime.tensor(b), out)
     packed = right.reshape(STEPS, VECTORS * row.n, row.k).transpose(0, 2, 1).reshape(STEPS * row.k, -1)
     expected = left @ packed

@@ -76,8 +76,7 @@ class _Writer:
     def write(self) -> None:
         """Declares the parameters and writes the tasks."""
         self.buffers = {
-            tensor: argument(f"in{i}", tensor.shape, tensor.dtype)
-            for i, tensor in enumerate(self.problem.params)
+            tensor: argument(f"in{i}", tensor.shape, tensor.dtype) for i, tensor in enumerate(self.problem.params)
         }
         for scalar in self.problem.scalars:
             T.arg(scalar.name, scalar)

@@ -16,9 +16,10 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
+from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.conv.cost import vector_lanes
 from dsc.targets.cpu.conv.epilogue import Writer
-from dsc.targets.cpu.conv.problem import Convolution, Frame, Region, nominal
+from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile
@@ -148,9 +149,7 @@ class _Nest:
                 self._kernel_row(tile, row, lane, column, kh, taps)
         self._store(tile, writer, row, lane, column)
 
-    def _kernel_row(
-        self, tile: RegisterTile, row: _Row, lane: Expr, column: Expr, kh: Dim, taps: Taps | None
-    ) -> None:
+    def _kernel_row(self, tile: RegisterTile, row: _Row, lane: Expr, column: Expr, kh: Dim, taps: Taps | None) -> None:
         """The terms of one row of the kernel, where that is inside the image."""
         conv = self.conv
         columns = range(conv.kernel[1])
@@ -216,7 +215,7 @@ class DepthwiseSpace:
     def estimate(self, point: DepthwisePoint) -> float:
         """Seconds: arithmetic and loads of the tiles, or the traffic of the image, whichever is slower."""
         conv, machine = self.region.conv, self.machine
-        n, rows, columns = nominal(conv.n, 1), nominal(conv.oh), nominal(conv.ow)
+        n, rows, columns = batch((conv.n,)), nominal(conv.oh), nominal(conv.ow)
         blocks = conv.c // conv.block
         tasks = n * blocks * ceil(rows / point.rows)
         threads = min(machine.cores, tasks) if point.parallel else 1

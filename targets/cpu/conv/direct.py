@@ -183,9 +183,7 @@ class _Nest:
         channel = tirx.floormod(task.group * self.per_group, conv.block) + outer * self.inner
         return tirx.floordiv(channel, conv.block), tirx.floormod(channel, conv.block) + c
 
-    def _store(
-        self, tile: RegisterTile, writer: Writer, task: _Task, panel: Expr, row: Expr, column: Expr
-    ) -> None:
+    def _store(self, tile: RegisterTile, writer: Writer, task: _Task, panel: Expr, row: Expr, column: Expr) -> None:
         """The epilogue of all pixels of a tile."""
         conv, point = self.conv, self.point
         per_group = conv.oc // conv.groups
@@ -210,4 +208,5 @@ class _Nest:
 
 def _unrolled(extent: int, limit: int) -> Kind:
     """Short innermost loops are written out; long ones stay loops, whose counter costs nothing there."""
-    return T.unroll if extent <= min(4, limit) or extent <= limit <= 8 else T.serial
+    kind: Kind = T.unroll if extent <= min(4, limit) or extent <= limit <= 8 else T.serial
+    return kind

@@ -10,7 +10,6 @@ from tvm import sym, te, tirx
 from tvm.ir import Expr, Range
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim
 from dsc.targets.cpu.inline import Inliner, Kept, Leaf, kept_types
 from dsc.targets.tir.loops import Loops
 

@@ -23,9 +23,6 @@ from dsc.targets.cpu.conv.epilogue import Epilogue, Output
 from dsc.targets.kernel import Refusal
 from dsc.targets.tir.loops import function
 
-NOMINAL_SIZE = 64
-"""Height and width assumed of images whose size is known at run time only."""
-
 
 @dataclass(frozen=True)
 class Pads:
@@ -93,11 +90,6 @@ class Convolution:
     def taps(self) -> int:
         """Multiplications for one element of the result."""
         return self.c // self.groups * self.kernel[0] * self.kernel[1]
-
-
-def nominal(size: Dim, assumed: int = NOMINAL_SIZE) -> int:
-    """A size to reckon with: `assumed` where it is symbolic."""
-    return size if isinstance(size, int) else assumed
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,7 @@ class Source:
     With padding, the rows a task needs are first copied to scratch, so that no inner loop has a branch.
     """
 
-    def __init__(
-        self, conv: Convolution, buffer: tirx.Buffer, rows: int, blocks: int, one_row: bool = False
-    ) -> None:
+    def __init__(self, conv: Convolution, buffer: tirx.Buffer, rows: int, blocks: int, one_row: bool = False) -> None:
         """Declares the view in the current frame.
 
         rows, blocks: rows of the result that one task computes at most, and channel blocks that it reads.

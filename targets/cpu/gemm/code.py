@@ -8,7 +8,7 @@ Ragged rows read the last row again and are not stored; ragged columns are zeros
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias

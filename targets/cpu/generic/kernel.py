@@ -7,15 +7,15 @@ from functools import cached_property
 
 from tvm import s_tir, tirx
 
+from dsc.lower.nominal import volume
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.generic.prepare import prepare
 from dsc.targets.cpu.generic.schedule import schedule, seconds, worth_a_launch
-from dsc.targets.cpu.generic.sizes import volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.generic.vectors import vector_axis
-from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 
 EFFICIENCY = 0.5
 """Of peak: operations are single additions and the like, where the peak is fused multiply-adds."""

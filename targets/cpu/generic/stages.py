@@ -13,7 +13,8 @@ from tvm.s_tir.schedule import SBlockRV
 from tvm.s_tir.schedule.analysis import has_block
 from tvm.sym import Analyzer
 
-from dsc.targets.cpu.generic.sizes import static, volume
+from dsc.lower.exprs import static
+from dsc.lower.nominal import volume
 
 Buffer: TypeAlias = tirx.Var
 DIVISION_COST = 4

@@ -36,6 +36,13 @@ def dims(shape: Iterable[Dim]) -> list[Dim]:
     return [simplify(d) for d in shape]
 
 
+def static(size: Dim) -> int | None:
+    """The size if it is a number."""
+    if isinstance(size, int):
+        return size
+    return int(size.value) if isinstance(size, tirx.IntImm) else None
+
+
 def same(a: Scalar, b: Scalar) -> bool:
     """Whether `a` and `b` are provably equal."""
     if not isinstance(a, Expr) and not isinstance(b, Expr):
@@ -73,6 +80,11 @@ def floormod(a: Dim, b: Dim) -> Dim:
 def ceildiv(a: Dim, b: Dim) -> Dim:
     """a / b, rounded up."""
     return -floordiv(-a, b) if isinstance(a, int) and isinstance(b, int) else floordiv(a + b - 1, b)
+
+
+def divides(part: int, whole: Dim) -> bool:
+    """Whether `whole` is known to be a multiple of `part`."""
+    return isinstance(whole, int) and whole % part == 0
 
 
 def minimum(a: Scalar, b: Scalar) -> Scalar:

@@ -11,11 +11,10 @@ from tvm import tirx
 
 from dsc.codegen.single import load_kernel
 from dsc.host import usable_cores
+from dsc.lower.nominal import NOMINAL, nominal
 from dsc.runtime.devices import Device
 from dsc.targets import AnyTarget, Implementation
 
-_SYMBOLIC_EXTENT = 128
-"""What an unknown extent is taken to be: a sentence of usual length, a small batch of anything else."""
 _WARM_UP = 2
 _RUNS = (3, 200)
 
@@ -43,17 +42,13 @@ def _run(function: tvm_ffi.Function, device: Device, arguments: list[object]) ->
 
 
 def _arguments(func: tirx.PrimFunc, device: Device, random: np.random.Generator) -> list[object]:
-    """Tensors for the parameters that are buffers, the representative extent for scalar ones."""
+    """Tensors for the parameters that are buffers, and numbers for the scalar ones; of nominal sizes."""
     return [
-        device.put(_random([_extent(d) for d in p.shape], str(p.dtype), random), None)
+        device.put(_random([nominal(d) for d in p.shape], str(p.dtype), random), None)
         if tirx.is_buffer_var(p)
-        else _SYMBOLIC_EXTENT
+        else NOMINAL
         for p in func.params
     ]
-
-
-def _extent(dim: object) -> int:
-    return int(dim) if isinstance(dim, int | tirx.IntImm) else _SYMBOLIC_EXTENT
 
 
 def _random(shape: list[int], dtype: str, random: np.random.Generator) -> np.ndarray:

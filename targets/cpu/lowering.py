@@ -7,6 +7,7 @@ from tvm import s_tir, tirx
 
 from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
+from dsc.targets.cpu.bfloat16 import bfloat16_operands
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
 from dsc.targets.tir.passes import any_alignment, compacted_blocks, each
@@ -54,6 +55,7 @@ def tir_passes(functions: Expansions) -> tvm.transform.Pass:
             tirx.transform.LowerIntrin(),
             tirx.transform.ConvertSSA(),
             each(flat_lets, "dsc.flat_lets"),
+            each(bfloat16_operands, "dsc.bfloat16_operands"),
         ],
         name="dsc.tir",
     )

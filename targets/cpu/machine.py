@@ -29,6 +29,8 @@ class Cpu(Machine):
     """Vector operations started per cycle at most, however narrow they are."""
     issue: int = 4
     """Instructions of any kind started per cycle at least."""
+    window: int = 512
+    """Instructions that out-of-order execution has in flight."""
     load_bits: int
     """Bits loaded from L1 per cycle."""
     broadcasts: int = 2

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from tvm import s_tir, tirx
 from tvm.ir import Expr
-from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
+from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product, same, static
+from dsc.lower.nominal import volume
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.generic.prepare import prepare
 from dsc.targets.cpu.generic.schedule import worth_a_launch
-from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
+from dsc.targets.tir.loops import Loops, argument, flat, function
 
-Size: TypeAlias = "Expr | int"
 SMALLEST, LARGEST = 4, 16
 """Sides of tiles: narrow ones gain nothing, and those of more than 16 vectors do not fit the registers."""
 EFFICIENCY = 0.5
@@ -35,9 +34,9 @@ EFFICIENCY = 0.5
 class Axis:
     """A loop of the copy: how far one step goes in the result and in the input, in elements."""
 
-    extent: Size
-    store: Size
-    load: Size
+    extent: Dim
+    store: Dim
+    load: Dim
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Copy:
         return Copy(results[0], inputs[0], tuple(a for a in axes if a not in (results[0], inputs[0])))
 
 
-def _size(extent: Expr | int) -> Size:
+def _size(extent: Expr | int) -> Dim:
     known = static(extent)
     return extent if known is None else known
 
@@ -81,7 +80,7 @@ def _joined(axes: Sequence[Axis]) -> list[Axis]:
     return found
 
 
-def _continues(outer: Size, inner: Size, axis: Axis) -> bool:
+def _continues(outer: Dim, inner: Dim, axis: Axis) -> bool:
     return same(outer, inner * axis.extent)
 
 
@@ -124,70 +123,51 @@ class TransposeSpace:
 
     def build(self, point: Tile) -> Implementation:
         """The code."""
-        with IRBuilder() as builder, T.prim_func(private=True, s_tir=True):
-            T.func_attr({"tirx.noalias": True})
+        with function() as made:
             _Writer(self.func, self.copy, point.lanes, self.parallel).write()
-        return Implementation(builder.get())
+        return Implementation(made.get())
 
 
 class _Writer:
     def __init__(self, func: tirx.PrimFunc, copy: Copy, lanes: int, parallel: bool) -> None:
         self.func, self.copy, self.lanes, self.parallel = func, copy, lanes, parallel
         sizes = [size for buffer in _buffers(func) for size in buffer.shape]
-        self.index = "int32" if all(static(size) is not None for size in sizes) else "int64"
+        self.loops = Loops("int32" if all(static(size) is not None for size in sizes) else "int64")
 
     def write(self) -> None:
         """Parameters; then all tiles, those along the input's rows outside."""
         source, *scalars, result = self.func.params
-        source = T.arg("in0", T.buffer(source.shape, source.dtype))
+        source = argument("in0", source.shape, source.dtype)
         for scalar in scalars:
             T.arg(scalar.name, scalar)
-        result = T.arg("out0", T.buffer(result.shape, result.dtype))
-        self.source, self.result = _flat(source), _flat(result)
+        result = argument("out0", result.shape, result.dtype)
+        self.source, self.result = flat(source), flat(result)
         columns, rows = self.copy.inner_in, self.copy.inner_out
-        tasks = self._const(1)
-        for axis in self.copy.outer:
-            tasks = tasks * self._const(axis.extent)
-        per_row = self._tiles(columns)
-        with (T.parallel if self.parallel else T.serial)(self._const(0), tasks * per_row) as task:
-            load, store = self._place(tirx.floordiv(task, per_row))
-            column = T.Bind(self._start(tirx.floormod(task, per_row), columns))
-            load, store = T.Bind(load + column), T.Bind(store + column * self._const(columns.store))
-            with T.serial(self._const(0), self._tiles(rows)) as tile:
-                row = T.Bind(self._start(tile, rows))
-                self._tile(load + row * self._const(rows.load), store + row)
+        outer = [axis.extent for axis in self.copy.outer]
+        per_row, kind = ceildiv(columns.extent, self.lanes), T.parallel if self.parallel else T.serial
+        with self.loops.each(product(outer) * per_row, kind) as task:
+            row, tile = self.loops.split(task, per_row)
+            at = self.loops.unravel(row, outer)
+            column = self.loops.bind(self._start(tile, columns))
+            load = T.Bind(self._offset(at, [axis.load for axis in self.copy.outer]) + column)
+            store = T.Bind(self._offset(at, [axis.store for axis in self.copy.outer]) + column * columns.store)
+            with self.loops.each(ceildiv(rows.extent, self.lanes)) as tile:
+                row = self.loops.bind(self._start(tile, rows))
+                self._tile(load + row * rows.load, store + row)
 
-    def _place(self, position: Expr) -> tuple[Expr, Expr]:
-        """Offsets in the input and in the result of one combination of the outer axes."""
-        load = store = self._const(0)
-        for axis in reversed(self.copy.outer):
-            at = T.Bind(tirx.floormod(position, self._const(axis.extent)))
-            position = T.Bind(tirx.floordiv(position, self._const(axis.extent)))
-            load, store = load + at * self._const(axis.load), store + at * self._const(axis.store)
-        return load, store
+    def _offset(self, at: Sequence[Expr], steps: Sequence[Dim]) -> Expr:
+        return sum((place * step for place, step in zip(at, steps, strict=True)), self.loops.const(0))
 
-    def _tiles(self, axis: Axis) -> Expr:
-        return self._const((axis.extent + self.lanes - 1) // self.lanes)
-
-    def _start(self, tile: Expr, axis: Axis) -> Expr:
+    def _start(self, tile: Expr, axis: Axis) -> Dim:
         """Where a tile begins: a ragged last one overlaps the one before it."""
         start = tile * self.lanes
-        if isinstance(axis.extent, int) and axis.extent % self.lanes == 0:
-            return start
-        return tirx.min(start, self._const(axis.extent - self.lanes))
+        return start if divides(self.lanes, axis.extent) else minimum(start, axis.extent - self.lanes)
 
     def _tile(self, load: Expr, store: Expr) -> None:
-        lanes = self.lanes
-        row, column = self._const(self.copy.inner_out.load), self._const(self.copy.inner_in.store)
-        vectors = [
-            T.Bind(tirx.BufferLoad(self.source, [tirx.Ramp(load + i * row, self._const(1), lanes)]))
-            for i in range(lanes)
-        ]
+        lanes, row, column = self.lanes, self.copy.inner_out.load, self.copy.inner_in.store
+        vectors = [T.Bind(self.source[self.loops.span(load + i * row, lanes)]) for i in range(lanes)]
         for i, vector in enumerate(_turned(vectors)):
-            T.buffer_store(self.result, vector, [tirx.Ramp(store + i * column, self._const(1), lanes)])
-
-    def _const(self, value: Size) -> Expr:
-        return tirx.const(value, self.index) if isinstance(value, int) else value
+            T.buffer_store(self.result, vector, [self.loops.span(store + i * column, lanes)])
 
 
 def _turned(vectors: list[Expr]) -> list[Expr]:
@@ -209,13 +189,6 @@ def _turned(vectors: list[Expr]) -> list[Expr]:
 
 def _buffers(func: tirx.PrimFunc) -> list[tirx.Buffer]:
     return [parameter for parameter in func.params if tirx.is_buffer_var(parameter)]
-
-
-def _flat(buffer: tirx.Buffer) -> tirx.Buffer:
-    size: Size = 1
-    for extent in buffer.shape:
-        size = size * extent
-    return T.decl_buffer((size,), buffer.dtype, data=buffer.data)
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tvm.ir import Expr
-
-from dsc.lower.exprs import Dim
+from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.attention.code import Blocking, write
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation
 
-NOMINAL = 64
-"""Assumed of lengths that are known at run time only; batches of unknown size are taken to be 1."""
 EXP_OPERATIONS = 14
 """Vector operations for the exponential, its sum, load and store."""
 TRANSPOSE_CYCLES = 1.0
@@ -23,8 +19,6 @@ TRANSPOSE_CYCLES = 1.0
 TILE_CYCLES = 30
 STORE_CYCLES = 2
 """For one vector of a tile: clearing, scale and mask, store."""
-MAX_TILE_ROWS = 8
-"""Rows of more keys fall into the same sets of L1 where heads lie side by side."""
 FAR = 1.3
 """Cost of scores that do not stay in L2."""
 
@@ -44,12 +38,14 @@ class AttentionSpace:
         lengths = (*self.problem.batch, self.problem.queries, self.problem.keys)
         known = all(isinstance(size, int) for size in lengths)
         width = math.ceil(self.problem.width / self.machine.lanes())
+        # where heads lie side by side, rows of keys fall into the same sets of L1
+        most = self.machine.l1_ways
         for lanes, vectors in self._columns():
-            for queries in range(1, min(MAX_TILE_ROWS, lanes * vectors) + 1):
+            for queries in range(1, min(most, lanes * vectors) + 1):
                 if lanes * vectors % queries == 0 and self._rows(queries) >= 1:
                     groups = math.ceil(width / self._rows(queries))
                     blocking = Blocking(
-                        lanes, vectors, min(MAX_TILE_ROWS, self._rows(vectors)), queries, math.ceil(width / groups)
+                        lanes, vectors, min(most, self._rows(vectors)), queries, math.ceil(width / groups)
                     )
                     yield blocking
                     if known:
@@ -61,7 +57,7 @@ class AttentionSpace:
 
     def _columns(self) -> Iterator[tuple[int, int]]:
         """Lanes and vectors of a block: narrow vectors only for few queries."""
-        rows = _nominal(self.problem.queries)
+        rows = nominal(self.problem.queries)
         widest = self.machine.lanes()
         if isinstance(self.problem.queries, int) and rows <= widest // 2:
             yield max(2, 1 << (rows - 1).bit_length()), 1
@@ -72,15 +68,15 @@ class AttentionSpace:
     def estimate(self, point: Blocking) -> float:
         """Seconds: both products and the exponentials of all blocks, shared by the cores."""
         problem, machine = self.problem, self.machine
-        blocks = math.ceil(_nominal(problem.queries) / point.rows)
-        tasks = math.prod(d for d in problem.batch if isinstance(d, int)) * blocks
+        blocks = math.ceil(nominal(problem.queries) / point.rows)
+        tasks = batch(problem.batch) * blocks
         threads = min(tasks, machine.cores) if point.parallel else 1
         seconds = math.ceil(tasks / threads) * self._task_cycles(point) / machine.frequency
         return seconds + (machine.launch_seconds if point.parallel and tasks > 1 else 0.0)
 
     def _task_cycles(self, point: Blocking) -> float:
         problem = self.problem
-        keys = _nominal(problem.keys)
+        keys = nominal(problem.keys)
         score = self._tile_cycles(point.keys, point.vectors, point.lanes, problem.depth, near=True)
         groups = math.ceil(math.ceil(problem.width / self.machine.lanes()) / point.widths)
         near = 4 * keys * problem.width <= self.machine.l1_bytes // 2
@@ -106,9 +102,4 @@ class AttentionSpace:
 
     def build(self, point: Blocking) -> Implementation:
         """The code."""
-        return Implementation(write(self.problem, point, self.machine.lanes()))
-
-
-def _nominal(size: Dim) -> int:
-    """The size, or `NOMINAL` where it is symbolic."""
-    return NOMINAL if isinstance(size, Expr) else size
+        return Implementation(write(self.problem, point, self.machine))

@@ -13,31 +13,18 @@ from math import ceil, gcd
 
 from tvm import tirx
 from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
 
+from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
+from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.conv.cost import vector_lanes
-from dsc.targets.cpu.conv.emit import (
-    Dim,
-    Stmt,
-    Vectors,
-    bind,
-    ceildiv,
-    coordinates,
-    divides,
-    in_tiles,
-    index,
-    least,
-    loop,
-    parallel,
-    product,
-    seq,
-    span,
-    when,
-)
 from dsc.targets.cpu.conv.epilogue import Writer
-from dsc.targets.cpu.conv.problem import Convolution, Frame, Region, nominal
-from dsc.targets.cpu.conv.source import Source
+from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
+from dsc.targets.cpu.conv.source import Rows, Source
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.kernel import Implementation, Rearrange
+from dsc.targets.tir.loops import Loops, tile_widths, when
 
 WIDTHS = (8, 7, 6, 5, 4)
 """Tile widths tried. Wider tiles were slower wherever a row has several: see `BURST`."""
@@ -64,62 +51,73 @@ class DepthwisePoint:
     """Whether the tasks are shared between threads."""
 
 
-def implement(region: Region, point: DepthwisePoint) -> Implementation:
+def implement(region: Region, point: DepthwisePoint, machine: Cpu) -> Implementation:
     """The function of one point and how its weights are packed."""
     conv = region.conv
     blocks, (kh, kw) = conv.c // conv.block, conv.kernel
     frame = region.frame((blocks, kh, kw, conv.block))
-    body = in_tiles(conv.ow, point.width, lambda width: _Nest(conv, frame, replace(point, width=width)).tasks())
+    with frame.function() as made:
+        for fits, width in tile_widths(conv.ow, point.width):
+            with when(fits):
+                _Nest(conv, frame, replace(point, width=width), machine).write()
     packing = Rearrange(pad=(0,) * 4, reshape=(blocks, conv.block, kh, kw), transpose=(0, 2, 3, 1))
-    return Implementation(frame.function(body), {region.position(region.weight): packing})
+    return Implementation(made.get(), {region.position(region.weight): packing})
 
 
 Taps = Callable[[int, int], bool]
 """Whether pixel `i` of a tile has a tap in kernel column `kw` that is inside the image."""
 
 
+@dataclass(frozen=True)
+class _Row:
+    """Where a row of tiles is."""
+
+    n: Expr
+    block: Expr
+    first: Expr
+    """The task's first row."""
+    r: Expr
+    """The row among those of the task."""
+    source: Rows
+
+
 class _Nest:
     """Writes the code of one point."""
 
-    def __init__(self, conv: Convolution, frame: Frame, point: DepthwisePoint) -> None:
-        self.conv, self.frame, self.point = conv, frame, point
+    def __init__(self, conv: Convolution, frame: Frame, point: DepthwisePoint, machine: Cpu) -> None:
+        """Declares the view of the input in the current frame."""
+        self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
+        self.instruction = machine.multiply_add(point.lanes)
         self.exact = isinstance(conv.w, int)
         seen = replace(conv, pads=replace(conv.pads, top=0, left=0, bottom=0, right=0)) if self.exact else conv
         self.source = Source(seen, frame.x, point.rows, 1)
 
-    def tasks(self) -> Stmt:
+    def write(self) -> None:
         """The whole convolution."""
-        conv, point = self.conv, self.point
+        conv, point, loops = self.conv, self.point, self.loops
         shape = (conv.n, conv.c // conv.block, ceildiv(conv.oh, point.rows))
-
-        def task(n: Expr, block: Expr, chunk: Expr) -> Stmt:
+        with loops.each(product(shape), T.parallel if point.parallel else T.serial) as position:
+            n, block, chunk = loops.unravel(position, shape)
             first = chunk * point.rows
-            count = point.rows if divides(point.rows, conv.oh) else least(point.rows, conv.oh - first)
-            rows = loop(count, lambda r: self._row(n, block, first, r), "row")
-            return seq(self.source.prepare(n, block, first, count), rows)
+            count = point.rows if divides(point.rows, conv.oh) else minimum(point.rows, conv.oh - first)
+            source = self.source.prepared(n, block, first, count)
+            with loops.each(count) as r:
+                self._row(_Row(n, block, first, r, source))
 
-        tasks = parallel if point.parallel else loop
-        return seq(self.source.declare(), tasks(product(*shape), lambda position: coordinates(position, shape, task)))
-
-    def _row(self, n: Expr, block: Expr, first: Expr, r: Expr) -> Stmt:
+    def _row(self, row: _Row) -> None:
         """All tiles of a row."""
-
-        def tile(start: Dim, taps: Taps | None) -> Stmt:
-            return loop(
-                self.conv.block // self.point.lanes,
-                lambda v: self._tile(n, block, v * self.point.lanes, first, r, start, taps),
-                "vector",
-            )
-
-        width, ow = self.point.width, self.conv.ow
+        width, ow, loops = self.point.width, self.conv.ow, self.loops
         if not isinstance(ow, int):
-            return loop(ceildiv(ow, width), lambda t: tile(least(t * width, ow - width), None), "tile")
+            with loops.each(ceildiv(ow, width)) as t:
+                self._tiles(row, minimum(t * width, ow - width), None)
+            return
         inner = [start for start in _starts(ow, width) if self._taps(start) is None]
-        parts: list[Stmt] = [tile(start, self._taps(start)) for start in _starts(ow, width) if start not in inner]
+        for start in _starts(ow, width):
+            if start not in inner:
+                self._tiles(row, start, self._taps(start))
         if inner:
-            last = inner[-1]
-            parts.append(loop(len(inner), lambda t: tile(least(t * width + inner[0], last), None), "tile"))
-        return seq(*parts)
+            with loops.each(len(inner)) as t:
+                self._tiles(row, minimum(t * width + inner[0], inner[-1]), None)
 
     def _taps(self, start: int) -> Taps | None:
         """Which taps of the tile at `start` are inside the image; None if all are."""
@@ -133,75 +131,57 @@ class _Nest:
         whole = all(inside(i, kw) for i in range(self.point.width) for kw in range(conv.kernel[1]))
         return None if whole else inside
 
-    def _tile(self, n: Expr, block: Expr, lane: Expr, first: Expr, r: Expr, start: Dim, taps: Taps | None) -> Stmt:
-        conv = self.conv
-        sums = Vectors("acc", self.point.width, self.point.lanes)
+    def _tiles(self, row: _Row, start: Dim, taps: Taps | None) -> None:
+        """The tiles of all vectors of a block of channels."""
+        with self.loops.each(self.conv.block // self.point.lanes) as v:
+            self._tile(row, v * self.point.lanes, self.loops.bind(start), taps)
+
+    def _tile(self, row: _Row, lane: Expr, column: Expr, taps: Taps | None) -> None:
+        tile = RegisterTile(self.instruction, self.point.width, self.point.lanes, self.point.lanes)
         writer = Writer(self.frame.epilogue, gcd(self.point.lanes, self.frame.epilogue.block))
-
-        def tile(column: Expr) -> Stmt:
-            def kernel_row(kh: int | Expr) -> Stmt | None:
-                terms = [
-                    self._term(sums, n, block, lane, first, r, column, kh, kw, i)
-                    for kw in range(conv.kernel[1])
-                    for i in range(self.point.width)
-                    if taps is None or taps(i, kw)
-                ]
-                line = (first + r) * conv.strides[0] + kh * conv.dilations[0] - conv.pads.top
-                if not terms or not self.exact or not (conv.pads.top or conv.pads.bottom):
-                    return seq(*terms) if terms else None
-                return when(tirx.all(line >= 0, line < conv.h), seq(*terms))
-
-            # Indices of symbolic sizes cost TVM's passes much time: those rows are not written out.
-            exact = [kernel_row(kh) for kh in range(conv.kernel[0])] if self.exact else []
-            return seq(
-                sums.allocate(),
-                *writer.allocate(),
-                sums.clear(),
-                *(exact or [loop(conv.kernel[0], lambda kh: seq(kernel_row(kh)), "kh")]),
-                *self._stores(writer, sums, n, block, lane, first + r, column),
-            )
-
-        return bind("column", start, tile)
-
-    def _term(
-        self,
-        sums: Vectors,
-        n: Expr,
-        block: Expr,
-        lane: Expr,
-        first: Expr,
-        r: Expr,
-        column: Expr,
-        kh: int | Expr,
-        kw: int,
-        i: int,
-    ) -> Stmt:
-        """One vector multiplied into accumulator `i`."""
-        conv, lanes = self.conv, self.point.lanes
-        place = (column + i) * conv.strides[1] + kw * conv.dilations[1]
-        down = index(kh)
+        tile.clear()
         if self.exact:
-            place = place - conv.pads.left
-            x = self.source.above(n, block, span(lane, lanes), first + r, kh, conv.pads.top, place)
+            for kh in range(self.conv.kernel[0]):
+                self._kernel_row(tile, row, lane, column, kh, taps)
         else:
-            x = self.source.scalar(n, block, index(0), span(lane, lanes), first, r, down, place)
-        weight = tirx.BufferLoad(self.frame.weight, [block, down, index(kw), span(lane, lanes)])
-        return sums.store(i, sums[i] + x * weight)
+            # Indices of symbolic sizes cost TVM's passes much time: those rows are not written out.
+            with self.loops.each(self.conv.kernel[0]) as kh:
+                self._kernel_row(tile, row, lane, column, kh, taps)
+        self._store(tile, writer, row, lane, column)
 
-    def _stores(
-        self, writer: Writer, sums: Vectors, n: Expr, block: Expr, lane: Expr, row: Expr, column: Expr
-    ) -> Iterator[Stmt]:
-        lanes = writer.lanes
+    def _kernel_row(self, tile: RegisterTile, row: _Row, lane: Expr, column: Expr, kh: Dim, taps: Taps | None) -> None:
+        """The terms of one row of the kernel, where that is inside the image."""
+        conv = self.conv
+        columns = range(conv.kernel[1])
+        terms = [(kw, i) for kw in columns for i in range(self.point.width) if taps is None or taps(i, kw)]
+        if not terms:
+            return
+        line = (row.first + row.r) * conv.strides[0] + kh * conv.dilations[0] - conv.pads.top
+        padded = self.exact and (conv.pads.top or conv.pads.bottom)
+        with when(tirx.all(line >= 0, line < conv.h) if padded else None):
+            for kw, i in terms:
+                self._term(tile, row, lane, column + i, kh, kw, i)
+
+    def _term(self, tile: RegisterTile, row: _Row, lane: Expr, pixel: Expr, kh: Dim, kw: int, i: int) -> None:
+        """One vector multiplied into the sums of pixel `i` of the tile."""
+        conv, lanes = self.conv, self.loops.span(lane, self.point.lanes)
+        place, first_row = pixel * conv.strides[1] + kw * conv.dilations[1], row.first + row.r
+        if isinstance(kh, int):
+            x = self.source.above(row.n, row.block, lanes, first_row, kh, conv.pads.top, place - conv.pads.left)
+        else:
+            x = row.source.element(self.loops.const(0), lanes, row.r, kh, place)
+        tile.multiply_add(i, 0, x, self.frame.weight[row.block, kh, kw, lanes])
+
+    def _store(self, tile: RegisterTile, writer: Writer, row: _Row, lane: Expr, column: Expr) -> None:
+        """The epilogue of all pixels of a tile."""
         for i in range(self.point.width):
-            for part in range(0, self.point.lanes, lanes):
-                offset = i * self.point.lanes + part
-                yield writer.store(
-                    n,
-                    block * self.conv.block + lane + part,
-                    row,
-                    column + i,
-                    sums.reader(offset),
-                )
+            for part in range(0, self.point.lanes, writer.lanes):
+
+                def value(c: Expr, i: int = i, part: int = part) -> Expr:
+                    return tile.sums[i, part + c]
+
+                channel = row.block * self.conv.block + lane + part
+                writer.store(row.n, channel, row.first + row.r, column + i, value)
 
 
 def _starts(columns: int, width: int) -> list[int]:
@@ -235,7 +215,7 @@ class DepthwiseSpace:
     def estimate(self, point: DepthwisePoint) -> float:
         """Seconds: arithmetic and loads of the tiles, or the traffic of the image, whichever is slower."""
         conv, machine = self.region.conv, self.machine
-        n, rows, columns = nominal(conv.n, 1), nominal(conv.oh), nominal(conv.ow)
+        n, rows, columns = batch((conv.n,)), nominal(conv.oh), nominal(conv.ow)
         blocks = conv.c // conv.block
         tasks = n * blocks * ceil(rows / point.rows)
         threads = min(machine.cores, tasks) if point.parallel else 1
@@ -259,4 +239,4 @@ class DepthwiseSpace:
 
     def build(self, point: DepthwisePoint) -> Implementation:
         """The code of `point`."""
-        return implement(self.region, point)
+        return implement(self.region, point, self.machine)

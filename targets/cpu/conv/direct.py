@@ -13,31 +13,16 @@ from math import gcd
 import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.cpu.conv.emit import (
-    Dim,
-    Stmt,
-    Vectors,
-    bind,
-    broadcast,
-    ceildiv,
-    coordinates,
-    divides,
-    in_tiles,
-    index,
-    least,
-    loop,
-    parallel,
-    prefetch,
-    product,
-    seq,
-    span,
-    when,
-)
+from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
-from dsc.targets.cpu.conv.source import Source
+from dsc.targets.cpu.conv.source import Rows, Source
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.kernel import ArrayType, Implementation
+from dsc.targets.tir.loops import Kind, Loops, prefetch, tile_widths, when
 
 UNROLL = 64
 """Multiply-adds written out in an innermost loop at most."""
@@ -91,143 +76,128 @@ class DirectPoint:
         return self.lanes * self.vectors
 
 
-def implement(region: Region, point: DirectPoint) -> Implementation:
+def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementation:
     """The function of one point and how its weights are packed."""
     conv = region.conv
     packing = PackWeights(conv.groups, point.panel, gcd(conv.c // conv.groups, conv.block))
     frame = region.frame(packing.shape(*conv.weight_shape))
-    columns = columns_of(conv)
-    body = in_tiles(columns, point.width, lambda width: _Nest(conv, frame, replace(point, width=width)).tasks())
-    return Implementation(frame.function(body), {region.position(region.weight): packing})
+    with frame.function() as made:
+        for fits, width in tile_widths(columns_of(conv), point.width):
+            with when(fits):
+                _Nest(conv, frame, replace(point, width=width), machine).write()
+    return Implementation(made.get(), {region.position(region.weight): packing})
 
 
 def columns_of(conv: Convolution) -> Dim:
     """Pixels in a row of the result; a pointwise convolution sees an image as one row."""
-    return product(conv.oh, conv.ow) if conv.pointwise else conv.ow
+    return product((conv.oh, conv.ow)) if conv.pointwise else conv.ow
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one task computes."""
+
+    n: Expr
+    group: Expr
+    first_row: Expr
+    source: Rows
 
 
 class _Nest:
     """Writes the code of one point."""
 
-    def __init__(self, conv: Convolution, frame: Frame, point: DirectPoint) -> None:
-        self.conv, self.frame, self.point = conv, frame, point
-        per_group = conv.c // conv.groups
-        self.inner = gcd(per_group, conv.block)
-        # A group begins at a multiple of `inner` in its first block, at worst at the last one.
-        blocks = -(-(conv.block - self.inner + per_group) // conv.block)
-        self.source = Source(conv, frame.x, point.rows, blocks, one_row=conv.pointwise)
-        self.accumulators = Vectors("acc", point.width * point.vectors, point.lanes)
+    def __init__(self, conv: Convolution, frame: Frame, point: DirectPoint, machine: Cpu) -> None:
+        self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
+        self.instruction = machine.multiply_add(point.lanes)
+        self.per_group = conv.c // conv.groups
+        self.inner = gcd(self.per_group, conv.block)
         self.columns = columns_of(conv)
 
-    def tasks(self) -> Stmt:
+    def write(self) -> None:
         """The whole convolution."""
-        conv, point, width = self.conv, self.point, self.point.width
-        rows = ceildiv(self.columns, width) if conv.pointwise else conv.oh
+        conv, point, loops = self.conv, self.point, self.loops
+        # A group begins at a multiple of `inner` in its first block, at worst at the last one.
+        blocks = ceildiv(conv.block - self.inner + self.per_group, conv.block)
+        source = Source(conv, self.frame.x, point.rows, blocks, one_row=conv.pointwise)
+        rows = ceildiv(self.columns, point.width) if conv.pointwise else conv.oh
         panels = ceildiv(conv.oc // conv.groups, point.panel)
         shape = (conv.n, conv.groups, ceildiv(panels, point.panels), ceildiv(rows, point.rows))
+        with loops.each(product(shape), T.parallel) as position:
+            n, group, panel_chunk, row_chunk = loops.unravel(position, shape)
+            first_row, first_panel = row_chunk * point.rows, panel_chunk * point.panels
+            count = point.rows if divides(point.rows, rows) else minimum(point.rows, rows - first_row)
+            here = point.panels if divides(point.panels, panels) else minimum(point.panels, panels - first_panel)
+            first_block = tirx.floordiv(group * self.per_group, conv.block)
+            task = _Task(n, group, first_row, source.prepared(n, first_block, first_row, count))
+            with loops.each(here) as panel, loops.each(count) as row:
+                self._row(task, first_panel + panel, row)
 
-        def task(n: Expr, group: Expr, panel_chunk: Expr, row_chunk: Expr) -> Stmt:
-            first_row = row_chunk * point.rows
-            first_panel = panel_chunk * point.panels
-            count = point.rows if divides(point.rows, rows) else least(point.rows, rows - first_row)
-            here = point.panels if panels % point.panels == 0 else least(point.panels, panels - first_panel)
-            per_group = conv.c // conv.groups
-            first_block = tirx.floordiv(group * per_group, conv.block)
-
-            def panel(p: Expr) -> Stmt:
-                def row(r: Expr) -> Stmt:
-                    if conv.pointwise:
-                        return self._tile(n, group, first_panel + p, index(0), index(0), (first_row + r) * width)
-                    tiles = ceildiv(self.columns, width)
-                    return loop(
-                        tiles,
-                        lambda t: self._tile(n, group, first_panel + p, first_row, r, t * width),
-                        "tile",
-                    )
-
-                return loop(count, row, "row")
-
-            return seq(self.source.prepare(n, first_block, first_row, count), loop(here, panel, "panel"))
-
-        tasks = parallel(product(*shape), lambda position: coordinates(position, shape, task))
-        return seq(self.source.declare(), tasks)
-
-    def _tile(self, n: Expr, group: Expr, panel: Expr, first_row: Expr, row: Expr, start: Expr) -> Stmt:
-        """One register tile: the reduction, then the epilogue."""
+    def _row(self, task: _Task, panel: Expr, row: Expr) -> None:
+        """The tiles of a row; of one long row, `row` counts the tiles themselves."""
         width = self.point.width
-        if not divides(width, self.columns):
-            start = least(start, self.columns - width)
+        if self.conv.pointwise:
+            self._tile(task, panel, row, (task.first_row + row) * width)
+            return
+        with self.loops.each(ceildiv(self.columns, width)) as tile:
+            self._tile(task, panel, row, tile * width)
 
+    def _tile(self, task: _Task, panel: Expr, row: Expr, start: Expr) -> None:
+        """One register tile: the reduction, then the epilogue."""
+        point = self.point
+        if not divides(point.width, self.columns):
+            start = minimum(start, self.columns - point.width)
+        column = self.loops.bind(start)
+        tile = RegisterTile(self.instruction, point.width, point.panel, point.lanes)
         writer = Writer(self.frame.epilogue, self.store_lanes)
+        tile.clear()
+        self._reduce(tile, task, panel, row, column)
+        self._store(tile, writer, task, panel, task.first_row + row, column)
 
-        def tile(column: Expr) -> Stmt:
-            return seq(
-                self.accumulators.allocate(),
-                *writer.allocate(),
-                self.accumulators.clear(),
-                self._reduce(n, group, panel, first_row, row, column),
-                *self._stores(writer, n, group, panel, first_row + row, column),
+    def _reduce(self, tile: RegisterTile, task: _Task, panel: Expr, row: Expr, column: Expr) -> None:
+        conv, point, loops = self.conv, self.point, self.loops
+        unroll = max(1, UNROLL // (point.width * point.vectors))
+        kw_kind, inner_kind = _unrolled(conv.kernel[1], unroll // self.inner), _unrolled(self.inner, unroll)
+        with (
+            loops.each(self.per_group // self.inner) as outer,
+            loops.each(conv.kernel[0]) as kh,
+            loops.each(conv.kernel[1], kw_kind) as kw,
+            loops.each(self.inner, inner_kind) as c,
+        ):
+            weights = [task.group, panel, outer, kh, kw, c]
+            # The next panel is read from memory by the time this one is done.
+            ahead = [task.group, panel + 1, outer, kh, kw, c]
+            for start, _ in tile.vectors:
+                prefetch(self.frame.weight, [*ahead, loops.const(start)])
+            block, lane = self._channel(task, outer, c)
+            places = [(column + i) * conv.strides[1] + kw * conv.dilations[1] for i in range(point.width)]
+            tile.step(
+                [task.source.element(block, lane, row, kh, place) for place in places],
+                [self.frame.weight[(*weights, loops.span(*vector))] for vector in tile.vectors],
             )
 
-        return bind("column", start, tile)
+    def _channel(self, task: _Task, outer: Expr, c: Expr) -> tuple[Expr, Expr]:
+        """Block, among those of the task, and place in it of channel ``outer * inner + c`` of the group."""
+        conv = self.conv
+        if conv.groups == 1:
+            return outer, c
+        channel = tirx.floormod(task.group * self.per_group, conv.block) + outer * self.inner
+        return tirx.floordiv(channel, conv.block), tirx.floormod(channel, conv.block) + c
 
-    def _reduce(self, n: Expr, group: Expr, panel: Expr, first_row: Expr, row: Expr, column: Expr) -> Stmt:
-        conv, point = self.conv, self.point
-        per_group = conv.c // conv.groups
-        origin = group * per_group
-        first_block = tirx.floordiv(origin, conv.block)
-
-        def step(outer: Expr, kh: Expr, kw: Expr, c: Expr) -> Stmt:
-            channel = tirx.floormod(origin, conv.block) + outer * self.inner
-            block, lane = (outer, c) if conv.groups == 1 else (
-                tirx.floordiv(channel, conv.block), tirx.floormod(channel, conv.block) + c)  # fmt: skip
-            # The next panel is read from memory by the time this one is done.
-            parts = [
-                prefetch(self.frame.weight, [group, panel + 1, outer, kh, kw, c, index(v * point.lanes)])
-                for v in range(point.vectors)
-            ]
-            for i in range(point.width):
-                place = (column + i) * conv.strides[1] + kw * conv.dilations[1]
-                x = broadcast(self.source.scalar(n, first_block, block, lane, first_row, row, kh, place), point.lanes)
-                for v in range(point.vectors):
-                    at = [group, panel, outer, kh, kw, c, span(v * point.lanes, point.lanes)]
-                    position = i * point.vectors + v
-                    product_ = x * tirx.BufferLoad(self.frame.weight, at)
-                    parts.append(self.accumulators.store(position, self.accumulators[position] + product_))
-            return seq(*parts)
-
-        unroll = max(1, UNROLL // (point.width * point.vectors))
-        inner_kind = _unrolled(self.inner, unroll)
-        kw_kind = _unrolled(conv.kernel[1], unroll // self.inner)
-        return loop(
-            per_group // self.inner,
-            lambda outer: loop(
-                conv.kernel[0],
-                lambda kh: loop(
-                    conv.kernel[1],
-                    lambda kw: loop(self.inner, lambda c: step(outer, kh, kw, c), "c", inner_kind),
-                    "kw", kw_kind),
-                "kh"),
-            "cb")  # fmt: skip
-
-    def _stores(self, writer: Writer, n: Expr, group: Expr, panel: Expr, row: Expr, column: Expr) -> list[Stmt]:
+    def _store(self, tile: RegisterTile, writer: Writer, task: _Task, panel: Expr, row: Expr, column: Expr) -> None:
+        """The epilogue of all pixels of a tile."""
         conv, point = self.conv, self.point
         per_group = conv.oc // conv.groups
-        lanes = self.store_lanes
-        stores: list[Stmt] = []
         for i in range(point.width):
             pixel = column + i
             h, w = (tirx.floordiv(pixel, conv.ow), tirx.floormod(pixel, conv.ow)) if conv.pointwise else (row, pixel)
-            for start in range(0, point.panel, lanes):
+            for start in range(0, point.panel, writer.lanes):
                 inside = panel * point.panel + start
-                offset = i * point.panel + start
-                stored = writer.store(
-                    n, group * per_group + inside, h, w,
-                    self.accumulators.reader(offset),
-                )  # fmt: skip
-                guarded = stored if per_group % point.panel == 0 else when(inside < per_group, stored)
-                stores.append(seq(guarded))
-        return stores
+
+                def value(lane: Expr, i: int = i, start: int = start) -> Expr:
+                    return tile.sums[i, start + lane]
+
+                with when(None if per_group % point.panel == 0 else inside < per_group):
+                    writer.store(task.n, task.group * per_group + inside, h, w, value)
 
     @property
     def store_lanes(self) -> int:
@@ -236,6 +206,7 @@ class _Nest:
         return gcd(self.point.lanes, self.frame.epilogue.block, per_group if self.conv.groups > 1 else 0)
 
 
-def _unrolled(extent: int, limit: int) -> tirx.ForKind:
+def _unrolled(extent: int, limit: int) -> Kind:
     """Short innermost loops are written out; long ones stay loops, whose counter costs nothing there."""
-    return tirx.ForKind.UNROLLED if extent <= min(4, limit) or extent <= limit <= 8 else tirx.ForKind.SERIAL
+    kind: Kind = T.unroll if extent <= min(4, limit) or extent <= limit <= 8 else T.serial
+    return kind

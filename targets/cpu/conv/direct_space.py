@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, gcd
 
+from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.conv.cost import (
     STORE_CYCLES,
     TILE_CYCLES,
@@ -16,14 +17,12 @@ from dsc.targets.cpu.conv.cost import (
     widths,
 )
 from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement
-from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
+from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation
 
 WIDTHS = 6
 """Tile widths tried for each number of vectors."""
-REORDERED = 512
-"""Multiply-adds that out-of-order execution has in flight: a tile of fewer overlaps with the next one."""
 SPILL_CYCLES = 25.0
 """Cost of an accumulator that does not stay in its register. Measured on a 3x3 stem: 19, 23, 28 accumulators."""
 
@@ -44,8 +43,7 @@ class DirectSpace:
     @cached_property
     def columns(self) -> int:
         """Pixels in a row of the result."""
-        columns = columns_of(self.conv)
-        return columns if isinstance(columns, int) else nominal(columns, self._image[1])
+        return nominal(columns_of(self.conv))
 
     @cached_property
     def _image(self) -> tuple[int, int]:
@@ -79,7 +77,7 @@ class DirectSpace:
     def estimate(self, point: DirectPoint) -> float:
         """Seconds: the tiles of the busiest thread, what their panels stream, and the scratch rows."""
         conv, machine = self.conv, self.machine
-        n = nominal(conv.n, 1)
+        n = batch((conv.n,))
         panels = -(-conv.oc // conv.groups // point.panel)
         tiles = -(-self.columns // point.width)
         rows, per_row = (tiles, 1) if conv.pointwise else (self._image[0], tiles)
@@ -105,7 +103,8 @@ class DirectSpace:
             )
         accumulators = point.width * point.vectors
         stored = point.width * point.panel / gcd(point.lanes, self.out_block)
-        alone = min(1.0, conv.taps * accumulators / REORDERED)
+        # a tile of fewer multiply-adds than are in flight overlaps with the next one
+        alone = min(1.0, conv.taps * accumulators / machine.window)
         spills = SPILL_CYCLES * max(0, accumulators - machine.vector_registers // 2) if self._written_out else 0.0
         return reduction + loops + stored * STORE_CYCLES + alone * TILE_CYCLES + spills
 
@@ -132,4 +131,4 @@ class DirectSpace:
 
     def build(self, point: DirectPoint) -> Implementation:
         """The code of `point`."""
-        return implement(self.region, point)
+        return implement(self.region, point, self.machine)

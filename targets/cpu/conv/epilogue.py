@@ -8,9 +8,10 @@ from functools import cached_property
 
 from tvm import sym, te, tirx
 from tvm.ir import Expr, Range
+from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.cpu.conv.emit import Dim, Stmt, index, seq
-from dsc.targets.cpu.inline import Inliner, Leaf, kept_types
+from dsc.targets.cpu.inline import Inliner, Kept, Leaf, kept_types
+from dsc.targets.tir.loops import Loops
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Output:
         """Channels that lie next to each other; 1 when plain."""
         return int(self.tensor.shape[4]) if len(self.tensor.shape) == 5 else 1
 
-    def place(self, n: Dim, c: Expr, inner: Expr, h: Dim, w: Dim) -> tuple[Expr, ...]:
+    def place(self, n: Expr, c: Expr, inner: Expr, h: Expr, w: Expr) -> tuple[Expr, ...]:
         """Where channel ``c + inner`` is stored; `c` is a multiple of the vector that `inner` walks."""
         if self.block == 1:
-            return index(n), c + inner, index(h), index(w)
+            return n, c + inner, h, w
         block, lane = tirx.floordiv(c, self.block), tirx.floormod(c, self.block)
-        return index(n), block, index(h), index(w), lane + inner
+        return n, block, h, w, lane + inner
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Epilogue:
     @cached_property
     def _probed(self) -> tuple[tuple[tuple[str, ...], ...], str | None]:
         sizes = list(zip("ncihw", (self.anchor.shape[axis] for axis in (0, 1, 1, 2, 3)), strict=True))
-        n, block, i, h, w = (tirx.Var(name, str(index(size).ty)) for name, size in sizes)
+        n, block, i, h, w = (tirx.Var(name, str(Loops().const(size).ty)) for name, size in sizes)
         types: list[tuple[str, ...]] = []
         for output in self.outputs:
             analyzer = sym.Analyzer()
@@ -101,60 +102,33 @@ class Writer:
     """Writes the outputs of one register tile, vector by vector."""
 
     def __init__(self, epilogue: Epilogue, lanes: int) -> None:
-        """`lanes` channels are stored together: they divide `Epilogue.block`, or are 1."""
+        """Allocates what it needs in the current frame.
+
+        `lanes` channels are stored together: they divide `Epilogue.block`, or are 1.
+        """
         self.epilogue, self.lanes = epilogue, lanes
-        # Buffers and no variables: TVM's simplifier looks through variables and would write out again, and
-        # reorder, what they stand for.
-        self.registers = [
-            [tirx.decl_buffer((lanes,), dtype, "kept", scope="local") for dtype in types] for types in epilogue.keeps
-        ]
+        self.kept = [Kept(types, lanes) for types in epilogue.keeps]
 
-    def allocate(self) -> list[Stmt]:
-        """What stands before the first `store`."""
-        return [tirx.AllocBuffer(buffer) for buffers in self.registers for buffer in buffers]
-
-    def store(self, n: Dim, c: Expr, h: Dim, w: Dim, value: Callable[[Expr], Expr]) -> Stmt:
+    def store(self, n: Expr, c: Expr, h: Expr, w: Expr, value: Callable[[Expr], Expr]) -> None:
         """Write channels ``c .. c + lanes - 1`` of every output at one pixel.
 
         `value` gives the bare convolution of channel ``c + i``; `c` is a multiple of the lanes.
         """
-        pairs = zip(self.epilogue.outputs, self.registers, strict=True)
-        return seq(*[self._store(output, buffers, n, c, h, w, value) for output, buffers in pairs])
+        for output, types, kept in zip(self.epilogue.outputs, self.epilogue.keeps, self.kept, strict=True):
+            with Loops().each(self.lanes, T.vectorized) as lane:
+                analyzer = sym.Analyzer()
+                if self.lanes > 1:
+                    analyzer.bind(lane, Range(0, self.lanes))
 
-    def _store(
-        self,
-        output: Output,
-        registers: Sequence[tirx.Buffer],
-        n: Dim,
-        c: Expr,
-        h: Dim,
-        w: Dim,
-        value: Callable[[Expr], Expr],
-    ) -> Stmt:
-        lane = tirx.Var("c", "int32") if self.lanes > 1 else index(0)
-        analyzer = sym.Analyzer()
-        if self.lanes > 1:
-            analyzer.bind(lane, Range(0, self.lanes))
-        left = iter(registers)
-        parts: list[Stmt] = []
+                def anchor(_: Sequence[Expr], lane: Expr = lane) -> Expr:
+                    return self._biased(value(lane), c + lane)
 
-        def keep(stage: Expr) -> Expr:
-            buffer = next(left)
-            parts.append(tirx.BufferStore(buffer, stage, [lane]))
-            return tirx.BufferLoad(buffer, [lane])
-
-        def anchor(_: Sequence[Expr]) -> Expr:
-            return self._biased(value(lane), c + lane)
-
-        place = [analyzer.simplify(i) for i in output.place(n, c, lane, h, w)]
-        inliner = Inliner(self.epilogue.leaves(anchor, analyzer), keep if registers else None)
-        parts.append(tirx.BufferStore(output.buffer, inliner.at(output.tensor, place), place))
-        if self.lanes == 1:
-            return seq(*parts)
-        return tirx.For(lane, index(0), index(self.lanes), tirx.ForKind.VECTORIZED, seq(*parts))
+                place = [analyzer.simplify(i) for i in output.place(n, c, lane, h, w)]
+                inliner = Inliner(self.epilogue.leaves(anchor, analyzer), kept.keep(lane) if types else None)
+                T.buffer_store(output.buffer, inliner.at(output.tensor, place), place)
 
     def _biased(self, value: Expr, channel: Expr) -> Expr:
         bias = self.epilogue.bias
         if bias is None:
             return value
-        return value + (tirx.BufferLoad(bias, [channel]) if isinstance(bias, tirx.Buffer) else bias)
+        return value + (bias[channel] if isinstance(bias, tirx.Buffer) else bias)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from tvm import te, tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
 from xdsl.ir import SSAValue
 
 from dsc.ir import onnx
 from dsc.ir.dialect import UnpackOp
 from dsc.ir.onnx.base import OnnxOp
+from dsc.lower.exprs import Dim
 from dsc.lower.registry import stored_dtype
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload, is_constant, is_scalar
-from dsc.targets.cpu.conv.emit import Dim
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
 from dsc.targets.kernel import Refusal
-
-NOMINAL_SIZE = 64
-"""Height and width assumed of images whose size is known at run time only."""
+from dsc.targets.tir.loops import function
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,6 @@ class Convolution:
         return self.c // self.groups * self.kernel[0] * self.kernel[1]
 
 
-def nominal(size: Dim, assumed: int = NOMINAL_SIZE) -> int:
-    """A size to reckon with: `assumed` where it is symbolic."""
-    return size if isinstance(size, int) else assumed
-
-
 @dataclass(frozen=True)
 class Region:
     """A convolution region: its sizes, and its tensors as TE placeholders."""
@@ -147,10 +143,13 @@ class Frame:
     weight: tirx.Buffer
     epilogue: Epilogue
 
-    def function(self, body: tirx.Stmt) -> tirx.PrimFunc:
-        """The function; its buffers do not overlap."""
-        params = [*self.inputs, *(output.buffer for output in self.epilogue.outputs)]
-        return tirx.PrimFunc(params, body).with_attrs({"s_tir": True, "tirx.noalias": True})
+    @contextmanager
+    def function(self) -> Iterator[IRBuilder]:
+        """The function, whose statements follow."""
+        with function() as made:
+            for parameter in (*self.inputs, *(output.buffer for output in self.epilogue.outputs)):
+                T.arg(parameter.name, parameter)
+            yield made
 
 
 def region_of(workload: Workload) -> Region | Refusal:

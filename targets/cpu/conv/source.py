@@ -3,80 +3,74 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from tvm import tirx
 from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.cpu.conv.emit import Dim, Stmt, index, loop, product, seq, when
+from dsc.lower.exprs import Dim, product
 from dsc.targets.cpu.conv.problem import Convolution
+from dsc.targets.tir.loops import Loops, when, zeros
 
 
 @dataclass(frozen=True)
-class Source:
-    """Reads scalars of the input by the position of the result they are multiplied into.
-
-    The input is seen as [N, C/b, rows, columns, b], whatever its layout. With padding, the rows a task needs are first
-    copied to scratch, so that no inner loop has a branch.
-    """
+class Rows:
+    """The rows of the input that a task reads: those of the tensor, or its scratch."""
 
     conv: Convolution
     buffer: tirx.Buffer
-    rows: int
-    """Rows of the result that one task computes at most."""
-    blocks: int
-    """Channel blocks that one task reads."""
-    one_row: bool = False
-    """Whether an image is one long row, of which the caller gives positions; then nothing is padded."""
+    """Five axes; four where it is scratch, whose image is the task's."""
+    first: tuple[Expr, Expr, Expr] | None
+    """Where the task begins in the tensor: image, channel block, row of the result; None for scratch."""
+    one_row: bool
 
-    @cached_property
-    def view(self) -> tirx.Buffer:
-        """The input with five axes."""
-        conv = self.conv
-        image = (1, product(conv.h, conv.w)) if self.one_row else (conv.h, conv.w)
+    def element(self, block: Expr, c: Expr, row: Expr, kh: Expr, column: Expr) -> Expr:
+        """Channel `c` of the task's block `block`, under its row `row` of the result and kernel row `kh`.
+
+        `column` is a column of the padded input.
+        """
+        stride, dilation = self.conv.strides[0], self.conv.dilations[0]
+        if self.first is None:
+            return self.buffer[block, row * stride + kh * dilation, column, c]
+        n, first_block, first_row = self.first
+        line = 0 if self.one_row else (first_row + row) * stride + kh * dilation
+        return self.buffer[n, first_block + block, line, column, c]
+
+
+class Source:
+    """The input, seen as [N, C/b, rows, columns, b], whatever its layout.
+
+    With padding, the rows a task needs are first copied to scratch, so that no inner loop has a branch.
+    """
+
+    def __init__(self, conv: Convolution, buffer: tirx.Buffer, rows: int, blocks: int, one_row: bool = False) -> None:
+        """Declares the view in the current frame.
+
+        rows, blocks: rows of the result that one task computes at most, and channel blocks that it reads.
+        one_row: whether an image is one long row, of which the caller gives positions; then nothing is padded.
+        """
+        self.conv, self.loops, self.rows, self.blocks, self.one_row = conv, Loops(), rows, blocks, one_row
+        image = (1, product((conv.h, conv.w))) if one_row else (conv.h, conv.w)
         shape = (conv.n, conv.c // conv.block, *image, conv.block)
-        return tirx.decl_buffer(shape, "float32", "x", data=self.buffer.data)
-
-    @cached_property
-    def scratch(self) -> tirx.Buffer | None:
-        """The padded rows of one task; None where nothing is padded."""
-        conv = self.conv
-        if not conv.pads:
-            return None
-        columns = conv.w + conv.pads.left + conv.pads.right
-        return tirx.decl_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), "float32", "rows")
+        self.view: tirx.Buffer = T.decl_buffer(shape, "float32", data=buffer.data)
 
     def input_rows(self, rows: Dim) -> Dim:
         """Rows of the input under so many rows of the result."""
         kernel, stride, dilation = (pair[0] for pair in (self.conv.kernel, self.conv.strides, self.conv.dilations))
         return (rows - 1) * stride + (kernel - 1) * dilation + 1
 
-    def declare(self) -> Stmt:
-        """What stands before the tasks."""
-        return tirx.DeclBuffer(self.view, data=self.buffer.data)
-
-    def prepare(self, n: Expr, first_block: Expr, first_row: Expr, rows: Dim) -> Stmt | None:
-        """What stands at the beginning of a task that computes `rows` rows from `first_row` on."""
-        scratch = self.scratch
-        if scratch is None:
-            return None
-        conv, pads = self.conv, self.conv.pads
-
-        def fill(block: Expr) -> Stmt:
-            def row(r: Expr) -> Stmt:
-                source = first_row * conv.strides[0] + r - pads.top
-                copied = seq(
-                    self._zero(block, r, 0, pads.left),
-                    loop(conv.w, lambda w: self._copy(n, first_block, block, source, r, w)),
-                    self._zero(block, r, conv.w + pads.left, pads.right),
-                )
-                inside = tirx.all(source >= 0, source < conv.h)
-                return seq(when(inside, copied, self._zero(block, r, 0, conv.w + pads.left + pads.right)))
-
-            body = loop(self.input_rows(rows), row, "r")
-            return body if self._all_inside else seq(when(first_block + block < conv.c // conv.block, body))
-
-        return seq(tirx.AllocBuffer(scratch), loop(self.blocks, fill, "cb"))
+    def prepared(self, n: Expr, first_block: Expr, first_row: Expr, rows: Dim) -> Rows:
+        """What a task that computes `rows` rows from `first_row` on reads; scratch is filled where it stands."""
+        conv = self.conv
+        if not conv.pads:
+            return Rows(conv, self.view, (n, first_block, first_row), self.one_row)
+        columns = conv.w + conv.pads.left + conv.pads.right
+        scratch = T.alloc_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), "float32")
+        with self.loops.each(self.blocks) as block:
+            exists = None if self._all_inside else first_block + block < conv.c // conv.block
+            with when(exists), self.loops.each(self.input_rows(rows)) as r:
+                self._fill(scratch, n, first_block, block, first_row * conv.strides[0] + r - conv.pads.top, r)
+        return Rows(conv, scratch, None, self.one_row)
 
     @property
     def _all_inside(self) -> bool:
@@ -84,51 +78,31 @@ class Source:
         conv = self.conv
         return (conv.c - conv.c // conv.groups) // conv.block + self.blocks <= conv.c // conv.block
 
-    def _copy(self, n: Expr, first_block: Expr, block: Expr, source: Expr, r: Expr, w: Expr) -> Stmt:
-        def channel(c: Expr) -> Stmt:
-            value = tirx.BufferLoad(self.view, [n, first_block + block, source, w, c])
-            return tirx.BufferStore(self.scratch, value, [block, r, w + self.conv.pads.left, c])
+    def _fill(self, scratch: tirx.Buffer, n: Expr, first_block: Expr, block: Expr, line: Expr, r: Expr) -> None:
+        """Row `r` of a block of scratch: row `line` of the image between its padding, or zeros."""
+        conv, pads, lanes = self.conv, self.conv.pads, self.loops.span(0, self.conv.block)
+        with T.If(tirx.all(line >= 0, line < conv.h)):
+            with T.Then():
+                self._zero(scratch, block, r, 0, pads.left)
+                with self.loops.each(conv.w) as w:
+                    value = self.view[n, first_block + block, line, w, lanes]
+                    T.buffer_store(scratch, value, [block, r, w + pads.left, lanes])
+                self._zero(scratch, block, r, conv.w + pads.left, pads.right)
+            with T.Else():
+                self._zero(scratch, block, r, 0, conv.w + pads.left + pads.right)
 
-        return loop(self.conv.block, channel, "c", tirx.ForKind.VECTORIZED)
-
-    def _zero(self, block: Expr, r: Expr, start: Dim, columns: Dim) -> Stmt | None:
+    def _zero(self, scratch: tirx.Buffer, block: Expr, r: Expr, start: Dim, columns: Dim) -> None:
+        """Padding: `columns` columns of a row of scratch."""
         if isinstance(columns, int) and columns == 0:
-            return None
+            return
+        lanes = self.loops.span(0, self.conv.block)
+        with self.loops.each(columns) as w:
+            T.buffer_store(scratch, zeros(self.conv.block), [block, r, start + w, lanes])
 
-        def column(w: Expr) -> Stmt:
-            def channel(c: Expr) -> Stmt:
-                return tirx.BufferStore(self.scratch, tirx.FloatImm("float32", 0.0), [block, r, start + w, c])
-
-            return loop(self.conv.block, channel, "c", tirx.ForKind.VECTORIZED)
-
-        return loop(columns, column, "w")
-
-    def scalar(
-        self,
-        n: Expr,
-        first_block: Expr,
-        block: Expr,
-        c: Expr,
-        first_row: Expr,
-        row: Expr,
-        kh: Expr,
-        column: Expr,
-    ) -> Expr:
-        """One element: channel `c` of block ``first_block + block``, under row ``first_row + row`` and kernel row `kh`.
-
-        `column` is a column of the padded input.
-        """
-        conv = self.conv
-        if self.scratch is not None:
-            line = row * conv.strides[0] + kh * conv.dilations[0]
-            return tirx.BufferLoad(self.scratch, [block, line, column, c])
-        line = index(0) if self.one_row else (first_row + row) * conv.strides[0] + kh * conv.dilations[0]
-        return tirx.BufferLoad(self.view, [n, first_block + block, line, column, c])
-
-    def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: Dim, pad: int, column: Expr) -> Expr:
+    def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: int, pad: int, column: Expr) -> Expr:
         """Elements `c` of `block` straight from the tensor: under row `row` of the result and kernel row `kh`.
 
         `pad` rows of padding lie above the image; the caller has made sure that the element is none of them.
         """
         line = row * self.conv.strides[0] + (kh * self.conv.dilations[0] - pad)
-        return tirx.BufferLoad(self.view, [n, block, line, column, c])
+        return self.view[n, block, line, column, c]

@@ -12,34 +12,16 @@ from dataclasses import dataclass
 
 from tvm import tirx
 from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.cpu.conv.emit import (
-    Dim,
-    Stmt,
-    Vectors,
-    bind,
-    broadcast,
-    coordinates,
-    index,
-    least,
-    loop,
-    parallel,
-    product,
-    seq,
-    span,
-    when,
-    zeros,
-)
+from dsc.lower.exprs import ceildiv, minimum, product
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
-from dsc.targets.cpu.conv.winograd_transform import (
-    PackWinograd,
-    Transform,
-    forward,
-    inverse,
-    transform,
-)
+from dsc.targets.cpu.conv.winograd_transform import PackWinograd, forward, inverse, transform
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.kernel import Implementation
+from dsc.targets.tir.loops import Loops, Vectors, when, zeros
 
 
 @dataclass(frozen=True)
@@ -72,222 +54,184 @@ class WinogradPoint:
         return self.rows * self.columns
 
 
-def implement(region: Region, point: WinogradPoint, lanes: int) -> Implementation:
-    """The function of one point, with input vectors of `lanes` channels, and how its weights are packed."""
+def implement(region: Region, point: WinogradPoint, machine: Cpu) -> Implementation:
+    """The function of one point, and how its weights are packed."""
     conv = region.conv
     packing = PackWinograd(point.outputs, point.panel, conv.block)
     frame = region.frame(packing.shape(conv.oc, conv.c))
-    body = _Nest(conv, frame, point, min(lanes, conv.block)).tasks()
-    return Implementation(frame.function(body), {region.position(region.weight): packing})
+    with frame.function() as made:
+        _write(conv, frame, point, machine)
+    return Implementation(made.get(), {region.position(region.weight): packing})
 
 
 def grid(conv: Convolution, outputs: int) -> tuple[int, int]:
     """Rows and columns of tiles that cover the result."""
     assert isinstance(conv.oh, int)
     assert isinstance(conv.ow, int)
-    return -(-conv.oh // outputs), -(-conv.ow // outputs)
+    return ceildiv(conv.oh, outputs), ceildiv(conv.ow, outputs)
 
 
-class _Nest:
-    """Writes the code of one point."""
+def _write(conv: Convolution, frame: Frame, point: WinogradPoint, machine: Cpu) -> None:
+    """The whole convolution."""
+    loops, (rows, columns) = Loops(), grid(conv, point.outputs)
+    panels = ceildiv(conv.oc, point.panel)
+    shape = (conv.n, ceildiv(panels, point.panels), ceildiv(rows, point.rows), ceildiv(columns, point.columns))
+    with loops.each(product(shape), T.parallel) as position:
+        n, part, down, right = loops.unravel(position, shape)
+        row = loops.const(minimum(down * point.rows, rows - point.rows))
+        column = loops.const(minimum(right * point.columns, columns - point.columns))
+        first = part * point.panels
+        here = point.panels if panels % point.panels == 0 else minimum(point.panels, panels - first)
+        task = _Task(conv, frame, point, machine, n, row, column)
+        with loops.each(conv.c // conv.block) as cb:
+            task.patches(cb)
+        with loops.each(here) as panel:
+            task.panel(first + panel)
 
-    def __init__(self, conv: Convolution, frame: Frame, point: WinogradPoint, lanes: int) -> None:
-        self.conv, self.frame, self.point, self.lanes = conv, frame, point, lanes
-        self.transform: Transform = transform(point.outputs)
-        patch, block = self.transform.patch, conv.block
+
+class _Task:
+    """Writes one task: a rectangle of tiles, whose first one is at `row` and `column` of the grid."""
+
+    def __init__(
+        self, conv: Convolution, frame: Frame, point: WinogradPoint, machine: Cpu, n: Expr, row: Expr, column: Expr
+    ) -> None:
+        """Allocates the scratch in the current frame."""
+        self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
+        self.n, self.row, self.column = n, row, column
+        self.instruction, self.transform = machine.multiply_add(point.lanes), transform(point.outputs)
+        self.lanes = min(machine.lanes(), conv.block)
+        """Input channels that are transformed together."""
+        self.store_lanes = min(point.lanes, frame.epilogue.block)
+        """Channels of the result that are transformed and stored together."""
+        patch = self.transform.patch
         self.width = point.columns * point.outputs + patch - point.outputs
-        self.half = tirx.decl_buffer((patch, self.width, self.lanes), "float32", "half")
-        tall = (point.outputs, point.columns * patch, self.store_lanes)
-        self.tall = tirx.decl_buffer(tall, "float32", "tall")
+        self.half = T.alloc_buffer((patch, self.width, self.lanes), "float32")
         # Odd strides: positions that are powers of two apart would share one set of the L1 cache.
-        lines = (conv.c // block * point.tiles) | 1
-        self.patches = tirx.decl_buffer((patch * patch, lines, block), "float32", "patches")
-        self.products = tirx.decl_buffer((patch * patch, point.tiles | 1, point.panel), "float32", "products")
+        lines = (conv.c // conv.block * point.tiles) | 1
+        self.positions = T.alloc_buffer((patch * patch, lines, conv.block), "float32")
+        self.products = T.alloc_buffer((patch * patch, point.tiles | 1, point.panel), "float32")
+        self.tall = T.alloc_buffer((point.outputs, point.columns * patch, self.store_lanes), "float32")
 
-    def tasks(self) -> Stmt:
-        """The whole convolution."""
-        conv, point = self.conv, self.point
-        rows, columns = grid(conv, point.outputs)
-        panels = -(-conv.oc // point.panel)
-        shape: tuple[Dim, ...] = (
-            conv.n, -(-panels // point.panels), -(-rows // point.rows), -(-columns // point.columns),
-        )  # fmt: skip
-
-        def task(n: Expr, part: Expr, down: Expr, right: Expr) -> Stmt:
-            row = least(down * point.rows, rows - point.rows)
-            column = least(right * point.columns, columns - point.columns)
-            first = part * point.panels
-            here = point.panels if panels % point.panels == 0 else least(point.panels, panels - first)
-            return seq(
-                *[tirx.AllocBuffer(buffer) for buffer in (self.half, self.patches, self.products, self.tall)],
-                loop(conv.c // conv.block, lambda cb: self._patches(n, cb, row, column), "cb"),
-                loop(here, lambda p: self._panel(n, first + p, row, column), "panel"),
-            )
-
-        return parallel(product(*shape), lambda position: coordinates(position, shape, task))
-
-    def _patches(self, n: Expr, cb: Expr, row: Dim, column: Dim) -> Stmt:
+    def patches(self, cb: Expr) -> None:
         """Transform the patches of one channel block: down the columns of the image, then along the rows.
 
         Neighbouring patches share columns, so the first half is done once for each column. Both are loops of few
         instructions: written out as a whole, a patch is more than the registers hold.
         """
         steps = (self.conv.block // self.lanes, self.point.rows)
+        with self.loops.each(steps[0] * steps[1]) as position:
+            v, down = self.loops.unravel(position, steps)
+            top = (self.row + down) * self.point.outputs - self.conv.pads.top
+            with T.If(tirx.all(top >= 0, top + self.transform.patch <= self.conv.h)):
+                with T.Then():
+                    self._down(cb, v, top, whole=True)
+                with T.Else():
+                    self._down(cb, v, top, whole=False)
+            self._along(cb, v, down)
 
-        def part(v: Expr, down: Expr) -> Stmt:
-            top = (row + down) * self.point.outputs - self.conv.pads.top
-            inside = tirx.all(top >= 0, top + self.transform.patch <= self.conv.h)
-            return seq(
-                when(inside, self._down(n, cb, v, top, column, True), self._down(n, cb, v, top, column, False)),
-                self._along(cb, v, down),
-            )
-
-        return loop(steps[0] * steps[1], lambda position: coordinates(position, steps, part), "part")
-
-    def _down(self, n: Expr, cb: Expr, v: Expr, top: Expr, column: Dim, whole: bool) -> Stmt:
+    def _down(self, cb: Expr, v: Expr, top: Expr, whole: bool) -> None:
         """Columns of the image under one row of tiles; `whole` if all their rows are inside the image."""
-        conv, lanes, patch = self.conv, self.lanes, self.transform.patch
-        left = column * self.point.outputs - conv.pads.left
+        left = self.column * self.point.outputs - self.conv.pads.left
+        start, end = self._edge(0 - left), self._edge(self.conv.w - left)
+        with self.loops.each(start) as w:
+            self._blank(w)
+        with self.loops.each(end - start) as w:
+            column = start + w
+            inputs = [self._pixel(cb, v, top + i, left + column, whole) for i in range(self.transform.patch)]
+            forward(self.transform.data, inputs, lambda i, value: self._put_half(column, i, value), self.lanes)
+        with self.loops.each(self.width - end) as w:
+            self._blank(end + w)
 
-        def put(w: Expr, i: int, value: Expr) -> Stmt:
-            return tirx.BufferStore(self.half, value, [index(i), w, span(0, lanes)])
+    def _edge(self, place: Expr) -> Expr:
+        return tirx.max(0, tirx.min(place, self.width))
 
-        def load(w: Expr, i: int) -> Expr:
-            line = top + i if whole else tirx.max(0, tirx.min(top + i, conv.h - 1))
-            value = tirx.BufferLoad(self.frame.x, [n, cb, line, left + w, span(v * lanes, lanes)])
-            return value if whole else tirx.Select(tirx.all(top + i >= 0, top + i < conv.h), value, zeros(lanes))
+    def _blank(self, w: Expr) -> None:
+        """A column outside the image."""
+        for i in range(self.transform.patch):
+            self._put_half(w, i, zeros(self.lanes))
 
-        def transformed(w: Expr) -> Stmt:
-            inputs = [load(w, i) for i in range(patch)]
-            return seq(*forward(self.transform.data, inputs, lambda i, value: put(w, i, value), lanes))
+    def _put_half(self, w: Expr, i: int, value: Expr) -> None:
+        T.buffer_store(self.half, value, [i, w, self.loops.span(0, self.lanes)])
 
-        def blank(w: Expr) -> Stmt:
-            return seq(*[put(w, i, zeros(lanes)) for i in range(patch)])
+    def _pixel(self, cb: Expr, v: Expr, line: Expr, column: Expr, whole: bool) -> Expr:
+        """A vector of the image; zeros in rows outside of it."""
+        inside = line if whole else tirx.max(0, tirx.min(line, self.conv.h - 1))
+        value = self.frame.x[self.n, cb, inside, column, self.loops.span(v * self.lanes, self.lanes)]
+        return value if whole else tirx.Select(tirx.all(line >= 0, line < self.conv.h), value, zeros(self.lanes))
 
-        def edge(place: Dim) -> Expr:
-            return tirx.max(0, tirx.min(place, self.width))
-
-        start, end = edge(0 - left), edge(conv.w - left)
-        return seq(
-            loop(start, blank, "w"),
-            loop(end - start, lambda w: transformed(start + w), "w"),
-            loop(self.width - end, lambda w: blank(end + w), "w"),
-        )
-
-    def _along(self, cb: Expr, v: Expr, down: Expr) -> Stmt:
+    def _along(self, cb: Expr, v: Expr, down: Expr) -> None:
         """The second half for one row of tiles: along each of its transformed rows."""
         lanes, patch, columns = self.lanes, self.transform.patch, self.point.columns
+        with self.loops.each(patch) as i, self.loops.each(columns) as right:
+            line, place = cb * self.point.tiles + down * columns + right, right * self.point.outputs
 
-        def tile(i: Expr, right: Expr) -> Stmt:
-            def put(j: int, value: Expr) -> Stmt:
-                line = cb * self.point.tiles + down * columns + right
-                return tirx.BufferStore(self.patches, value, [i * patch + j, line, span(v * lanes, lanes)])
+            def put(j: int, value: Expr) -> None:
+                T.buffer_store(self.positions, value, [i * patch + j, line, self.loops.span(v * lanes, lanes)])
 
-            place = right * self.point.outputs
-            inputs = [tirx.BufferLoad(self.half, [i, place + j, span(0, lanes)]) for j in range(patch)]
-            return seq(*forward(self.transform.data, inputs, put, lanes))
+            inputs = [self.half[i, place + j, self.loops.span(0, lanes)] for j in range(patch)]
+            forward(self.transform.data, inputs, put, lanes)
 
-        return loop(patch, lambda i: loop(columns, lambda right: tile(i, right), "right"), "i")
-
-    def _panel(self, n: Expr, panel: Expr, row: Dim, column: Dim) -> Stmt:
+    def panel(self, panel: Expr) -> None:
         """The products of one panel, and its part of the result."""
-        point = self.point
-        positions = self.transform.patch**2
-        runs = -(-point.tiles // point.width)
+        point, loops = self.point, self.loops
+        runs = ceildiv(point.tiles, point.width)
+        with loops.each(self.transform.patch**2) as position, loops.each(runs) as run:
+            start = loops.bind(minimum(run * point.width, point.tiles - point.width))
+            self._product(panel, position, start)
+        self._inverse(panel)
 
-        def run(position: Expr, r: Expr) -> Stmt:
-            start = least(r * point.width, point.tiles - point.width)
-            return bind("start", start, lambda first: self._product(panel, position, first))
-
-        return seq(
-            loop(positions, lambda p: loop(runs, lambda r: run(p, r), "run"), "position"),
-            self._inverse(n, panel, row, column),
-        )
-
-    def _product(self, panel: Expr, position: Expr, start: Expr) -> Stmt:
+    def _product(self, panel: Expr, position: Expr, start: Expr) -> None:
         """The register tile: `width` tiles by the panel, summed over the input channels."""
-        point, conv = self.point, self.conv
-        sums = Vectors("acc", point.width * point.vectors, point.lanes)
+        point, conv, loops = self.point, self.conv, self.loops
+        tile = RegisterTile(self.instruction, point.width, point.panel, point.lanes)
+        tile.clear()
+        with loops.each(conv.c // conv.block) as cb, loops.each(conv.block) as c:
+            lines = [cb * point.tiles + start + i for i in range(point.width)]
+            weights = [self.frame.weight[panel, position, cb, c, loops.span(*vector)] for vector in tile.vectors]
+            tile.step([self.positions[position, line, c] for line in lines], weights)
+        tile.store(self.products, lambda i: [position, start + i], loops)
 
-        def step(cb: Expr, c: Expr) -> Stmt:
-            parts = []
-            for i in range(point.width):
-                x = broadcast(
-                    tirx.BufferLoad(self.patches, [position, cb * self.point.tiles + start + i, c]),
-                    point.lanes,
-                )
-                for v in range(point.vectors):
-                    place = [panel, position, cb, c, span(v * point.lanes, point.lanes)]
-                    k = i * point.vectors + v
-                    parts.append(sums.store(k, sums[k] + x * tirx.BufferLoad(self.frame.weight, place)))
-            return seq(*parts)
-
-        def put(k: int) -> Stmt:
-            i, v = divmod(k, point.vectors)
-            place = [position, start + i, span(v * point.lanes, point.lanes)]
-            return tirx.BufferStore(self.products, sums[k], place)
-
-        return seq(
-            sums.allocate(),
-            sums.clear(),
-            loop(conv.c // conv.block, lambda cb: loop(conv.block, lambda c: step(cb, c), "c"), "cb"),
-            *[put(k) for k in range(sums.count)],
-        )
-
-    def _inverse(self, n: Expr, panel: Expr, row: Dim, column: Dim) -> Stmt:
-        """The part of the result that one panel makes: as `_patches`, down the columns and along the rows."""
+    def _inverse(self, panel: Expr) -> None:
+        """The part of the result that one panel makes: as `patches`, down the columns and along the rows."""
         point, lanes = self.point, self.store_lanes
         steps = (point.panel // lanes, point.rows)
-
-        def part(v: Expr, down: Expr) -> Stmt:
+        with self.loops.each(steps[0] * steps[1]) as position:
+            v, down = self.loops.unravel(position, steps)
             channel = panel * point.panel + v * lanes
-            stored = seq(
-                self._inverse_down(v, down),
-                self._inverse_along(n, channel, (row + down) * point.outputs, column),
-            )
-            return stored if self.conv.oc % point.panel == 0 else seq(when(channel < self.conv.oc, stored))
+            with when(None if self.conv.oc % point.panel == 0 else channel < self.conv.oc):
+                self._inverse_down(v, down)
+                self._inverse_along(channel, (self.row + down) * point.outputs)
 
-        return loop(steps[0] * steps[1], lambda position: coordinates(position, steps, part), "part")
-
-    def _inverse_down(self, v: Expr, down: Expr) -> Stmt:
+    def _inverse_down(self, v: Expr, down: Expr) -> None:
         lanes, patch, columns = self.store_lanes, self.transform.patch, self.point.columns
+        with self.loops.each(patch) as j, self.loops.each(columns) as right:
+            place = [down * columns + right, self.loops.span(v * lanes, lanes)]
 
-        def tile(j: Expr, right: Expr) -> Stmt:
-            def put(i: int, value: Expr) -> Stmt:
-                return tirx.BufferStore(self.tall, value, [index(i), right * patch + j, span(0, lanes)])
+            def put(i: int, value: Expr) -> None:
+                T.buffer_store(self.tall, value, [i, right * patch + j, self.loops.span(0, lanes)])
 
-            place = [down * columns + right, span(v * lanes, lanes)]
-            inputs = [tirx.BufferLoad(self.products, [j + i * patch, *place]) for i in range(patch)]
-            return seq(*inverse(self.transform.inverse, inputs, put, lanes))
+            inputs = [self.products[(j + i * patch, *place)] for i in range(patch)]
+            inverse(self.transform.inverse, inputs, put, lanes)
 
-        return loop(patch, lambda j: loop(columns, lambda right: tile(j, right), "right"), "j")
-
-    def _inverse_along(self, n: Expr, channel: Expr, top: Expr, column: Dim) -> Stmt:
+    def _inverse_along(self, channel: Expr, top: Expr) -> None:
         """The rest of the inverse transform for a row of tiles, and the epilogue of its pixels."""
+        outputs, conv = self.point.outputs, self.conv
+        with self.loops.each(outputs) as i:
+            ragged = conv.oh % outputs != 0
+            with when(top + i < conv.oh if ragged else None), self.loops.each(self.point.columns) as right:
+                self._pixels(channel, top + i, i, right)
+
+    def _pixels(self, channel: Expr, h: Expr, i: Expr, right: Expr) -> None:
+        """Row `i` of one tile."""
         lanes, patch, outputs, conv = self.store_lanes, self.transform.patch, self.point.outputs, self.conv
+        result, writer = Vectors(outputs, lanes), Writer(self.frame.epilogue, lanes)
+        inputs = [self.tall[i, right * patch + j, self.loops.span(0, lanes)] for j in range(patch)]
+        inverse(self.transform.inverse, inputs, result.put, lanes)
+        for j in range(outputs):
 
-        def tile(i: Expr, right: Expr) -> Stmt:
-            result = Vectors("result", outputs, lanes)
-            writer = Writer(self.frame.epilogue, lanes)
-            inputs = [tirx.BufferLoad(self.tall, [i, right * patch + j, span(0, lanes)]) for j in range(patch)]
-            parts = [result.allocate(), *writer.allocate()]
-            parts += inverse(self.transform.inverse, inputs, result.store, lanes)
-            for j in range(outputs):
-                w = (column + right) * outputs + j
-                stored = writer.store(
-                    n, channel, top + i, w,
-                    result.reader(j * lanes),
-                )  # fmt: skip
-                parts.append(stored if conv.ow % outputs == 0 else seq(when(w < conv.ow, stored)))
-            return seq(*parts)
+            def value(lane: Expr, j: int = j) -> Expr:
+                return result.element(j, lane)
 
-        def line(i: Expr) -> Stmt:
-            tiles = loop(self.point.columns, lambda right: tile(i, right), "right")
-            return tiles if conv.oh % outputs == 0 else seq(when(top + i < conv.oh, tiles))
-
-        return loop(outputs, line, "i")
-
-    @property
-    def store_lanes(self) -> int:
-        """Channels that are transformed and stored together."""
-        return min(self.point.lanes, self.frame.epilogue.block)
+            w = (self.column + right) * outputs + j
+            with when(None if conv.ow % outputs == 0 else w < conv.ow):
+                writer.store(self.n, channel, h, w, value)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from dsc.lower.nominal import batch
 from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, vector_lanes, widths
-from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
+from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement
 from dsc.targets.cpu.conv.winograd_transform import TAPS
 from dsc.targets.cpu.machine import Cpu
@@ -76,9 +77,7 @@ class WinogradSpace:
         conv, machine = self.region.conv, self.machine
         rows, columns = grid(conv, point.outputs)
         panels = ceil(conv.oc / point.panel)
-        tasks = (
-            nominal(conv.n, 1) * ceil(rows / point.rows) * ceil(columns / point.columns) * ceil(panels / point.panels)
-        )
+        tasks = batch((conv.n,)) * ceil(rows / point.rows) * ceil(columns / point.columns) * ceil(panels / point.panels)
         longest = ceil(tasks / machine.cores) if tasks > 1 else 1
         compute = longest * self._task(point) / machine.frequency
         cold = cold_weights(machine, 4.0 * (point.outputs + 2) ** 2 * conv.c * panels * point.panel)
@@ -108,4 +107,4 @@ class WinogradSpace:
 
     def build(self, point: WinogradPoint) -> Implementation:
         """The code of `point`."""
-        return implement(self.region, point, self.machine.lanes())
+        return implement(self.region, point, self.machine)

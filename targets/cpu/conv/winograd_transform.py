@@ -17,8 +17,8 @@ import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.targets.cpu.conv.emit import Stmt, Vectors
 from dsc.targets.kernel import ArrayType
+from dsc.targets.tir.loops import Vectors, spread
 
 TAPS = 3
 """Rows and columns of the kernels that are handled."""
@@ -117,20 +117,20 @@ class PackWinograd:
         return (packed,)
 
 
-Store = Callable[[int, Expr], Stmt]
-"""What is done with one element of a transformed vector."""
+Store = Callable[[int, Expr], None]
+"""Writes one element of a transformed vector."""
 
 
-def inverse(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) -> list[Stmt]:
+def inverse(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) -> None:
     """``store(i, sum_j matrix[i][j] * inputs[j])`` for every row of A^T.
 
     The columns of points +a and -a differ in the sign of odd powers only: their inputs are added and subtracted once.
     """
     pairs = range(1, len(inputs) - 1, 2)
-    sums, differences = Vectors("sums", len(pairs), lanes), Vectors("differences", len(pairs), lanes)
-    parts: list[Stmt] = [sums.allocate(), differences.allocate()]
+    sums, differences = Vectors(len(pairs), lanes), Vectors(len(pairs), lanes)
     for k, j in enumerate(pairs):
-        parts += [sums.store(k, inputs[j] + inputs[j + 1]), differences.store(k, inputs[j] - inputs[j + 1])]
+        sums.put(k, inputs[j] + inputs[j + 1])
+        differences.put(k, inputs[j] - inputs[j + 1])
     for i, row in enumerate(matrix):
         half = differences if i % 2 else sums
         terms = [
@@ -138,30 +138,26 @@ def inverse(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) ->
             (row[-1], inputs[-1]),
             *((row[j], half[k]) for k, j in enumerate(pairs)),
         ]
-        parts.append(store(i, _combination(terms, lanes)))
-    return parts
+        store(i, _combination(terms, lanes))
 
 
-def forward(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) -> list[Stmt]:
+def forward(matrix: Matrix, inputs: Sequence[Expr], store: Store, lanes: int) -> None:
     """``store(i, sum_j matrix[i][j] * inputs[j])`` for every row of B^T.
 
     The rows of +a and -a have their even and odd parts computed once, then added and subtracted.
     """
     last = len(matrix) - 1
-    halves = Vectors("halves", last - 1, lanes)
-    parts: list[Stmt] = [halves.allocate()]
+    halves = Vectors(last - 1, lanes)
     for i in range(1, last, 2):
         rows = [matrix[i], matrix[i + 1]]
         even = [((a + b) / 2, x) for a, b, x in zip(*rows, inputs, strict=True)]
         odd = [((a - b) / 2, x) for a, b, x in zip(*rows, inputs, strict=True)]
-        parts += [
-            halves.store(i - 1, _combination(even, lanes)),
-            halves.store(i, _combination(odd, lanes)),
-            store(i, halves[i - 1] + halves[i]),
-            store(i + 1, halves[i - 1] - halves[i]),
-        ]
-    ends = [store(i, _combination(list(zip(matrix[i], inputs, strict=True)), lanes)) for i in (0, last)]
-    return parts + ends
+        halves.put(i - 1, _combination(even, lanes))
+        halves.put(i, _combination(odd, lanes))
+        store(i, halves[i - 1] + halves[i])
+        store(i + 1, halves[i - 1] - halves[i])
+    for i in (0, last):
+        store(i, _combination(list(zip(matrix[i], inputs, strict=True)), lanes))
 
 
 def _combination(terms: Sequence[tuple[Fraction, Expr]], lanes: int) -> Expr:
@@ -170,7 +166,7 @@ def _combination(terms: Sequence[tuple[Fraction, Expr]], lanes: int) -> Expr:
     for factor, value in sorted(terms, key=lambda term: term[0] != 1):
         if factor == 0:
             continue
-        scaled = value if factor == 1 else value * tirx.Broadcast(tirx.FloatImm("float32", float(factor)), lanes)
+        scaled = value if factor == 1 else value * spread(tirx.const(float(factor), "float32"), lanes)
         total = scaled if total is None else total + scaled
     assert total is not None
     return total

@@ -6,16 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tvm.ir import Expr
-
-from dsc.lower.exprs import Dim
+from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.gemm.code import Tiling, panel_shape, write
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation, Packing, Rearrange
 
-NOMINAL = 64
-"""Assumed of sizes that are known at run time only; batches of unknown size are taken to be 1."""
 STORE_CYCLES = 1.5
 """Clearing and storing one vector of a tile, epilogue included."""
 TILE_CYCLES = 30
@@ -47,7 +43,7 @@ class GemmSpace:
         widest = self.machine.lanes()
         m = self.source.m
         for lanes in (widest, widest // 2) if widest > 8 else (widest,):
-            needed = math.ceil(_nominal(self.source.n) / lanes)
+            needed = math.ceil(nominal(self.source.n) / lanes)
             for vectors in range(1, min(MAX_VECTORS, needed) + 1):
                 most = (self.machine.vector_registers - 1) // vectors - 1
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
@@ -56,17 +52,17 @@ class GemmSpace:
 
     def _axes(self, rows: int, columns: int) -> Iterator[tuple[str, int]]:
         """Ways to share the work: row tiles of one task keep their part of `a` in half of L2."""
-        tiles = math.ceil(_nominal(self.source.m) / rows)
-        panels = math.ceil(_nominal(self.source.n) / columns)
+        tiles = math.ceil(nominal(self.source.m) / rows)
+        panels = math.ceil(nominal(self.source.n) / columns)
         if not isinstance(self.source.m, int):
             # few rows or many: either way there are tasks, and packing `b` for each is not worth it
             yield ("both", 1) if self.source.weight is not None else ("columns", 1)
             return
         yield "none", max(1, tiles)
-        if panels * self._batches() > 1:
+        if panels * batch(self.source.batch) > 1:
             yield "columns", 1
-        if tiles * self._batches() > 1:
-            fitting = max(1, self.machine.l2_bytes // 2 // (4 * rows * max(1, _nominal(self.source.k))))
+        if tiles * batch(self.source.batch) > 1:
+            fitting = max(1, self.machine.l2_bytes // 2 // (4 * rows * max(1, nominal(self.source.k))))
             for parts in (1, 2, 4):
                 share = max(1, math.ceil(tiles / (parts * self.machine.cores)))
                 if share <= fitting or parts == 4:
@@ -75,14 +71,11 @@ class GemmSpace:
             yield "both", math.ceil(tiles / 2)
             yield "both", math.ceil(tiles / self.machine.cores)
 
-    def _batches(self) -> int:
-        return math.prod(d for d in self.source.batch if isinstance(d, int))
-
     def estimate(self, point: Tiling) -> float:
         """Seconds: tiles at the rate of multiplying or loading, and what caches do not hide."""
-        k, batches = _nominal(self.source.k), self._batches()
-        tiles = math.ceil(_nominal(self.source.m) / point.rows)
-        panels = math.ceil(_nominal(self.source.n) / point.columns)
+        k, batches = nominal(self.source.k), batch(self.source.batch)
+        tiles = math.ceil(nominal(self.source.m) / point.rows)
+        panels = math.ceil(nominal(self.source.n) / point.columns)
         blocks = math.ceil(tiles / point.block) if point.by_rows else 1
         tasks = 1 if point.axis == "none" else batches * blocks * (panels if point.by_columns else 1)
         cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
@@ -96,7 +89,7 @@ class GemmSpace:
     def _cycles_per_k(self, point: Tiling) -> float:
         """Cycles for one rank-1 update of a tile."""
         machine, instruction = self.machine, self.machine.multiply_add(point.lanes)
-        k = _nominal(self.source.k)
+        k = nominal(self.source.k)
         multiply = point.rows * point.vectors / instruction.rate
         load = point.vectors * 32 * point.lanes / machine.load_bits + point.rows / machine.broadcasts
         panel_bytes = 4 * k * point.columns
@@ -112,7 +105,7 @@ class GemmSpace:
 
     def _stream_seconds(self, point: Tiling, tiles: int, panels: int, blocks: int) -> float:
         """Reading `a` for each panel and `b` for each block of rows, where they do not stay in L2."""
-        machine, k, batches = self.machine, _nominal(self.source.k), self._batches()
+        machine, k, batches = self.machine, nominal(self.source.k), batch(self.source.batch)
         a, b = 4.0 * k * tiles * point.rows, 4.0 * k * panels * point.columns
         near_a = a / blocks <= machine.l2_bytes / 2
         times_b = blocks if point.axis == "rows" and b > machine.l2_bytes / 2 else 1
@@ -125,7 +118,7 @@ class GemmSpace:
         packings: dict[int, Packing] = {}
         if source.weight is not None:
             packings[source.weight] = _panels(source, point)
-        return Implementation(write(source, point), packings)
+        return Implementation(write(source, point, self.machine.multiply_add(point.lanes)), packings)
 
 
 def _panels(source: Product, point: Tiling) -> Rearrange:
@@ -140,8 +133,3 @@ def _panels(source: Product, point: Tiling) -> Rearrange:
         transpose=(*lead, rank + 1, rank, rank + 2),
         before=(*lead, rank + 1, rank) if source.transposed_weight else None,
     )
-
-
-def _nominal(size: Dim) -> int:
-    """The size, or `NOMINAL` where it is symbolic."""
-    return NOMINAL if isinstance(size, Expr) else size

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from dsc.targets.cpu.generic.sizes import same, static, volume
+from dsc.lower.exprs import same, static
+from dsc.lower.nominal import volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, is_at
 from dsc.targets.cpu.generic.vectors import Axis, vector_axis
 from dsc.targets.cpu.machine import Cpu

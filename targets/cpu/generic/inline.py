@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvm import s_tir
 from tvm.s_tir.schedule import SBlockRV
 
-from dsc.targets.cpu.generic.sizes import same
+from dsc.lower.exprs import same
 from dsc.targets.cpu.generic.stages import Stage, stages, uses
 from dsc.targets.cpu.generic.vectors import vector_axis
 

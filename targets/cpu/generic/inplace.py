@@ -11,8 +11,8 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm_ffi.structural import StructuralMutator
 
+from dsc.lower.exprs import same, static
 from dsc.targets.cpu.generic.groups import Group
-from dsc.targets.cpu.generic.sizes import same, static
 from dsc.targets.cpu.generic.stages import Buffer, Stage, element_bits, is_at
 from dsc.targets.cpu.machine import Cpu
 

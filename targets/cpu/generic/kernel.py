@@ -7,11 +7,11 @@ from functools import cached_property
 
 from tvm import s_tir, tirx
 
+from dsc.lower.nominal import volume
 from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.generic.prepare import prepare
 from dsc.targets.cpu.generic.schedule import schedule, seconds, worth_a_launch
-from dsc.targets.cpu.generic.sizes import volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.generic.vectors import vector_axis
 from dsc.targets.cpu.machine import Cpu

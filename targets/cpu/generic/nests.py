@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from tvm import s_tir
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
+from dsc.lower.exprs import static
 from dsc.targets.cpu.generic.flatten import mark
 from dsc.targets.cpu.generic.peel import RAGGED
-from dsc.targets.cpu.generic.sizes import static
 from dsc.targets.cpu.generic.stages import Stage, stages
 from dsc.targets.cpu.generic.vectors import Axis, lanes, vector_axis
 from dsc.targets.cpu.machine import Cpu

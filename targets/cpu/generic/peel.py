@@ -11,7 +11,7 @@ from tvm import s_tir, tirx
 from tvm.ir import Expr
 from tvm_ffi.structural import StructuralMutator
 
-from dsc.targets.cpu.generic.sizes import static
+from dsc.lower.exprs import static
 from dsc.targets.cpu.generic.stages import uses
 
 RAGGED = "pragma_loop_partition_hint"

@@ -9,9 +9,9 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm_ffi.structural import StructuralMutator
 
+from dsc.lower.exprs import static
 from dsc.targets.cpu.generic.inline import inline, inline_padding
 from dsc.targets.cpu.generic.relayout import relayout
-from dsc.targets.cpu.generic.sizes import static
 from dsc.targets.cpu.generic.stages import stages
 from dsc.targets.cpu.generic.variables import renewed
 

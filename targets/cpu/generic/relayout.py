@@ -13,7 +13,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Expr
 
-from dsc.targets.cpu.generic.sizes import static
+from dsc.lower.exprs import static
 from dsc.targets.cpu.generic.stages import Stage, stages
 
 

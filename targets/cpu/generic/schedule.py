@@ -7,13 +7,14 @@ import math
 import tvm_ffi
 from tvm import s_tir, tirx
 
+from dsc.lower.exprs import static
+from dsc.lower.nominal import nominal
 from dsc.targets.cpu.generic.flatten import flatten
 from dsc.targets.cpu.generic.groups import Group, group
 from dsc.targets.cpu.generic.inplace import reusable, reuse
 from dsc.targets.cpu.generic.nests import Nest, elementwise, loops_for_all, reduction, start_outside
 from dsc.targets.cpu.generic.peel import peel
 from dsc.targets.cpu.generic.prepare import REFUSED, empty, warn
-from dsc.targets.cpu.generic.sizes import nominal, static
 from dsc.targets.cpu.generic.stages import stages
 from dsc.targets.cpu.generic.vectors import lanes
 from dsc.targets.cpu.machine import Cpu

@@ -14,8 +14,9 @@ from tvm.s_tir.schedule.analysis import has_block
 from tvm.sym import Analyzer
 
 from dsc.lower import operators
+from dsc.lower.exprs import static
+from dsc.lower.nominal import volume
 from dsc.targets.cpu.functions import by_element
-from dsc.targets.cpu.generic.sizes import static, volume
 
 Buffer: TypeAlias = tirx.Var
 DIVISION_COST = 4

@@ -8,7 +8,8 @@ from enum import Enum, auto
 
 from tvm.ir import Expr
 
-from dsc.targets.cpu.generic.sizes import nominal, same, static
+from dsc.lower.exprs import same, static
+from dsc.lower.nominal import nominal
 from dsc.targets.cpu.generic.stages import Stage
 from dsc.targets.cpu.machine import Cpu
 

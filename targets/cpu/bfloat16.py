@@ -1,0 +1,63 @@
+"""bfloat16 vectors as operands of LLVM's intrinsics, which TVM cannot write: it has no LLVM type for them.
+
+A call with such operands becomes one of a function in LLVM's own text, which takes their bits and is always inlined.
+"""
+
+from __future__ import annotations
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Call, Expr
+from tvm_ffi.structural import StructuralMutator
+
+_LLVM = {"float32": "float", "int32": "i32", "uint16": "i16", "bfloat16": "bfloat"}
+
+
+def bfloat16_operands(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """``intrinsic(reinterpret("bfloat16x32", bits))`` as ``helper(bits)``, and LLVM's text of the helpers."""
+    helpers: dict[str, str] = {}
+
+    def call(node: Call, mutator: StructuralMutator) -> Expr:
+        if getattr(node.op, "name", "") != "tirx.call_llvm_pure_intrin":
+            return mutator.default_mutate(node)
+        bits = [_bits(operand) for operand in node.args[1:]]
+        if all(each is None for each in bits):
+            return mutator.default_mutate(node)
+        name = str(tvm.target.codegen.llvm_get_intrinsic_name(int(node.args[0].value)))
+        helpers[name] = _helper(name, node)
+        operands = [plain if each is None else each for each, plain in zip(bits, node.args[1:], strict=True)]
+        return tirx.call_pure_extern(str(node.ty), f"dsc.{name}", *map(mutator.mutate, operands))
+
+    body = tvm_ffi.structural_mutate(func.body, [(Call, call)])
+    for text in helpers.values():
+        body = tirx.AttrStmt(tirx.const(0, "int32"), "pragma_import_llvm", tvm.ir.StringImm(text), body)
+    return func.with_body(body) if helpers else func
+
+
+def _bits(operand: Expr) -> Expr | None:
+    """What `operand` reinterprets as bfloat16, as integers of 16 bits; None where it does not."""
+    if not str(operand.ty).startswith("bfloat16") or getattr(operand.op, "name", "") != "tirx.reinterpret":
+        return None
+    bits = str(operand.ty).replace("bfloat16", "uint16")
+    return operand.args[0] if str(operand.args[0].ty) == bits else tirx.reinterpret(bits, operand.args[0])
+
+
+def _helper(name: str, call: Call) -> str:
+    """The function that takes bits and calls the intrinsic."""
+    result, wanted = _type(call), [_type(operand) for operand in call.args[1:]]
+    given = [each.replace("bfloat", "i16") for each in wanted]
+    parameters = ", ".join(f"{each} %p{i}" for i, each in enumerate(given))
+    casts = "".join(f"  %q{i} = bitcast {g} %p{i} to {w}\n" for i, (g, w) in enumerate(zip(given, wanted, strict=True)))
+    operands = ", ".join(f"{each} %q{i}" for i, each in enumerate(wanted))
+    return (
+        f"declare {result} @{name}({', '.join(wanted)})\n"
+        f"define linkonce_odr hidden {result} @dsc.{name}({parameters}) alwaysinline {{\n"
+        f"{casts}  %r = call {result} @{name}({operands})\n  ret {result} %r\n}}\n"
+    )
+
+
+def _type(value: Expr) -> str:
+    """LLVM's name of a vector type."""
+    element, _, lanes = str(value.ty).partition("x")
+    return f"<{lanes} x {_LLVM[element]}>"

@@ -1,0 +1,95 @@
+"""The register tile: what the inner loop of a matrix product, a convolution or attention keeps and does.
+
+A tile knows its instruction by the row that describes it, and no processor and no type of element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.targets.machine import MultiplyAdd
+from dsc.targets.tir.loops import Loops, pieces, spread, zeros
+
+
+class RegisterTile:
+    """``sums[i, :] += sum over k of a[i, k] * b[k, :]`` in registers: rows by vectors of one multiply-add instruction.
+
+    The sums are a buffer of scope "local", which is registers as long as all its indices are constants. That tiles
+    fit the machine's registers is for the kernel to see to.
+    """
+
+    def __init__(self, instruction: MultiplyAdd, rows: int, columns: int, lanes: int | None = None) -> None:
+        """Allocates the sums in the current frame.
+
+        lanes: sums in a vector, as many as the instruction has if not given. Fewer, in all vectors or where a last one
+        is left over, are for instructions that plain arithmetic becomes. Raises ValueError for others.
+        """
+        self.instruction, self.rows = instruction, rows
+        self.vectors = tuple(pieces(columns, lanes or instruction.n))
+        """First column, and lanes, of each vector of a row."""
+        if instruction.m != 1:
+            raise ValueError(f"{instruction.name} multiplies matrices, not a row by a vector")
+        if instruction.intrinsic is not None and any(count != instruction.n for _, count in self.vectors):
+            raise ValueError(f"{instruction.name} has {instruction.n} lanes: {columns} columns are no such vectors")
+        self.sums: tirx.Buffer = T.alloc_buffer((rows, columns), instruction.accumulator, scope="local")
+        """Rows by columns. Whoever is done adding may use it for what becomes of the sums; constant indices only."""
+
+    def clear(self) -> None:
+        """Sets all sums to 0."""
+        for i in range(self.rows):
+            for v, (_, lanes) in enumerate(self.vectors):
+                self._put(i, v, zeros(lanes, self.instruction.accumulator))
+
+    def step(self, a: Sequence[Expr], b: Sequence[Expr]) -> None:
+        """One instruction for each vector.
+
+        a: for each row what all its vectors are multiplied by: one element, or a vector of the instruction's `k`
+        neighbours. b: the vectors of the panel, in each lane the `k` elements that belong to one sum.
+        """
+        for i in range(self.rows):
+            for v, (_, lanes) in enumerate(self.vectors):
+                self.multiply_add(i, v, self._in_lanes(a[i], lanes), b[v])
+
+    def multiply_add(self, i: int, v: int, a: Expr, b: Expr) -> None:
+        """One instruction: ``sums[i, v] += a * b``, of vectors."""
+        row = self.instruction
+        if row.intrinsic is None:
+            self._put(i, v, self[i, v] + a * b)
+            return
+        elements = row.n * row.k
+        operands = _reinterpreted(a, f"{row.a}x{elements}"), _reinterpreted(b, f"{row.b}x{elements}")
+        result = f"{row.accumulator}x{row.n}"
+        if row.accumulates:
+            self._put(i, v, tirx.call_llvm_pure_intrin(result, row.intrinsic, self[i, v], *operands))
+        else:
+            self._put(i, v, self[i, v] + tirx.call_llvm_pure_intrin(result, row.intrinsic, *operands))
+
+    def __getitem__(self, position: tuple[int, int]) -> Expr:
+        """A vector of sums, by row and vector."""
+        i, v = position
+        return self.sums[i, Loops().span(*self.vectors[v])]
+
+    def store(self, buffer: tirx.Buffer, row: Callable[[int], Sequence[Expr | int]], loops: Loops) -> None:
+        """Writes all sums to memory: those of row `i` to ``buffer[*row(i), 0 : columns]``."""
+        for i in range(self.rows):
+            for v, (start, lanes) in enumerate(self.vectors):
+                T.buffer_store(buffer, self[i, v], [*row(i), loops.span(start, lanes)])
+
+    def _put(self, i: int, v: int, value: Expr) -> None:
+        T.buffer_store(self.sums, value, [i, Loops().span(*self.vectors[v])])
+
+    def _in_lanes(self, a: Expr, lanes: int) -> Expr:
+        """`a` in every lane; neighbours stay together, as one integer of their size."""
+        k = self.instruction.k
+        if k == 1:
+            return spread(a, lanes)
+        return spread(_reinterpreted(a, f"int{k * a.ty.dtype.bits}"), lanes)
+
+
+def _reinterpreted(value: Expr, dtype: str) -> Expr:
+    """The same bits as another type."""
+    return value if str(value.ty) == dtype else tirx.reinterpret(dtype, value)

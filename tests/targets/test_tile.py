@@ -1,0 +1,110 @@
+"""The register tile by itself: for every multiply-add of x86, the inner loop that LLVM makes of it, and its numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tvm
+from tvm import tirx
+
+from dsc.codegen.objects import compile_kernel
+from dsc.codegen.single import load_kernel
+from dsc.runtime.devices import device
+from dsc.targets import target
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.machine import MultiplyAdd
+from dsc.targets.tir.loops import Loops, argument, function
+from dsc.targets.x86.host import native
+from dsc.targets.x86.machines import MACHINES
+from tests.targets.assembly import count, innermost_loop
+
+VECTORS, STEPS = 2, 101
+STORED = {"bfloat16": "uint16"}
+"""How memory holds elements that TVM does not know."""
+
+
+def distinct() -> dict[str, tuple[Cpu, MultiplyAdd]]:
+    """Each instruction in each width once, with the first machine that has it."""
+    found: dict[str, tuple[Cpu, MultiplyAdd]] = {}
+    for machine in MACHINES:
+        for row in machine.instructions:
+            found.setdefault(f"{row.name}-{row.n}", (machine, row))
+    return found
+
+
+CASES = distinct()
+
+
+def most_rows(machine: Cpu) -> int:
+    """Of tiles that fit the registers: LLVM would unroll the loop of a small one."""
+    return machine.vector_registers // VECTORS - VECTORS
+
+
+def small_product(row: MultiplyAdd, rows: int) -> tirx.PrimFunc:
+    """``out = a @ b``, `a` as [rows][steps * k], `b` in panels as [steps][columns * k]."""
+    loops, columns, k = Loops("int32"), VECTORS * row.n, row.k
+    with function() as made:
+        a = argument("a", (rows, STEPS * k), STORED.get(row.a, row.a))
+        b = argument("b", (STEPS, columns * k), STORED.get(row.b, row.b))
+        out = argument("out", (rows, columns), row.accumulator)
+        tile = RegisterTile(row, rows, columns)
+        tile.clear()
+        with loops.each(STEPS) as step:
+            tile.step(
+                [a[i, loops.span(step * k, k)] for i in range(rows)],
+                [b[step, loops.span(start * k, lanes * k)] for start, lanes in tile.vectors],
+            )
+        tile.store(out, lambda i: [i], loops)
+    return made.get()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_inner_loop_is_the_instruction_for_each_vector_and_nothing_spills(name: str) -> None:
+    machine, row = CASES[name]
+    rows = most_rows(machine)
+    backend = target(machine.name).backend()
+    func = small_product(row, rows).with_attr("global_symbol", "product")
+    loop = innermost_loop(backend.assembly(compile_kernel("product", func, backend)), row.name)
+    assert count(loop, row.name) == rows * VECTORS
+    assert not [line for line in loop if "%rsp" in line or "%rbp" in line or line.startswith("call")]
+
+
+def elements(dtype: str, shape: tuple[int, ...], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Random elements as memory holds them, and as numbers."""
+    if dtype == "bfloat16":
+        bits = (random.standard_normal(shape, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        return bits, (bits.astype(np.uint32) << 16).view(np.float32)
+    if dtype == "float32":
+        values = random.standard_normal(shape, np.float32)
+        return values, values
+    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.endswith("int8") else (-255, 255)
+    values = random.integers(least, most, shape, dtype, endpoint=True)
+    return values, values.astype(np.int64)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_numbers_are_right_where_the_host_has_the_instruction(name: str) -> None:
+    machine, row = CASES[name]
+    if not machine.features <= native().features:
+        pytest.skip(f"the host is not an {machine.name}")
+    rows = most_rows(machine)
+    random = np.random.default_rng(5)
+    a, left = elements(row.a, (rows, STEPS * row.k), random)
+    b, right = elements(row.b, (STEPS, VECTORS * row.n * row.k), random)
+    out = tvm.runtime.tensor(np.zeros((rows, VECTORS * row.n), row.accumulator))
+    backend, here = target(machine.name).backend(), device("cpu", "this test")
+    kernel = load_kernel(small_product(row, rows), backend, here, threads=1)
+    kernel(tvm.runtime.tensor(a), tvm.runtime.tensor(b), out)
+    packed = right.reshape(STEPS, VECTORS * row.n, row.k).transpose(0, 2, 1).reshape(STEPS * row.k, -1)
+    expected = left @ packed
+    if row.accumulator == "int32":
+        np.testing.assert_array_equal(out.numpy(), expected)
+    else:  # sums of 100 or 200 products in another order
+        np.testing.assert_allclose(out.numpy(), expected, atol=1e-4)
+
+
+def test_whole_vectors_only_for_what_is_no_plain_arithmetic() -> None:
+    row = next(row for _, row in CASES.values() if row.intrinsic is not None)
+    with function(), pytest.raises(ValueError, match=f"{row.name} has {row.n} lanes"):
+        RegisterTile(row, 1, row.n + 1)

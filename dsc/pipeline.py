@@ -17,7 +17,8 @@ from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
 from dsc.request import check_opt_level, check_request
-from dsc.targets import AnyTarget, Target, target as named_target
+from dsc.targets import AnyTarget, Target
+from dsc.targets import target as named_target
 from dsc.tune import Database, Tuner
 
 Progress: TypeAlias = Callable[[str, int, int], None]

@@ -10,8 +10,8 @@ from dsc.ir import dims_of
 from dsc.lower.exprs import same
 from dsc.lower.te import lower_body, placeholders
 from dsc.lower.workload import Workload
-from dsc.targets.kernel import Implementation, Refusal
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation, Refusal
 
 
 @dataclass(frozen=True)

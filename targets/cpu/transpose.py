@@ -21,8 +21,8 @@ from dsc.targets.cpu.generic.prepare import prepare
 from dsc.targets.cpu.generic.schedule import worth_a_launch
 from dsc.targets.cpu.generic.sizes import same, static, volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
-from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 
 Size: TypeAlias = "Expr | int"
 SMALLEST, LARGEST = 4, 16

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.attention.problem import problem_of
 from dsc.targets.cpu.attention.space import AttentionSpace
-from dsc.targets.kernel import Refusal
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Refusal
 
 
 @dataclass(frozen=True)

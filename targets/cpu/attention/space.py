@@ -11,8 +11,8 @@ from tvm.ir import Expr
 from dsc.lower.exprs import Dim
 from dsc.targets.cpu.attention.code import Blocking, write
 from dsc.targets.cpu.attention.problem import Problem
-from dsc.targets.kernel import Implementation
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation
 
 NOMINAL = 64
 """Assumed of lengths that are known at run time only; batches of unknown size are taken to be 1."""

@@ -36,8 +36,8 @@ from dsc.targets.cpu.conv.emit import (
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region, nominal
 from dsc.targets.cpu.conv.source import Source
-from dsc.targets.kernel import Implementation, Rearrange
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation, Rearrange
 
 WIDTHS = (8, 7, 6, 5, 4)
 """Tile widths tried. Wider tiles were slower wherever a row has several: see `BURST`."""

@@ -17,8 +17,8 @@ from dsc.targets.cpu.conv.cost import (
 )
 from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement
 from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
-from dsc.targets.kernel import Implementation
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation
 
 WIDTHS = 6
 """Tile widths tried for each number of vectors."""

@@ -7,8 +7,8 @@ from dsc.targets.cpu.conv.depthwise import DepthwiseSpace
 from dsc.targets.cpu.conv.direct_space import DirectSpace
 from dsc.targets.cpu.conv.problem import region_of
 from dsc.targets.cpu.conv.winograd_space import WinogradSpace, refusal
-from dsc.targets.kernel import Refusal
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Refusal
 
 
 class Direct:

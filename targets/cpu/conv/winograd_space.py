@@ -10,8 +10,8 @@ from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, ve
 from dsc.targets.cpu.conv.problem import Convolution, Region, nominal
 from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement
 from dsc.targets.cpu.conv.winograd_transform import TAPS
-from dsc.targets.kernel import Implementation
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation
 
 TRANSFORM_CYCLES = 4.0
 """Cycles for each element of each vector that a transform of one dimension reads and writes, at one FMA per cycle."""

@@ -14,8 +14,8 @@ from dsc.targets.cpu.generic.schedule import schedule, seconds, worth_a_launch
 from dsc.targets.cpu.generic.sizes import volume
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.generic.vectors import vector_axis
-from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 
 EFFICIENCY = 0.5
 """Of peak: operations are single additions and the like, where the peak is fused multiply-adds."""

@@ -2,7 +2,8 @@
 
 ``a`` is read as it lies in memory, one scalar at a time, broadcast. ``b`` is in panels of as many columns as
 the tile has, ``[n / columns][k][columns]``: packed at compile time if it is constant, else by each task for
-itself.
+itself. Where the instruction adds several products at once, so many neighbours of ``a`` are broadcast together, from
+a copy that each task makes of its rows in the instruction's type, and so many of a column of ``b`` lie side by side.
 Ragged rows read the last row again and are not stored; ragged columns are zeros in the panel.
 """
 
@@ -18,10 +19,11 @@ from tvm.ir import Expr
 from tvm.tirx.analysis import undefined_vars
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, dims, minimum, product
+from dsc.lower.exprs import Dim, ceildiv, minimum, product
 from dsc.targets.cpu.gemm.product import Product, batch_at, same_dims, same_place
 from dsc.targets.cpu.inline import Inliner, Keep, Kept, Leaf, is_one_of
 from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.kernel import ArrayType
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, argument, flat, function, pieces, when, zeros
 
@@ -54,22 +56,19 @@ class Tiling:
         return self.vectors * self.lanes
 
 
-def write(source: Product, tiling: Tiling, instruction: MultiplyAdd) -> tirx.PrimFunc:
-    """The function that computes `source` with `instruction`; a constant `b` is a parameter in panels."""
+def write(source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Sequence[ArrayType]) -> tirx.PrimFunc:
+    """The function that computes `source` with `instruction`; a constant `b` is given in `packed` arrays."""
     with function() as made:
-        _Writer(source, tiling, instruction).write()
+        _Writer(source, tiling, instruction, packed).write()
     return made.get()
 
 
-def panel_shape(source: Product, tiling: Tiling) -> tuple[Dim, ...]:
-    """The shape of a packed constant `b`."""
-    return (*dims(source.b.shape[:-2]), ceildiv(source.n, tiling.columns), source.k, tiling.columns)
-
-
 class _Writer:
-    def __init__(self, source: Product, tiling: Tiling, instruction: MultiplyAdd) -> None:
-        self.source, self.tiling, self.instruction = source, tiling, instruction
+    def __init__(self, source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Sequence[ArrayType]) -> None:
+        self.source, self.tiling, self.instruction, self.packed = source, tiling, instruction, packed
         self.loops = Loops.over(source.params)
+        self.neighbours = instruction.k
+        self.steps = ceildiv(source.k, self.neighbours)
         self.row_tiles = ceildiv(source.m, tiling.rows)
         self.panels = ceildiv(source.n, tiling.columns)
 
@@ -77,8 +76,13 @@ class _Writer:
         """Declares the parameters and writes the body."""
         self.buffers: dict[te.Tensor, tirx.Buffer] = {}
         for position, tensor in enumerate(self.source.params):
-            shape = panel_shape(self.source, self.tiling) if position == self.source.weight else tensor.shape
-            self.buffers[tensor] = argument(f"in{position}", shape, tensor.dtype)
+            if position != self.source.weight:
+                self.buffers[tensor] = argument(f"in{position}", tensor.shape, tensor.dtype)
+                continue
+            panels, *sums = [argument(f"in{position}_{i}", a.shape, a.dtype) for i, a in enumerate(self.packed)]
+            self.buffers[tensor] = panels
+            if self.source.sums is not None:
+                (self.buffers[self.source.sums],) = sums
         for scalar in self.source.scalars:
             T.arg(scalar.name, scalar)
         outputs = [argument(f"out{i}", out.shape, out.dtype) for i, out in enumerate(self.source.outputs)]
@@ -103,19 +107,20 @@ class _Writer:
             panel, block = self.loops.split(part, blocks) if tiling.by_columns else (None, part)
             first = block * tiling.block
             count = minimum(tiling.block, self.row_tiles - first) if tiling.by_rows else self.row_tiles
+            task = _Task(batch, self.loops.unravel(batch, self.source.batch), first, count)
+            rows = self._packed_rows(task) if self.neighbours > 1 else self._rows
             if panel is not None:
-                self._panel(batch, panel, first, count)
+                self._panel(task, panel, rows)
                 return
             with self.loops.each(self.panels) as panel:
-                self._panel(batch, panel, first, count)
+                self._panel(task, panel, rows)
 
-    def _panel(self, batch: Expr, panel: Expr, first: Expr, count: Dim) -> None:
-        """Row tiles ``first .. first + count - 1`` of one panel."""
-        at = self.loops.unravel(batch, self.source.batch)
+    def _panel(self, task: _Task, panel: Expr, rows: Rows) -> None:
+        """The row tiles of one panel."""
         weight = self.source.weight
-        panel_of_b = self._packed(at, panel) if weight is None else self._constant_panel(weight, at, panel)
-        with self.loops.each(count) as i:
-            self._tile(_Place(batch, at, panel, first + i), panel_of_b)
+        panel_of_b = self._packed(task.at, panel) if weight is None else self._constant_panel(weight, task.at, panel)
+        with self.loops.each(task.count) as i:
+            self._tile(_Place(task, i, panel), rows, panel_of_b)
 
     def _constant_panel(self, weight: int, batch: list[Expr], panel: Expr) -> Panel:
         stored = self.buffers[self.source.params[weight]]
@@ -125,7 +130,9 @@ class _Writer:
     def _packed(self, batch: list[Expr], panel: Expr) -> Panel:
         """Copies the panel to a buffer of the task's own."""
         columns = self.tiling.columns
-        scratch = T.alloc_buffer((self.source.k, columns), "float32")
+        if self.neighbours > 1:
+            return self._interleaved(batch, panel)
+        scratch = T.alloc_buffer((self.source.k, columns), self.instruction.b)
         left = self.source.n - panel * columns
         with self.loops.each(self.source.k) as k:
             for is_full, width in self._widths(panel):
@@ -138,29 +145,41 @@ class _Writer:
                             T.buffer_store(scratch, self._b(batch, k, at), [k, column])
         return lambda k, column: scratch[k, column]
 
+    def _interleaved(self, batch: list[Expr], panel: Expr) -> Panel:
+        """The same, with neighbours side by side; what is beyond `k` is 0."""
+        loops, columns, neighbours = self.loops, self.tiling.columns, self.neighbours
+        scratch = T.alloc_buffer((self.steps, columns * neighbours), self.instruction.b)
+        last = loops.const(self.source.n) - 1
+        with loops.each(self.steps) as step, loops.each(columns) as column, loops.each(neighbours) as neighbour:
+            k = step * neighbours + neighbour
+            inside = tirx.min(k, loops.const(self.source.k) - 1)
+            value = self._b(batch, inside, tirx.min(panel * columns + column, last))
+            kept = tirx.Select(k < loops.const(self.source.k), value, tirx.const(0, self.instruction.b))
+            T.buffer_store(scratch, kept, [step, column * neighbours + neighbour])
+        return lambda step, column: scratch[step, column]
+
     def _copy_vectors(self, scratch: tirx.Buffer, batch: list[Expr], panel: Expr, k: Expr, width: int) -> None:
         for start, lanes in pieces(width, self.tiling.lanes):
             with self.loops.each(lanes, T.vectorized) as lane:
                 at = panel * self.tiling.columns + start + lane
                 T.buffer_store(scratch, self._b(batch, k, at), [k, start + lane])
         for column in range(width, self.tiling.columns):
-            T.buffer_store(scratch, zeros(1), [k, self.loops.const(column)])
+            T.buffer_store(scratch, zeros(1, self.instruction.b), [k, self.loops.const(column)])
 
     def _b(self, batch: list[Expr], k: Expr, n: Expr) -> Expr:
         b = self.source.b
         return Inliner(self._leaves()).at(b, [*batch_at(b.shape[:-2], self.source.batch, batch), k, n])
 
-    def _tile(self, place: _Place, panel: Panel) -> None:
+    def _tile(self, place: _Place, rows_of_a: Rows, panel: Panel) -> None:
         rows = self.tiling.rows
         tile = RegisterTile(self.instruction, rows, self.tiling.columns, self.tiling.lanes)
         ragged = not (isinstance(self.source.m, int) and self.source.m % rows == 0)
         wanted = [T.Bind(place.row_tile * rows + i) for i in range(rows)]
-        read = [T.Bind(tirx.min(row, self.loops.const(self.source.m) - 1)) if ragged else row for row in wanted]
-        a_rows = [self._a_row(place, row) for row in read]
+        a_rows = rows_of_a(place, wanted, ragged)
         tile.clear()
-        with self.loops.each(self.source.k) as k:
-            scalars = [T.Bind(row(k)) for row in a_rows]
-            tile.step(scalars, [panel(k, self.loops.span(*vector)) for vector in tile.vectors])
+        with self.loops.each(self.steps) as step:
+            elements = [T.Bind(row(step)) for row in a_rows]
+            tile.step(elements, [panel(step, self._neighbouring(*vector)) for vector in tile.vectors])
         kept = Kept(self.source.kept, self.tiling.lanes)
         for is_full, width in self._widths(place.panel):
             with when(is_full):
@@ -171,16 +190,56 @@ class _Writer:
                     with when(row < self.loops.const(self.source.m) if ragged else None):
                         self._store(place, row, width, tile.sums, i, kept)
 
+    def _neighbouring(self, start: int, lanes: int) -> Expr:
+        """Where the elements for so many sums from `start` on lie in a row of a panel."""
+        return self.loops.span(start * self.neighbours, lanes * self.neighbours)
+
+    def _rows(self, place: _Place, wanted: Sequence[Expr], ragged: bool) -> list[Callable[[Expr], Expr]]:
+        """The rows of a tile where they lie; beyond the last one, that again."""
+        last = self.loops.const(self.source.m) - 1
+        return [self._a_row(place, T.Bind(tirx.min(row, last)) if ragged else row) for row in wanted]
+
+    def _packed_rows(self, task: _Task) -> Rows:
+        """Copies the rows of a task, as the instruction wants their elements, to a buffer of the task's own."""
+        loops, tiling = self.loops, self.tiling
+        width, last = self.instruction.n * self.neighbours, loops.const(self.source.m) - 1
+        count = tiling.rows * (tiling.block if tiling.by_rows else self.row_tiles)
+        scratch = T.alloc_buffer((count, self.steps * self.neighbours), self.instruction.a)
+        with loops.each(task.count * tiling.rows) as i:
+            row = self._element_of_a(task, T.Bind(tirx.min(task.first * tiling.rows + i, last)))
+            whole = self.source.k // width if isinstance(self.source.k, int) else 0
+            with loops.each(whole) as part, loops.each(width, T.vectorized) as lane:
+                T.buffer_store(scratch, row(part * width + lane), [i, part * width + lane])
+            with loops.each(self.steps * self.neighbours - whole * width) as rest:
+                k = whole * width + rest
+                value = row(tirx.min(k, loops.const(self.source.k) - 1))
+                kept = tirx.Select(k < loops.const(self.source.k), value, tirx.const(0, self.instruction.a))
+                T.buffer_store(scratch, kept, [i, k])
+
+        def rows(place: _Place, wanted: Sequence[Expr], ragged: bool) -> list[Callable[[Expr], Expr]]:
+            first = T.Bind(place.tile * tiling.rows)
+
+            def reader(i: int) -> Callable[[Expr], Expr]:
+                return lambda step: scratch[first + i, loops.span(step * self.neighbours, self.neighbours)]
+
+            return [reader(i) for i in range(len(wanted))]
+
+        return rows
+
+    def _element_of_a(self, task: _Task, row: Expr) -> Callable[[Expr], Expr]:
+        """Reads a row of `a` by column, as it is computed."""
+        a, inliner = self.source.a, Inliner(self._leaves())
+        rows = self._coordinates(row)
+        at = [*batch_at(a.shape[: len(a.shape) - 1 - len(rows)], self.source.batch, task.at), *rows]
+        return lambda k: inliner.at(a, [*at, k])
+
     def _a_row(self, place: _Place, row: Expr) -> Callable[[Expr], Expr]:
-        """Reads a row of `a` by column."""
+        """Reads a row of `a` by column, where it lies if it is in memory."""
         a = self.source.a
         if self.source.plain_a:
-            base = T.Bind((place.batch * self.loops.const(self.source.m) + row) * self.loops.const(self.source.k))
+            base = T.Bind((place.task.batch * self.loops.const(self.source.m) + row) * self.loops.const(self.source.k))
             return lambda k: self.flat[a][base + k]
-        inliner = Inliner(self._leaves())
-        rows = self._coordinates(row)
-        at = [*batch_at(a.shape[: len(a.shape) - 1 - len(rows)], self.source.batch, place.at), *rows]
-        return lambda k: inliner.at(a, [*at, k])
+        return self._element_of_a(place.task, row)
 
     def _widths(self, panel: Expr) -> list[tuple[Expr | None, Dim]]:
         """The numbers of columns that panels have, each with the condition that `panel` has so many."""
@@ -204,7 +263,7 @@ class _Writer:
 
     def _store_by_element(self, place: _Place, width: Dim, tile: RegisterTile, kept: Kept) -> None:
         """A tile of a number of columns yet unknown: through memory, as registers have no variable index."""
-        copied = T.alloc_buffer((self.tiling.rows, self.tiling.columns), "float32")
+        copied = T.alloc_buffer((self.tiling.rows, self.tiling.columns), self.instruction.accumulator)
         tile.store(copied, lambda i: [i], self.loops)
         first = place.row_tile * self.tiling.rows
         with self.loops.each(minimum(self.tiling.rows, self.source.m - first)) as i:
@@ -215,9 +274,9 @@ class _Writer:
 
     def _row(self, place: _Place, row: Expr) -> tuple[list[Expr], Expr]:
         """Coordinates of a row, and the position of its first column in the outputs."""
-        in_all = place.batch * self.loops.const(self.source.m) + row
+        in_all = place.task.batch * self.loops.const(self.source.m) + row
         at = self._coordinates(row) if self._reads_rows else self._unread
-        return [*place.at, *at], T.Bind(in_all * self.loops.const(self.source.n))
+        return [*place.task.at, *at], T.Bind(in_all * self.loops.const(self.source.n))
 
     def _coordinates(self, row: Expr) -> list[Expr]:
         """Of a row; in memory where dims are symbolic: TVM's simplifier sees through variables, and takes seconds to
@@ -245,7 +304,7 @@ class _Writer:
         batch = [tirx.Var("batch", self.loops.dtype) for _ in self.source.batch]
         at = [*batch, *self._unread, tirx.Var("n", self.loops.dtype)]
         leaves = self._leaves(at, tirx.Var("position", self.loops.dtype))
-        inliner = Inliner({**leaves, self.source.acc: lambda _: tirx.const(0.0, "float32")})
+        inliner = Inliner({**leaves, self.source.acc: lambda _: tirx.const(0, self.instruction.accumulator)})
         read = [v for output in self.source.outputs for v in undefined_vars(inliner.at(output, at))]
         return any(v.same_as(row) for v in read for row in self._unread)
 
@@ -268,19 +327,39 @@ class _Writer:
 
             return load
 
-        return {tensor: leaf(tensor) for tensor in self.source.params}
+        given = [*self.source.params, *([] if self.source.sums is None else [self.source.sums])]
+        return {tensor: leaf(tensor) for tensor in given}
 
 
 Panel: TypeAlias = Callable[[Expr, Expr], Expr]
-"""Gives elements of a panel of `b`: row, and the column or a vector of columns."""
+"""Gives elements of a panel of `b`: step, and the place or a vector of places in its row of the panel."""
+Rows: TypeAlias = "Callable[[_Place, Sequence[Expr], bool], list[Callable[[Expr], Expr]]]"
+"""Gives the elements of some rows of `a` by step; told whether some rows may be beyond the last."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Rows that are computed together."""
+
+    batch: Expr
+    at: list[Expr]
+    """Coordinates of the batch."""
+    first: Expr
+    """Row tile."""
+    count: Dim
+    """Row tiles."""
 
 
 @dataclass(frozen=True)
 class _Place:
     """Where a tile is."""
 
-    batch: Expr
-    at: list[Expr]
-    """Coordinates of the batch."""
+    task: _Task
+    tile: Expr
+    """Within the task."""
     panel: Expr
-    row_tile: Expr
+
+    @property
+    def row_tile(self) -> Expr:
+        """Of all row tiles."""
+        return self.task.first + self.tile

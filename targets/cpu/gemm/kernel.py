@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.gemm.product import product_of
+from dsc.targets.cpu.gemm.integers import INTEGER_PRODUCTS, integer_products
+from dsc.targets.cpu.gemm.product import Product, product_of
 from dsc.targets.cpu.gemm.space import GemmSpace
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Refusal
@@ -13,7 +14,7 @@ from dsc.targets.kernel import Refusal
 
 @dataclass(frozen=True)
 class Gemm:
-    """MatMul and Gemm in float32 with an elementwise epilogue: constant or computed ``b``, any sizes.
+    """MatMul and Gemm in float32, MatMulInteger, with an elementwise epilogue: constant or computed ``b``, any sizes.
 
     A vector times a matrix is the tile of one row: a stream of weights.
     """
@@ -21,6 +22,18 @@ class Gemm:
     name: str = "cpu.gemm"
 
     def match(self, workload: Workload, machine: Cpu) -> GemmSpace | Refusal:
-        """The tilings of the product in `workload`."""
-        found = product_of(workload)
-        return found if isinstance(found, Refusal) else GemmSpace(found, machine)
+        """The tilings of the product in `workload`, in the first of its forms that the machine computes."""
+        forms = _forms(workload)
+        if isinstance(forms, Refusal):
+            return forms
+        possible = [form for form in forms if machine.multiply_adds(*form.operands)]
+        if not possible:
+            return Refusal(f"no instruction for {' or '.join(' x '.join(form.operands[:2]) for form in forms)}")
+        return GemmSpace(possible[0], machine)
+
+
+def _forms(workload: Workload) -> tuple[Product, ...] | Refusal:
+    if any(op.name in INTEGER_PRODUCTS for op in workload.body):
+        return integer_products(workload)
+    found = product_of(workload)
+    return found if isinstance(found, Refusal) else (found,)

@@ -19,6 +19,8 @@ from dsc.lower.workload import Workload
 from dsc.targets.cpu.inline import Inliner, Leaf, identity, is_one_of, kept_types
 from dsc.targets.kernel import Refusal
 
+FLOAT32 = ("float32", "float32", "float32")
+
 
 @dataclass(frozen=True, eq=False)
 class Product:
@@ -43,6 +45,10 @@ class Product:
     n: Dim
     acc: te.Tensor
     """Placeholder for the product, of shape ``(*batch, *rows, n)``."""
+    operands: tuple[str, str, str]
+    """Types of `a`, `b` and `acc`, as an instruction has them."""
+    sums: te.Tensor | None
+    """Placeholder for the sums of `b` over k, where the outputs need them: packing the weight gives them too."""
     outputs: tuple[te.Tensor, ...]
     """Each of the shape of `acc`, and elementwise in it."""
     assumed: tuple[tuple[Dim, Dim], ...]
@@ -85,7 +91,7 @@ def product_of(workload: Workload) -> Product | Refusal:
         return Refusal(f"element type {a.dtype}")
     swap_a, swap_b = (anchor.name == "onnx.Gemm" and bool(anchor.attr(t, 0)) for t in ("transA", "transB"))
     a, stored_b, b = _swapped(a) if swap_a else a, b, _swapped(b) if swap_b else b
-    batch, rows = _leading(a, b)
+    batch, rows = leading(a, b)
     k, n = dims(b.shape[-2:])
     if any(isinstance(size, int) and size == 0 for size in (*batch, *rows, k, n)):
         return Refusal("a product without elements")
@@ -93,14 +99,15 @@ def product_of(workload: Workload) -> Product | Refusal:
     bias = lower_body(replace(workload, outputs=(rest[0],)), bound)[0] if rest and rest[0] is not None else None
     result = _scaled(anchor, acc, bias)
     outputs = lower_body(workload, {**bound, anchor.results[0]: result})
-    weight = _constant(workload, params, stored_b)
+    weight = constant_input(workload, params, stored_b)
     found = Product(
-        tuple(params), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, tuple(outputs), (), (),
+        tuple(params), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, FLOAT32, None, tuple(outputs),
+        (), (),
     )  # fmt: skip
-    return _checked(found)
+    return checked(found)
 
 
-def _constant(workload: Workload, params: Sequence[te.Tensor], tensor: te.Tensor) -> int | None:
+def constant_input(workload: Workload, params: Sequence[te.Tensor], tensor: te.Tensor) -> int | None:
     """The constant input that `tensor` is, if it is one."""
     constants = (i for i, operand in enumerate(workload.operands) if operand.constant)
     return next((i for i in constants if identity(params[i]) == identity(tensor)), None)
@@ -111,7 +118,7 @@ def _swapped(matrix: te.Tensor) -> te.Tensor:
     return te.compute((columns, rows), lambda i, j: matrix[j, i], name="transposed")
 
 
-def _leading(a: te.Tensor, b: te.Tensor) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
+def leading(a: te.Tensor, b: te.Tensor) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
     """Batch dims and row dims."""
     left, right = dims(a.shape), dims(b.shape)
     if all(d == 1 for d in right[:-2]) and len(right) <= len(left):
@@ -145,7 +152,7 @@ def same_dims(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
     return all(same(x, y) for x, y in zip(dims(left), dims(right), strict=True))
 
 
-def _checked(found: Product) -> Product | Refusal:
+def checked(found: Product) -> Product | Refusal:
     """`found`, once each output is known to be elementwise in the product."""
     at = [tirx.Var(f"i{axis}", str(tirx.convert(d).ty)) for axis, d in enumerate(found.acc.shape)]
     moved: list[str] = []
@@ -153,9 +160,10 @@ def _checked(found: Product) -> Product | Refusal:
     def acc(indices: Sequence[Expr]) -> Expr:
         if not same_place(indices, at, found.shape):
             moved.append("an op after the product moves elements")
-        return tirx.const(0.0, "float32")
+        return tirx.const(0, str(found.acc.dtype))
 
-    leaves: dict[te.Tensor, Leaf] = {tensor: zero(tensor) for tensor in found.params}
+    given = [*found.params, *([] if found.sums is None else [found.sums])]
+    leaves: dict[te.Tensor, Leaf] = {tensor: zero(tensor) for tensor in given}
     leaves[found.acc] = acc
     assumed: list[tuple[Dim, Dim]] = []
     for output in found.outputs:
@@ -182,7 +190,8 @@ def _only_multiplied(found: Product) -> bool:
 
         return load
 
-    probe = Inliner({tensor: leaf(tensor) for tensor in (*found.params, found.acc)})
+    made = [found.acc] if found.sums is None else [found.acc, found.sums]
+    probe = Inliner({tensor: leaf(tensor) for tensor in (*found.params, *made)})
     for tensor in (found.a, *found.outputs):
         probe.at(tensor, [tirx.const(0, str(tirx.convert(d).ty)) for d in tensor.shape])
     return not read

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dsc.lower.nominal import batch, nominal
-from dsc.targets.cpu.gemm.code import Tiling, panel_shape, write
+from dsc.targets.cpu.gemm.code import Tiling, write
+from dsc.targets.cpu.gemm.panels import Panels
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.kernel import Implementation, Packing, Rearrange
+from dsc.targets.kernel import ArrayType, Implementation
+from dsc.targets.machine import MultiplyAdd
 
 STORE_CYCLES = 1.5
 """Clearing and storing one vector of a tile, epilogue included."""
@@ -40,14 +42,14 @@ class GemmSpace:
 
     def _tiles(self) -> Iterator[tuple[int, int, int]]:
         """Tiles that leave registers for one row of `b` and one broadcast element of `a`."""
-        widest = self.machine.lanes()
         m = self.source.m
-        for lanes in (widest, widest // 2) if widest > 8 else (widest,):
+        widest, *narrower = [row.n for row in self.machine.multiply_adds(*self.source.operands)]
+        for lanes in (widest, *narrower[:1]) if widest > 8 else (widest,):
             needed = math.ceil(nominal(self.source.n) / lanes)
             for vectors in range(1, min(MAX_VECTORS, needed) + 1):
                 most = (self.machine.vector_registers - 1) // vectors - 1
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
-                    if rows * vectors >= self.machine.multiply_add(lanes).latency or rows in (m, most):
+                    if rows * vectors >= self._instruction(lanes).latency or rows in (m, most):
                         yield rows, vectors, lanes
 
     def _axes(self, rows: int, columns: int) -> Iterator[tuple[str, int]]:
@@ -62,7 +64,7 @@ class GemmSpace:
         if panels * batch(self.source.batch) > 1:
             yield "columns", 1
         if tiles * batch(self.source.batch) > 1:
-            fitting = max(1, self.machine.l2_bytes // 2 // (4 * rows * max(1, nominal(self.source.k))))
+            fitting = max(1, self.machine.l2_bytes // 2 // (4 * rows * max(1, self._steps)))
             for parts in (1, 2, 4):
                 share = max(1, math.ceil(tiles / (parts * self.machine.cores)))
                 if share <= fitting or parts == 4:
@@ -71,16 +73,28 @@ class GemmSpace:
             yield "both", math.ceil(tiles / 2)
             yield "both", math.ceil(tiles / self.machine.cores)
 
+    def _instruction(self, lanes: int) -> MultiplyAdd:
+        return self.machine.multiply_add(lanes, *self.source.operands)
+
+    @property
+    def _steps(self) -> int:
+        """Of the reduction: what a step takes of `a` for a row, and of `b` for a column, are 4 bytes."""
+        instruction = self.machine.multiply_adds(*self.source.operands)[0]
+        return math.ceil(nominal(self.source.k) / instruction.k)
+
     def estimate(self, point: Tiling) -> float:
         """Seconds: tiles at the rate of multiplying or loading, and what caches do not hide."""
-        k, batches = nominal(self.source.k), batch(self.source.batch)
+        k, batches = self._steps, batch(self.source.batch)
         tiles = math.ceil(nominal(self.source.m) / point.rows)
         panels = math.ceil(nominal(self.source.n) / point.columns)
         blocks = math.ceil(tiles / point.block) if point.by_rows else 1
         tasks = 1 if point.axis == "none" else batches * blocks * (panels if point.by_columns else 1)
         cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
         if self.source.weight is None:
-            cycles += PACK_CYCLES * batches * k * panels * point.columns * blocks
+            cycles += PACK_CYCLES * batches * nominal(self.source.k) * panels * point.columns * blocks
+        if self._instruction(point.lanes).k > 1:
+            copies = panels if point.by_columns else 1
+            cycles += PACK_CYCLES * batches * nominal(self.source.k) * tiles * point.rows * copies
         seconds = cycles / self.machine.frequency + self._stream_seconds(point, tiles, panels, blocks)
         threads = min(tasks, self.machine.cores)
         share = math.ceil(tasks / threads) / tasks
@@ -88,8 +102,7 @@ class GemmSpace:
 
     def _cycles_per_k(self, point: Tiling) -> float:
         """Cycles for one rank-1 update of a tile."""
-        machine, instruction = self.machine, self.machine.multiply_add(point.lanes)
-        k = nominal(self.source.k)
+        machine, instruction, k = self.machine, self._instruction(point.lanes), self._steps
         multiply = point.rows * point.vectors / instruction.rate
         load = point.vectors * 32 * point.lanes / machine.load_bits + point.rows / machine.broadcasts
         panel_bytes = 4 * k * point.columns
@@ -105,7 +118,7 @@ class GemmSpace:
 
     def _stream_seconds(self, point: Tiling, tiles: int, panels: int, blocks: int) -> float:
         """Reading `a` for each panel and `b` for each block of rows, where they do not stay in L2."""
-        machine, k, batches = self.machine, nominal(self.source.k), batch(self.source.batch)
+        machine, k, batches = self.machine, self._steps, batch(self.source.batch)
         a, b = 4.0 * k * tiles * point.rows, 4.0 * k * panels * point.columns
         near_a = a / blocks <= machine.l2_bytes / 2
         times_b = blocks if point.axis == "rows" and b > machine.l2_bytes / 2 else 1
@@ -114,22 +127,12 @@ class GemmSpace:
 
     def build(self, point: Tiling) -> Implementation:
         """The code, and how a constant `b` is packed into panels."""
-        source = self.source
-        packings: dict[int, Packing] = {}
-        if source.weight is not None:
-            packings[source.weight] = _panels(source, point)
-        return Implementation(write(source, point, self.machine.multiply_add(point.lanes)), packings)
-
-
-def _panels(source: Product, point: Tiling) -> Rearrange:
-    """``[.., k, n]`` or its transpose to ``[.., n / columns, k, columns]``, with zeros beyond `n`."""
-    shape = panel_shape(source, point)
-    *batch, panels, k, columns = (int(d) for d in shape)
-    rank = len(batch)
-    lead = tuple(range(rank))
-    return Rearrange(
-        pad=(*[0] * (rank + 1), panels * columns - int(source.n)),
-        reshape=(*batch, k, panels, columns),
-        transpose=(*lead, rank + 1, rank, rank + 2),
-        before=(*lead, rank + 1, rank) if source.transposed_weight else None,
-    )
+        source, instruction = self.source, self._instruction(point.lanes)
+        if source.weight is None:
+            return Implementation(write(source, point, instruction, ()))
+        packing = Panels(
+            point.columns, instruction.k, source.operands[1], source.transposed_weight, source.sums is not None
+        )
+        weight = source.params[source.weight]
+        packed = packing.arrays(ArrayType(tuple(int(d) for d in weight.shape), str(weight.dtype)))
+        return Implementation(write(source, point, instruction, packed), {source.weight: packing})

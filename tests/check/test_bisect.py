@@ -28,7 +28,7 @@ from dsc.passes.rule import Match, Rule
 from dsc.pipeline import preset
 from dsc.runtime import Module
 from dsc.targets import target
-from dsc.targets.kernel import Rearrange
+from dsc.targets.cpu.gemm.panels import Panels
 
 TARGET = target("x86:haswell")
 
@@ -110,14 +110,14 @@ def test_wrong_kernel_that_was_measured(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_wrong_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights of one product are packed wrongly when the artifact is written."""
-    model, apply = compiled(), Rearrange.apply
+    model, apply = compiled(), Panels.apply
 
-    def reversed_(self: Rearrange, array: np.ndarray) -> tuple[np.ndarray]:
+    def reversed_(self: Panels, array: np.ndarray) -> tuple[np.ndarray]:
         (packed,) = apply(self, array)
         return (np.ascontiguousarray(packed[::-1]) if array[0, 0] == second[0, 0] else packed,)
 
     second = onnx.numpy_helper.to_array(network().graph.initializer[1])
-    monkeypatch.setattr(Rearrange, "apply", reversed_)
+    monkeypatch.setattr(Panels, "apply", reversed_)
     module = model.load(1)
     monkeypatch.undo()
     found = culprit(module)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,16 +16,23 @@ import tvm
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from typer.main import get_command
 
+import dsc.models as zoo
+from dsc.check import random_inputs, verify
 from dsc.cli.app import app
+from dsc.codegen.selection import Failures, candidates
 from dsc.exchange import import_model
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
 from dsc.passes import PassError
+from dsc.pipeline import compile_model
+from dsc.plugins import load_plugin
 from dsc.runtime.devices import device
-from dsc.targets import Refusal, target
+from dsc.targets import Refusal, registry, target
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.tune import measure
-from tests.kernels import compiled, machine
+from tests.compiled import TextModel
+from tests.kernels import compiled, compiled_library, machine
+from tests.targets.assembly import count, innermost_loop
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -112,30 +120,108 @@ def test_an_exception_in_a_rule_points_at_the_op() -> None:
         broken().run(graph)
 
 
-def test_the_kernel_of_the_docs_computes() -> None:
-    kernel = executed("writing-a-kernel.md")["Flat"]()
-    here = machine("x86")
-    graph = Graph.build([("x", tensor("float32", (6, 64)))])
-    relu = onnx.Relu.make(graph.inputs[0])
-    graph.body.add_op(relu)
-    graph.set_outputs([("y", relu.out)])
-    space = kernel.match(Workload.of(relu), here)
+IMAGES = [(1, 12, 8, 6, 8), (1, 3, 4, 5, 7), (2, 16, 12, 7, 7), (1, 7, 5, 9, 11)]
+
+
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pages register is gone afterwards."""
+    monkeypatch.setattr(registry, "_added", {})
+    monkeypatch.setattr(registry, "_kernels", {})
+
+
+def pointwise(n: int, c: int, oc: int, h: int, w: int) -> TextModel:
+    """relu(conv 1x1) + residual"""
+    random = np.random.default_rng(n + c + oc)
+    weights = {"w": random.standard_normal((oc, c, 1, 1), np.float32), "b": random.standard_normal(oc, np.float32)}
+    text = f"(float[{n},{c},{h},{w}] x, float[{n},{oc},{h},{w}] r) => (float[{n},{oc},{h},{w}] y)"
+    return TextModel(f"{text} {{ c = Conv(x, w, b) z = Relu(c) y = Add(z, r) }}", weights)
+
+
+@pytest.mark.usefixtures("no_plugins")
+@pytest.mark.parametrize("sizes", IMAGES, ids=str)
+def test_the_kernel_of_the_docs_computes(sizes: tuple[int, int, int, int, int]) -> None:
+    kernel, (n, c, oc, h, w) = executed("writing-a-kernel.md")["Pointwise"](), sizes
+    model, random = pointwise(*sizes), np.random.default_rng(3)
+    graph = compile_model(model.proto(), passes="canonicalize,fuse").graph
+    fusion = next(op for op in graph.ops() if op.name == "dsc.fusion")
+    space = kernel.match(Workload.of(fusion), machine("x86"))
     assert not isinstance(space, Refusal)
-    best = min(space.points(), key=space.estimate)
-    implementation = space.build(best)
-    x = np.random.default_rng(1).standard_normal((6, 64)).astype(np.float32)
-    given, result = tvm.runtime.tensor(x), tvm.runtime.tensor(np.empty_like(x))
-    compiled(implementation.func, CpuBackend(here))(given, result)
-    np.testing.assert_array_equal(result.numpy(), np.maximum(x, 0))
+    shapes = {"x": (n, c, h, w), "r": (n, oc, h, w)}
+    feeds = {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    (expected,) = model.reference(feeds)
+    for point in space.points():
+        implementation = space.build(point)
+        assert 0 < space.estimate(point) < 1
+        packings = [implementation.packings.get(i) for i in range(len(space.workload.operands))]
+        sources = [operand.source for operand in space.workload.operands]
+        arrays = [_argument(graph, *pair, feeds) for pair in zip(sources, packings, strict=True)]
+        result = tvm.runtime.tensor(np.full_like(expected, 77))
+        compiled(implementation.func, CpuBackend(machine("x86")))(*map(tvm.runtime.tensor, arrays), result)
+        np.testing.assert_allclose(result.numpy(), expected, rtol=1e-5, atol=1e-5)
     assert 0 < measure(implementation, target("x86"), device("cpu", "test"), seconds=0.001) < 1
 
 
-def test_the_kernel_of_the_docs_refuses() -> None:
-    kernel = executed("writing-a-kernel.md")["Flat"]()
-    graph = Graph.build([("x", tensor("float32", (5, 7)))])
-    relu = onnx.Relu.make(graph.inputs[0])
-    graph.body.add_op(relu)
-    assert kernel.match(Workload.of(relu), machine("x86")) == Refusal("a ragged end")
+def _argument(graph: Graph, source: Any, packing: Any, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    constant = graph.constant(source)
+    if constant is None:
+        return feeds[graph.input_names[graph.inputs.index(source)]]
+    return constant if packing is None else packing.apply(constant)[0]
+
+
+@pytest.mark.usefixtures("no_plugins")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("(float[1,3,9,9] x) => (float[1,4,9,9] y) { y = Conv<pads=[1,1,1,1]>(x, w) }", "not 1x1"),
+        ("(float[1,3,9,9] x) => (float[1,3,9,9] y) { y = Relu(x) }", "not one convolution and one result"),
+        ("(float[1,3,h,9] x) => (float[1,4,h,9] y) { y = Conv(x, v) }", "an image of unknown size, or smaller"),
+    ],
+)
+def test_the_kernel_of_the_docs_refuses(text: str, reason: str) -> None:
+    weights = {"w": np.ones((4, 3, 3, 3), np.float32), "v": np.ones((4, 3, 1, 1), np.float32)}
+    executed("writing-a-kernel.md")
+    model = TextModel(text, {name: array for name, array in weights.items() if f"{name})" in text})
+    (choice,) = compile_model(model.proto(), passes="canonicalize,fuse").model.choices
+    assert dict(choice.refusals)["plugin.pointwise"].startswith(reason)
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> dict[str, Path]:
+    """The plugins of the pages, as a reader saves them."""
+    files = {"pointwise": "writing-a-kernel.md", "plain": "adding-a-target.md"}
+    for name, page in files.items():
+        (tmp_path / f"{name}.py").write_text("\n".join(blocks(page)))
+    return {name: tmp_path / f"{name}.py" for name in files}
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_the_target_of_the_docs_runs_a_network(pages: dict[str, Path]) -> None:
+    """A family that is not x86's, in one file: its machine, a kernel and the generic one; MobileNetV2, as a whole."""
+    text = pages["pointwise"].read_text().replace('family="x86"', 'family="plain"')
+    pages["plain"].write_text(f"{text}\n{pages['plain'].read_text()}")
+    assert load_plugin(pages["plain"]) == ["plain", "plugin.pointwise"]
+    path = zoo.fetch("mobilenet-v2")
+    shapes = {spec.name: list(spec.pinned) for spec in zoo.recipe("mobilenet-v2").inputs}
+    compilation = compile_model(path, target="plain", shapes=shapes)
+    chosen = Counter(choice.kernel for choice in compilation.model.choices)
+    assert set(chosen) == {"plugin.pointwise", "plain.generic"}
+    assert chosen["plugin.pointwise"] > 10
+    assert verify(path, compilation.model.load(2), [random_inputs(compilation.graph)]).passed
+
+
+def test_the_instruction_of_the_docs_is_used() -> None:
+    ours = executed("adding-an-instruction.md")["ours"]
+    graph = Graph.build([("a", tensor("uint8", (40, 96)))])
+    weight = graph.make_constant(np.ones((96, 48), np.int8))
+    product = onnx.MatMulInteger.make(graph.inputs[0], weight.results[0])
+    graph.body.add_ops([weight, product])
+    best = candidates(Workload.of(product), ours, Failures())[0][0]
+    backend = ours.backend()
+    code = compiled_library({"product": best.build().func}, backend)
+    loop = innermost_loop(backend.assembly(code), "vpdpbusd")
+    assert count(loop, "vpdpbusd") >= best.point.rows * best.point.vectors
+    assert "ymm" in loop[0] + loop[-2]
 
 
 def verbs() -> list[tuple[str, Any]]:

@@ -26,4 +26,5 @@ def innermost_loop(assembly: str, mnemonic: str) -> list[str]:
 
 def count(instructions: list[str], mnemonic: str) -> int:
     """How many are that one, with or without AVX's ``v``."""
-    return sum(line.split()[0] in (mnemonic, f"v{mnemonic}") for line in instructions)
+    names = (line.removeprefix("{vex}").split()[0] for line in instructions)
+    return sum(name in (mnemonic, f"v{mnemonic}") for name in names)

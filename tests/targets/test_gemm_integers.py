@@ -1,0 +1,190 @@
+"""Products of bytes: every form of them, exactly, on ragged sizes and extreme values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import tvm
+from tvm import tirx
+from tvm.ir import Expr
+
+from dsc.codegen.selection import Candidate, Failures, candidates
+from dsc.ir import Graph, tensor
+from dsc.ir import onnx as dialect
+from dsc.lower.workload import Workload
+from dsc.pipeline import compile_model
+from dsc.targets import AnyTarget, Target, target
+from dsc.targets.cpu.gemm.integers import BYTES, WORDS
+from dsc.targets.cpu.gemm.panels import Panels
+from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.kernel import ArrayType
+from dsc.targets.x86 import X86
+from dsc.targets.x86.instructions import INTEL, vpdpbusd
+
+RANDOM = np.random.default_rng(17)
+SIZES = [(1, 1, 9), (2, 1, 8), (3, 5, 7), (17, 33, 65), (5, 1000, 3), (2, 2, 130), (64, 768, 48), (33, 4, 16)]
+TYPES = [("uint8", "int8"), ("int8", "int8"), ("uint8", "uint8"), ("int8", "uint8")]
+
+
+def bytes_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Random bytes, many of them the least and the greatest."""
+    limits = np.iinfo(dtype)
+    array = RANDOM.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    array[RANDOM.random(shape) < 0.2] = limits.min
+    array[RANDOM.random(shape) < 0.2] = limits.max
+    return array
+
+
+def model(
+    a: np.ndarray, b: np.ndarray, zeros: tuple[np.ndarray | None, np.ndarray | None], constant: bool, free: bool = False
+) -> onnx.ModelProto:
+    """MatMulInteger(a, b, zeros..); `b` an initializer or an input, the rows of `a` of free number."""
+    arrays = {"a": a, "b": b} | {f"z{i}": zero for i, zero in enumerate(zeros) if zero is not None}
+    names = ["a", "b", *(f"z{i}" if zero is not None else "" for i, zero in enumerate(zeros))]
+    while not names[-1]:
+        names.pop()
+    given = ["a"] if constant else ["a", "b"]
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    if free:
+        shapes["a"][-2] = "rows"
+    types = {name: onnx.helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in arrays.items()}
+    infos = [onnx.helper.make_tensor_value_info(name, types[name], shapes[name]) for name in given]
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.INT32, None)
+    weights = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items() if name not in given]
+    node = onnx.helper.make_node("MatMulInteger", names, ["y"])
+    graph = onnx.helper.make_graph([node], "product", infos, [y], weights)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+
+
+def exact(a: np.ndarray, b: np.ndarray, zeros: tuple[np.ndarray | None, np.ndarray | None]) -> np.ndarray:
+    za, zb = (0 if zero is None else zero.astype(np.int64) for zero in zeros)
+    if np.ndim(za) == 1:
+        za = za[:, None]
+    return (a.astype(np.int64) - za) @ (b.astype(np.int64) - zb)
+
+
+def check(
+    a: np.ndarray, b: np.ndarray, zeros: tuple[np.ndarray | None, np.ndarray | None], constant: bool,
+    onto: AnyTarget | str = "x86", free: bool = False, kernel: str | None = "cpu.gemm",
+) -> None:  # fmt: skip
+    compilation = compile_model(model(a, b, zeros, constant, free), target=onto)
+    if kernel is not None:
+        assert [choice.kernel for choice in compilation.model.choices] == [kernel]
+        assert not compilation.model.choices[0].failures
+    feeds = {"a": a} if constant else {"a": a, "b": b}
+    np.testing.assert_array_equal(compilation.model.load(1).run(feeds)["y"], exact(a, b, zeros))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("left", "right"), TYPES)
+def test_sizes_and_types(left: str, right: str, size: tuple[int, int, int]) -> None:
+    m, k, n = size
+    a, b = bytes_of(left, (m, k)), bytes_of(right, (k, n))
+    check(a, b, (None, None), constant=True, kernel=None)
+    check(a, b, (bytes_of(left, ()), None), constant=True, kernel=None)
+
+
+@pytest.mark.parametrize(("left", "right"), TYPES)
+def test_zero_points_of_all_rows_and_columns(left: str, right: str) -> None:
+    a, b = bytes_of(left, (19, 34)), bytes_of(right, (34, 21))
+    for constant in (True, False):
+        check(a, b, (bytes_of(left, ()), bytes_of(right, ())), constant)
+        check(a, b, (None, bytes_of(right, (21,))), constant)
+        check(a, b, (bytes_of(left, (19,)), None), constant)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_batches_and_free_rows(constant: bool) -> None:
+    zero = bytes_of("uint8", ())
+    for shape in [(2, 3, 7, 20), (4, 7, 20)]:
+        check(bytes_of("uint8", shape), bytes_of("int8", (20, 11)), (zero, None), constant)
+        check(bytes_of("uint8", shape), bytes_of("int8", (*shape[:-2], 20, 11)), (zero, None), constant)
+    for rows in (1, 7, 40):
+        check(bytes_of("int8", (rows, 37)), bytes_of("int8", (37, 24)), (None, None), constant, free=True)
+
+
+def best(onto: AnyTarget, right: str = "int8") -> tuple[Candidate, list[tuple[str, str]]]:
+    """The GEMM of least estimate for a product of 40 x 768 x 80 bytes."""
+    graph = Graph.build([("a", tensor("uint8", (40, 768)))])
+    weight = graph.make_constant(bytes_of(right, (768, 80)))
+    product = dialect.MatMulInteger.make(graph.inputs[0], weight.results[0])
+    graph.body.add_ops([weight, product])
+    found, refusals = candidates(Workload.of(product), onto, Failures())
+    return found[0], refusals
+
+
+def test_the_form_is_that_of_the_machines_instruction() -> None:
+    assert best(target("x86:znver3"))[0].space.source.operands == WORDS
+    assert best(target("x86:znver4"))[0].space.source.operands == BYTES
+    assert best(target("x86:znver4"), "uint8")[0].space.source.operands == WORDS
+
+
+def test_a_machine_without_an_instruction_refuses() -> None:
+    machine = target("x86:haswell").machine
+    bare = Target(X86(), replace(machine, instructions=machine.multiply_adds("float32", "float32", "float32")))
+    found, refusals = best(bare)
+    assert found.kernel.name == "cpu.generic"
+    assert ("cpu.gemm", "no instruction for uint8 x int8 or int16 x int16") in refusals
+
+
+class ByArithmetic(RegisterTile):
+    """The tile of an instruction that this host may lack: the same sums, lane by lane."""
+
+    def multiply_add(self, i: int, v: int, a: Expr, b: Expr) -> None:
+        row = self.instruction
+        if row.name != "vpdpbusd":
+            super().multiply_add(i, v, a, b)
+            return
+        left, right = (tirx.reinterpret(f"{t}x{row.n * row.k}", x) for t, x in ((row.a, a), (row.b, b)))
+        total = self[i, v]
+        for k in range(row.k):
+            lanes = [tirx.const(k + row.k * lane, "int32") for lane in range(row.n)]
+            x, y = (tirx.Shuffle([value], lanes).astype(f"int32x{row.n}") for value in (left, right))
+            total = total + x * y
+        self._put(i, v, total)
+
+
+@pytest.fixture
+def dot_products(monkeypatch: pytest.MonkeyPatch) -> AnyTarget:
+    """This host, as if it had VNNI."""
+    monkeypatch.setattr("dsc.targets.cpu.gemm.code.RegisterTile", ByArithmetic)
+    machine = target("x86").machine
+    rows = tuple(row for row in machine.instructions if row.name != "vpdpbusd")
+    return Target(X86(), replace(machine, instructions=(*rows, *vpdpbusd(machine.vector_bits, 512, 4, INTEL))))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("left", ["uint8", "int8"])
+def test_unsigned_by_signed_bytes(left: str, size: tuple[int, int, int], dot_products: AnyTarget) -> None:
+    """The form of VNNI, whose sums of columns take a zero point and the shift of signed bytes off again."""
+    m, k, n = size
+    a, b = bytes_of(left, (m, k)), bytes_of("int8", (k, n))
+    for zero in (None, bytes_of(left, ()), bytes_of(left, (m,))):
+        check(a, b, (zero, None), constant=True, onto=dot_products, kernel=None)
+    assert best(dot_products)[0].space.source.operands == BYTES
+
+
+def test_where_the_host_has_vnni() -> None:
+    if not target("x86").machine.multiply_adds(*BYTES):
+        pytest.skip("the host has no VNNI")
+    check(bytes_of("uint8", (40, 770)), bytes_of("int8", (770, 81)), (bytes_of("uint8", ()), None), constant=True)
+
+
+def test_panels_of_neighbours_and_their_sums() -> None:
+    weight = bytes_of("int8", (2, 7, 9))
+    packing = Panels(columns=4, neighbours=2, dtype="int16", sums=True)
+    panels, sums = packing.apply(weight)
+    types = packing.arrays(ArrayType(weight.shape, "int8"))
+    assert types == (ArrayType((2, 3, 4, 8), "int16"), ArrayType((2, 9), "int32"))
+    assert [(array.shape, str(array.dtype)) for array in (panels, sums)] == [(t.shape, t.dtype) for t in types]
+    assert panels[1, 2, 1, 0] == weight[1, 2, 8]  # panel 2 begins with column 8, step 1 with row 2
+    assert panels[1, 2, 1, 1] == weight[1, 3, 8]
+    assert not panels[1, 2, :, 2:].any()
+    assert not panels[:, :, 3, 1::2].any()  # row 7 is beyond the last
+    np.testing.assert_array_equal(sums, weight.sum(axis=1, dtype=np.int32))
+    swapped = replace(packing, transposed=True).apply(weight.swapaxes(1, 2))
+    np.testing.assert_array_equal(swapped[0], panels)
+    assert tvm.runtime.tensor(panels).shape == types[0].shape

@@ -24,7 +24,7 @@ from dsc.lower.requirements import load_rules as load_requirements
 from dsc.lower.requirements.requirement import of_divisions, of_result
 from dsc.lower.rounding import narrowed, widened
 from dsc.lower.tensors import broadcast_to
-from dsc.lower.workload import Workload
+from dsc.lower.workload import Workload, once
 
 load_rules()
 load_requirements()
@@ -63,6 +63,37 @@ def lower_body(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> list[
     return _lowered(workload, bound)[1]
 
 
+class Lowered:
+    """The body of a workload as tensor expressions, from placeholders for its inputs on (see `lowered`)."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.inputs = placeholders(workload)
+        """Placeholders, in the order of the workload's inputs."""
+        self._scope, self.outputs = _lowered(workload, dict(zip(workload.inputs, self.inputs, strict=True)))
+        self.requirements, self.indices = self._scope.requirements, self._scope.indices
+
+    def tensor(self, value: SSAValue) -> te.Tensor:
+        """A value of the body that the outputs need, as it is stored."""
+        return self._scope.tensor(value)
+
+    def summed(self, value: SSAValue) -> te.Tensor:
+        """The stage that sums products up, of the result of a matrix product or a convolution: its scale and its bias
+        are stages that follow. A kernel that computes it has all that is left as an epilogue."""
+        tensor = self.tensor(value)
+        while not tensor.op.reduce_axis:
+            tensor = tensor.op.input_tensors[0]
+        return tensor
+
+
+@once
+def lowered(workload: Workload) -> Lowered:
+    """The tensor expressions of a workload, made once and shared by all kernels that look at it.
+
+    Raises UnsupportedOpError, with the op's name, where an op has no lowering or cannot be lowered as it stands.
+    """
+    return Lowered(workload)
+
+
 def _lowered(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> tuple[_Scope, list[te.Tensor]]:
     scope = _Scope(workload, dict(bound))
     needed = _needed(workload, bound)
@@ -75,19 +106,18 @@ def _lowered(workload: Workload, bound: Mapping[SSAValue, te.Tensor]) -> tuple[_
 def interface(workload: Workload) -> Interface:
     """The outputs' shapes and what the ops require, in the caller's terms: the sources of `workload.symbols` in place
     of its variables. Raises UnsupportedOpError where a requirement cannot hold."""
-    inputs = placeholders(workload)
-    scope, outputs = _lowered(workload, dict(zip(workload.inputs, inputs, strict=True)))
+    made = lowered(workload)
     requirements: list[Required] = []
-    for op, found in scope.requirements:
+    for op, found in made.requirements:
         mapped = found.mapped(lambda value: in_callers_terms(workload, value))
         requirements += [(located(op), left) for left in undecided(op, [mapped])]
-    shapes = [[in_callers_terms(workload, d) for d in output.shape] for output in outputs]
-    for value, shape, output in zip(workload.outputs, shapes, outputs, strict=True):
+    shapes = [[in_callers_terms(workload, d) for d in output.shape] for output in made.outputs]
+    for value, shape, output in zip(workload.outputs, shapes, made.outputs, strict=True):
         if isinstance(value.owner, Operation):
             # a variable may stand for a product
             found_here = undecided(value.owner, of_result(shape, tvm_ffi.dtype(str(output.dtype)).bits))
             requirements += [(located(value.owner), left) for left in found_here]
-    return Interface(shapes, requirements, inputs, scope.indices)
+    return Interface(shapes, requirements, made.inputs, made.indices)
 
 
 def output_shapes(workload: Workload) -> list[list[Scalar]]:

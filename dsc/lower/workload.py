@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TypeAlias
+from functools import cached_property, wraps
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import tvm_ffi
@@ -20,6 +20,7 @@ from dsc.ir.types import ElementType, dims_of, element_of, encoding_of
 from dsc.lower.exprs import Scalar, is_natural, same, simplify
 from dsc.lower.registry import RULES, UnsupportedOpError, operands_of
 
+R = TypeVar("R")
 Known: TypeAlias = "Mapping[SSAValue, np.ndarray]"
 """Integer tensors whose elements are known: object arrays of numbers and integer expressions of dims."""
 
@@ -135,6 +136,11 @@ class Workload:
         operands = [operand for op in self.body for operand in op.operands]
         return sum(each is value for each in (*operands, *self.outputs))
 
+    @cached_property
+    def memo(self) -> dict[object, Any]:
+        """What functions of workloads that compute `once` have found."""
+        return {}
+
     def key(self) -> str:
         """Structural text: body, operands, known integers. Workloads of equal key have the same kernel."""
         return self._key
@@ -151,6 +157,19 @@ class Workload:
             names[value] = f"[{_text(array.reshape(-1))}]:{array.shape}"
         lines += [_op_text(op, names) for op in self.body if not set(op.results) & set(self.inputs)]
         return "\n".join([*lines, "yield " + ", ".join(names[v] for v in self.outputs)])
+
+
+def once(compute: Callable[[Workload], R]) -> Callable[[Workload], R]:
+    """A function of workloads that is computed once for each: several kernels want to know the same."""
+
+    @wraps(compute)
+    def remembered(workload: Workload) -> R:
+        if compute not in workload.memo:
+            workload.memo[compute] = compute(workload)
+        found: R = workload.memo[compute]
+        return found
+
+    return remembered
 
 
 def _same_source(a: Expr | str, b: Expr | str) -> bool:

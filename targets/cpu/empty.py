@@ -8,7 +8,7 @@ from tvm import tirx
 
 from dsc.ir import dims_of
 from dsc.lower.exprs import same
-from dsc.lower.te import lower_body, placeholders
+from dsc.lower.te import lowered
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation, Refusal
@@ -49,12 +49,11 @@ class Empty:
         """The space, or that there are elements."""
         if any(0 not in (dims_of(output.type) or (0,)) for output in workload.outputs):
             return Refusal("a result has elements")
-        inputs = placeholders(workload)
-        outputs = lower_body(workload, dict(zip(workload.inputs, inputs, strict=True)))
-        if not all(any(same(size, 0) for size in output.shape) for output in outputs):  # the types did not tell
+        body = lowered(workload)
+        if not all(any(same(size, 0) for size in output.shape) for output in body.outputs):  # the types did not tell
             return Refusal("a result has elements")
         given, made = (
             [tirx.decl_buffer(tensor.shape, tensor.dtype, f"{name}{i}") for i, tensor in enumerate(tensors)]
-            for name, tensors in (("in", inputs), ("out", outputs))
+            for name, tensors in (("in", body.inputs), ("out", body.outputs))
         )
         return EmptySpace((*given, *workload.scalars, *made))

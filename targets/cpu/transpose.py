@@ -15,9 +15,8 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product, same, static
 from dsc.lower.nominal import volume
-from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.prepare import prepare
+from dsc.targets.cpu.generic.prepare import prepared
 from dsc.targets.cpu.generic.schedule import worth_a_launch
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.machine import Cpu
@@ -201,9 +200,7 @@ class Transpose:
         """The space, where the body is one copy whose two contiguous axes differ and are long enough."""
         if len(workload.inputs) != 1 or len(workload.outputs) != 1:
             return Refusal("not one input and one output")
-        inputs = placeholders(workload)
-        outputs = lower_body(workload, dict(zip(workload.inputs, inputs, strict=True)))
-        func = prepare(prim_func(workload, inputs, outputs))
+        func = prepared(workload)
         found = stages(s_tir.Schedule(func))
         copy = Copy.of(found[0]) if len(found) == 1 else f"{len(found)} stages"
         if isinstance(copy, str):

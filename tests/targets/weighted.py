@@ -63,7 +63,8 @@ def check(
     for (region, point, impl), function in zip(built, functions, strict=True):
         arrays = region.arrays()
         expected = region.reference(arrays)
-        packed = [impl.packings[i].apply(a) if i in impl.packings else a for i, a in enumerate(arrays)]
+        parts = [impl.packings[i].apply(a) if i in impl.packings else (a,) for i, a in enumerate(arrays)]
+        packed = [array for part in parts for array in part]
         outputs = [tvm.runtime.tensor(np.full_like(e, 77)) for e in expected]
         function(*(tvm.runtime.tensor(a) for a in packed), *outputs)
         for output, array in zip(outputs, expected, strict=True):

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 
 from dsc.ir import Fact, OnnxOp, dims_of, has, onnx
 from dsc.lower.exprs import Dim, dims
-from dsc.lower.te import lower_body, placeholders
+from dsc.lower.te import Lowered, lowered
 from dsc.lower.workload import Workload, is_constant, is_scalar
 from dsc.targets.cpu.gemm.product import same_place, unproven_dims, zero
 from dsc.targets.cpu.inline import Leaf, kept_types
@@ -32,7 +32,7 @@ class Problem:
     """``softmax(scores(q @ k)) @ v`` for each of `batch`; ``q[s, d]``, ``k[d, t]``, ``v[t, e]``.
 
     `q`, `k` and `v` are expressions of the inputs, mostly changes of place. `scores` (scale, mask) and
-    `weights` (what is done to the probabilities) are elementwise in their placeholders.
+    `weights` (what is done to the probabilities) are elementwise in `product` and `probabilities`.
     """
 
     params: tuple[te.Tensor, ...]
@@ -48,10 +48,10 @@ class Problem:
     k: te.Tensor
     v: te.Tensor
     product: te.Tensor
-    """Placeholder for ``q @ k``."""
+    """``q @ k``, where `scores` begin."""
     scores: te.Tensor
     probabilities: te.Tensor
-    """Placeholder for the softmax of the scores."""
+    """The softmax of the scores, where `weights` begin."""
     weights: te.Tensor
     guarded: bool
     """Whether a row without probabilities, all of it NaN, has weights of 0, before all that makes `weights`."""
@@ -96,23 +96,17 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     if len(softmaxes) != 1 or len(products) != 2 or len(workload.outputs) != 1:
         return Refusal(f"{len(products)} products, {len(softmaxes)} softmaxes, {len(workload.outputs)} outputs")
     (softmax,), (first, second) = softmaxes, products
-    steps = _steps(workload, second.results[0])
+    body = lowered(workload)
+    steps = _steps(workload, body, second.results[0])
     if isinstance(steps, Refusal):
         return steps
-    params = placeholders(workload)
-    bound = dict(zip(workload.inputs, params, strict=True))
-
-    def tensors(values: Sequence[SSAValue], known: dict[SSAValue, te.Tensor] | None = None) -> list[te.Tensor]:
-        return lower_body(replace(workload, outputs=tuple(values)), {**bound, **(known or {})})
-
-    q, k, v, shaped, context = tensors(
-        [first.operands[0], first.operands[1], second.operands[1], first.results[0], second.results[0]]
-    )
+    q, k, v = map(body.tensor, (first.operands[0], first.operands[1], second.operands[1]))
+    multiplied, context = body.tensor(first.results[0]), body.tensor(second.results[0])
     if {str(t.dtype) for t in (q, k, v)} != {"float32"}:
         return Refusal(f"element type {q.dtype}")
     if min(len(t.shape) for t in (q, k, v)) < 2:
         return Refusal("a vector operand")
-    *batch, queries, keys = dims(shaped.shape)
+    *batch, queries, keys = dims(multiplied.shape)
     depth, width = dims((q.shape[-1], v.shape[-1]))
     if not isinstance(depth, int) or not isinstance(width, int):
         return Refusal("heads of symbolic size")
@@ -123,15 +117,13 @@ def problem_of(workload: Workload) -> Problem | Refusal:
         return Refusal("values of another batch than the scores")
     if softmax.attr("axis", -1) not in (-1, len(batch) + 1):
         return Refusal("softmax over another axis than the keys")
-    multiplied = te.placeholder(shaped.shape, "float32", name="product")
-    probabilities = te.placeholder(shaped.shape, "float32", name="probabilities")
-    (scores,) = tensors([softmax.operands[0]], {first.results[0]: multiplied})
     guard = _guard(workload, softmax.results[0])
-    (weights,) = tensors([second.operands[0]], {guard or softmax.results[0]: probabilities})
-    (output,) = tensors(workload.outputs)
+    probabilities = body.tensor(guard or softmax.results[0])
+    scores, weights = body.tensor(softmax.operands[0]), body.tensor(second.operands[0])
+    (output,) = body.outputs
     found = Problem(
-        tuple(params), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v,
-        multiplied, scores, probabilities, weights, guard is not None, output, steps, tuple(same_batch), ((), ()),
+        tuple(body.inputs), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v, multiplied, scores,
+        probabilities, weights, guard is not None, output, steps, tuple(same_batch), ((), ()),
     )  # fmt: skip
     return _checked(found)
 
@@ -153,10 +145,9 @@ def _guard(workload: Workload, probabilities: SSAValue) -> SSAValue | None:
     return where.out if value is not None and not value.any() and value.ndim <= rank else None
 
 
-def _steps(workload: Workload, value: SSAValue) -> tuple[Step, ...] | Refusal:
+def _steps(workload: Workload, body: Lowered, value: SSAValue) -> tuple[Step, ...] | Refusal:
     """What leads from the context to the output: views and transpositions."""
     steps: list[Step] = []
-    bound = dict(zip(workload.inputs, placeholders(workload), strict=True))
     while value is not workload.outputs[0]:
         users = [use.operation for use in value.uses]
         if len(users) != 1 or not isinstance(users[0], OnnxOp):
@@ -165,10 +156,10 @@ def _steps(workload: Workload, value: SSAValue) -> tuple[Step, ...] | Refusal:
         if not has(op, Fact.VIEW) and not isinstance(op, onnx.Transpose):
             return Refusal(f"{op.name} after the attention")
         value = op.results[0]
-        (shaped,) = lower_body(replace(workload, outputs=(value,)), bound)
-        rank = len(shaped.shape)
+        shape = dims(body.tensor(value).shape)
+        rank = len(shape)
         permutation = op.attr("perm", tuple(reversed(range(rank)))) if op.name == "onnx.Transpose" else None
-        steps.append(Step(tuple(dims(shaped.shape)), None if permutation is None else tuple(permutation)))
+        steps.append(Step(tuple(shape), None if permutation is None else tuple(permutation)))
     return tuple(steps)
 
 

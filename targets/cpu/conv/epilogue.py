@@ -39,10 +39,9 @@ class Epilogue:
     """The ops after the convolution, as tensor expressions of its result."""
 
     anchor: te.Tensor
-    """Stands for the convolution's result, [N, OC, OH, OW]."""
+    """The convolution itself, [N, OC, OH, OW], of which its bias is the first stage that follows."""
     outputs: tuple[Output, ...]
     inputs: Mapping[te.Tensor, tirx.Buffer]
-    bias: tirx.Buffer | float | None
 
     @property
     def block(self) -> int:
@@ -121,14 +120,8 @@ class Writer:
                     analyzer.bind(lane, Range(0, self.lanes))
 
                 def anchor(_: Sequence[Expr], lane: Expr = lane) -> Expr:
-                    return self._biased(value(lane), c + lane)
+                    return value(lane)
 
                 place = [analyzer.simplify(i) for i in output.place(n, c, lane, h, w)]
                 inliner = Inliner(self.epilogue.leaves(anchor, analyzer), kept.keep(lane) if types else None)
                 T.buffer_store(output.buffer, inliner.at(output.tensor, place), place)
-
-    def _biased(self, value: Expr, channel: Expr) -> Expr:
-        bias = self.epilogue.bias
-        if bias is None:
-            return value
-        return value + (bias[channel] if isinstance(bias, tirx.Buffer) else bias)

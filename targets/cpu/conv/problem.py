@@ -6,19 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 from xdsl.ir import SSAValue
 
-from dsc.ir import onnx
 from dsc.ir.dialect import UnpackOp
 from dsc.ir.onnx.base import OnnxOp
 from dsc.lower.exprs import Dim
 from dsc.lower.registry import stored_dtype
-from dsc.lower.te import lower_body, placeholders
-from dsc.lower.workload import Workload, is_constant, is_scalar
+from dsc.lower.te import lowered
+from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
 from dsc.targets.kernel import Refusal
 from dsc.targets.tir.loops import function
@@ -101,8 +99,6 @@ class Region:
     anchor: SSAValue
     x: SSAValue
     weight: SSAValue
-    bias: SSAValue | float | None
-    """A number where it is a constant of one element: those stay inside the body."""
 
     def position(self, value: SSAValue) -> int:
         """The index of an input."""
@@ -110,22 +106,19 @@ class Region:
 
     def frame(self, weight_shape: Sequence[int] | None = None) -> Frame:
         """The function's parameters, with the weights of that shape."""
-        tensors = dict(zip(self.workload.inputs, placeholders(self.workload), strict=True))
-        conv = self.conv
-        anchor = te.placeholder((conv.n, conv.oc, conv.oh, conv.ow), "float32", name="conv")
-        results = lower_body(self.workload, {**tensors, self.anchor: anchor})
+        body = lowered(self.workload)
+        tensors = dict(zip(self.workload.inputs, body.inputs, strict=True))
         buffers = {
             value: _buffer(tensor, f"in{i}", weight_shape if value is self.weight else None)
             for i, (value, tensor) in enumerate(tensors.items())
         }
-        outputs = tuple(Output(t, _buffer(t, f"out{i}")) for i, t in enumerate(results))
+        outputs = tuple(Output(t, _buffer(t, f"out{i}")) for i, t in enumerate(body.outputs))
         inputs = {tensors[value]: buffer for value, buffer in buffers.items()}
-        bias = buffers[self.bias] if isinstance(self.bias, SSAValue) else self.bias
         return Frame(
             (*buffers.values(), *self.workload.scalars),
             buffers[self.x],
             buffers[self.weight],
-            Epilogue(anchor, outputs, inputs, bias),
+            Epilogue(body.summed(self.anchor), outputs, inputs),
         )
 
 
@@ -152,6 +145,7 @@ class Frame:
             yield made
 
 
+@once
 def region_of(workload: Workload) -> Region | Refusal:
     """The convolution region that `workload` is, or why it is none."""
     convs = [op for op in workload.body if isinstance(op, OnnxOp) and op.onnx_name == "Conv"]
@@ -159,10 +153,8 @@ def region_of(workload: Workload) -> Region | Refusal:
         return Refusal(f"{len(convs)} convolutions")
     (op,) = convs
     x, block = _source(op.operands[0])
-    weight, bias = op.W, op.B
-    if bias is not None and is_constant(bias) and is_scalar(bias):
-        bias = float(np.asarray(onnx.constant_value(bias)).reshape(()))
-    tensors = ((x, "input"), (weight, "weight"), *([(bias, "bias")] if isinstance(bias, SSAValue) else []))
+    weight = op.W
+    tensors = ((x, "input"), (weight, "weight"))
     if any(stored_dtype(value.type) != "float32" for value, _ in tensors):
         return Refusal("only float32 is convolved here")
     for value, what in tensors:
@@ -180,7 +172,7 @@ def region_of(workload: Workload) -> Region | Refusal:
         return conv
     if 0 in (conv.n, conv.c, conv.oc, *conv.kernel) or any(isinstance(d, int) and d <= 0 for d in (conv.oh, conv.ow)):
         return Refusal("a convolution without elements")
-    region = Region(workload, conv, op.results[0], x, weight, bias)
+    region = Region(workload, conv, op.results[0], x, weight)
     problem = region.frame().epilogue.problems()
     return region if problem is None else Refusal(problem)
 

@@ -6,7 +6,7 @@ A product of bytes with zero points is ``sum over k of (a - za) (b - zb)`` in in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tvm import te, tirx
 from tvm.ir import Expr
@@ -14,7 +14,7 @@ from tvm.ir import Expr
 from dsc.ir.onnx import OnnxOp
 from dsc.lower.exprs import dims
 from dsc.lower.registry import operands_of
-from dsc.lower.te import lower_body, placeholders
+from dsc.lower.te import lower_body, lowered
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.gemm.product import Product, checked, constant_input, leading
 from dsc.targets.kernel import Refusal
@@ -34,10 +34,8 @@ def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
     anchors = [op for op in workload.body if isinstance(op, OnnxOp) and op.name in INTEGER_PRODUCTS]
     if len(anchors) != 1:
         return Refusal(f"{len(anchors)} integer products in the body")
-    params = placeholders(workload)
-    bound = dict(zip(workload.inputs, params, strict=True))
-    given = {i: value for i, value in enumerate(operands_of(anchors[0])) if value is not None}
-    tensors = dict(zip(given, lower_body(replace(workload, outputs=tuple(given.values())), bound), strict=True))
+    body, result = lowered(workload), anchors[0].results[0]
+    tensors = {i: body.tensor(value) for i, value in enumerate(operands_of(anchors[0])) if value is not None}
     a, b, a_zero, b_zero = tensors[0], tensors[1], tensors.get(2), tensors.get(3)
     if len(a.shape) < 2 or len(b.shape) < 2:
         return Refusal("a vector operand")
@@ -45,19 +43,20 @@ def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
     k, n = dims(b.shape[-2:])
     if any(isinstance(size, int) and size == 0 for size in (*batch, *rows, k, n)):
         return Refusal("a product without elements")
-    acc = te.placeholder((*batch, *rows, n), "int32", name="acc")
+    acc = body.summed(result)
     # packed when the artifact is written, `b` is without a zero point that only a run gives
-    weight = constant_input(workload, params, b) if b_zero is None else None
-    forms = [_Form(WORDS, _shifted(a, a_zero, _row), _shifted(b, b_zero, _column), acc)]
+    weight = constant_input(workload, body.inputs, b) if b_zero is None else None
+    forms = [_Form(WORDS, _shifted(a, a_zero, _row), _shifted(b, b_zero, _column), body.outputs)]
     if weight is not None and str(b.dtype) == "int8" and len(b.shape) == 2:
         sums = te.placeholder((n,), "int32", name="sums")
-        forms.insert(0, _Form(BYTES, _unsigned(a), b, _corrected(acc, a, a_zero, sums), sums))
+        bound = dict(zip(workload.inputs, body.inputs, strict=True))
+        outputs = lower_body(workload, {**bound, result: _corrected(acc, a, a_zero, sums)})
+        forms.insert(0, _Form(BYTES, _unsigned(a), b, outputs, sums))
     found: list[Product] = []
     for form in forms:
-        outputs = lower_body(workload, {**bound, anchors[0].results[0]: form.result})
         product = checked(Product(
-            tuple(params), workload.scalars, form.a, form.b, weight, False, batch, rows, k, n, acc, form.operands,
-            form.sums, tuple(outputs), (), (),
+            tuple(body.inputs), workload.scalars, form.a, form.b, weight, False, batch, rows, k, n, acc, form.operands,
+            form.sums, tuple(form.outputs), (), (),
         ))  # fmt: skip
         if isinstance(product, Refusal):
             return product
@@ -72,8 +71,8 @@ class _Form:
     operands: tuple[str, str, str]
     a: te.Tensor
     b: te.Tensor
-    result: te.Tensor
-    """What the operator gives, of ``sum over k of a b``."""
+    outputs: Sequence[te.Tensor]
+    """In terms of ``sum over k of a b``."""
     sums: te.Tensor | None = None
     """Of the columns of b, where the result needs them."""
 

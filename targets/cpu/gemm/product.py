@@ -11,9 +11,8 @@ from tvm_ffi import structural_equal
 
 from dsc.ir.onnx import Fact, OnnxOp, has
 from dsc.lower.exprs import Dim, dims, product, same
-from dsc.lower.floats import constant
 from dsc.lower.registry import operands_of
-from dsc.lower.te import lower_body, placeholders
+from dsc.lower.te import lowered
 from dsc.lower.tensors import broadcast_index, broadcast_shape
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.inline import Inliner, Leaf, identity, is_one_of, kept_types
@@ -44,7 +43,7 @@ class Product:
     k: Dim
     n: Dim
     acc: te.Tensor
-    """Placeholder for the product, of shape ``(*batch, *rows, n)``."""
+    """The product, of shape ``(*batch, *rows, n)``: where the epilogue begins."""
     operands: tuple[str, str, str]
     """Types of `a`, `b` and `acc`, as an instruction has them."""
     sums: te.Tensor | None
@@ -79,12 +78,11 @@ def product_of(workload: Workload) -> Product | Refusal:
     if len(anchors) != 1:
         return Refusal(f"{len(anchors)} matrix products in the body")
     anchor = anchors[0]
-    params = placeholders(workload)
-    bound = dict(zip(workload.inputs, params, strict=True))
-    first, second, *rest = operands_of(anchor)
+    body = lowered(workload)
+    first, second, *_ = operands_of(anchor)
     assert first is not None
     assert second is not None
-    a, b = lower_body(replace(workload, outputs=(first, second)), bound)
+    a, b = body.tensor(first), body.tensor(second)
     if len(a.shape) < 2 or len(b.shape) < 2:
         return Refusal("a vector operand")
     if {str(t.dtype) for t in (a, b)} != {"float32"}:
@@ -95,14 +93,10 @@ def product_of(workload: Workload) -> Product | Refusal:
     k, n = dims(b.shape[-2:])
     if any(isinstance(size, int) and size == 0 for size in (*batch, *rows, k, n)):
         return Refusal("a product without elements")
-    acc = te.placeholder((*batch, *rows, n), "float32", name="acc")
-    bias = lower_body(replace(workload, outputs=(rest[0],)), bound)[0] if rest and rest[0] is not None else None
-    result = _scaled(anchor, acc, bias)
-    outputs = lower_body(workload, {**bound, anchor.results[0]: result})
-    weight = constant_input(workload, params, stored_b)
+    acc, weight = body.summed(anchor.results[0]), constant_input(workload, body.inputs, stored_b)
     found = Product(
-        tuple(params), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, FLOAT32, None, tuple(outputs),
-        (), (),
+        tuple(body.inputs), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, FLOAT32, None,
+        tuple(body.outputs), (), (),
     )  # fmt: skip
     return checked(found)
 
@@ -124,22 +118,6 @@ def leading(a: te.Tensor, b: te.Tensor) -> tuple[tuple[Dim, ...], tuple[Dim, ...
     if all(d == 1 for d in right[:-2]) and len(right) <= len(left):
         return (), tuple(left[:-1])
     return tuple(broadcast_shape(left[:-2], right[:-2])), (left[-2],)
-
-
-def _scaled(anchor: OnnxOp, acc: te.Tensor, bias: te.Tensor | None) -> te.Tensor:
-    """The anchor's result: the product itself, or Gemm's ``alpha * acc + beta * C``."""
-    if anchor.name == "onnx.MatMul":
-        return acc
-    alpha, beta = (float(anchor.attr(name, 1.0)) for name in ("alpha", "beta"))
-
-    def element(*at: Expr) -> Expr:
-        value = acc(*at) if alpha == 1.0 else acc(*at) * constant(alpha, "float32")
-        if bias is None:
-            return value
-        added = bias(*broadcast_index(bias.shape, acc.shape, at))
-        return value + (added if beta == 1.0 else added * constant(beta, "float32"))
-
-    return te.compute(acc.shape, element, name="gemm")
 
 
 def batch_at(shape: Sequence[Dim], batch: Sequence[Dim], at: Sequence[Expr]) -> list[Dim]:

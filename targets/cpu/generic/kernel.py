@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from tvm import s_tir, tirx
 
 from dsc.lower.nominal import volume
-from dsc.lower.te import lower_body, placeholders, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.prepare import prepare
+from dsc.targets.cpu.generic.prepare import prepared
 from dsc.targets.cpu.generic.schedule import schedule, seconds, worth_a_launch
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.generic.vectors import vector_axis
@@ -57,12 +55,10 @@ class GenericSpace:
         """The scheduled function."""
         return Implementation(schedule(self.func, self.machine))
 
-    @cached_property
+    @property
     def func(self) -> tirx.PrimFunc:
         """Prepared, without a schedule."""
-        inputs = placeholders(self.workload)
-        outputs = lower_body(self.workload, dict(zip(self.workload.inputs, inputs, strict=True)))
-        return prepare(prim_func(self.workload, inputs, outputs))
+        return prepared(self.workload)
 
 
 @dataclass(frozen=True)

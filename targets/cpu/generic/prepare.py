@@ -10,6 +10,8 @@ from tvm import s_tir, tirx
 from tvm_ffi.structural import StructuralMutator
 
 from dsc.lower.exprs import static
+from dsc.lower.te import lowered, prim_func
+from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.generic.inline import inline, inline_padding
 from dsc.targets.cpu.generic.relayout import relayout
 from dsc.targets.cpu.generic.stages import stages
@@ -20,6 +22,13 @@ REFUSED = (s_tir.ScheduleError, tvm.error.InternalError)
 """What TVM raises for what its schedules cannot do."""
 RELAYOUTS = 2
 """Blocks within blocks appear once the outer ones are loops: 8 channels of 16, when such layouts meet."""
+
+
+@once
+def prepared(workload: Workload) -> tirx.PrimFunc:
+    """The function of a workload, prepared."""
+    made = lowered(workload)
+    return prepare(prim_func(workload, made.inputs, made.outputs))
 
 
 def prepare(func: tirx.PrimFunc) -> tirx.PrimFunc:

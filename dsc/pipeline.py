@@ -17,7 +17,7 @@ from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
 from dsc.request import check_opt_level, check_request
-from dsc.targets import AnyTarget, Target
+from dsc.targets import DEFAULT_TARGET, AnyTarget, Target
 from dsc.targets import target as named_target
 from dsc.tune import Database, Tuner
 
@@ -75,7 +75,7 @@ def optimize(
 def compile_model(
     source: ModelSource | Graph,
     *,
-    target: str | AnyTarget = "x86",
+    target: str | AnyTarget = DEFAULT_TARGET,
     opt_level: int = 2,
     shapes: Shapes | None = None,
     passes: str | Pipeline | None = None,

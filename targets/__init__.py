@@ -17,9 +17,10 @@ from dsc.targets.kernel import (
     roofline,
 )
 from dsc.targets.machine import Machine, MultiplyAdd
-from dsc.targets.registry import families, register_family, register_kernel, tags, target
+from dsc.targets.registry import DEFAULT_TARGET, families, register_family, register_kernel, tags, target
 
 __all__ = [
+    "DEFAULT_TARGET",
     "AnyTarget",
     "ArrayType",
     "Backend",

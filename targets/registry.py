@@ -14,6 +14,8 @@ from dsc.targets.kernel import Kernel
 _LOG = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "dsc.targets"
 """Under which a package names its families: the entry is a class, or a function, that gives one."""
+DEFAULT_TARGET = "x86"
+"""The host's machine of this family is what is compiled for where nobody says otherwise."""
 _added: dict[str, Family[Any]] = {}
 _kernels: dict[str, list[Kernel[Any]]] = {}
 
@@ -53,7 +55,7 @@ def register_family(family: F) -> F:
     return family
 
 
-def register_kernel(kernel: Kernel[Any], family: str = "x86") -> None:
+def register_kernel(kernel: Kernel[Any], family: str = DEFAULT_TARGET) -> None:
     """Have targets of a family ask this kernel too, before the family's own; for plugins."""
     others = [known for known in _kernels.get(family, []) if known.name != kernel.name]
     _kernels[family] = [*others, kernel]
@@ -64,7 +66,7 @@ def added() -> list[str]:
     return [*_added, *(kernel.name for kernels in _kernels.values() for kernel in kernels)]
 
 
-def target(name: str = "x86") -> AnyTarget:
+def target(name: str = DEFAULT_TARGET) -> AnyTarget:
     """The target of that name: ``family`` (the host's machine) or ``family:tag``. Raises `UsageError` for others."""
     family, _, tag = name.partition(":")
     known = families()

@@ -108,6 +108,6 @@ def _divided(divide: Binary, a: Expr, b: Expr) -> Expr:
 
 
 def converted(x: Expr, dtype: str) -> Expr:
-    """X in another type. Floats become narrow integers by way of wider ones, as on x86: -1 is certainly 255 then."""
+    """X in another type. Floats become narrow integers by way of wider ones: -1 is certainly 255 then."""
     wide = {"int8": "int32", "uint8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64"}.get(dtype)
     return x.astype(wide).astype(dtype) if wide and is_float(x) else x.astype(dtype)

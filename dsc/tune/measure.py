@@ -57,4 +57,4 @@ def _random(shape: list[int], dtype: str, random: np.random.Generator) -> np.nda
         return random.integers(0, 2, shape).astype(bool)
     if dtype.startswith(("int", "uint")):
         return random.integers(0, 2, shape).astype(dtype)
-    return random.standard_normal(shape, dtype=np.float32).astype(dtype)
+    return random.standard_normal(shape).astype(dtype)

@@ -11,7 +11,7 @@ class SeparateMemory:
     run on after their launch. What is left to say is the name, and what is checked."""
 
     def __init__(self, handle: tvm.runtime.Device) -> None:
-        """`handle`: TVM's name for the device, as ``tvm.cuda(0)``."""
+        """`handle`: TVM's name for the device."""
         self.handle = handle
 
     def start(self, library: tvm.runtime.Module, threads: int) -> None:

@@ -29,7 +29,7 @@ class MultiplyAdd:
     intrinsic: str | None = None
     """LLVM's or PTX's name for it; None where plain arithmetic on vectors becomes this instruction."""
     accumulates: bool = True
-    """Whether the intrinsic takes the sum so far; else its result is added to it."""
+    """Whether it takes the sum so far; else its result has a register of its own until that is added."""
     source: str
     """Where the numbers are from."""
 

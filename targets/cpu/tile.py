@@ -15,6 +15,14 @@ from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, pieces, spread, zeros
 
 
+def most_rows(instruction: MultiplyAdd, vectors: int, registers: int) -> int:
+    """Rows of the largest tile that leaves registers for one row of `b` and one element of `a`.
+
+    And for one product, where the instruction does not add it to the sum itself.
+    """
+    return (registers - (1 if instruction.accumulates else 2)) // vectors - 1
+
+
 class RegisterTile:
     """``sums[i, :] += sum over k of a[i, k] * b[k, :]`` in registers: rows by vectors of one multiply-add instruction.
 

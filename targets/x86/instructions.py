@@ -30,7 +30,7 @@ def mul_add(bits: int, latency: int, source: str) -> Rows:
     return (
         MultiplyAdd(
             name="mulps", a="float32", b="float32", accumulator="float32",
-            n=4, rate=_rate(bits, 128), latency=latency, source=source,
+            n=4, rate=_rate(bits, 128), latency=latency, accumulates=False, source=source,
         ),
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.tile import most_rows
 
 STORE_CYCLES = 3.0
 """Cycles from an accumulator to memory through a typical epilogue, for one vector."""
@@ -20,7 +21,8 @@ def vector_lanes(machine: Cpu) -> Iterator[int]:
 
 def fits(machine: Cpu, vectors: int, width: int) -> bool:
     """Whether a tile of `width` broadcasts by `vectors` vectors stays in registers."""
-    return vectors * width + vectors + 1 <= machine.vector_registers
+    instruction = machine.multiply_adds("float32", "float32", "float32")[0]
+    return width <= most_rows(instruction, vectors, machine.vector_registers)
 
 
 def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int) -> float:

@@ -11,6 +11,7 @@ from dsc.targets.cpu.gemm.code import Tiling, write
 from dsc.targets.cpu.gemm.panels import Panels
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.tile import most_rows
 from dsc.targets.kernel import ArrayType, Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -41,13 +42,13 @@ class GemmSpace:
         ]
 
     def _tiles(self) -> Iterator[tuple[int, int, int]]:
-        """Tiles that leave registers for one row of `b` and one broadcast element of `a`."""
+        """Tiles that fit the registers."""
         m = self.source.m
         widest, *narrower = [row.n for row in self.machine.multiply_adds(*self.source.operands)]
         for lanes in (widest, *narrower[:1]) if widest > 8 else (widest,):
             needed = math.ceil(nominal(self.source.n) / lanes)
             for vectors in range(1, min(MAX_VECTORS, needed) + 1):
-                most = (self.machine.vector_registers - 1) // vectors - 1
+                most = most_rows(self._instruction(lanes), vectors, self.machine.vector_registers)
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
                     if rows * vectors >= self._instruction(lanes).latency or rows in (m, most):
                         yield rows, vectors, lanes

@@ -1,0 +1,301 @@
+"""The innermost loops of the kernels as they ship: what LLVM makes of them, so that a loss is seen without a clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import pytest
+from tvm import tirx
+
+from dsc.lower.workload import Workload
+from dsc.targets import Implementation, Kernel, Point, Refusal, Space, target
+from dsc.targets.cpu.attention import Attention
+from dsc.targets.cpu.backend import CpuBackend
+from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
+from dsc.targets.cpu.functions import FUNCTIONS
+from dsc.targets.cpu.gemm import Gemm
+from dsc.targets.cpu.gemm.code import Tiling
+from dsc.targets.cpu.generic.kernel import GenericKernel
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.transpose import Transpose
+from tests.kernels import compiled_library, machine
+from tests.targets.assembly import (
+    arithmetic,
+    calls,
+    count,
+    innermost_loops,
+    on_stack,
+    scalar_arithmetic,
+    vector_bits,
+)
+from tests.targets.conv_regions import Case
+from tests.targets.weighted import Weighted
+
+
+def conv(case: Case, packed_input: bool = True) -> Callable[[Cpu], Workload]:
+    """In blocks of the machine's vectors, as the layout pass has them."""
+
+    def workload(cpu: Cpu) -> Workload:
+        blocks = cpu.lanes()
+        return replace(case, block=blocks if packed_input else 1, out_block=blocks, activation="Relu").workload()
+
+    return workload
+
+
+def region(text: str, weights: tuple[str, ...] = ()) -> Callable[[Cpu], Workload]:
+    """The same on every machine."""
+    return lambda _: Weighted(text, weights=weights).workload()
+
+
+ATTENTION = """(float[12,128,64] q, float[12,64,128] k, float[12,128,64] v, float[128] mask) => (float[12,128,64] y)
+    { p = MatMul(q, k) pm = Add(p, mask) w = Softmax<axis=-1>(pm) y = MatMul(w, v) }"""
+ROWS = "(float[128,3072] x) => (float[128,3072] y)"
+"""Rows so long that LLVM does not write out all of their vectors."""
+
+REGIONS: dict[str, tuple[Kernel[Cpu], Callable[[Cpu], Workload]]] = {
+    "dense": (Gemm(), region(
+        "(float[256,512] x, float[512,512] w, float[512] b) => (float[256,512] y)"
+        "{ p = MatMul(x, w) s = Add(p, b) y = Relu(s) }", ("w", "b"))),
+    "product": (Gemm(), region(
+        "(float[12,128,64] x, float[12,64,128] z) => (float[12,128,128] y) { y = MatMul(x, z) }")),
+    "signed bytes": (Gemm(), region(
+        "(uint8[128,256] x, int8[256,256] w, uint8 z) => (int32[128,256] y) { y = MatMulInteger(x, w, z) }", ("w",))),
+    "unsigned bytes": (Gemm(), region(
+        "(uint8[128,256] x, uint8[256,256] w, uint8 z) => (int32[128,256] y) { y = MatMulInteger(x, w, z) }", ("w",))),
+    "attention": (Attention(), region(ATTENTION)),
+    "conv 3x3": (Direct(), conv(Case((1, 64, 28, 28), 64, pads=(1, 1, 1, 1)))),
+    "conv 1x1": (Direct(), conv(Case((1, 64, 28, 28), 128, (1, 1)))),
+    "stem": (Direct(), conv(Case((1, 3, 224, 224), 32, (3, 3), (2, 2), (1, 1, 1, 1)), packed_input=False)),
+    "depthwise": (Depthwise(), conv(Case((1, 64, 56, 56), 64, pads=(1, 1, 1, 1), groups=64))),
+    "winograd": (Winograd(), conv(Case((1, 64, 28, 28), 64, pads=(1, 1, 1, 1)))),
+    "transpose": (Transpose(), region("(float[64,48] x) => (float[48,64] y) { y = Transpose<perm=[1,0]>(x) }")),
+    "gelu": (GenericKernel(), region(f"{ROWS} {{ y = Gelu(x) }}")),
+    "softmax": (GenericKernel(), region(f"{ROWS} {{ y = Softmax<axis=-1>(x) }}")),
+    "layer norm": (GenericKernel(), region(
+        "(float[128,3072] x, float[3072] s, float[3072] b) => (float[128,3072] y)"
+        "{ y = LayerNormalization<axis=-1>(x, s, b) }")),
+    "sum": (GenericKernel(), region(
+        "(float[128,3072] x) => (float[128] y)"
+        "{ axes = Constant<value_ints=[1]>() y = ReduceSum<keepdims=0>(x, axes) }")),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A kind of innermost loop of a region's kernel, at the point of least estimate."""
+
+    region: str
+    tile: Callable[[Point], int]
+    """How many of its instruction one step has; LLVM or the kernel may write out several steps."""
+    without: str = ""
+    """An instruction by which to know the others."""
+    first: int = 0
+    """Of those that are left, in the order of the code."""
+    end: int | None = None
+
+
+PRODUCTS, PIXELS = (lambda p: p.rows * p.vectors), (lambda p: p.width * p.vectors)
+VECTORS = 4
+"""What a step of the generic kernel has, where that divides the row."""
+
+LOOPS = {
+    "dense": Loop("dense", PRODUCTS),
+    "product": Loop("product", PRODUCTS),
+    "signed bytes": Loop("signed bytes", PRODUCTS),
+    "unsigned bytes": Loop("unsigned bytes", PRODUCTS),
+    "scores": Loop("attention", lambda p: p.keys * p.vectors, without="subps", end=1),
+    "exponentials": Loop("attention", lambda p: p.vectors),
+    "context": Loop("attention", lambda p: p.queries * p.widths, without="subps", first=1),
+    "conv 3x3": Loop("conv 3x3", PIXELS),
+    "conv 1x1": Loop("conv 1x1", PIXELS),
+    "stem": Loop("stem", PIXELS),
+    "depthwise": Loop("depthwise", lambda p: 3 * 3 * p.width, end=1),  # behind it a row's end, with fewer taps
+    "winograd": Loop("winograd", PIXELS, without="subps"),
+    "transforms": Loop("winograd", lambda p: 2),
+    "transpose": Loop("transpose", lambda p: p.lanes),
+    "gelu": Loop("gelu", lambda p: VECTORS),
+    "softmax, largest": Loop("softmax", lambda p: VECTORS, without="minps"),
+    "softmax, exponentials": Loop("softmax", lambda p: VECTORS),
+    "layer norm": Loop("layer norm", lambda p: VECTORS),
+    "sum": Loop("sum", lambda p: VECTORS),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is expected of a loop on a machine: whole steps of an instruction, in vectors as wide as the machine's,
+    no calls and nothing of one element."""
+
+    loop: str
+    mnemonic: str
+    share: float
+    """Of all instructions those that compute, at least."""
+    on_stack: int = 0
+    """Instructions that read or write a spilled register, at most."""
+    why: str = ""
+    """There are any."""
+
+
+POLYNOMIAL = "what is the same in every round, such as coefficients, is more than 16 registers"
+FOUR = "four polynomials at once, and their coefficients, are more than 16 registers"
+AHEAD = "without fused multiply-adds LLVM begins products of the steps written out before a register is free"
+
+EXPECTED = {
+    "haswell": [
+        Row("dense", "vfmadd231ps", 0.5),
+        Row("product", "vfmadd231ps", 0.5),
+        Row("signed bytes", "vpmaddwd", 0.55),
+        Row("unsigned bytes", "vpmaddwd", 0.55),
+        Row("scores", "vfmadd231ps", 0.5),
+        Row("exponentials", "vminps", 0.55, on_stack=3, why=POLYNOMIAL),
+        Row("context", "vfmadd231ps", 0.5),
+        Row("conv 3x3", "vfmadd231ps", 0.5),
+        Row("conv 1x1", "vfmadd231ps", 0.5),
+        Row("stem", "vfmadd231ps", 0.5),
+        Row("depthwise", "vfmadd231ps", 0.55),
+        Row("winograd", "vfmadd231ps", 0.55),
+        Row("transforms", "vsubps", 0.4),
+        Row("transpose", "vshufps", 0),
+        Row("gelu", "vdivps", 0.55, on_stack=8, why=FOUR),
+        Row("softmax, largest", "vmaxps", 0.8),
+        Row("softmax, exponentials", "vminps", 0.65, on_stack=2, why=POLYNOMIAL),
+        Row("layer norm", "vsubps", 0.45),
+        Row("sum", "vaddps", 0.85),
+    ],
+    "skylake-avx512": [  # no VNNI
+        Row("signed bytes", "vpmaddwd", 0.65),
+        Row("unsigned bytes", "vpmaddwd", 0.65),
+    ],
+    "znver4": [
+        Row("dense", "vfmadd231ps", 0.8),
+        Row("product", "vfmadd231ps", 0.8),
+        Row("signed bytes", "vpdpbusd", 0.45),  # broadcasts apart: LLVM does not make them its operands
+        Row("unsigned bytes", "vpdpwssd", 0.75),  # what LLVM makes of vpmaddwd and an addition
+        Row("scores", "vfmadd231ps", 0.55),
+        Row("exponentials", "vminps", 0.75),
+        Row("context", "vfmadd231ps", 0.6),
+        Row("conv 3x3", "vfmadd231ps", 0.8),
+        Row("conv 1x1", "vfmadd231ps", 0.8),
+        Row("stem", "vfmadd231ps", 0.65),
+        Row("depthwise", "vfmadd231ps", 0.6),
+        Row("winograd", "vfmadd231ps", 0.55),
+        Row("transforms", "vsubps", 0.4),
+        Row("transpose", "vpermt2ps", 0),
+        Row("gelu", "vdivps", 0.75),
+        Row("softmax, largest", "vmaxps", 0.9),
+        Row("softmax, exponentials", "vminps", 0.75),
+        Row("layer norm", "vsubps", 0.45),
+        Row("sum", "vaddps", 0.9),
+    ],
+    "x86-64-v2": [
+        Row("dense", "mulps", 0.5),
+        Row("product", "mulps", 0.5),
+        Row("signed bytes", "pmaddwd", 0.4),
+        Row("unsigned bytes", "pmaddwd", 0.4),
+        Row("scores", "mulps", 0.5),
+        Row("exponentials", "minps", 0.6, on_stack=2, why=POLYNOMIAL),
+        Row("context", "mulps", 0.5),
+        Row("conv 3x3", "mulps", 0.45, on_stack=18, why=AHEAD),
+        Row("conv 1x1", "mulps", 0.5, on_stack=14, why=AHEAD),
+        Row("stem", "mulps", 0.45, on_stack=16, why=AHEAD),
+        Row("depthwise", "mulps", 0.55),
+        Row("winograd", "mulps", 0.5, on_stack=4, why=AHEAD),
+        Row("transforms", "subps", 0.4),
+        Row("transpose", "shufps", 0),
+        Row("gelu", "divps", 0.6, on_stack=8, why=FOUR),
+        Row("softmax, largest", "maxps", 0.4),
+        Row("softmax, exponentials", "minps", 0.65, on_stack=1, why=POLYNOMIAL),
+        Row("layer norm", "subps", 0.45),
+        Row("sum", "addps", 0.4),
+    ],
+}
+CASES = [pytest.param(tag, row, id=f"{tag}-{row.loop}") for tag, rows in EXPECTED.items() for row in rows]
+
+
+def space_of(name: str, cpu: Cpu) -> Space:
+    """The design space of a region."""
+    kernel, workload = REGIONS[name]
+    space = kernel.match(workload(cpu), cpu)
+    assert not isinstance(space, Refusal), f"{name}: {space.reason}"
+    return space
+
+
+@cache
+def shipped(name: str, tag: str) -> tuple[Point, str]:
+    """The point of least estimate, and its assembly."""
+    space = space_of(name, machine(f"x86:{tag}"))
+    point = min(space.points(), key=space.estimate)
+    return point, assembly(space.build(point), target(f"x86:{tag}").backend())
+
+
+def assembly(implementation: Implementation, backend: CpuBackend) -> str:
+    """Of one kernel by itself."""
+    return backend.assembly(compiled_library({"kernel": implementation.func}, backend))
+
+
+def faults(row: Row, point: Point, code: str, bits: int) -> list[str]:
+    """What is not as the row says of the loops in `code`, that of `point`; vectors are to have so many bits."""
+    expected = LOOPS[row.loop]
+    found = [x for x in innermost_loops(code, row.mnemonic) if not (expected.without and count(x, expected.without))]
+    loops = found[expected.first : expected.end]
+    if not loops:
+        return [f"no loop has {row.mnemonic}"]
+    return [fault for loop in loops for fault in _faults(row, expected.tile(point), loop, bits)]
+
+
+def _faults(row: Row, tile: int, loop: list[str], bits: int) -> list[str]:
+    number, stack, share = count(loop, row.mnemonic), len(on_stack(loop)), arithmetic(loop) / len(loop)
+    checks = {
+        f"{number} times {row.mnemonic}, which are no steps of {tile}": number % tile == 0,
+        f"vectors of {sorted(vector_bits(loop))} bits": vector_bits(loop) == {bits},
+        f"{stack} instructions on the stack": stack <= row.on_stack,
+        f"{len(calls(loop))} calls": not calls(loop),
+        f"{len(scalar_arithmetic(loop))} instructions compute one element": not scalar_arithmetic(loop),
+        f"only {share:.2f} of {len(loop)} instructions compute": share >= row.share,
+    }
+    return [fault for fault, holds in checks.items() if not holds]
+
+
+@pytest.mark.parametrize(("tag", "row"), CASES)
+def test_innermost_loops(tag: str, row: Row) -> None:
+    point, code = shipped(LOOPS[row.loop].region, tag)
+    found = faults(row, point, code, machine(f"x86:{tag}").vector_bits)
+    assert not found, f"{point}: " + "; ".join(found)
+
+
+def test_a_tile_larger_than_the_registers_is_noticed() -> None:
+    cpu = machine("x86:haswell")
+    large = Tiling(rows=8, vectors=3, lanes=8, axis="none", block=32)
+    code = assembly(space_of("dense", cpu).build(large), CpuBackend(cpu))
+    (fault,) = faults(Row("dense", "vfmadd231ps", 0), large, code, cpu.vector_bits)
+    assert fault.endswith("instructions on the stack")
+
+
+def test_calls_for_each_element_are_noticed() -> None:
+    """LLVM takes the exponential of a vector from C's library, one element after the other."""
+    cpu = machine("x86:haswell")
+    space = space_of("softmax", cpu)
+    (point,) = space.points()
+    code = assembly(space.build(point), CpuBackend(cpu, functions={**FUNCTIONS, "exp": tirx.exp}))
+    assert faults(Row("softmax, exponentials", "vminps", 0), point, code, cpu.vector_bits) == ["no loop has vminps"]
+    assert "32 calls" in faults(Row("softmax, exponentials", "vsubps", 0), point, code, cpu.vector_bits)
+
+
+def test_narrow_vectors_are_noticed() -> None:
+    """Those of AVX2 where AVX-512 is expected."""
+    point, code = shipped("sum", "haswell")
+    assert faults(Row("sum", "vaddps", 0), point, code, 512) == ["vectors of [256] bits"]
+
+
+def test_too_little_arithmetic_is_noticed() -> None:
+    point, code = shipped("sum", "haswell")
+    (fault,) = faults(Row("sum", "vaddps", 1), point, code, 256)
+    assert re.fullmatch(r"only 0\.\d\d of \d+ instructions compute", fault)
+
+
+def test_single_elements_are_noticed() -> None:
+    loop = ["vaddps\t(%rdi), %ymm0, %ymm0", "vaddss\t%ymm1, %ymm2, %ymm1"]
+    assert _faults(Row("sum", "vaddps", 0), 1, loop, 256) == ["1 instructions compute one element"]

@@ -15,7 +15,9 @@ def inner_loops(assembly: str, mnemonic: str) -> list[list[str]]:
     """The instructions of each loop without loops in it that has the mnemonic."""
     lines = [line for line in assembly.splitlines() if _LABEL.match(line) or (line[:1] == "\t" and line[1:2] != ".")]
     labels = {label[1]: at for at, line in enumerate(lines) if (label := _LABEL.match(line))}
-    jumps = [(labels[jump[1]], at) for at, line in enumerate(lines) if (jump := _JUMP.match(line)) and jump[1] in labels]
+    jumps = [
+        (labels[jump[1]], at) for at, line in enumerate(lines) if (jump := _JUMP.match(line)) and jump[1] in labels
+    ]
     loops = [(start, end) for start, end in jumps if start < end]
     inner = [loop for loop in loops if not any(loop[0] <= start and end < loop[1] for start, end in loops)]
     bodies = [[line.strip() for line in lines[start : end + 1] if line[0] == "\t"] for start, end in inner]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dsc.lower.exprs import ceildiv
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
 
@@ -40,7 +41,8 @@ def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int) -> float:
 
 def widths(machine: Cpu, vectors: int, columns: int) -> list[int]:
     """Tile widths that waste least: for each number of tiles in a row the narrowest one, widest first."""
-    found = {-(-columns // tiles) for tiles in range(1, columns + 1) if fits(machine, vectors, -(-columns // tiles))}
+    even = {ceildiv(columns, tiles) for tiles in range(1, columns + 1)}
+    found = [width for width in even if fits(machine, vectors, width)]
     return sorted(found, reverse=True)
 
 

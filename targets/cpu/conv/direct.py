@@ -38,7 +38,7 @@ class PackWeights:
 
     def shape(self, oc: int, ic: int, kh: int, kw: int) -> tuple[int, ...]:
         """The packed shape of weights of that shape."""
-        panels = -(-oc // self.groups // self.panel)
+        panels = ceildiv(oc // self.groups, self.panel)
         return self.groups, panels, ic // self.inner, kh, kw, self.inner, self.panel
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType]:

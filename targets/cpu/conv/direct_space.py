@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, gcd
 
+from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.conv.cost import (
     STORE_CYCLES,
@@ -58,7 +59,7 @@ class DirectSpace:
     def _tiles(self) -> Iterator[tuple[int, int, int]]:
         per_group = self.conv.oc // self.conv.groups
         for lanes in vector_lanes(self.machine):
-            needed = -(-per_group // lanes)
+            needed = ceildiv(per_group, lanes)
             for vectors in range(1, min(needed, self.machine.vector_registers // 2 - 1) + 1):
                 if vectors > 4 and (vectors < needed or self.columns > 4):
                     continue
@@ -66,8 +67,8 @@ class DirectSpace:
                     yield lanes, vectors, width
 
     def _shared(self, lanes: int, vectors: int, width: int) -> Iterator[DirectPoint]:
-        panels = -(-self.conv.oc // self.conv.groups // (lanes * vectors))
-        rows = -(-self.columns // width) if self.conv.pointwise else self._image[0]
+        panels = ceildiv(self.conv.oc // self.conv.groups, lanes * vectors)
+        rows = ceildiv(self.columns, width) if self.conv.pointwise else self._image[0]
         cores = self.machine.cores
         for panel_parts in {1, min(cores, panels), panels}:
             for row_parts in (1, *(cores * 2**k for k in range(6))):
@@ -78,8 +79,8 @@ class DirectSpace:
         """Seconds: the tiles of the busiest thread, what their panels stream, and the scratch rows."""
         conv, machine = self.conv, self.machine
         n = batch((conv.n,))
-        panels = -(-conv.oc // conv.groups // point.panel)
-        tiles = -(-self.columns // point.width)
+        panels = ceildiv(conv.oc // conv.groups, point.panel)
+        tiles = ceildiv(self.columns, point.width)
         rows, per_row = (tiles, 1) if conv.pointwise else (self._image[0], tiles)
         tasks = n * conv.groups * ceil(panels / point.panels) * ceil(rows / point.rows)
         longest = ceil(tasks / machine.cores) if tasks > 1 else 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch
 from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, vector_lanes, widths
 from dsc.targets.cpu.conv.problem import Convolution, Region
@@ -50,7 +51,7 @@ class WinogradSpace:
         for outputs in (4, 2):
             rectangles = self._rectangles(outputs)
             for lanes in list(vector_lanes(machine))[:2]:
-                for vectors in range(1, min(3, -(-conv.oc // lanes)) + 1):
+                for vectors in range(1, min(3, ceildiv(conv.oc, lanes)) + 1):
                     found: dict[int, list[WinogradPoint]] = {}
                     for rows, columns in rectangles:
                         for width in widths(machine, vectors, rows * columns)[:2]:

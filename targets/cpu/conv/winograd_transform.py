@@ -17,6 +17,7 @@ import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
 
+from dsc.lower.exprs import ceildiv
 from dsc.targets.kernel import ArrayType
 from dsc.targets.tir.loops import Vectors, spread
 
@@ -97,7 +98,7 @@ class PackWinograd:
 
     def shape(self, oc: int, ic: int) -> tuple[int, ...]:
         """The packed shape for so many channels."""
-        return -(-oc // self.panel), (self.outputs + TAPS - 1) ** 2, ic // self.inner, self.inner, self.panel
+        return ceildiv(oc, self.panel), (self.outputs + TAPS - 1) ** 2, ic // self.inner, self.inner, self.panel
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
         """One, of the same type."""

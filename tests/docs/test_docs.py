@@ -219,9 +219,9 @@ def test_the_instruction_of_the_docs_is_used() -> None:
     best = candidates(Workload.of(product), ours, Failures())[0][0]
     backend = ours.backend()
     code = compiled_library({"product": best.build().func}, backend)
-    (loop,) = innermost_loops(backend.assembly(code), "vpdpbusd")
-    assert count(loop, "vpdpbusd") >= best.point.rows * best.point.vectors
-    assert vector_bits(loop) == {256}
+    loops = innermost_loops(backend.assembly(code), "vpdpbusd")
+    assert max(count(loop, "vpdpbusd") for loop in loops) >= best.point.rows * best.point.vectors
+    assert all(vector_bits(loop) == {256} for loop in loops)
 
 
 def verbs() -> list[tuple[str, Any]]:

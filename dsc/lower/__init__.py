@@ -13,7 +13,7 @@ from __future__ import annotations
 from dsc.lower import composed, functions
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.requirements import Requirement, requires
-from dsc.lower.requirements.requirement import at_least, at_most, equal, multiple, shape_of
+from dsc.lower.requirements.requirement import at_least, at_most, equal, multiple, same_shape, shape_of
 from dsc.lower.support import Unsupported, is_known_to_lack, unsupported
 from dsc.lower.te import lower_body, output_shapes, placeholders, prim_func
 from dsc.lower.tensors import broadcast_to, cast, const_like, elementwise, in_float32, let
@@ -44,6 +44,7 @@ __all__ = [
     "placeholders",
     "prim_func",
     "requires",
+    "same_shape",
     "shape_of",
     "unsupported",
 ]

@@ -20,10 +20,15 @@ from dsc.exchange import import_model
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
 from dsc.passes import PassError
+from dsc.pipeline import compile_model
+from dsc.plugins import load_plugin
 from dsc.runtime.devices import device
 from dsc.targets import Refusal, target
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.tune import measure
+from tests.domains.models import model as domain_model
+from tests.domains.models import swooshed
+from tests.domains.registrations import taken_back
 from tests.kernels import compiled, machine
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -136,6 +141,25 @@ def test_the_kernel_of_the_docs_refuses() -> None:
     relu = onnx.Relu.make(graph.inputs[0])
     graph.body.add_op(relu)
     assert kernel.match(Workload.of(relu), machine("x86")) == Refusal("a ragged end")
+
+
+def test_the_operator_of_the_docs_is_a_plugin(tmp_path: Path) -> None:
+    """Alone, and in the epilogue of a product, as the page says."""
+    (block,) = blocks("adding-an-operator.md")
+    (path := tmp_path / "swoosh.py").write_text(block)
+    w, x = (np.random.default_rng(i).standard_normal((8, 8)).astype(np.float32) for i in range(2))
+    text = """(float[n,8] x) => (float[n,8] y, float[n,8] z) {
+        y = com.mine.Swoosh<beta=2.0>(x)
+        a = MatMul(x, w)
+        z = com.mine.Swoosh(a)
+    }"""
+    with taken_back():
+        assert load_plugin(path) == ["onnx.com.mine.Swoosh"]
+        compilation = compile_model(domain_model(text, {"w": w}))
+        assert "com.mine.swoosh(x @ c)" in str(compilation.graph)
+        y, z = compilation.model.load(threads=1).run({"x": x}).values()
+    np.testing.assert_allclose(y, swooshed(x, 2.0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(z, swooshed(x @ w), rtol=1e-4, atol=1e-5)  # sums of 8 products
 
 
 def verbs() -> list[tuple[str, Any]]:

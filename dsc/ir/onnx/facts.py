@@ -70,6 +70,11 @@ def has(op: Operation, fact: Fact) -> bool:
     return op.name.removeprefix("onnx.") in OPERATORS[fact]
 
 
+def facts_of(name: str) -> frozenset[Fact]:
+    """All that is true of an operator, by its name."""
+    return frozenset(fact for fact, names in OPERATORS.items() if name in names)
+
+
 def encoding_parameters(op: Operation) -> frozenset[int]:
     """The operands of `op`, by position, that say how another operand or the result encodes numbers: scales and zero
     points. They are data: ops that differ in them alone do the same."""

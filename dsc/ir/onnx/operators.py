@@ -13,7 +13,7 @@ from xdsl.ir import Dialect
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import StringsAttr
 from dsc.ir.onnx.base import OnnxOp
-from dsc.ir.onnx.facts import OPERATORS, Fact, forget, state, with_implied
+from dsc.ir.onnx.facts import Fact, facts_of, forget, state, with_implied
 from dsc.ir.onnx.names import operator_name
 from dsc.ir.onnx.schemas import op_class, op_classes
 from dsc.ir.types import OptionalType, SequenceType, StringType
@@ -52,9 +52,10 @@ def register_operator(schema: OpSchema, facts: Iterable[Fact] = ()) -> type[Onnx
         return _again(known, schema, facts)
     _check_names(schema)
     _check_contents(schema, facts)
+    op_type = op_class(schema, facts)
     _tell_onnx(schema)
     state(name, facts)
-    op_type = OPS[name] = op_class(schema)
+    OPS[name] = op_type
     DIALECT._operations.append(op_type)
     return op_type
 
@@ -75,8 +76,7 @@ def registered_operators() -> list[type[OnnxOp]]:
 
 
 def _again(known: type[OnnxOp], schema: OpSchema, facts: frozenset[Fact]) -> type[OnnxOp]:
-    stated = {fact for fact, names in OPERATORS.items() if known.onnx_name in names}
-    if repr(known.onnx_schema) != repr(schema) or with_implied(facts) != stated:
+    if repr(known.onnx_schema) != repr(schema) or with_implied(facts) != facts_of(known.onnx_name):
         version = known.onnx_schema.since_version
         raise UsageError(f"{known.onnx_name} is registered already, at version {version}, and is another operator")
     return known
@@ -90,6 +90,8 @@ def _check_names(schema: OpSchema) -> None:
         raise UsageError(f"{name}: domain {schema.domain!r} is dsc's own")
     if not _DOMAIN.fullmatch(schema.domain) or not _NAME.fullmatch(schema.name):
         raise UsageError(f"{name}: domains are words with dots between them, names of operators are one word")
+    if schema.since_version < 1:
+        raise UsageError(f"{name}: version {schema.since_version} is none, they start at 1")
     names = [p.name for p in (*schema.inputs, *schema.outputs)] + list(schema.attributes)
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise UsageError(f"{name}: inputs, outputs and attributes need names of their own; {', '.join(twice)} is twice")
@@ -126,10 +128,7 @@ def _tell_onnx(schema: OpSchema) -> None:
         return
     infer: _Inference = schema.get_type_and_shape_inference_function()
     schema.set_type_and_shape_inference_function(_explained(infer))
-    try:
-        onnx.defs.register_schema(schema)
-    except (onnx.defs.SchemaError, RuntimeError, ValueError) as error:
-        raise UsageError(f"{name}: not a valid schema: {error}") from error
+    onnx.defs.register_schema(schema)
     _told[name] = schema
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import onnx.defs
 from onnx.defs import OpSchema
@@ -27,7 +27,7 @@ from xdsl.traits import Pure, RecursiveMemoryEffect
 
 from dsc.errors import UsageError
 from dsc.ir.onnx.base import OnnxOp
-from dsc.ir.onnx.facts import OPERATORS, Fact
+from dsc.ir.onnx.facts import Fact, facts_of
 from dsc.ir.onnx.names import operator_name
 
 _Option = OpSchema.FormalParameterOption
@@ -49,17 +49,17 @@ def newest_schemas(domain: str = "") -> list[OpSchema]:
     )
 
 
-def op_class(schema: OpSchema) -> type[OnnxOp]:
+def op_class(schema: OpSchema, facts: Collection[Fact]) -> type[OnnxOp]:
     """The class for an operator: `onnx.<name>` with the schema's operands, results, attributes and regions; the name
     has the domain in it where that is not the default one.
 
-    Raises UsageError for names that an op has of its own.
+    facts: what is true of it. Raises UsageError for names that an op has of its own.
     """
     onnx_name = operator_name(schema.domain, schema.name)
     graphs = tuple(n for n, a in schema.attributes.items() if a.type.name == "GRAPH")
     fields: dict[str, object] = {
         "name": f"onnx.{onnx_name}",
-        "traits": _traits(onnx_name, graphs),
+        "traits": _traits(facts, graphs),
         "irdl_options": _segment_options(schema),
         "__doc__": f"ONNX operator {onnx_name}, version {schema.since_version}.",
         "__module__": "dsc.ir.onnx",
@@ -82,10 +82,10 @@ def op_class(schema: OpSchema) -> type[OnnxOp]:
     return cls
 
 
-def _traits(onnx_name: str, graphs: tuple[str, ...]) -> object:
+def _traits(facts: Collection[Fact], graphs: tuple[str, ...]) -> object:
     if graphs:
         return traits_def(RecursiveMemoryEffect())
-    return traits_def() if onnx_name in OPERATORS[Fact.RANDOM] else traits_def(Pure())
+    return traits_def() if Fact.RANDOM in facts else traits_def(Pure())
 
 
 def _segment_options(schema: OpSchema) -> tuple[IRDLOption, ...]:
@@ -99,7 +99,7 @@ def _segment_options(schema: OpSchema) -> tuple[IRDLOption, ...]:
 
 def op_classes() -> dict[str, type[OnnxOp]]:
     """All operators of the default domain by name."""
-    return {schema.name: op_class(schema) for schema in newest_schemas()}
+    return {schema.name: op_class(schema, facts_of(schema.name)) for schema in newest_schemas()}
 
 
 __all__ = ["newest_schemas", "op_class", "op_classes"]

@@ -16,7 +16,7 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from dsc.errors import DscError, UnsupportedModelError
 from dsc.exchange.payload import array_of_sparse, array_of_tensor
 from dsc.ir import SMALL_CONSTANT, Graph, OnnxOp, WeightStore, YieldOp, name_hint
-from dsc.ir.onnx import OPS, operator_name
+from dsc.ir.onnx import find_operator, operator_name
 from dsc.ir.onnx.infer import from_type_proto
 
 _Scope = MutableMapping[str, SSAValue]
@@ -100,7 +100,8 @@ class _Builder:
             if node.name:
                 op.attributes["node"] = StringAttr(node.name)
             return op
-        cls = OPS[operator_name(node.domain, node.op_type)]
+        cls = find_operator(node.domain, node.op_type)
+        assert cls is not None, "check_operators refuses others"
         return cls.make(
             *[self.value(name, scope) if name else None for name in node.input],
             result_types=[_type(name, types.get(name)) if name else None for name in node.output],

@@ -12,7 +12,7 @@ import onnx.defs
 
 from dsc.errors import UnsupportedModelError
 from dsc.exchange.lenient import all_nodes, as_checked
-from dsc.ir.onnx import OPS, OPSET, operator_name, registered_operators
+from dsc.ir.onnx import OPSET, find_operator, operator_name, registered_operators
 from dsc.ir.onnx.schemas import newest_schemas
 
 _LISTED = 20
@@ -96,7 +96,7 @@ def _is_text(data: bytes) -> bool:
 
 def check_operators(graph: onnx.GraphProto) -> None:
     """Raise one UnsupportedModelError that lists all nodes whose operator is not in the onnx dialect."""
-    _refuse(n for n in all_nodes(graph.node) if operator_name(n.domain, n.op_type) not in OPS)
+    _refuse(n for n in all_nodes(graph.node) if find_operator(n.domain, n.op_type) is None)
 
 
 def check_versions(model: onnx.ModelProto) -> None:
@@ -110,7 +110,7 @@ def check_versions(model: onnx.ModelProto) -> None:
     for part, nodes in [(model, model.graph.node), *((f, f.node) for f in model.functions)]:
         versions = {i.domain: i.version for i in part.opset_import if i.domain in domains}
         for node in all_nodes(nodes):
-            op_type = OPS.get(operator_name(node.domain, node.op_type))
+            op_type = find_operator(node.domain, node.op_type)
             if op_type is None or node.domain not in versions or (node.domain, node.op_type) in own:
                 continue
             since, version = op_type.onnx_schema.since_version, versions[node.domain]
@@ -123,8 +123,7 @@ def check_versions(model: onnx.ModelProto) -> None:
 
 def _is_unknown(node: onnx.NodeProto) -> bool:
     """Whether no version of ONNX has the operator, and no plugin: the checker stops at the first of these."""
-    known = onnx.defs.has(node.op_type) if not node.domain else operator_name(node.domain, node.op_type) in OPS
-    return not known
+    return find_operator(node.domain, node.op_type) is None and (node.domain != "" or not onnx.defs.has(node.op_type))
 
 
 def _refuse(nodes: Iterable[onnx.NodeProto]) -> None:

@@ -128,6 +128,16 @@ def test_what_inference_raises_or_leaves_open() -> None:
     assert dims_of(next(iter(graph.ops())).results[0].type) is None
 
 
+@pytest.mark.parametrize(("domain", "op_type"), [("com", "mine.Swoosh"), ("", "com.mine.Swoosh")])
+def test_dots_in_the_name_of_a_node_do_not_make_it_another(domain: str, op_type: str) -> None:
+    mine.swoosh()
+    given = model(SWOOSH)
+    given.graph.node[0].domain, given.graph.node[0].op_type = domain, op_type
+    given.opset_import.append(reference.helper.make_opsetid("com", 1))
+    with pytest.raises(UnsupportedModelError, match="1 operators are not among"):
+        import_model(given)
+
+
 def test_what_a_plugin_registers_goes_before_our_own_rules() -> None:
     """Gelu of com.microsoft is read as ONNX's, unless a plugin says what it is."""
     text = """<ir_version: 10, opset_import: ["": 20, "com.microsoft": 1]>

@@ -13,7 +13,14 @@ from dsc.ir.onnx.base import OnnxOp
 from dsc.ir.onnx.facts import OPERATORS, Fact, encoding_parameters, has
 from dsc.ir.onnx.infer import OPSET, constant_value
 from dsc.ir.onnx.names import operator_name
-from dsc.ir.onnx.operators import DIALECT, OPS, register_operator, registered_operators, unregister_operator
+from dsc.ir.onnx.operators import (
+    DIALECT,
+    OPS,
+    find_operator,
+    register_operator,
+    registered_operators,
+    unregister_operator,
+)
 
 globals().update(OPS)
 
@@ -31,6 +38,7 @@ __all__ = [
     "OnnxOp",
     "constant_value",
     "encoding_parameters",
+    "find_operator",
     "has",
     "operator_name",
     "register_operator",

@@ -190,13 +190,13 @@ def with_implied(facts: Iterable[Fact]) -> frozenset[Fact]:
     return frozenset(each for fact in facts for each in (fact, *IMPLIED.get(fact, ())))
 
 
-def state(name: str, facts: Iterable[Fact]) -> None:
+def state_facts(name: str, facts: Iterable[Fact]) -> None:
     """Add an operator to the table, with what its facts imply."""
     for fact in with_implied(facts):
         _named[fact].add(name)
 
 
-def forget(name: str) -> None:
+def forget_facts(name: str) -> None:
     """Take an operator out of the table."""
     for names in _named.values():
         names.discard(name)

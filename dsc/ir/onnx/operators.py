@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 import onnx.defs
 import onnx.shape_inference
 from onnx.defs import OpSchema
-from xdsl.ir import Dialect
+from xdsl.ir import Dialect, Operation
 
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import StringsAttr
 from dsc.ir.onnx.base import OnnxOp
-from dsc.ir.onnx.facts import Fact, facts_of, forget, state, with_implied
+from dsc.ir.onnx.facts import Fact, facts_of, forget_facts, state_facts, with_implied
 from dsc.ir.onnx.names import operator_name
 from dsc.ir.onnx.schemas import op_class, op_classes
 from dsc.ir.types import OptionalType, SequenceType, StringType
@@ -21,7 +21,8 @@ from dsc.ir.types import OptionalType, SequenceType, StringType
 OPS: dict[str, type[OnnxOp]] = op_classes()
 """The operation classes by name: "Conv", "com.mine.Swoosh"."""
 
-DIALECT = Dialect("onnx", list(OPS.values()), [StringsAttr, StringType, SequenceType, OptionalType])
+_classes: list[type[Operation]] = list(OPS.values())
+DIALECT = Dialect("onnx", _classes, [StringsAttr, StringType, SequenceType, OptionalType])
 
 STATABLE = frozenset({
     Fact.ELEMENTWISE, Fact.CHEAP, Fact.ACTIVATION, Fact.BROADCASTS, Fact.COMMUTATIVE,
@@ -54,9 +55,9 @@ def register_operator(schema: OpSchema, facts: Iterable[Fact] = ()) -> type[Onnx
     _check_contents(schema, facts)
     op_type = op_class(schema, facts)
     _tell_onnx(schema)
-    state(name, facts)
+    state_facts(name, facts)
     OPS[name] = op_type
-    DIALECT._operations.append(op_type)
+    _classes.append(op_type)
     return op_type
 
 
@@ -66,8 +67,14 @@ def unregister_operator(op_type: type[OnnxOp]) -> None:
     if (schema := _told.pop(name, None)) is not None:
         onnx.defs.deregister_schema(schema.name, schema.since_version, schema.domain)
     del OPS[name]
-    DIALECT._operations.remove(op_type)
-    forget(name)
+    _classes.remove(op_type)
+    forget_facts(name)
+
+
+def find_operator(domain: str, op_type: str) -> type[OnnxOp] | None:
+    """The class of a node's operator; None where the dialect does not have it."""
+    found = OPS.get(operator_name(domain, op_type))
+    return found if found is not None and found.onnx_schema.name == op_type else None  # a model may write any name
 
 
 def registered_operators() -> list[type[OnnxOp]]:

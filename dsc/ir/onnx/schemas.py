@@ -39,6 +39,7 @@ _RESULT: dict[object, Callable[[AnyAttr], object]] = {
 }  # fmt: skip
 
 _SET_HERE = {"onnx_name", "onnx_schema", "graph_attributes"}
+"""What `op_class` sets on a finished class."""
 
 
 def newest_schemas(domain: str = "") -> list[OpSchema]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from dsc.errors import UsageError
+from dsc.ir.onnx import registered_operators
 from dsc.lower.registry import RULES
 from dsc.passes import Pass, register_pass
 from dsc.runtime.devices import registry as devices
@@ -18,19 +19,20 @@ def load_plugin(path: Path | str) -> list[str]:
     """Run a Python file; the names of what it adds are returned.
 
     Its subclasses of `dsc.passes.Pass` that have a `name` are registered; all else it registers itself, with
-    `dsc.targets.register_kernel` and `register_family`, `dsc.runtime.devices.register_device`, `dsc.lower.lowers`.
+    `dsc.targets.register_kernel` and `register_family`, `dsc.runtime.devices.register_device`,
+    `dsc.ir.register_operator` and `dsc.lower.lowers`. Operators are named as in the IR ("onnx.com.mine.Swoosh").
     Raises UsageError when the file is not there, cannot be run, or adds nothing.
     """
     path, before = Path(path), _registered()
     module = _run(path)
     for cls in _passes(module):
         register_pass(cls)
-    found = [name for name in _registered() if name not in before]
+    found = [name for name, what in _registered().items() if name not in before or before[name] is not what]
     found += [cls.name for cls in _passes(module) if cls.name not in found]
     if not found:
         raise UsageError(
             f"plugin {path} adds nothing: it defines no pass (a subclass of dsc.passes.Pass with a `name`), and "
-            "registers no kernel, family, device or lowering"
+            "registers no kernel, family, device, operator or lowering"
         )
     return found
 
@@ -55,6 +57,7 @@ def _passes(module: ModuleType) -> list[type[Pass]]:
     return [cls for cls in defined if cls.__module__ == module.__name__ and "name" in vars(cls)]
 
 
-def _registered() -> list[str]:
-    """Names of all that is registered by hand."""
-    return [*targets.added(), *devices.added(), *RULES]
+def _registered() -> dict[str, object]:
+    """All that is registered by hand, by name; a lowering under the name of its operator."""
+    operators = {op_type.name: op_type for op_type in registered_operators()}
+    return {**dict.fromkeys((*targets.added(), *devices.added())), **operators, **RULES}

@@ -10,9 +10,12 @@ constant that has exactly this value everywhere: an int (0 is any zero), or a fl
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, TypeAlias
+
+from dsc.ir import OPERATORS, Fact
 
 Operand: TypeAlias = "Pattern | float | EllipsisType"
 
@@ -96,7 +99,7 @@ class OpPattern(Pattern):
     """An op of one of these ONNX names. Operands are matched by position; `...` at the end takes any
     others."""
 
-    names: tuple[str, ...]
+    names: Collection[str]
     operands: tuple[Operand, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
     label: str | None = None
@@ -114,10 +117,14 @@ class _Ops:
         """An op of one of these names."""
         return _Maker(names)
 
+    def being(self, fact: Fact) -> _Maker:
+        """An op of which `fact` is true, those of plugins included."""
+        return _Maker(OPERATORS[fact])
+
 
 @dataclass(frozen=True)
 class _Maker:
-    names: tuple[str, ...]
+    names: Collection[str]
 
     def __call__(
         self, *operands: Operand, label: str | None = None, result: int = 0, **attributes: object

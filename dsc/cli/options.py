@@ -53,7 +53,7 @@ Passes: TypeAlias = Annotated[
 ]
 Plugins: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="Python file with passes, kernels, targets. Repeatable."),
+    typer.Option("--plugin", metavar="FILE", help="Python file with passes, kernels, targets, operators. Repeatable."),
 ]
 DumpPhases: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Write the IR after each pass, and the code of each kernel, here.")

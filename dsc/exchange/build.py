@@ -16,7 +16,7 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from dsc.errors import DscError, UnsupportedModelError
 from dsc.exchange.payload import array_of_sparse, array_of_tensor
 from dsc.ir import SMALL_CONSTANT, Graph, OnnxOp, WeightStore, YieldOp, name_hint
-from dsc.ir.onnx import OPS
+from dsc.ir.onnx import find_operator, operator_name
 from dsc.ir.onnx.infer import from_type_proto
 
 _Scope = MutableMapping[str, SSAValue]
@@ -76,7 +76,8 @@ class _Builder:
             try:
                 self._append(block, self._op(node, scope, types), list(node.output), scope)
             except DscError as error:
-                raise UnsupportedModelError(f"{node.op_type} ({node.name or node.output[0]!r}): {error}") from error
+                operator = operator_name(node.domain, node.op_type)
+                raise UnsupportedModelError(f"{operator} ({node.name or node.output[0]!r}): {error}") from error
 
     def value(self, name: str, scope: _Scope) -> SSAValue:
         """The value of a name."""
@@ -94,12 +95,13 @@ class _Builder:
 
     def _op(self, node: onnx.NodeProto, scope: _Scope, types: _Types) -> Any:
         attributes = {a.name: a for a in node.attribute}
-        if node.op_type == "Constant":
+        if node.op_type == "Constant" and not node.domain:
             op = self._graph.make_constant(_constant(attributes), node.output[0])
             if node.name:
                 op.attributes["node"] = StringAttr(node.name)
             return op
-        cls = OPS[node.op_type]
+        cls = find_operator(node.domain, node.op_type)
+        assert cls is not None, "check_operators refuses others"
         return cls.make(
             *[self.value(name, scope) if name else None for name in node.input],
             result_types=[_type(name, types.get(name)) if name else None for name in node.output],

@@ -19,6 +19,8 @@ class EvaluationError(DscError):
 
 def evaluate(op: OnnxOp, operands: Mapping[SSAValue, np.ndarray]) -> list[np.ndarray]:
     """The results of an op without regions, given the values of its operands. Raises EvaluationError."""
+    if op.onnx_schema.domain:
+        raise EvaluationError(f"{op.name}: what a plugin's operator computes is not asked of ONNX Runtime")
     if _strays(op, [operands[v] for v in op.operands]):
         raise EvaluationError(f"{op.name}: ONNX Runtime does not compute what ONNX says")
     if any(element_of(result.type).encoding is not None for result in op.results):

@@ -32,7 +32,7 @@ def export_model(graph: Graph, *, tensor: _Tensor | None = None) -> onnx.ModelPr
     A `dsc.fusion` becomes a call of a model-local function of domain "dsc", whose body is the fusion's; pack
     and unpack become Reshape and Transpose. tensor: makes the initializer of a weight, by default with the
     data inside.
-    Raises DscError for ops that have no ONNX form.
+    Operators of plugins keep their domain, which the model imports. Raises DscError for ops that have no ONNX form.
     """
     return _Exporter(graph, tensor or inline_tensor).model()
 
@@ -78,7 +78,8 @@ class _Exporter:
     def __init__(self, graph: Graph, tensor: _Tensor) -> None:
         self._graph = graph
         self._tensor = tensor
-        self._opset = OLDEST
+        self._opsets = {"": OLDEST}
+        """The version that is needed of each domain."""
         self._functions: dict[bytes, onnx.FunctionProto] = {}
         self._initializers: dict[str, onnx.TensorProto] = {}
 
@@ -112,13 +113,12 @@ class _Exporter:
         return copies
 
     def _wrap(self, proto: onnx.GraphProto) -> onnx.ModelProto:
-        opset = onnx.helper.make_opsetid("", self._opset)
-        imports = [opset]
+        imports = [onnx.helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
+        for function in self._functions.values():
+            function.opset_import.extend(imports)
+        ir_version = max(_MIN_IR_VERSION, onnx.helper.find_min_ir_version_for(imports[:1]))
         if self._functions:
             imports.append(onnx.helper.make_opsetid(DOMAIN, 1))
-            for function in self._functions.values():
-                function.opset_import.append(opset)
-        ir_version = max(_MIN_IR_VERSION, onnx.helper.find_min_ir_version_for([opset]))
         model: onnx.ModelProto = onnx.helper.make_model(
             proto, opset_imports=imports, ir_version=ir_version, functions=list(self._functions.values())
         )
@@ -145,10 +145,13 @@ class _Exporter:
         raise DscError(f"there is no ONNX form of this operation\n  at {describe(op)}")
 
     def _node(self, op: OnnxOp, names: _Names) -> onnx.NodeProto:
-        self._opset = max(self._opset, oldest_opset(op))
+        schema = op.onnx_schema
+        self._opsets[schema.domain] = max(self._opsets.get(schema.domain, 0), oldest_opset(op))
         inputs = ["" if v is None else names.of[v] for v in op.node_inputs()]
         outputs = ["" if v is None else names.define(v) for v in op.node_outputs()]
-        node: onnx.NodeProto = onnx.helper.make_node(op.onnx_name, inputs, outputs, name=names.node(op.node))
+        node: onnx.NodeProto = onnx.helper.make_node(
+            schema.name, inputs, outputs, name=names.node(op.node), domain=schema.domain or None
+        )
         for name, value in op.attrs().items():
             node.attribute.append(_attribute(op, name, value))
         for name, region in zip(op.graph_attributes, op.regions, strict=True):

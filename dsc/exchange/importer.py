@@ -15,7 +15,7 @@ from dsc.exchange.lenient import standardize
 from dsc.exchange.read import ModelSource, read_model
 from dsc.exchange.shapes import Shapes, checked_shapes, infer_shapes, pin_shapes
 from dsc.exchange.upgrade import opset_of, upgrade_model
-from dsc.exchange.validate import check, check_operators, check_text
+from dsc.exchange.validate import check, check_operators, check_text, check_versions
 from dsc.ir import Graph
 
 
@@ -26,7 +26,7 @@ def import_model(source: ModelSource, *, shapes: Shapes | None = None) -> Graph:
     shapes: for some inputs the size or name of each dim, e.g. {"input": [1, 3, 224, 224]}. An initializer that the
     model also lists as an input is a constant, unless it is named here.
     Raises UsageError for a file that cannot be read or shapes that do not fit, and UnsupportedModelError for
-    a model that is broken, hostile, or uses operators that ONNX's default domain does not have (all listed).
+    a model that is broken, hostile, or uses operators that neither ONNX's default domain nor a plugin has (all listed).
     """
     wanted = checked_shapes(shapes or {})
     read = read_model(source)
@@ -42,6 +42,7 @@ def _import(model: onnx.ModelProto, weights: Mapping[str, np.ndarray], shapes: S
     opset_of(model.opset_import)
     check_text(model)
     standardize(model)
+    check_versions(model)
     check(model)
     model = inline_functions(model)
     upgrade_model(model)

@@ -21,10 +21,12 @@ _CHANGED = {"GridSample": 20, "Resize": 19}
 
 def oldest_opset(op: OnnxOp) -> int:
     """The oldest opset, `OLDEST` at least, whose schema for this operator has the same form and takes the
-    op's types.
+    op's types. Of an operator of another domain, the one version there is.
     """
     newest = op.onnx_schema
     version = newest.since_version
+    if newest.domain:
+        return int(version)
     for schema in _older(op.onnx_name):
         if version <= max(OLDEST, _CHANGED.get(op.onnx_name, 0)) or not _covers(schema, newest, op):
             break

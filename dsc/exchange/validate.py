@@ -12,7 +12,8 @@ import onnx.defs
 
 from dsc.errors import UnsupportedModelError
 from dsc.exchange.lenient import all_nodes, as_checked
-from dsc.ir.onnx import OPS, OPSET
+from dsc.ir.onnx import OPSET, find_operator, operator_name, registered_operators
+from dsc.ir.onnx.schemas import newest_schemas
 
 _LISTED = 20
 _EQUATION = re.compile(rb"[A-Za-z,.> -]*")
@@ -72,11 +73,16 @@ def _node_texts(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
 def _check_attributes(node: onnx.NodeProto) -> None:
     for attribute in node.attribute:
         for data in (attribute.s, *attribute.strings):
-            if not _is_text(data) and node.domain in ("", "ai.onnx"):
+            if not _is_text(data) and node.domain in _DEFAULT_DOMAIN:
                 what = f"attribute {attribute.name} of {node.op_type} ({node.name!r})"
                 raise UnsupportedModelError(f"not a valid ONNX model: {what} is not UTF-8 text")
         # ONNX's shape inference does not come back from an equation with other characters
-        if node.op_type == "Einsum" and attribute.name == "equation" and not _EQUATION.fullmatch(attribute.s):
+        if (
+            node.op_type == "Einsum"
+            and node.domain in _DEFAULT_DOMAIN
+            and attribute.name == "equation"
+            and not _EQUATION.fullmatch(attribute.s)
+        ):
             raise UnsupportedModelError(f"Einsum ({node.name!r}): {attribute.s.decode()!r} is not an equation")
 
 
@@ -90,25 +96,51 @@ def _is_text(data: bytes) -> bool:
 
 def check_operators(graph: onnx.GraphProto) -> None:
     """Raise one UnsupportedModelError that lists all nodes whose operator is not in the onnx dialect."""
-    _refuse(n for n in all_nodes(graph.node) if n.domain not in _DEFAULT_DOMAIN or n.op_type not in OPS)
+    _refuse(n for n in all_nodes(graph.node) if find_operator(n.domain, n.op_type) is None)
+
+
+def check_versions(model: onnx.ModelProto) -> None:
+    """Raise UnsupportedModelError for an operator of a plugin where the model imports another version of its domain.
+
+    A domain has a version as a whole: that of its newest operator. Older operators are in it as they were.
+    """
+    domains = {op_type.onnx_schema.domain for op_type in registered_operators()}
+    newest = {domain: max(s.since_version for s in newest_schemas(domain)) for domain in domains}
+    own = {(function.domain, function.name) for function in model.functions}
+    for part, nodes in [(model, model.graph.node), *((f, f.node) for f in model.functions)]:
+        versions = {i.domain: i.version for i in part.opset_import if i.domain in domains}
+        for node in all_nodes(nodes):
+            op_type = find_operator(node.domain, node.op_type)
+            if op_type is None or node.domain not in versions or (node.domain, node.op_type) in own:
+                continue
+            since, version = op_type.onnx_schema.since_version, versions[node.domain]
+            if not since <= version <= newest[node.domain]:
+                raise UnsupportedModelError(
+                    f"{op_type.onnx_name} ({node.name or next(iter(node.output), '')!r}) is registered at version "
+                    f"{since}, but the model imports version {version} of {node.domain}"
+                )
 
 
 def _is_unknown(node: onnx.NodeProto) -> bool:
-    """Whether no version of ONNX has the operator: the checker stops at the first of these."""
-    return node.domain not in _DEFAULT_DOMAIN or not onnx.defs.has(node.op_type)
+    """Whether no version of ONNX has the operator, and no plugin: the checker stops at the first of these."""
+    return find_operator(node.domain, node.op_type) is None and (node.domain != "" or not onnx.defs.has(node.op_type))
 
 
 def _refuse(nodes: Iterable[onnx.NodeProto]) -> None:
     missing: dict[str, list[str]] = defaultdict(list)
     for node in nodes:
-        operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        missing[operator].append(node.name or f"(makes {next(iter(node.output), '')!r})")
+        missing[operator_name(node.domain, node.op_type)].append(
+            node.name or f"(makes {next(iter(node.output), '')!r})"
+        )
     if missing:
+        remedy = "export the model with standard operators, or replace these nodes"
+        if any("." in operator for operator in missing):
+            remedy += "; a plugin (--plugin) can add operators of other domains"
         lines = [f"  {operator}: {_some(names)}" for operator, names in sorted(missing.items())]
         raise UnsupportedModelError(
             f"{len(missing)} operators are not among those of ONNX's default domain at opset {OPSET}:\n"
             + "\n".join(lines)
-            + "\nexport the model with standard operators, or replace these nodes"
+            + f"\n{remedy}"
         )
 
 

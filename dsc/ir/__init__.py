@@ -12,7 +12,17 @@ from __future__ import annotations
 from dsc.ir import onnx
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, is_constant, packed_type, unpacked_type
 from dsc.ir.graph import SMALL_CONSTANT, Graph, context, name_hint
-from dsc.ir.onnx import OPERATORS, OPSET, Fact, OnnxOp, constant_value, encoding_parameters, has
+from dsc.ir.onnx import (
+    OPERATORS,
+    OPSET,
+    Fact,
+    OnnxOp,
+    constant_value,
+    encoding_parameters,
+    has,
+    operator_name,
+    register_operator,
+)
 from dsc.ir.types import (
     DYNAMIC,
     DimsAttr,
@@ -58,7 +68,9 @@ __all__ = [
     "name_hint",
     "onnx",
     "op_text",
+    "operator_name",
     "packed_type",
+    "register_operator",
     "shape_of",
     "tensor",
     "unpacked_type",

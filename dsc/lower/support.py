@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xdsl.ir import Operation
 
-from dsc.ir import OPERATORS, Fact, FusionOp, Graph, WeightOp
+from dsc.ir import OPERATORS, Fact, FusionOp, Graph, OnnxOp, WeightOp
 from dsc.lower import shape_values
 from dsc.lower.registry import RULES, UnsupportedOpError
 from dsc.lower.walk import Walk
@@ -66,6 +66,8 @@ def is_known_to_lack(op_type: str) -> bool:
 
 def reason(op: Operation) -> str:
     """Why an op without a lowering has none."""
+    if isinstance(op, OnnxOp) and op.onnx_schema.domain:
+        return "who registered this operator registered no lowering (dsc.lower.lowers)"
     return _REASON.get(op.name.removeprefix("onnx."), "this operator has no lowering yet")
 
 

@@ -18,8 +18,7 @@ from dsc.lower.floats import constant, opaque_tensors
 from dsc.lower.ops import load_rules
 from dsc.lower.reductions import without_trivial_reductions
 from dsc.lower.registry import RULES, Call, UnsupportedOpError, operands_of, results_of, stored_dtype, tvm_dtype
-from dsc.lower.requirements import INDICES, Indexed, Required, Requirement, located, reaching, undecided
-from dsc.lower.requirements import RULES as REQUIREMENTS
+from dsc.lower.requirements import INDICES, Indexed, Required, Requirement, located, reaching, required, undecided
 from dsc.lower.requirements import load_rules as load_requirements
 from dsc.lower.requirements.requirement import of_divisions, of_result
 from dsc.lower.rounding import narrowed, widened
@@ -197,7 +196,7 @@ class _Scope:
         padding = (None,) * (_arity(op) - len(operands))
         call = Call(op, (*operands, *padding), (*known, *padding))
         try:
-            self._require(op, REQUIREMENTS[op.name](call) if op.name in REQUIREMENTS else ())
+            self._require(op, required(call))
             self._index(op, call)
             lowered = rule.lower(call)
         except UnsupportedOpError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import OPERATORS, Fact, element_of, onnx
+from dsc.ir import Fact, element_of, onnx
 from dsc.passes.canonicalize.facts import same_element, same_shape, same_volume_and_all_but_one, static_shape
 from dsc.passes.pattern import const, either, maybe, ops, values
 from dsc.passes.rule import Match, Rule
@@ -178,7 +178,7 @@ _INT32_MAX = 2**31 - 1
 class DropReshape(_Same):
     """reshape(x, shape(x)) => x; also Flatten, Squeeze and Unsqueeze"""
 
-    pattern = ops.any(*OPERATORS[Fact.VIEW])(x, ...)
+    pattern = ops.being(Fact.VIEW)(x, ...)
 
     def check(self, m: Match) -> str | None:
         # A reshape keeps the number of elements, so that all dims but one prove the last.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import prod
 from typing import TypeAlias
 
-from dsc.ir import OPERATORS, Fact, OnnxOp, dims_of
+from dsc.ir import Fact, OnnxOp, dims_of, has
 from dsc.passes.canonicalize.shape_values import Element, Elements, ShapeValues
 
 Dims: TypeAlias = "list[int | str] | None"
@@ -17,7 +17,7 @@ Dims: TypeAlias = "list[int | str] | None"
 
 def known_dims(op: OnnxOp, values: ShapeValues) -> Dims:
     """The dims of the first result as far as they are known ("" for the rest); None when nothing is."""
-    rule = _RULES.get(op.onnx_name)
+    rule = _elementwise if has(op, Fact.BROADCASTS) else _RULES.get(op.onnx_name)
     return rule(op, values) if rule else None
 
 
@@ -137,5 +137,5 @@ _RULES: dict[str, Callable[[OnnxOp, ShapeValues], Dims]] = {
     "ConstantOfShape": _constant_of_shape,
     "Range": _range,
     "Slice": _slice,
-    **dict.fromkeys((*OPERATORS[Fact.BROADCASTS], "PRelu"), _elementwise),
+    "PRelu": _elementwise,
 }

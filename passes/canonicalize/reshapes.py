@@ -7,14 +7,14 @@ from math import prod
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import OPERATORS, Fact, dims_of, onnx
+from dsc.ir import Fact, dims_of, onnx
 from dsc.passes.canonicalize.facts import rank, same_volume_and_all_but_one, static_shape
 from dsc.passes.pattern import const, either, ops, values
 from dsc.passes.rule import Match, Rule
 
 x, shape, axes, outer = values("x shape axes outer")
 
-_a_view = ops.any(*OPERATORS[Fact.VIEW])
+_a_view = ops.being(Fact.VIEW)
 
 
 def reshape_target(source: SSAValue, result: SSAValue) -> list[int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import OPERATORS, Fact, onnx, shape_of
+from dsc.ir import Fact, onnx, shape_of
 from dsc.passes.pattern import const, maybe, ops, value
 from dsc.passes.rule import Match, Rule
 
@@ -45,7 +45,7 @@ class ConvOfImage(Rule):
 class MapImage(Rule):
     """f(squeeze(x)) => squeeze(f(x)), f an activation"""
 
-    pattern = ops.any(*OPERATORS[Fact.ACTIVATION])(ops.Squeeze(value("x"), const("axes")), ..., label="f")
+    pattern = ops.being(Fact.ACTIVATION)(ops.Squeeze(value("x"), const("axes")), ..., label="f")
 
     def check(self, m: Match) -> str | None:
         others = [v for v in m.f.node_inputs()[1:] if v is not None]

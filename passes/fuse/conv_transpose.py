@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import OPERATORS, Fact, onnx, shape_of
+from dsc.ir import Fact, onnx, shape_of
 from dsc.passes.pattern import const, maybe, ops, value
 from dsc.passes.rule import Match, Rule
 
@@ -84,7 +84,7 @@ def _cropped(m: Match, image: SSAValue) -> SSAValue:
 class ActivateBlocks(Rule):
     """f(depth_to_space(x)) => depth_to_space(f(x)), f an activation"""
 
-    pattern = ops.any(*OPERATORS[Fact.ACTIVATION])(ops.DepthToSpace(value("x"), label="move"), ..., label="f")
+    pattern = ops.being(Fact.ACTIVATION)(ops.DepthToSpace(value("x"), label="move"), ..., label="f")
 
     def check(self, m: Match) -> str | None:
         others = [v for v in m.f.node_inputs()[1:] if v is not None]

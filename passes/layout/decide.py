@@ -7,7 +7,7 @@ plain: both layouts are the same bytes. So do those without elements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from xdsl.ir import Attribute, Operation
 
@@ -118,7 +118,7 @@ def _pads_images(op: OnnxOp) -> bool:
     return _is_2d(op) and op.axes is None and pads is not None and not pads[[0, 1, 4, 5]].any()
 
 
-_TESTS: tuple[tuple[frozenset[str], Callable[[OnnxOp], bool]], ...] = (
+_TESTS: tuple[tuple[Set[str], Callable[[OnnxOp], bool]], ...] = (
     (OPERATORS[Fact.ELEMENTWISE], _images_only),
     (OPERATORS[Fact.CONVOLUTION] | OPERATORS[Fact.POOL], _is_2d),
     (frozenset({"Concat", "Split"}), _along_channels),

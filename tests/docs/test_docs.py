@@ -31,6 +31,9 @@ from dsc.targets import Refusal, registry, target
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.tune import measure
 from tests.compiled import TextModel
+from tests.domains.models import model as domain_model
+from tests.domains.models import swooshed
+from tests.domains.registrations import taken_back
 from tests.kernels import compiled, compiled_library, machine
 from tests.targets.assembly import count, innermost_loops, vector_bits
 
@@ -222,6 +225,25 @@ def test_the_instruction_of_the_docs_is_used() -> None:
     loops = innermost_loops(backend.assembly(code), "vpdpbusd")
     assert max(count(loop, "vpdpbusd") for loop in loops) >= best.point.rows * best.point.vectors
     assert all(vector_bits(loop) == {256} for loop in loops)
+
+
+def test_the_operator_of_the_docs_is_a_plugin(tmp_path: Path) -> None:
+    """Alone, and in the epilogue of a product, as the page says."""
+    (block,) = blocks("adding-an-operator.md")
+    (path := tmp_path / "swoosh.py").write_text(block)
+    w, x = (np.random.default_rng(i).standard_normal((8, 8)).astype(np.float32) for i in range(2))
+    text = """(float[n,8] x) => (float[n,8] y, float[n,8] z) {
+        y = com.mine.Swoosh<beta=2.0>(x)
+        a = MatMul(x, w)
+        z = com.mine.Swoosh(a)
+    }"""
+    with taken_back():
+        assert load_plugin(path) == ["onnx.com.mine.Swoosh"]
+        compilation = compile_model(domain_model(text, {"w": w}))
+        assert "com.mine.swoosh(x @ c)" in str(compilation.graph)
+        y, z = compilation.model.load(threads=1).run({"x": x}).values()
+    np.testing.assert_allclose(y, swooshed(x, 2.0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(z, swooshed(x @ w), rtol=1e-4, atol=1e-5)  # sums of 8 products
 
 
 def verbs() -> list[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from dsc.errors import UnsupportedModelError
 from dsc.exchange.lenient import all_nodes
 from dsc.exchange.upgrade import attributes_to_inputs, contrib, meaning, resize
 from dsc.exchange.upgrade.edit import RULES, Edit
-from dsc.ir.onnx import OPSET
+from dsc.ir.onnx import OPSET, find_operator
 
 OLDEST = 7
 """The oldest opset that is read whole; of older ones the operators that are still as they were then."""
@@ -90,6 +90,8 @@ def _upgraded(
     node: onnx.NodeProto, version: int, ranks: Mapping[str, int], fresh: Callable[[str], str]
 ) -> list[onnx.NodeProto]:
     edit = Edit(node, ranks, fresh)
+    if node.domain and find_operator(node.domain, node.op_type) is not None:
+        return [node]  # a plugin's
     if node.domain == contrib.DOMAIN and node.op_type in contrib.RULES:
         contrib.RULES[node.op_type](edit)
         return [*edit.before, node]

@@ -1,4 +1,5 @@
-"""The onnx dialect: one class for each operator of ONNX's default domain, at `dsc.ir.OPSET`.
+"""The onnx dialect: one class for each operator of ONNX's default domain, at `dsc.ir.OPSET`, and for those of other
+domains that plugins register.
 
 >>> from dsc.ir import onnx
 >>> conv = onnx.Conv.make(x, w, b, strides=[1, 1])
@@ -8,21 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xdsl.ir import Dialect
-
-from dsc.ir.onnx.attributes import StringsAttr
 from dsc.ir.onnx.base import OnnxOp
 from dsc.ir.onnx.facts import OPERATORS, Fact, encoding_parameters, has
 from dsc.ir.onnx.infer import OPSET, constant_value
-from dsc.ir.onnx.schemas import op_classes
-from dsc.ir.types import OptionalType, SequenceType, StringType
-
-OPS: dict[str, type[OnnxOp]] = op_classes()
-"""The operation classes by ONNX name."""
+from dsc.ir.onnx.names import operator_name
+from dsc.ir.onnx.operators import (
+    DIALECT,
+    OPS,
+    find_operator,
+    register_operator,
+    registered_operators,
+    unregister_operator,
+)
 
 globals().update(OPS)
-
-DIALECT = Dialect("onnx", list(OPS.values()), [StringsAttr, StringType, SequenceType, OptionalType])
 
 if TYPE_CHECKING:
 
@@ -38,5 +38,10 @@ __all__ = [
     "OnnxOp",
     "constant_value",
     "encoding_parameters",
+    "find_operator",
     "has",
+    "operator_name",
+    "register_operator",
+    "registered_operators",
+    "unregister_operator",
 ]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import onnx.defs
 import onnx.helper
 from onnx.defs import OpSchema
 from xdsl.dialects.builtin import StringAttr
@@ -28,7 +27,7 @@ class OnnxOp(IRDLOperation):
 
     if TYPE_CHECKING:  # set by schemas.op_class: xDSL takes every field in a class body for a definition
         onnx_name: ClassVar[str]
-        """The name of the operator, e.g. "Conv"."""
+        """The name of the operator, e.g. "Conv"; that of another domain has it before the name: "com.mine.Swoosh"."""
         onnx_schema: ClassVar[OpSchema]
         graph_attributes: ClassVar[tuple[str, ...]]
         """The names of the GRAPH attributes, which are regions here, in the order of the regions."""
@@ -110,7 +109,7 @@ class OnnxOp(IRDLOperation):
     @classmethod
     def schema_defaults(cls) -> dict[str, AttributeValue]:
         """Python values of the defaults that the schema gives."""
-        return _schema_defaults(cls.onnx_name)
+        return _schema_defaults(cls)
 
     def node_inputs(self) -> tuple[SSAValue | None, ...]:
         """Operands by position of the ONNX node: None where absent, variadic ones spread, no trailing
@@ -132,9 +131,8 @@ class OnnxOp(IRDLOperation):
 
 
 @cache
-def _schema_defaults(onnx_name: str) -> dict[str, AttributeValue]:
-    schema = onnx.defs.get_schema(onnx_name)
-    given = {n: a.default_value for n, a in schema.attributes.items() if a.default_value.type}
+def _schema_defaults(op_type: type[OnnxOp]) -> dict[str, AttributeValue]:
+    given = {n: a.default_value for n, a in op_type.onnx_schema.attributes.items() if a.default_value.type}
     values = {n: onnx.helper.get_attribute_value(p) for n, p in given.items()}
     return {n: v.decode() if isinstance(v, bytes) else v for n, v in values.items()}
 

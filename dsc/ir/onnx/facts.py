@@ -3,12 +3,13 @@
 >>> has(op, Fact.VIEW)
 >>> ops.any(*OPERATORS[Fact.ACTIVATION])
 
-What a rule accepts for reasons of its own (the ops that split heads, say) stays with the rule.
+What a rule accepts for reasons of its own (the ops that split heads, say) stays with the rule. Operators of plugins are
+added to the table when they are registered: who keeps a part of it keeps the set itself, not a copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from enum import Enum, auto
 
 from xdsl.ir import Operation
@@ -69,6 +70,11 @@ def has(op: Operation, fact: Fact) -> bool:
     return op.name.removeprefix("onnx.") in OPERATORS[fact]
 
 
+def facts_of(name: str) -> frozenset[Fact]:
+    """All that is true of an operator, by its name."""
+    return frozenset(fact for fact, names in OPERATORS.items() if name in names)
+
+
 def encoding_parameters(op: Operation) -> frozenset[int]:
     """The operands of `op`, by position, that say how another operand or the result encodes numbers: scales and zero
     points. They are data: ops that differ in them alone do the same."""
@@ -121,7 +127,7 @@ _NORMALIZATION = _names(
     "GroupNormalization InstanceNormalization LayerNormalization LpNormalization RMSNormalization"
 )  # fmt: skip
 
-OPERATORS: Mapping[Fact, frozenset[str]] = {
+_OF_ONNX: Mapping[Fact, frozenset[str]] = {
     Fact.ELEMENTWISE: _CHEAP
     | _ACTIVATION
     | _BROADCASTS
@@ -161,7 +167,40 @@ OPERATORS: Mapping[Fact, frozenset[str]] = {
     Fact.CANCELS: _names("Celu Elu Gelu Mish Selu Softplus"),
     Fact.RANDOM: _names("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike"),
 }  # fmt: skip
-"""The operators of each fact."""
+_named = {fact: set(names) for fact, names in _OF_ONNX.items()}
+
+OPERATORS: Mapping[Fact, Set[str]] = _named
+"""The operators of each fact, by name: "Conv", "com.mine.Swoosh"."""
+
+IMPLIED: Mapping[Fact, tuple[Fact, ...]] = {
+    Fact.CHEAP: (Fact.ELEMENTWISE,),
+    Fact.ACTIVATION: (Fact.ELEMENTWISE,),
+    Fact.BROADCASTS: (Fact.ELEMENTWISE,),
+    Fact.COMMUTATIVE: (Fact.BROADCASTS, Fact.ELEMENTWISE),
+    Fact.VIEW: (Fact.MOVES, Fact.SELECTS, Fact.EXACT, Fact.WHOLE),
+    Fact.AFFINE: (Fact.MOVES, Fact.SELECTS, Fact.EXACT, Fact.WHOLE),
+    Fact.MOVES: (Fact.SELECTS, Fact.EXACT, Fact.WHOLE),
+    Fact.SELECTS: (Fact.EXACT, Fact.WHOLE),
+}
+"""What else is true of an operator of which a fact is."""
+
+
+def with_implied(facts: Iterable[Fact]) -> frozenset[Fact]:
+    """Facts, and all that they imply."""
+    return frozenset(each for fact in facts for each in (fact, *IMPLIED.get(fact, ())))
+
+
+def state_facts(name: str, facts: Iterable[Fact]) -> None:
+    """Add an operator to the table, with what its facts imply."""
+    for fact in with_implied(facts):
+        _named[fact].add(name)
+
+
+def forget_facts(name: str) -> None:
+    """Take an operator out of the table."""
+    for names in _named.values():
+        names.discard(name)
+
 
 ENCODING_PARAMETERS: Mapping[str, frozenset[int]] = {
     "ConvInteger": frozenset({2, 3}),

@@ -18,6 +18,7 @@ from xdsl.ir import Attribute, OpResult, SSAValue
 from dsc.errors import UsageError
 from dsc.ir.onnx.attributes import array_of, to_python
 from dsc.ir.onnx.dim_names import name_dims
+from dsc.ir.onnx.names import operator_name
 from dsc.ir.types import (
     OptionalType,
     SequenceType,
@@ -32,7 +33,7 @@ from dsc.ir.types import (
 OPSET: int = onnx.defs.onnx_opset_version()
 """The one version of the default domain that the IR has: the newest this onnx package knows."""
 
-_OPSETS = [onnx.helper.make_opsetid("", OPSET)]
+_DEFAULT = onnx.helper.make_opsetid("", OPSET)
 
 
 def constant_value(value: SSAValue | None) -> np.ndarray | None:
@@ -62,18 +63,23 @@ def infer_result_types(
     names, types, data = _describe(operands)
     outputs = [f"y{i}" for i in range(count)]
     attributes = {n: to_python(a) for n, a in properties.items() if n in schema.attributes}
-    proto = onnx.helper.make_node(schema.name, names, outputs, name=node)
+    proto = onnx.helper.make_node(schema.name, names, outputs, name=node, domain=schema.domain)
     proto.attribute.extend(_attribute_proto(schema, n, v) for n, v in attributes.items())
-    what = f"onnx.{schema.name}" + (f" ({node})" if node else "")
+    operator = operator_name(schema.domain, schema.name)
+    what = f"onnx.{operator}" + (f" ({node})" if node else "")
     try:
-        found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, None, _OPSETS)
+        found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, None, _opsets(schema))
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         given = ", ".join(str(v.type) for group in operands for v in group)
         raise UsageError(f"{what} of ({given}) with {attributes} is not valid: {error}") from error
     if missing := [o for o in outputs if o not in found]:
         raise UsageError(f"{what}: ONNX cannot infer the type of output {missing[0][1:]}; pass result_types")
     types_found = [from_type_proto(found[o]) for o in outputs]
-    return [name_dims(schema.name, operands, properties, t) if i == 0 else t for i, t in enumerate(types_found)]
+    return [name_dims(operator, operands, properties, t) if i == 0 else t for i, t in enumerate(types_found)]
+
+
+def _opsets(schema: OpSchema) -> list[onnx.OperatorSetIdProto]:
+    return [_DEFAULT, onnx.helper.make_opsetid(schema.domain, schema.since_version)] if schema.domain else [_DEFAULT]
 
 
 def _describe(

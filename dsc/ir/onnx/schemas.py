@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import onnx.defs
 from onnx.defs import OpSchema
@@ -25,8 +25,10 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure, RecursiveMemoryEffect
 
+from dsc.errors import UsageError
 from dsc.ir.onnx.base import OnnxOp
-from dsc.ir.onnx.facts import OPERATORS, Fact
+from dsc.ir.onnx.facts import Fact, facts_of
+from dsc.ir.onnx.names import operator_name
 
 _Option = OpSchema.FormalParameterOption
 _OPERAND: dict[object, Callable[[AnyAttr], object]] = {
@@ -35,6 +37,9 @@ _OPERAND: dict[object, Callable[[AnyAttr], object]] = {
 _RESULT: dict[object, Callable[[AnyAttr], object]] = {
     _Option.Single: result_def, _Option.Optional: opt_result_def, _Option.Variadic: var_result_def,
 }  # fmt: skip
+
+_SET_HERE = {"onnx_name", "onnx_schema", "graph_attributes"}
+"""What `op_class` sets on a finished class."""
 
 
 def newest_schemas(domain: str = "") -> list[OpSchema]:
@@ -45,15 +50,19 @@ def newest_schemas(domain: str = "") -> list[OpSchema]:
     )
 
 
-def op_class(schema: OpSchema) -> type[OnnxOp]:
-    """The class for an operator: `onnx.<name>` with the schema's operands, results, attributes and
-    regions."""
+def op_class(schema: OpSchema, facts: Collection[Fact]) -> type[OnnxOp]:
+    """The class for an operator: `onnx.<name>` with the schema's operands, results, attributes and regions; the name
+    has the domain in it where that is not the default one.
+
+    facts: what is true of it. Raises UsageError for names that an op has of its own.
+    """
+    onnx_name = operator_name(schema.domain, schema.name)
     graphs = tuple(n for n, a in schema.attributes.items() if a.type.name == "GRAPH")
     fields: dict[str, object] = {
-        "name": f"onnx.{schema.name}",
-        "traits": _traits(schema, graphs),
+        "name": f"onnx.{onnx_name}",
+        "traits": _traits(facts, graphs),
         "irdl_options": _segment_options(schema),
-        "__doc__": f"ONNX operator {schema.name}, version {schema.since_version}.",
+        "__doc__": f"ONNX operator {onnx_name}, version {schema.since_version}.",
         "__module__": "dsc.ir.onnx",
     }
     own: dict[str, object] = {parameter.name: _OPERAND[parameter.option](AnyAttr()) for parameter in schema.inputs}
@@ -63,19 +72,21 @@ def op_class(schema: OpSchema) -> type[OnnxOp]:
             own[name] = region_def()
         else:
             own[name] = prop_def(AnyAttr()) if attribute.required else opt_prop_def(AnyAttr())
-    if clash := sorted(set(own) & set(dir(OnnxOp))):
-        raise AssertionError(f"schema names of {schema.name} hide names of OnnxOp: {clash}")
+    if clash := sorted(set(own) & {*dir(OnnxOp), *fields, *_SET_HERE}):
+        raise UsageError(
+            f"{onnx_name}: the name {clash[0]} is one that every op has; rename the input, output or attribute"
+        )
     cls: type[OnnxOp] = irdl_op_definition(type(schema.name, (OnnxOp,), fields | own))
-    cls.onnx_name = schema.name
+    cls.onnx_name = onnx_name
     cls.onnx_schema = schema
     cls.graph_attributes = graphs
     return cls
 
 
-def _traits(schema: OpSchema, graphs: tuple[str, ...]) -> object:
+def _traits(facts: Collection[Fact], graphs: tuple[str, ...]) -> object:
     if graphs:
         return traits_def(RecursiveMemoryEffect())
-    return traits_def() if schema.name in OPERATORS[Fact.RANDOM] else traits_def(Pure())
+    return traits_def() if Fact.RANDOM in facts else traits_def(Pure())
 
 
 def _segment_options(schema: OpSchema) -> tuple[IRDLOption, ...]:
@@ -89,7 +100,7 @@ def _segment_options(schema: OpSchema) -> tuple[IRDLOption, ...]:
 
 def op_classes() -> dict[str, type[OnnxOp]]:
     """All operators of the default domain by name."""
-    return {schema.name: op_class(schema) for schema in newest_schemas()}
+    return {schema.name: op_class(schema, facts_of(schema.name)) for schema in newest_schemas()}
 
 
 __all__ = ["newest_schemas", "op_class", "op_classes"]

@@ -10,9 +10,8 @@ from dsc.lower.registry import Call
 from dsc.lower.requirements.requirement import Requirement, broadcast, equal, one_way, requires, shape_of
 
 
-@requires(*(onnx.OPS[name] for name in onnx.OPERATORS[onnx.Fact.BROADCASTS]))
 def operands(call: Call) -> Iterator[Requirement]:
-    """All operands broadcast to one shape."""
+    """All operands broadcast to one shape: required of all operators of which `Fact.BROADCASTS` is true."""
     yield from broadcast(*(shape_of(x) for x in call.inputs if x is not None))
 
 

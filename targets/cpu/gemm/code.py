@@ -140,7 +140,7 @@ class _Writer:
                     if isinstance(width, int):
                         self._copy_vectors(scratch, batch, panel, k, width)
                     else:
-                        with T.serial(self.loops.const(0), self.loops.const(columns)) as column:
+                        with self.loops.each(columns) as column:
                             at = panel * columns + tirx.min(column, left - 1)
                             T.buffer_store(scratch, self._b(batch, k, at), [k, column])
         return lambda k, column: scratch[k, column]

@@ -202,7 +202,7 @@ def arguments(case: Case, arrays: Sequence[np.ndarray], impl: Implementation) ->
     given = []
     for index, array in enumerate(arrays):
         if index in impl.packings:
-            array = impl.packings[index].apply(array)
+            (array,) = impl.packings[index].apply(array)
         elif array.ndim == 4 and index != 1:
             array = pack(array, case.block if index == 0 else case.out_block)
         given.append(tvm.runtime.tensor(np.ascontiguousarray(array)))

@@ -55,7 +55,7 @@ def test_matrices_compute_a_correlation(outputs: int) -> None:
 
 def test_packed_weights_are_transformed_kernels() -> None:
     weights = np.random.default_rng(5).standard_normal((3, 4, 3, 3)).astype(np.float32)
-    packed = PackWinograd(outputs=2, panel=2, inner=4).apply(weights)
+    (packed,) = PackWinograd(outputs=2, panel=2, inner=4).apply(weights)
     g = np.array(transform(2).weight, float)
     assert packed.shape == (2, 16, 1, 4, 2)
     np.testing.assert_allclose(packed[1, :, 0, 3, 0], (g @ weights[2, 3] @ g.T).reshape(-1), rtol=1e-6)

@@ -142,6 +142,6 @@ def test_sizes_that_must_agree_are_checked_at_run_time():
     implementation = implement(Gemm(), region, MACHINES[0])
     (function,) = library([implementation], MACHINES[0])
     x, w, r = region.arrays()
-    arrays = [x, implementation.packings[1].apply(w), r, r * 0]
+    arrays = [x, *implementation.packings[1].apply(w), r, r * 0]
     with pytest.raises(ValueError, match="sizes that must be equal are not"):
         function(*map(tvm.runtime.tensor, arrays))

@@ -63,9 +63,9 @@ def check(
     for (region, point, impl), function in zip(built, functions, strict=True):
         arrays = region.arrays()
         expected = region.reference(arrays)
-        packed = [impl.packings[i].apply(a) if i in impl.packings else a for i, a in enumerate(arrays)]
+        inputs = [impl.packings[i].apply(a) if i in impl.packings else (a,) for i, a in enumerate(arrays)]
         outputs = [tvm.runtime.tensor(np.full_like(e, 77)) for e in expected]
-        function(*(tvm.runtime.tensor(a) for a in packed), *outputs)
+        function(*(tvm.runtime.tensor(part) for parts in inputs for part in parts), *outputs)
         for output, array in zip(outputs, expected, strict=True):
             np.testing.assert_allclose(
                 output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=f"{region.text} {point}"

@@ -12,14 +12,15 @@ from dsc.codegen.single import load_kernel
 from dsc.runtime.devices import device
 from dsc.targets import target
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.tile import RegisterTile, most_rows
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, argument, function
 from dsc.targets.x86.host import native
 from dsc.targets.x86.machines import MACHINES
 from tests.targets.assembly import calls, count, innermost_loops, on_stack
 
-VECTORS, STEPS = 2, 101
+VECTORS, STEPS = 3, 101
+"""With so many vectors the largest tile of FMA takes each of AVX2's 16 registers."""
 STORED = {"bfloat16": "uint16"}
 """How memory holds elements that TVM does not know."""
 
@@ -34,11 +35,6 @@ def distinct() -> dict[str, tuple[Cpu, MultiplyAdd]]:
 
 
 CASES = distinct()
-
-
-def most_rows(machine: Cpu) -> int:
-    """Of tiles that fit the registers: LLVM would unroll the loop of a small one."""
-    return machine.vector_registers // VECTORS - VECTORS
 
 
 def small_product(row: MultiplyAdd, rows: int) -> tirx.PrimFunc:
@@ -62,11 +58,11 @@ def small_product(row: MultiplyAdd, rows: int) -> tirx.PrimFunc:
 @pytest.mark.parametrize("name", CASES)
 def test_the_inner_loop_is_the_instruction_for_each_vector_and_nothing_spills(name: str) -> None:
     machine, row = CASES[name]
-    rows = most_rows(machine)
+    rows = most_rows(row, VECTORS, machine.vector_registers)
     backend = target(machine.name).backend()
     func = small_product(row, rows).with_attr("global_symbol", "product")
     (loop,) = innermost_loops(backend.assembly(compile_kernel("product", func, backend)), row.name)
-    assert count(loop, row.name) == rows * VECTORS
+    assert count(loop, row.name) in (rows * VECTORS, 2 * rows * VECTORS)  # where LLVM unrolls it
     assert not on_stack(loop) + calls(loop)
 
 
@@ -88,7 +84,7 @@ def test_the_numbers_are_right_where_the_host_has_the_instruction(name: str) -> 
     machine, row = CASES[name]
     if not machine.features <= native().features:
         pytest.skip(f"the host is not an {machine.name}")
-    rows = most_rows(machine)
+    rows = most_rows(row, VECTORS, machine.vector_registers)
     random = np.random.default_rng(5)
     a, left = elements(row.a, (rows, STEPS * row.k), random)
     b, right = elements(row.b, (STEPS, VECTORS * row.n * row.k), random)

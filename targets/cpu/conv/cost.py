@@ -35,7 +35,8 @@ def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int) -> float:
     arithmetic = vectors * width / instruction.rate
     loads = vectors * max(1.0 / machine.pipes, 32 * lanes / machine.load_bits) + width / machine.broadcasts
     folded = vectors == 1 and machine.broadcast_operand
-    issue = (vectors * width + vectors + (0 if folded else width) + 2) / machine.issue
+    products = vectors * width * (1 if instruction.accumulates else 2)
+    issue = (products + vectors + (0 if folded else width) + 2) / machine.issue
     return max(arithmetic, loads, issue, float(instruction.latency))
 
 

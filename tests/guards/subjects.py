@@ -43,10 +43,7 @@ def sized() -> Iterator[Subject]:
     for round_ in range(4):
         for kind, make in _KINDS.items():
             proto, shapes = make(rng)
-            feeds = {
-                name: rng.integers(0, 2, shape) if dtype is I64 else rng.standard_normal(shape).astype(dtype)
-                for name, (dtype, shape) in shapes.items()
-            }
+            feeds = {name: _random(rng, dtype, shape) for name, (dtype, shape) in shapes.items()}
             yield Subject(f"{kind} {round_}", proto, feeds)
             yield Subject(f"{kind} {round_}, static", _pinned(proto, shapes), feeds)
 
@@ -68,6 +65,12 @@ def _dims(rng: np.random.Generator, rank: int, most: int = 37) -> list[int]:
     return [int(d) for d in rng.integers(1, most, rank)]
 
 
+def _random(rng: np.random.Generator, dtype: type, shape: Sequence[int]) -> np.ndarray:
+    if issubclass(dtype, np.integer):  # some are indices
+        return rng.integers(0, 2, shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
+
+
 def _free(name: str, rank: int) -> list[str]:
     return [f"{name}{axis}" for axis in range(rank)]
 
@@ -85,6 +88,19 @@ def _products(rng: np.random.Generator) -> Made:
     b, m, k, n = _dims(rng, 4, 23)
     inputs = {"x": (F, _free("x", 3)), "z": (F, _free("z", 3))}
     return node_model("MatMul", inputs, None, (F, 3)), {"x": (F, (b, m, k)), "z": (F, (b, k, n))}
+
+
+def _bytes(rng: np.random.Generator) -> Made:
+    m, k, n = _dims(rng, 3)
+    weights = {"w": rng.integers(-128, 128, (k, n)).astype(np.int8), "z": np.array(rng.integers(0, 256), np.uint8)}
+    proto = node_model("MatMulInteger", {"x": (np.uint8, ["m", k])}, weights, (np.int32, 2))
+    return proto, {"x": (np.uint8, (m, k))}
+
+
+def _products_of_bytes(rng: np.random.Generator) -> Made:
+    m, k, n = _dims(rng, 3)
+    inputs = {"x": (np.int8, ["m", "k"]), "z": (np.uint8, ["l", "n"])}
+    return node_model("MatMulInteger", inputs, None, (np.int32, 2)), {"x": (np.int8, (m, k)), "z": (np.uint8, (k, n))}
 
 
 def _gemm(rng: np.random.Generator) -> Made:
@@ -235,6 +251,8 @@ _KINDS = {
     "matmul": _matmul,
     "batched matmul": _products,
     "gemm": _gemm,
+    "matmul of bytes": _bytes,
+    "computed matmul of bytes": _products_of_bytes,
     "conv": _conv,
     "conv of 16 channels": lambda rng: _conv(rng, 16, 32),
     "depthwise": lambda rng: _conv(rng, 16, 16, 16),

@@ -17,7 +17,7 @@ from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from dsc.targets.cpu.functions import FUNCTIONS
 from dsc.targets.cpu.gemm import Gemm
-from dsc.targets.cpu.gemm.code import Tiling
+from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.transpose import Transpose

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dsc.lower.nominal import batch, nominal
-from dsc.targets.cpu.gemm.code import Tiling, write
+from dsc.targets.cpu.gemm.code import write
 from dsc.targets.cpu.gemm.panels import Panels
 from dsc.targets.cpu.gemm.product import Product
+from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
 from dsc.targets.kernel import ArrayType, Implementation

@@ -24,6 +24,7 @@ from dsc.errors import ArtifactError, UnsupportedModelError
 from dsc.exchange import export_model
 from dsc.ir import Fact, Graph, element_of, has, is_constant
 from dsc.runtime import Module
+from dsc.runtime.devices import Staging
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,8 @@ class Trace:
     def _by_itself(self, call: Call, arguments: Sequence[object], outputs: list[np.ndarray]) -> list[np.ndarray]:
         """The kernel called once more, with copies of what it was given."""
         device = self.module.device
-        given = [device.put(stored(array), None) for arrays in self._given for array in arrays]
-        results = [device.put(stored(np.zeros_like(array)), None) for array in outputs]
+        given = [device.put(stored(array), Staging()) for arrays in self._given for array in arrays]
+        results = [device.put(stored(np.zeros_like(array)), Staging()) for array in outputs]
         sizes = arguments[len(given) : len(arguments) - len(outputs)]
         self.module.kernel(call.code.function.name_hint)(*given, *sizes, *results)
         return [device.get(result).view(array.dtype) for result, array in zip(results, outputs, strict=True)]

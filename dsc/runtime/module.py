@@ -22,7 +22,7 @@ from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing
 from dsc.host import usable_cores
 from dsc.runtime.container import check_member, read_manifest
-from dsc.runtime.devices import Device, device
+from dsc.runtime.devices import Device, Staging, device
 from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
 from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
@@ -55,7 +55,7 @@ class Module:
         mapped = _map(file)
         _check_members(mapped, self.manifest, source)
         code = _member(mapped, self.manifest, LIBRARY).tobytes()
-        weights = [self.device.put(array, None) for array in _weights(mapped, self.manifest, source)]
+        weights = [self.device.put(array, Staging()) for array in _weights(mapped, self.manifest, source)]
         self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
         library = load_library(code, source)
         self.device.start(library, self.threads)
@@ -155,8 +155,7 @@ class Module:
         taken = [self._mapping, *passed]
         arrays = []
         for spec, tensor in zip(self.manifest.outputs, results, strict=True):
-            array = self.device.get(tensor).view(spec.dtype)
-            begin = array.ctypes.data
+            begin, array = tensor.data_ptr(), self.device.get(tensor).view(spec.dtype)
             end = begin + array.nbytes
             if any(begin < other_end and other_begin < end for other_begin, other_end in taken):
                 array = array.copy()

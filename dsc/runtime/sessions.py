@@ -15,7 +15,7 @@ from tvm.relax import VirtualMachine
 from dsc.elements import stored
 from dsc.errors import UsageError
 from dsc.runtime.checks import SizeCheck, check_indices
-from dsc.runtime.devices import Device
+from dsc.runtime.devices import Device, Staging
 from dsc.runtime.manifest import Checks, TensorSpec
 
 MAIN = "main"
@@ -45,7 +45,7 @@ class Session:
         self._call = self._machine[_BOUND]
         self.arity = int(self._machine.module["get_function_arity"](MAIN))
         """How many inputs and weights the code takes."""
-        self._staged: dict[int, tvm.runtime.Tensor] = {}
+        self._staging = [Staging() for _ in inputs]
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[list[Extent], list[tvm.runtime.Tensor]]:
         """Run: where the inputs lie, and the outputs, which may share memory with them.
@@ -53,7 +53,8 @@ class Session:
         Raises `UsageError` where sizes do not fit or an index is outside of its tensor.
         """
         self._check_sizes(inputs)
-        tensors = [self._tensor(index, array) for index, array in enumerate(inputs)]
+        put = self._device.put
+        tensors = [put(stored(array), staging) for array, staging in zip(inputs, self._staging, strict=True)]
         results = list(self._call(*tensors))
         if self._checks.indices:
             check_indices(self._device.get(results.pop()), self._checks, self._inputs)
@@ -62,15 +63,6 @@ class Session:
     def set_instrument(self, callback: object) -> None:
         """Call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
         self._machine.set_instrument(callback)
-
-    def _tensor(self, index: int, array: np.ndarray) -> tvm.runtime.Tensor:
-        """An input on the device; what was copied there is kept for the next run."""
-        array = stored(array)
-        tensor = self._device.put(array, self._staged.get(index))
-        if tensor.data_ptr() != array.ctypes.data:
-            self._staged[index] = tensor
-        return tensor
-
 
 class SessionPool:
     """Sessions on one loaded library: each run borrows one, and as many exist as runs were ever in flight."""

@@ -12,7 +12,7 @@ from tvm import tirx
 from dsc.codegen.single import load_kernel
 from dsc.host import usable_cores
 from dsc.lower.nominal import NOMINAL, nominal
-from dsc.runtime.devices import Device
+from dsc.runtime.devices import Device, Staging
 from dsc.targets import AnyTarget, Implementation
 
 _WARM_UP = 2
@@ -44,7 +44,7 @@ def _run(function: tvm_ffi.Function, device: Device, arguments: list[object]) ->
 def _arguments(func: tirx.PrimFunc, device: Device, random: np.random.Generator) -> list[object]:
     """Tensors for the parameters that are buffers, and numbers for the scalar ones; of nominal sizes."""
     return [
-        device.put(_random([nominal(d) for d in p.shape], str(p.dtype), random), None)
+        device.put(_random([nominal(d) for d in p.shape], str(p.dtype), random), Staging())
         if tirx.is_buffer_var(p)
         else NOMINAL
         for p in func.params

@@ -11,7 +11,7 @@ import numpy as np
 from dsc.codegen import CompiledModel
 from dsc.errors import DscError
 from dsc.pipeline import compile_model
-from dsc.runtime.devices import device
+from dsc.runtime.devices import Staging, device
 from dsc.runtime.library import load_library
 from dsc.runtime.sessions import Session
 from tests.guard_pages import all_guarded
@@ -51,7 +51,7 @@ def _run(model: CompiledModel, arrays: list[np.ndarray], placement: Placement) -
     library = load_library(model.library, "model")
     host.start(library, 1)
     with all_guarded([*arrays, *weights], placement is not Placement.AT_BEGIN) as copies:
-        parameters = [host.put(weight, None) for weight in copies[len(arrays) :]]
+        parameters = [host.put(weight, Staging()) for weight in copies[len(arrays) :]]
         session = Session(library, host, parameters, "naive", model.manifest.inputs, model.manifest.checks)
         place(placement)
         results = [np.from_dlpack(tensor).copy() for tensor in session(copies[: len(arrays)])[1]]

@@ -12,7 +12,7 @@ import tvm
 from dsc.errors import ArtifactError
 from dsc.needs import Facts, Needs
 from dsc.runtime import devices, load
-from dsc.runtime.devices import SeparateMemory, register_device
+from dsc.runtime.devices import SeparateMemory, Staging, register_device
 from tests.runtime.artifacts import Sum, make_sum
 
 X = np.random.default_rng(0).standard_normal((5, 64), np.float32)
@@ -32,7 +32,7 @@ class Apart(SeparateMemory):
         if facts["place"] != "elsewhere":
             raise ArtifactError(f"{source} is for {target}, at {facts['place']}")
 
-    def put(self, array: np.ndarray, staging: tvm.runtime.Tensor | None) -> tvm.runtime.Tensor:
+    def put(self, array: np.ndarray, staging: Staging) -> tvm.runtime.Tensor:
         tensor = super().put(array, staging)
         assert array.size == 0 or tensor.data_ptr() != array.ctypes.data
         self.given.append(tensor)

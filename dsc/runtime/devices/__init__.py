@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dsc.runtime.devices.contract import Device
+from dsc.runtime.devices.contract import Device, Staging
 from dsc.runtime.devices.registry import device, register_device
 from dsc.runtime.devices.separate import SeparateMemory
 
-__all__ = ["Device", "SeparateMemory", "device", "register_device"]
+__all__ = ["Device", "SeparateMemory", "Staging", "device", "register_device"]

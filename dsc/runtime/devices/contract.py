@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import tvm
 
 from dsc.needs import Facts
+
+
+@dataclass
+class Staging:
+    """Where a device keeps the copy of an argument for the next one in the same place."""
+
+    tensor: tvm.runtime.Tensor | None = None
+
+    def fitting(self, array: np.ndarray, handle: tvm.runtime.Device) -> tvm.runtime.Tensor:
+        """A tensor of the array's shape and type: the one that is kept, if it fits, else a new one, which is kept."""
+        if self.tensor is None or tuple(self.tensor.shape) != array.shape:
+            self.tensor = tvm.runtime.empty(array.shape, array.dtype.name, handle)
+        return self.tensor
 
 
 class Device(Protocol):
@@ -31,11 +45,8 @@ class Device(Protocol):
         """Get a library that was just loaded ready to run, on so many threads of the host."""
         ...
 
-    def put(self, array: np.ndarray, staging: tvm.runtime.Tensor | None) -> tvm.runtime.Tensor:
-        """A contiguous tensor that kernels can read, of the elements of `array`; it may be the array's own memory.
-
-        `staging` is what this gave for an earlier array of the same place, to be written over if it fits.
-        """
+    def put(self, array: np.ndarray, staging: Staging) -> tvm.runtime.Tensor:
+        """A contiguous tensor that kernels can read, of the elements of `array`: its own memory, or a copy in `staging`."""
         ...
 
     def get(self, tensor: tvm.runtime.Tensor) -> np.ndarray:

@@ -12,6 +12,7 @@ import tvm_ffi
 from dsc.errors import ArtifactError
 from dsc.host import cpu_features
 from dsc.needs import Facts
+from dsc.runtime.devices.contract import Staging
 
 _START = "dsc_start"
 """The function of a library that starts its threads; absent where it has none of its own."""
@@ -47,16 +48,15 @@ class Cpu:
         if library.implements_function(_START, query_imports=True):
             library.get_function(_START, query_imports=True)(threads)
 
-    def put(self, array: np.ndarray, staging: tvm.runtime.Tensor | None) -> tvm.runtime.Tensor:
+    def put(self, array: np.ndarray, staging: Staging) -> tvm.runtime.Tensor:
         """The array itself where kernels can read it: contiguous, aligned to its elements, writeable for DLPack."""
         if array.size == 0:  # it has strides of its own, which TVM refuses
             return tvm.runtime.empty(array.shape, array.dtype.name)
         if array.flags.carray:
             return tvm_ffi.from_dlpack(array)
-        if staging is None or tuple(staging.shape) != array.shape:
-            staging = tvm.runtime.empty(array.shape, array.dtype.name)
-        np.copyto(np.from_dlpack(staging), array)
-        return staging
+        tensor = staging.fitting(array, self.handle)
+        np.copyto(np.from_dlpack(tensor), array)
+        return tensor
 
     def get(self, tensor: tvm.runtime.Tensor) -> np.ndarray:
         """The tensor's memory."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tvm
 
+from dsc.runtime.devices.contract import Staging
+
 
 class SeparateMemory:
     """The part of a `dsc.runtime.devices.Device` that copies tensors to and from the host, and waits for kernels, which
@@ -17,11 +19,10 @@ class SeparateMemory:
     def start(self, library: tvm.runtime.Module, threads: int) -> None:
         """The host has no loops to share."""
 
-    def put(self, array: np.ndarray, staging: tvm.runtime.Tensor | None) -> tvm.runtime.Tensor:
+    def put(self, array: np.ndarray, staging: Staging) -> tvm.runtime.Tensor:
         """A copy."""
-        if staging is None or tuple(staging.shape) != array.shape:
-            staging = tvm.runtime.empty(array.shape, array.dtype.name, self.handle)
-        return staging.copyfrom(np.ascontiguousarray(array)) if array.size else staging
+        tensor = staging.fitting(array, self.handle)
+        return tensor.copyfrom(np.ascontiguousarray(array)) if array.size else tensor
 
     def get(self, tensor: tvm.runtime.Tensor) -> np.ndarray:
         """A copy, once what was launched before is done."""

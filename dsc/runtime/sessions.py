@@ -64,6 +64,7 @@ class Session:
         """Call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
         self._machine.set_instrument(callback)
 
+
 class SessionPool:
     """Sessions on one loaded library: each run borrows one, and as many exist as runs were ever in flight."""
 

@@ -46,7 +46,7 @@ class Device(Protocol):
         ...
 
     def put(self, array: np.ndarray, staging: Staging) -> tvm.runtime.Tensor:
-        """A contiguous tensor that kernels can read, of the elements of `array`: its own memory, or a copy in `staging`."""
+        """The elements of `array` as a contiguous tensor that kernels can read: its memory, or a copy in `staging`."""
         ...
 
     def get(self, tensor: tvm.runtime.Tensor) -> np.ndarray:

@@ -10,7 +10,7 @@ from dsc.lower.functions import Expansions, expanded
 from dsc.targets.cpu.bfloat16 import bfloat16_operands
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
-from dsc.targets.tir.passes import any_alignment, compacted_blocks, each
+from dsc.targets.tir.passes import any_alignment, common_subexpressions, compacted_blocks, each
 from dsc.targets.tir.plain_shapes import plain_shapes
 
 
@@ -42,7 +42,7 @@ def tir_passes(functions: Expansions) -> tvm.transform.Pass:
             tirx.transform.StmtSimplify(),
             tirx.transform.RemoveNoOp(),
             s_tir.transform.RewriteUnsafeSelect(),
-            tirx.transform.CommonSubexprElim(),
+            common_subexpressions(),
             tirx.transform.VerifyMemory(),
             tirx.transform.SplitHostDevice(),
             tirx.transform.MakePackedAPI(),

@@ -40,6 +40,25 @@ def _has_blocks(func: tirx.PrimFunc) -> bool:
     return bool(found)
 
 
+def common_subexpressions() -> tvm.transform.Pass:
+    """CommonSubexprElim, for functions that hold together after it.
+
+    Where a term is in the body of a `Let` and in a later statement, it may put the term's variable between the two, and
+    use it in both. LLVM finds such terms as well.
+    """
+    eliminate = tirx.transform.CommonSubexprElim()
+
+    @tvm.transform.module_pass(opt_level=0, name="dsc.common_subexpressions")  # type: ignore[untyped-decorator]
+    def apply(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        changed = eliminate(module)
+        for name, func in module.functions.items():
+            if not tirx.analysis.verify_well_formed(changed[name], False):
+                changed[name] = func
+        return changed
+
+    return apply
+
+
 def any_alignment(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Forgets that arguments are aligned to 64 bytes: arrays of the caller are not, and are not copied then."""
 

@@ -53,12 +53,12 @@ def test_artifact_changed(cli: Cli, artifact: Path, image: Path, tmp_path: Path)
 
 
 def test_artifact_for_another_cpu(cli: Cli, artifact: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dsc.runtime import host
+    from dsc.runtime.devices import cpu
 
-    monkeypatch.setattr(host, "cpu_features", lambda: frozenset({"sse2"}))
+    monkeypatch.setattr(cpu, "cpu_features", lambda: frozenset({"sse2"}))
     message = cli("run", artifact, "--input", image).failed(2)
     assert "needs the CPU features" in message
-    assert "dsc compile" in message
+    assert "compile the model again here" in message
 
 
 def test_not_an_artifact(cli: Cli, model: Path, image: Path, tmp_path: Path) -> None:

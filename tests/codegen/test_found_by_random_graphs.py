@@ -10,6 +10,7 @@ from onnx import NodeProto, helper, numpy_helper
 
 import dsc
 from dsc.errors import UnsupportedModelError
+from tests.compiled import TextModel, check
 
 Dims = Sequence[int | str]
 
@@ -135,3 +136,12 @@ def test_index_vectors_of_free_length_are_refused(op_type: str) -> None:
         inputs["u"] = (np.ones(2, np.float32), ["n"])
     with pytest.raises(UnsupportedModelError, match=rf"{op_type}: dim -1 of operand 1 is free; .* --shape"):
         run(helper.make_node(op_type, list(inputs), ["y"]), inputs, {}, np.float32, 1)
+
+
+def test_terms_of_an_index_in_a_binding_and_after_it() -> None:
+    """TVM put the variable of ``i * 35`` behind its first use, in the first of two nests that share rows."""
+    random = np.random.default_rng(5)
+    weights = {"a": random.standard_normal((1, 7)).astype(np.float32)}
+    model = TextModel("(float[12,5,7] b) => (float[12,5,7] y) { x = Mod<fmod=1>(a, b) y = Softsign(x) }", weights)
+    compilation = check(model, {"b": random.uniform(0.5, 2, (12, 5, 7)).astype(np.float32)})
+    assert not compilation.model.choices[0].failures

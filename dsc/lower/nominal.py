@@ -23,6 +23,8 @@ def nominal(size: Dim, assumed: int | None = None) -> int:
     if known is not None:
         return known
     value = NOMINAL if assumed is None else assumed
+    if isinstance(size, tirx.Var):  # most are, and design spaces ask thousands of times
+        return max(1, value)
     bound = tvm_ffi.structural_map(size, (tirx.Var, lambda var: tirx.IntImm(str(var.ty), value)))
     found = Analyzer().simplify(bound)
     return max(1, int(found.value)) if isinstance(found, tirx.IntImm) else value  # floor(1.3 * n) stays a call

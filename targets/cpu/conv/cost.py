@@ -20,12 +20,6 @@ def vector_lanes(machine: Cpu) -> Iterator[int]:
         yield instruction.n
 
 
-def fits(machine: Cpu, vectors: int, width: int) -> bool:
-    """Whether a tile of `width` broadcasts by `vectors` vectors stays in registers."""
-    instruction = machine.multiply_adds("float32", "float32", "float32")[0]
-    return width <= most_rows(instruction, vectors, machine.vector_registers)
-
-
 def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int) -> float:
     """Cycles of one step of the reduction: `vectors` loads, `width` broadcasts, all their products.
 
@@ -42,9 +36,9 @@ def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int) -> float:
 
 def widths(machine: Cpu, vectors: int, columns: int) -> list[int]:
     """Tile widths that waste least: for each number of tiles in a row the narrowest one, widest first."""
-    even = {ceildiv(columns, tiles) for tiles in range(1, columns + 1)}
-    found = [width for width in even if fits(machine, vectors, width)]
-    return sorted(found, reverse=True)
+    instruction = machine.multiply_adds("float32", "float32", "float32")[0]
+    widest = min(columns, most_rows(instruction, vectors, machine.vector_registers))
+    return [width for width in range(widest, 0, -1) if width == ceildiv(columns, ceildiv(columns, width))]
 
 
 def cold_weights(machine: Cpu, size: float) -> float:

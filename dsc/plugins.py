@@ -60,4 +60,4 @@ def _passes(module: ModuleType) -> list[type[Pass]]:
 def _registered() -> dict[str, object]:
     """All that is registered by hand, by name; a lowering under the name of its operator."""
     operators = {op_type.name: op_type for op_type in registered_operators()}
-    return {**dict.fromkeys((*targets.added(), *devices.added())), **operators, **RULES}
+    return {**targets.added(), **devices.added(), **operators, **RULES}

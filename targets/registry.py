@@ -61,9 +61,9 @@ def register_kernel(kernel: Kernel[Any], family: str = DEFAULT_TARGET) -> None:
     _kernels[family] = [*others, kernel]
 
 
-def added() -> list[str]:
-    """Names of the families and kernels that were registered."""
-    return [*_added, *(kernel.name for kernels in _kernels.values() for kernel in kernels)]
+def added() -> dict[str, object]:
+    """The families and kernels that were registered, by name."""
+    return {**_added, **{kernel.name: kernel for kernels in _kernels.values() for kernel in kernels}}
 
 
 def target(name: str = DEFAULT_TARGET) -> AnyTarget:

@@ -43,8 +43,13 @@ def test_families_kernels_and_devices(tmp_path: Path) -> None:
     assert load_plugin(path) == ["mine", "mine.generic", "mine-cpu"]
     assert targets.target("mine:haswell").kernels()[0].name == "mine.generic"
     assert devices.device("mine-cpu", "test").name == "mine-cpu"
-    load_plugin_again = [kernel.name for kernel in targets.target("mine:haswell").kernels()].count("mine.generic")
-    assert load_plugin_again == 1
+
+
+def test_a_file_may_be_loaded_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(FAMILY)
+    assert load_plugin(path) == load_plugin(path)
+    assert [kernel.name for kernel in targets.target("mine:haswell").kernels()].count("mine.generic") == 1
 
 
 def test_plugins_that_do_not_work_are_refused(tmp_path: Path) -> None:

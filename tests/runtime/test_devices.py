@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,11 @@ def test_another_device_than_the_artifact_needs(apart: Apart, elsewhere: Sum, tm
     wrong = replace(elsewhere, manifest=replace(elsewhere.manifest, needs=needs))
     with pytest.raises(ArtifactError, match="is for x86:test, at nowhere"):
         load(wrong.write(tmp_path / "m.dsc"))
+
+
+def test_a_device_whose_package_is_broken(elsewhere: Sum, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("apart", "dsc_package_that_is_not_there:Apart", devices.registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(devices.registry, "_added", {})
+    monkeypatch.setattr(devices.registry, "entry_points", lambda **_: [broken])
+    with pytest.raises(ArtifactError, match=r"m.dsc needs a device 'apart', whose package does not load: ModuleNot"):
+        load(elsewhere.write(tmp_path / "m.dsc"))

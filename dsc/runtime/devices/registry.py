@@ -22,14 +22,20 @@ def register_device(device: D) -> D:
     return device
 
 
-def added() -> list[str]:
-    """Names of the devices that were registered."""
-    return list(_added)
+def added() -> dict[str, object]:
+    """The devices that were registered, by name."""
+    return {**_added}
 
 
 def device(name: str, source: str) -> Device:
-    """The device of that name. Raises `ArtifactError`, naming the artifact `source` that needs it, for others."""
-    found = _added.get(name) or _installed(name)
+    """The device of that name. Raises `ArtifactError`, naming the artifact `source` that needs it, where there is none,
+    or where the package that has it is broken."""
+    try:
+        found = _added.get(name) or _installed(name)
+    except Exception as error:  # whatever is wrong with a package, it is not the caller's
+        raise ArtifactError(
+            f"{source} needs a device {name!r}, whose package does not load: {type(error).__name__}: {error}"
+        ) from error
     if found is None:
         raise ArtifactError(
             f"{source} needs a device {name!r}, which this dsc does not know; there are {', '.join(sorted(_names()))}. "

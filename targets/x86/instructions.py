@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dsc.targets.machine import MultiplyAdd
 
 PIPES = 2
@@ -16,21 +18,20 @@ Rows = tuple[MultiplyAdd, ...]
 
 def fma(widest: int, bits: int, latency: int, source: str) -> Rows:
     """float32, `bits` bits of it per cycle."""
-    return tuple(
-        MultiplyAdd(
+    return _in_each_width(
+        widest, bits, lambda width, rate: MultiplyAdd(
             name="vfmadd231ps", a="float32", b="float32", accumulator="float32",
-            n=width // 32, rate=_rate(bits, width), latency=latency, source=source,
-        )
-        for width in WIDTHS if width <= widest
+            n=width // 32, rate=rate, latency=latency, source=source,
+        ),
     )  # fmt: skip
 
 
 def mul_add(bits: int, latency: int, source: str) -> Rows:
     """float32 without FMA, in 128 bits: `bits` bits of both together per cycle, one after the other."""
-    return (
-        MultiplyAdd(
+    return _in_each_width(
+        128, bits, lambda width, rate: MultiplyAdd(
             name="mulps", a="float32", b="float32", accumulator="float32",
-            n=4, rate=_rate(bits, 128), latency=latency, accumulates=False, source=source,
+            n=width // 32, rate=rate, latency=latency, accumulates=False, source=source,
         ),
     )  # fmt: skip
 
@@ -41,36 +42,34 @@ def pmaddwd(widest: int, bits: int, latency: int, source: str) -> Rows:
     vpmaddubsw would take bytes, but saturates sums of two at 16 bits. The latency is that of the addition behind it.
     """
     names = {512: "llvm.x86.avx512.pmaddw.d.512", 256: "llvm.x86.avx2.pmadd.wd", 128: "llvm.x86.sse2.pmadd.wd"}
-    return tuple(
-        MultiplyAdd(
+    return _in_each_width(
+        widest, bits, lambda width, rate: MultiplyAdd(
             name="pmaddwd", a="int16", b="int16", accumulator="int32", n=width // 32, k=2,
-            rate=_rate(bits, width), latency=latency, intrinsic=names[width], accumulates=False, source=source,
-        )
-        for width in WIDTHS if width <= widest
+            rate=rate, latency=latency, intrinsic=names[width], accumulates=False, source=source,
+        ),
     )  # fmt: skip
 
 
 def vpdpbusd(widest: int, bits: int, latency: int, source: str) -> Rows:
     """VNNI: unsigned times signed bytes, four at a time."""
-    return tuple(
-        MultiplyAdd(
+    return _in_each_width(
+        widest, bits, lambda width, rate: MultiplyAdd(
             name="vpdpbusd", a="uint8", b="int8", accumulator="int32", n=width // 32, k=4,
-            rate=_rate(bits, width), latency=latency, intrinsic=f"llvm.x86.avx512.vpdpbusd.{width}", source=source,
-        )
-        for width in WIDTHS if width <= widest
+            rate=rate, latency=latency, intrinsic=f"llvm.x86.avx512.vpdpbusd.{width}", source=source,
+        ),
     )  # fmt: skip
 
 
 def vdpbf16ps(widest: int, bits: int, latency: int, source: str) -> Rows:
     """bfloat16 in pairs, summed in float32."""
-    return tuple(
-        MultiplyAdd(
+    return _in_each_width(
+        widest, bits, lambda width, rate: MultiplyAdd(
             name="vdpbf16ps", a="bfloat16", b="bfloat16", accumulator="float32", n=width // 32, k=2,
-            rate=_rate(bits, width), latency=latency, intrinsic=f"llvm.x86.avx512bf16.dpbf16ps.{width}", source=source,
-        )
-        for width in WIDTHS if width <= widest
+            rate=rate, latency=latency, intrinsic=f"llvm.x86.avx512bf16.dpbf16ps.{width}", source=source,
+        ),
     )  # fmt: skip
 
 
-def _rate(bits: int, width: int) -> float:
-    return min(float(PIPES), bits / width)
+def _in_each_width(widest: int, bits: int, row: Callable[[int, float], MultiplyAdd]) -> Rows:
+    """Rows by width of the vector and instructions per cycle, of which `bits` bits are started in each."""
+    return tuple(row(width, min(float(PIPES), bits / width)) for width in WIDTHS if width <= widest)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.pool import LAUNCH_SECONDS
-from dsc.targets.x86.instructions import AMD, INTEL, Rows, fma, mul_add, pmaddwd, vdpbf16ps, vpdpbusd
+from dsc.targets.x86.instructions import AMD, INTEL, PIPES, Rows, fma, mul_add, pmaddwd, vdpbf16ps, vpdpbusd
 
 _SSE42 = frozenset("sse4_1 sse4_2 popcnt".split())
 _AVX2 = _SSE42 | frozenset("avx avx2 fma f16c bmi1 bmi2 movbe abm".split())
@@ -53,6 +53,7 @@ def _cpu(
         vector_bits=vector_bits,
         vector_registers=32 if vector_bits == 512 else 16,
         vector_rate=multiply.rate * multiply.n * 32 / vector_bits,
+        pipes=PIPES,
         broadcast_operand="avx512vl" in features,
         instructions=instructions,
         load_bits=load_bits,

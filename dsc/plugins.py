@@ -27,7 +27,8 @@ def load_plugin(path: Path | str) -> list[str]:
     module = _run(path)
     for cls in _passes(module):
         register_pass(cls)
-    found = [name for name, what in _registered().items() if name not in before or before[name] is not what]
+    changed = [key for key, what in _registered().items() if before.get(key) is not what]
+    found = list(dict.fromkeys(name for _, name in changed))
     found += [cls.name for cls in _passes(module) if cls.name not in found]
     if not found:
         raise UsageError(
@@ -57,7 +58,8 @@ def _passes(module: ModuleType) -> list[type[Pass]]:
     return [cls for cls in defined if cls.__module__ == module.__name__ and "name" in vars(cls)]
 
 
-def _registered() -> dict[str, object]:
-    """All that is registered by hand, by name; a lowering under the name of its operator."""
+def _registered() -> dict[tuple[str, str], object]:
+    """All that is registered by hand, by kind and name; a lowering under the name of its operator."""
     operators = {op_type.name: op_type for op_type in registered_operators()}
-    return {**targets.added(), **devices.added(), **operators, **RULES}
+    kinds = {"target": targets.added(), "device": devices.added(), "operator": operators, "lowering": RULES}
+    return {(kind, name): what for kind, known in kinds.items() for name, what in known.items()}

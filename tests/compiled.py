@@ -42,7 +42,9 @@ class TextModel:
 
     def compile(self, opt_level: int = 2) -> Compilation:
         """The model, compiled for this machine."""
-        return compile_model(self.proto(), opt_level=opt_level)
+        compilation = compile_model(self.proto(), opt_level=opt_level)
+        assert not any(choice.failures for choice in compilation.model.choices), self.text
+        return compilation
 
 
 def run(compilation: Compilation, feeds: Arrays) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from tvm import relax
 from xdsl.ir import SSAValue
 
-from dsc.elements import stored_dtype
+from dsc.elements import stored, stored_dtype
 from dsc.ir import Graph, WeightOp, element_of
 from dsc.runtime.weights import Weight
 from dsc.targets.kernel import ArrayType, Packing
@@ -58,7 +58,7 @@ class Parameters:
                 self._known[key] = [self._parameter(name, type_, element, load)]
             else:
                 self._known[key] = [
-                    self._parameter(name, part, element, _part(packing, load, position))
+                    self._parameter(name, part, np.dtype(part.dtype), _part(packing, load, position))
                     for position, part in enumerate(packing.arrays(type_))
                 ]
         return self._known[key]
@@ -66,17 +66,16 @@ class Parameters:
     def _parameter(
         self, name: str, type_: ArrayType, element: np.dtype[np.generic], load: Callable[[], np.ndarray]
     ) -> relax.Var:
-        """One array of a weight of `element`s, or of what a packing makes of them."""
-        held = element if stored_dtype(element) == type_.dtype else np.dtype(type_.dtype)
+        """One array: a weight of `element`s, or what a packing makes of it, which is of the kernel's own types."""
         number = len(self.variables)
-        self.weights.append(Weight(f"{number}.{name}", held.name, type_.shape, load))
+        self.weights.append(Weight(f"{number}.{name}", element.name, type_.shape, load))
         self.variables.append(relax.Var(f"w{number}", relax.TensorType(type_.shape, type_.dtype)))
         return self.variables[-1]
 
 
 def _part(packing: Packing, load: Callable[[], np.ndarray], position: int) -> Callable[[], np.ndarray]:
     """One array of a packed weight; packed anew for each, as only one is in memory at a time."""
-    return lambda: packing.apply(load())[position]
+    return lambda: stored(packing.apply(load())[position])
 
 
 def _content_name(array: np.ndarray) -> str:

@@ -6,13 +6,14 @@ import statistics
 import time
 
 import numpy as np
+import tvm
 import tvm_ffi
 from tvm import tirx
 
 from dsc.codegen.single import load_kernel
 from dsc.host import usable_cores
 from dsc.lower.nominal import NOMINAL, nominal
-from dsc.runtime.devices import Device, Staging
+from dsc.runtime.devices import Device
 from dsc.targets import AnyTarget, Implementation
 
 _WARM_UP = 2
@@ -42,9 +43,9 @@ def _run(function: tvm_ffi.Function, device: Device, arguments: list[object]) ->
 
 
 def _arguments(func: tirx.PrimFunc, device: Device, random: np.random.Generator) -> list[object]:
-    """Tensors for the parameters that are buffers, and numbers for the scalar ones; of nominal sizes."""
+    """Tensors for the parameters that are buffers, aligned as a model's, numbers for the others; of nominal sizes."""
     return [
-        device.put(_random([nominal(d) for d in p.shape], str(p.dtype), random), Staging())
+        tvm.runtime.tensor(_random([nominal(d) for d in p.shape], str(p.dtype), random), device.handle)
         if tirx.is_buffer_var(p)
         else NOMINAL
         for p in func.params

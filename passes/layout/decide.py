@@ -120,7 +120,8 @@ def _pads_images(op: OnnxOp) -> bool:
 
 _TESTS: tuple[tuple[Set[str], Callable[[OnnxOp], bool]], ...] = (
     (OPERATORS[Fact.ELEMENTWISE], _images_only),
-    (OPERATORS[Fact.CONVOLUTION] | OPERATORS[Fact.POOL], _is_2d),
+    (OPERATORS[Fact.CONVOLUTION], _is_2d),
+    (OPERATORS[Fact.POOL], _is_2d),
     (frozenset({"Concat", "Split"}), _along_channels),
     (frozenset({"DepthToSpace"}), _moves_blocks),
     (OPERATORS[Fact.REDUCTION], _over_images),

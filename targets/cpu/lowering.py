@@ -48,7 +48,7 @@ def tir_passes(functions: Expansions) -> tvm.transform.Pass:
             tirx.transform.MakePackedAPI(),
             # vector loads that need no alignment cost nothing more on data that is aligned
             each(any_alignment, "dsc.any_alignment"),
-            on_stack(),
+            each(on_stack, "dsc.on_stack"),
             tirx.transform.LowerTVMBuiltin(),
             each(plain_shapes, "dsc.plain_shapes"),
             each(plain, "dsc.plain_floats"),

@@ -59,6 +59,10 @@ class Cpu(Machine):
         """Whether every feature named is there."""
         return self.features.issuperset(features)
 
+    def multiply_adds(self, a: str, b: str, accumulator: str) -> tuple[MultiplyAdd, ...]:
+        """Those of a row and vectors: register tiles are made of no others."""
+        return tuple(row for row in super().multiply_adds(a, b, accumulator) if row.m == 1)
+
     def multiply_add(self, lanes: int, a: str = "float32", b: str = "float32", sum_: str = "float32") -> MultiplyAdd:
         """The narrowest instruction for so many sums at least; LookupError where there is none."""
         fitting = [i for i in self.multiply_adds(a, b, sum_) if i.n >= lanes]
@@ -76,4 +80,5 @@ class Cpu(Machine):
         return min(self.dram_bandwidth * cores, self.dram_bandwidth_total)
 
     def describe(self) -> str:
-        return f"{self.name} {self.mcpu} {self.vector_bits}b x{self.cores}"
+        rows = " ".join(f"{row.name}-{row.m}x{row.n}x{row.k}" for row in self.instructions)
+        return f"{self.name} {' '.join((self.mcpu, *self.mattr))} {self.vector_bits}b x{self.cores}: {rows}"

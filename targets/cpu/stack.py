@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import tvm
 import tvm_ffi
 from tvm import tirx
 
@@ -14,32 +13,27 @@ FINAL = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
 """Tells `LowerTVMBuiltin` to leave an allocation alone; code generation makes an `alloca` of it."""
 
 
-def on_stack() -> tvm.transform.Pass:
-    """Puts buffers of a fixed size on the stack; for just before `LowerTVMBuiltin`.
+def on_stack(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Buffers of a fixed size on the stack; for just before `LowerTVMBuiltin`.
 
     Registers (scope "local") always go there, others first come, first served.
 
     An allocation by a call costs some 30 ns, and LLVM neither keeps it in registers nor knows what it overlaps.
     """
+    left = STACK_BYTES
 
-    @tirx.transform.prim_func_pass(opt_level=0, name="dsc.on_stack")  # type: ignore[untyped-decorator]
-    def apply(func: tirx.PrimFunc, _module: tvm.IRModule, _context: tvm.transform.PassContext) -> tirx.PrimFunc:
-        left = STACK_BYTES
-
-        def allocate(node: tirx.AllocBuffer) -> tirx.AllocBuffer:
-            nonlocal left
-            size = _bytes(node.buffer)
-            if not size:
+    def allocate(node: tirx.AllocBuffer) -> tirx.AllocBuffer:
+        nonlocal left
+        size = _bytes(node.buffer)
+        if not size:
+            return node
+        if node.buffer.scope() != "local":
+            if size > left:
                 return node
-            if node.buffer.scope() != "local":
-                if size > left:
-                    return node
-                left -= size
-            return tirx.AllocBuffer(node.buffer, dict(FINAL))
+            left -= size
+        return tirx.AllocBuffer(node.buffer, dict(FINAL))
 
-        return func.with_body(tvm_ffi.structural_map(func.body, (tirx.AllocBuffer, allocate)))
-
-    return apply
+    return func.with_body(tvm_ffi.structural_map(func.body, (tirx.AllocBuffer, allocate)))
 
 
 def _bytes(buffer: tirx.Var) -> int | None:

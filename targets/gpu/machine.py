@@ -32,4 +32,5 @@ class Gpu(Machine):
         return shared * min(1.0, cores / self.cores)
 
     def describe(self) -> str:
-        return f"{self.name} {self.arch} x{self.cores}"
+        rows = " ".join(f"{row.name}-{row.m}x{row.n}x{row.k}" for row in self.instructions)
+        return f"{self.name} {self.arch} x{self.cores}: {rows}"

@@ -101,3 +101,14 @@ def test_a_device_whose_package_is_broken(elsewhere: Sum, tmp_path: Path, monkey
     monkeypatch.setattr(devices.registry, "entry_points", lambda **_: [broken])
     with pytest.raises(ArtifactError, match=r"m.dsc needs a device 'apart', whose package does not load: ModuleNot"):
         load(elsewhere.write(tmp_path / "m.dsc"))
+
+
+def test_a_tensor_of_no_dims_is_put(apart: Apart) -> None:
+    assert apart.put(np.array(3, np.float32), Staging()).numpy() == np.float32(3)
+
+
+def test_a_place_is_not_used_for_another_type(apart: Apart) -> None:
+    staging = Staging()
+    first, second = (apart.put(np.arange(4, dtype=dtype), staging) for dtype in (np.float32, np.int32))
+    assert not first.same_as(second)
+    np.testing.assert_array_equal(second.numpy(), np.arange(4, dtype=np.int32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 import tvm
@@ -10,7 +11,9 @@ import tvm
 from dsc import targets
 from dsc.errors import UsageError
 from dsc.host import usable_cores
+from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import ArrayType, Rearrange, Work, roofline
+from dsc.targets.machine import MultiplyAdd
 from dsc.targets.x86 import host
 from dsc.targets.x86.machines import MACHINES
 
@@ -94,6 +97,29 @@ def test_roofline_shares_whole_tasks_between_cores():
     assert alone == pytest.approx(1e9 / machine.peak())
     nine = roofline(machine, Work(operations=9e9, bytes=0, tasks=9))  # 8 cores: two rounds
     assert nine == pytest.approx(2 * alone + machine.launch_seconds)
+
+
+def test_times_of_other_instructions_are_of_another_machine():
+    haswell = targets.target("x86:haswell").machine
+    assert haswell.describe() != replace(haswell, instructions=haswell.instructions[:1]).describe()
+
+
+def test_instructions_on_matrices_are_no_register_tiles():
+    haswell = targets.target("x86:haswell").machine
+    matrices = replace(haswell.instructions[0], m=2)
+    assert replace(haswell, instructions=(matrices,)).multiply_adds(*matrices.operands) == ()
+
+
+def test_multiprocessors_of_a_gpu_share_its_memory():
+    row = MultiplyAdd(name="FFMA", a="float32", b="float32", accumulator="float32", n=32, rate=2, latency=4, source="")
+    gpu = Gpu(
+        name="gpu:test", source="", arch="test", frequency=1e9, cores=10, launch_seconds=1e-5, instructions=(row,),
+        warp=32, max_threads=1024, shared_bytes=1 << 15, registers=1 << 16, l2_bytes=1 << 20, l2_bandwidth=4e12,
+        dram_bandwidth=1e12,
+    )  # fmt: skip
+    assert [gpu.bandwidth(size, 5) for size in (1 << 20, 1 << 21)] == [2e12, 0.5e12]
+    assert roofline(gpu, Work(operations=0, bytes=2e12, tasks=10)) == pytest.approx(2 + 1e-5)
+    assert "FFMA-1x32x1" in gpu.describe()
 
 
 def test_rearrange_packs_a_transposed_weight():

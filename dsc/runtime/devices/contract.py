@@ -16,11 +16,16 @@ class Staging:
     """Where a device keeps the copy of an argument for the next one in the same place."""
 
     tensor: tvm.runtime.Tensor | None = None
+    held: tuple[tuple[int, ...], np.dtype[np.generic]] | None = None
+    """Shape and type of its elements, which numpy compares faster than TVM."""
 
     def fitting(self, array: np.ndarray, handle: tvm.runtime.Device) -> tvm.runtime.Tensor:
         """A tensor of the array's shape and type: the one that is kept, if it fits, else a new one, which is kept."""
-        if self.tensor is None or tuple(self.tensor.shape) != array.shape:
-            self.tensor = tvm.runtime.empty(array.shape, array.dtype.name, handle)
+        if self.tensor is None or self.held != (array.shape, array.dtype):
+            self.tensor, self.held = (
+                tvm.runtime.empty(array.shape, array.dtype.name, handle),
+                (array.shape, array.dtype),
+            )
         return self.tensor
 
 

@@ -22,7 +22,7 @@ class SeparateMemory:
     def put(self, array: np.ndarray, staging: Staging) -> tvm.runtime.Tensor:
         """A copy."""
         tensor = staging.fitting(array, self.handle)
-        return tensor.copyfrom(np.ascontiguousarray(array)) if array.size else tensor
+        return tensor.copyfrom(array) if array.size else tensor
 
     def get(self, tensor: tvm.runtime.Tensor) -> np.ndarray:
         """A copy, once what was launched before is done."""

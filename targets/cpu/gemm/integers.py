@@ -52,16 +52,15 @@ def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
         bound = dict(zip(workload.inputs, body.inputs, strict=True))
         outputs = lower_body(workload, {**bound, result: _corrected(acc, a, a_zero, sums)})
         forms.insert(0, _Form(BYTES, _unsigned(a), b, outputs, sums))
-    found: list[Product] = []
-    for form in forms:
-        product = checked(Product(
+    found = [
+        checked(Product(
             tuple(body.inputs), workload.scalars, form.a, form.b, weight, False, batch, rows, k, n, acc, form.operands,
             form.sums, tuple(form.outputs), (), (),
-        ))  # fmt: skip
-        if isinstance(product, Refusal):
-            return product
-        found.append(product)
-    return tuple(found)
+        ))
+        for form in forms
+    ]  # fmt: skip
+    possible = tuple(form for form in found if not isinstance(form, Refusal))
+    return possible or next(form for form in found if isinstance(form, Refusal))
 
 
 @dataclass(frozen=True, eq=False)

@@ -153,6 +153,8 @@ def checked(found: Product) -> Product | Refusal:
     if problems or moved:
         return Refusal([*problems, *moved][0])
     weight = found.weight if _only_multiplied(found) else None
+    if weight is None and found.sums is not None:
+        return Refusal("a weight whose sums are packed is read by more than the product")
     return replace(found, assumed=tuple(assumed), kept=kept, weight=weight)
 
 

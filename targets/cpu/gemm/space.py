@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.gemm.code import write
@@ -78,7 +79,7 @@ class GemmSpace:
     def _instruction(self, lanes: int) -> MultiplyAdd:
         return self.machine.multiply_add(lanes, *self.source.operands)
 
-    @property
+    @cached_property
     def _steps(self) -> int:
         """Of the reduction: what a step takes of `a` for a row, and of `b` for a column, are 4 bytes."""
         instruction = self.machine.multiply_adds(*self.source.operands)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -61,5 +62,10 @@ def _passes(module: ModuleType) -> list[type[Pass]]:
 def _registered() -> dict[tuple[str, str], object]:
     """All that is registered by hand, by kind and name; a lowering under the name of its operator."""
     operators = {op_type.name: op_type for op_type in registered_operators()}
-    kinds = {"target": targets.added(), "device": devices.added(), "operator": operators, "lowering": RULES}
+    kinds: dict[str, Mapping[str, object]] = {
+        "target": targets.added(),
+        "device": devices.added(),
+        "operator": operators,
+        "lowering": RULES,
+    }
     return {(kind, name): what for kind, known in kinds.items() for name, what in known.items()}

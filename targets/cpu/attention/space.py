@@ -10,6 +10,7 @@ from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.attention.code import Blocking, write
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.tile import most_rows
 from dsc.targets.kernel import Implementation
 
 EXP_OPERATIONS = 14
@@ -52,8 +53,8 @@ class AttentionSpace:
                         yield replace(blocking, parallel=False)
 
     def _rows(self, vectors: int) -> int:
-        """Rows of that many vectors that fit the registers, along with one row of operands and two to spare."""
-        return (self.machine.vector_registers - 2) // vectors - 1
+        """Rows of that many vectors that fit the registers, along with one row of operands and one to spare."""
+        return most_rows(self.machine.multiply_add(self.machine.lanes()), vectors, self.machine.vector_registers - 1)
 
     def _columns(self) -> Iterator[tuple[int, int]]:
         """Lanes and vectors of a block: narrow vectors only for few queries."""

@@ -48,17 +48,18 @@ class GemmSpace:
         m = self.source.m
         widest, *narrower = [row.n for row in self.machine.multiply_adds(*self.source.operands)]
         for lanes in (widest, *narrower[:1]) if widest > 8 else (widest,):
-            needed = math.ceil(nominal(self.source.n) / lanes)
+            instruction = self._instruction(lanes)
+            needed = math.ceil(self._columns / lanes)
             for vectors in range(1, min(MAX_VECTORS, needed) + 1):
-                most = most_rows(self._instruction(lanes), vectors, self.machine.vector_registers)
+                most = most_rows(instruction, vectors, self.machine.vector_registers)
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
-                    if rows * vectors >= self._instruction(lanes).latency or rows in (m, most):
+                    if rows * vectors >= instruction.latency or rows in (m, most):
                         yield rows, vectors, lanes
 
     def _axes(self, rows: int, columns: int) -> Iterator[tuple[str, int]]:
         """Ways to share the work: row tiles of one task keep their part of `a` in half of L2."""
-        tiles = math.ceil(nominal(self.source.m) / rows)
-        panels = math.ceil(nominal(self.source.n) / columns)
+        tiles = math.ceil(self._rows / rows)
+        panels = math.ceil(self._columns / columns)
         if not isinstance(self.source.m, int):
             # few rows or many: either way there are tasks, and packing `b` for each is not worth it
             yield ("both", 1) if self.source.weight is not None else ("columns", 1)
@@ -76,6 +77,15 @@ class GemmSpace:
             yield "both", math.ceil(tiles / 2)
             yield "both", math.ceil(tiles / self.machine.cores)
 
+    @cached_property
+    def _rows(self) -> int:
+        """Of the product, in all; products of unknown sizes take long to think through, and each point asks."""
+        return nominal(self.source.m)
+
+    @cached_property
+    def _columns(self) -> int:
+        return nominal(self.source.n)
+
     def _instruction(self, lanes: int) -> MultiplyAdd:
         return self.machine.multiply_add(lanes, *self.source.operands)
 
@@ -88,8 +98,8 @@ class GemmSpace:
     def estimate(self, point: Tiling) -> float:
         """Seconds: tiles at the rate of multiplying or loading, and what caches do not hide."""
         k, batches = self._steps, batch(self.source.batch)
-        tiles = math.ceil(nominal(self.source.m) / point.rows)
-        panels = math.ceil(nominal(self.source.n) / point.columns)
+        tiles = math.ceil(self._rows / point.rows)
+        panels = math.ceil(self._columns / point.columns)
         blocks = math.ceil(tiles / point.block) if point.by_rows else 1
         tasks = 1 if point.axis == "none" else batches * blocks * (panels if point.by_columns else 1)
         cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))

@@ -17,6 +17,7 @@ from dsc.errors import UsageError
 from dsc.host import usable_cores
 from dsc.runtime import load
 from tests.runtime.artifacts import COLUMNS, Sum
+from tests.runtime.threads import threads_of_this_process
 
 
 def _input(rows: int = 5, seed: int = 0) -> np.ndarray:
@@ -136,7 +137,7 @@ def test_memory_does_not_grow_with_the_number_of_sizes_seen(artifact: Path) -> N
     for rows in range(20_000, 20_800, 16):  # a page more each
         module.run({"x": x[:rows]})
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 50_000  # KB; keeping every size would be 500,000
+    assert grown < 100_000  # KB: what the allocator keeps for five or ten buffers; keeping every size would be 500,000
 
 
 def test_other_python_threads_run_meanwhile(artifact: Path) -> None:
@@ -179,17 +180,15 @@ def test_it_works_in_a_forked_child(artifact: Path, compiled_sum: Sum) -> None:
 
 
 def test_workers_end_with_their_module(artifact: Path) -> None:
-    def threads() -> int:
-        return len(os.listdir("/proc/self/task"))
-
     load(artifact, threads=1)
-    before = threads()
+    before = threads_of_this_process()
     module = load(artifact, threads=4)
     module.run({"x": _input()})
-    assert threads() == before + 3
+    workers = threads_of_this_process() - before
+    assert len(workers) == 3
     del module
     gc.collect()
-    assert threads() == before
+    assert not workers & threads_of_this_process()
 
 
 def test_save_and_profile(artifact: Path, compiled_sum: Sum, tmp_path: Path) -> None:

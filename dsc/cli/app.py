@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dsc import __version__
-from dsc.cli import bench, inspect, models, opt, run, verify
+from dsc.cli import bench, inspect, models, opt, run, targets, verify
 from dsc.cli import compile as compile_verb
 from dsc.cli.guard import DEBUG, guarded
 
@@ -26,6 +26,7 @@ app.command("bench")(guarded(bench.bench))
 app.command("verify")(guarded(verify.verify))
 app.command("opt")(guarded(opt.opt))
 app.command("inspect")(guarded(inspect.inspect))
+app.command("targets")(guarded(targets.targets))
 app.add_typer(models.app, name="models")
 
 

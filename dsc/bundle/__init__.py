@@ -1,4 +1,4 @@
-"""A folder that runs a compiled model without Python: its code and weights, TVM's runtime, a runner with a C interface."""
+"""A folder that runs a compiled model without Python: code, weights, TVM's runtime, a runner with a C interface."""
 
 from __future__ import annotations
 

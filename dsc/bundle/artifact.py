@@ -63,9 +63,12 @@ def read_artifact(path: Path) -> Iterator[Artifact]:
     check_versions(manifest, str(path))
     arch, features = _cpu(manifest, str(path))
     _check_ranks(manifest, str(path))
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        with memoryview(mapped) as view:
-            yield Artifact(manifest, arch, features, view)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        yield Artifact(manifest, arch, features, view)
 
 
 def _cpu(manifest: Manifest, source: str) -> tuple[str, tuple[str, ...]]:

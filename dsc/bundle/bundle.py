@@ -98,5 +98,5 @@ def check_output(artifact: Path, output: Path, *, force: bool = False) -> None:
     foreign = layout.foreign(place) if place.exists() and not force else None
     if foreign is not None:
         raise UsageError(
-            f"{output} holds {foreign}, which is no file of a bundle: name another folder, or give --force to replace all"
+            f"{output} holds {foreign}, which is no file of a bundle: name another folder, or --force to replace it all"
         )

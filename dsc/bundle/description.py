@@ -1,9 +1,9 @@
 """bundle.txt: what a runner without a JSON parser needs to know of a bundle.
 
-It says what manifest.json and the table of weights.safetensors say, of which the runner needs the smaller part, in a form
-that takes a hundred lines of C++ to read: one fact a line, words between single spaces. A word that is a text begins with
-``=``; bytes of it that are not printable ASCII, and ``%``, are ``%`` and two hexadecimal digits. The last line is the hash
-of all before it. `src/description.h` of the runner reads it.
+It says what manifest.json and the table of weights.safetensors say, of which the runner needs the smaller part, in a
+form that takes a hundred lines of C++ to read: one fact a line, words between single spaces. A word that is a text
+begins with ``=``; bytes of it that are not printable ASCII, and ``%``, are ``%`` and two hexadecimal digits. The last
+line is the hash of all before it. `src/description.h` of the runner reads it.
 """
 
 from __future__ import annotations

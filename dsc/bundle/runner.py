@@ -1,7 +1,8 @@
-"""The runner: its sources, and its libraries and command, compiled here where a compiler for the processor is at hand."""
+"""The runner: its sources; its library and command, compiled here where a compiler for the processor is at hand."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ from dsc.bundle.runtime import RuntimeFiles
 from dsc.errors import UsageError
 from dsc.files import scratch_folder, temporary_trouble
 from dsc.host import usable_cores
+from dsc.models.cache import cache_dir, made_once
 
 LIBRARY, COMMAND = "libdsc.so", "dsc-run"
 BINARIES = (LIBRARY, COMMAND)
@@ -24,6 +26,7 @@ _HOST_COMPILERS = ("c++", "g++", "clang++")
 _COMPILING = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-Iinclude", "-c")
 _LINKING = ("-pthread", "-s", "-Wl,--build-id=none", "-Wl,-rpath,$ORIGIN")
 """No build id, no symbol tables: the same sources give the same bytes."""
+_FLAGS = (*_COMPILING, *_LINKING)
 
 
 @cache
@@ -54,19 +57,35 @@ def find_compiler(arch: str, command: str | None) -> str | None:
 
 
 def compile_runner(compiler: str, runtime: RuntimeFiles) -> Mapping[str, bytes]:
-    """The library and the command that `compiler` makes, by their places in a bundle.
+    """The library and the command that `compiler` makes, by their places in a bundle. They are kept in the cache.
 
     Raises `UsageError` if it fails.
     """
-    used = {**runtime.libraries, **runtime.headers}
-    return _compiled(compiler, tuple(used.items()))
+    sources = {**runner_sources(), **_contents(runtime.headers), **_contents(runtime.libraries)}
+    kept = cache_dir() / "runner" / _key(compiler, sources)
+    with made_once(kept) as aside:
+        if aside is not None:
+            aside.mkdir()
+            for name, content in _compiled(compiler, sources).items():
+                (aside / name).write_bytes(content)
+    return {name: (kept / name).read_bytes() for name in BINARIES}
 
 
-@cache
-def _compiled(compiler: str, used: tuple[tuple[str, Path], ...]) -> Mapping[str, bytes]:
-    """Compiled once in a process: sources do not change."""
+def _contents(paths: Mapping[str, Path]) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name, path in paths.items()}
+
+
+def _key(compiler: str, sources: Mapping[str, bytes]) -> str:
+    """Different for all that gives other code."""
+    digest = hashlib.sha256(repr((os.path.realpath(compiler), _said([compiler, "--version"]), _FLAGS)).encode())
+    for name, content in sources.items():
+        digest.update(repr((name, len(content))).encode() + content)
+    return digest.hexdigest()[:32]
+
+
+def _compiled(compiler: str, sources: Mapping[str, bytes]) -> Mapping[str, bytes]:
     with scratch_folder() as folder:
-        for name, content in {**runner_sources(), **{name: path.read_bytes() for name, path in used}}.items():
+        for name, content in sources.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         library, command = (_objects(compiler, folder, part) for part in ("src", "tool"))
@@ -88,13 +107,8 @@ def _objects(compiler: str, folder: Path, part: str) -> list[str]:
 
 
 def _run(arguments: Sequence[str], folder: Path) -> None:
-    environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
-    try:
-        done = subprocess.run(
-            arguments, cwd=folder, capture_output=True, errors="replace", check=False, env=environment
-        )
-    except OSError as error:
-        raise UsageError(f"the C++ compiler {arguments[0]} cannot be run: {error.strerror}") from error
+    """Run the compiler in `folder`, where its own scratch files go too."""
+    done = _called(arguments, folder)
     if done.returncode != 0:
         said = done.stderr.strip()
         if trouble := temporary_trouble(said):
@@ -103,3 +117,18 @@ def _run(arguments: Sequence[str], folder: Path) -> None:
             f"{arguments[0]} could not compile the runner: {said[-2000:] or f'exit code {done.returncode}'}\n"
             "--compiler names another; without one, the bundle is built on the board by its CMakeLists.txt"
         )
+
+
+def _said(arguments: Sequence[str]) -> str:
+    with scratch_folder() as folder:
+        return _called(arguments, folder).stdout
+
+
+def _called(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
+    try:
+        return subprocess.run(
+            arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False, env=environment
+        )
+    except OSError as error:
+        raise UsageError(f"the C++ compiler {arguments[0]} cannot be run: {error.strerror}") from error

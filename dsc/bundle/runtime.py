@@ -13,7 +13,10 @@ from dsc.models import cache_dir
 from dsc.models.packages import Package, members
 
 _TVM, _FFI = "apache-tvm", "apache-tvm-ffi"
-_PLACES = {"libtvm_runtime.so": (_TVM, "tvm/lib/libtvm_runtime.so"), "libtvm_ffi.so": (_FFI, "tvm_ffi/lib/libtvm_ffi.so")}
+_PLACES = {
+    "libtvm_runtime.so": (_TVM, "tvm/lib/libtvm_runtime.so"),
+    "libtvm_ffi.so": (_FFI, "tvm_ffi/lib/libtvm_ffi.so"),
+}
 """In which package a library is, and where."""
 LIBRARIES = tuple(_PLACES)
 _HEADER_PLACES = {
@@ -45,8 +48,8 @@ class RuntimeFiles:
 
 
 def runtime_files(arch: str, folder: Path | None) -> RuntimeFiles:
-    """The runtime for processors of `arch`: the libraries in `folder`, else those of this installation, or of the wheels
-    of the same version for that architecture, which pip fetches into the cache.
+    """The runtime for processors of `arch`: the libraries in `folder`, else those of this installation, or of the
+    wheels of the same version for that architecture, which pip fetches into the cache.
 
     Raises `UsageError` where they cannot be found or are for another processor.
     """

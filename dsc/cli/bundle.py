@@ -32,5 +32,5 @@ def bundle(
     with progress() as tell:
         written = write_bundle(module, folder, runtime=runtime, compiler=compiler, force=force, progress=tell)
     if written.compiler is None:
-        print("no C++ compiler for the CPU was found: build the runner there, with `cmake -B build && cmake --build build`")
+        print("there is no C++ compiler for the CPU here: build the runner there, as README.md of the bundle says")
     print(f"wrote {folder}, {written.size / 1e6:.1f} MB")

@@ -41,7 +41,7 @@ enum {
   DSC_OK = 0,
   DSC_ERROR_INTERNAL = 1, /* a fault of dsc's own, or of the runtime under it */
   DSC_ERROR_ARGUMENT = 2, /* NULL where something must be, a number out of range */
-  DSC_ERROR_INPUT = 3,    /* an input that is not of the model's types and sizes, or holds an index outside of a tensor */
+  DSC_ERROR_INPUT = 3,    /* an input that is not of the model's types and sizes, or an index outside of a tensor */
   DSC_ERROR_OUTPUT = 4,   /* memory for an output that is not of its type and size */
   DSC_ERROR_FILE = 5,     /* a file that is missing or cannot be read */
   DSC_ERROR_DAMAGED = 6,  /* a file of the bundle that was changed after it was written */
@@ -93,8 +93,8 @@ typedef struct dsc_info {
   const char *name;
   int32_t type;
   int32_t rank;
-  int64_t dims[DSC_MAX_RANK];            /* -1 where it is free */
-  const char *dim_names[DSC_MAX_RANK];   /* of free dims: equal names are equal sizes; NULL where it has no name */
+  int64_t dims[DSC_MAX_RANK];          /* -1 where it is free */
+  const char *dim_names[DSC_MAX_RANK]; /* of free dims: equal names are equal sizes; NULL where it has no name */
 } dsc_info;
 
 typedef struct dsc_model dsc_model;
@@ -120,8 +120,8 @@ DSC_API int32_t dsc_threads(const dsc_model *model);
 
 /* Compute the outputs, in the order of the model.
  * An output whose `data` is NULL is given memory, type, rank and dims: release it with `dsc_release`. One whose `data`
- * is not NULL is the caller's: it must say the type and the dims that the result has, which are then written to it.
- * Inputs and outputs may be the same memory. */
+ * is not NULL is the caller's: it must say the type and the dims that the result has, and the elements are written to it.
+ * An output may be given the memory of an input, but not that of another output. */
 DSC_API dsc_status dsc_run(dsc_model *model, const dsc_tensor *inputs, size_t input_count, dsc_tensor *outputs,
                            size_t output_count);
 

@@ -30,7 +30,8 @@ std::string checked(const Mapping &text, const std::string &path) {
   const size_t body = all.size() < LAST_LINE ? 0 : all.size() - LAST_LINE;
   const std::string expected = LAST_WORD + hexadecimal(sha256(text.data(), body)) + "\n";
   if (all.compare(body, std::string::npos, expected) != 0) {
-    throw Failure(DSC_ERROR_DAMAGED, path + " was changed after it was written (its hash differs); copy the bundle again");
+    throw Failure(DSC_ERROR_DAMAGED,
+                  path + " was changed after it was written (its hash differs); copy the bundle again");
   }
   return all.substr(0, body);
 }

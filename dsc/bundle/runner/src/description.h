@@ -56,10 +56,10 @@ struct File {
 
 struct Description {
   std::string model;
-  std::string target;   /* name of the machine */
-  std::string arch;     /* as uname has it */
+  std::string target;                /* name of the machine */
+  std::string arch;                  /* as uname has it */
   std::vector<std::string> features; /* as Linux names them */
-  std::string runtime; /* "apache-tvm 0.27.0" */
+  std::string runtime;               /* "apache-tvm 0.27.0" */
   std::vector<File> files;
   std::vector<TensorSpec> inputs, outputs;
   std::vector<Parameter> parameters; /* in the order in which the code takes them */

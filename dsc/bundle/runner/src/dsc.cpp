@@ -19,7 +19,8 @@ void require(const void *pointer, const char *message) {
 void describe(const std::vector<dsc::TensorSpec> &specs, size_t index, dsc_info *info) {
   require(info, "info is NULL");
   if (index >= specs.size()) {
-    throw Failure(DSC_ERROR_ARGUMENT, "there is no number " + std::to_string(index) + " of " + std::to_string(specs.size()));
+    throw Failure(DSC_ERROR_ARGUMENT,
+                  "there is no number " + std::to_string(index) + " of " + std::to_string(specs.size()));
   }
   const dsc::TensorSpec &spec = specs[index];
   *info = {spec.name.c_str(), spec.type->code, static_cast<int32_t>(spec.dims.size()), {}, {}};
@@ -66,7 +67,8 @@ dsc_status dsc_output(const dsc_model *model, size_t index, dsc_info *info) {
 
 int32_t dsc_threads(const dsc_model *model) { return model == nullptr ? 0 : model->threads(); }
 
-dsc_status dsc_run(dsc_model *model, const dsc_tensor *inputs, size_t input_count, dsc_tensor *outputs, size_t output_count) {
+dsc_status dsc_run(dsc_model *model, const dsc_tensor *inputs, size_t input_count, dsc_tensor *outputs,
+                   size_t output_count) {
   return dsc::guarded([&] {
     require(model, "model is NULL");
     model->run(inputs, input_count, outputs, output_count);

@@ -14,13 +14,13 @@ namespace dsc {
 /* What the kernel tells each process, which is right in an emulator and a container too; the bits are those of
  * Documentation/arch/arm64/elf_hwcaps.rst. */
 std::set<std::string> cpu_features() {
-  static const char *const first[] = {
-      "fp",     "asimd",  "evtstrm",  "aes",    "pmull",    "sha1", "sha2",  "crc32",  "atomics", "fphp", "asimdhp",
-      "cpuid",  "asimdrdm", "jscvt",  "fcma",   "lrcpc",    "dcpop", "sha3", "sm3",    "sm4",     "asimddp", "sha512",
-      "sve",    "asimdfhm", "dit",    "uscat",  "ilrcpc",   "flagm", "ssbs", "sb",     "paca",    "pacg"};
-  static const char *const second[] = {
-      "dcpodp",  "sve2",    "sveaes",   "svepmull", "svebitperm", "svesha3", "svesm4", "flagm2", "frint", "svei8mm",
-      "svef32mm", "svef64mm", "svebf16", "i8mm",     "bf16",       "dgh",     "rng",    "bti",    "mte"};
+  static const char *const first[] = {"fp",      "asimd", "evtstrm", "aes",   "pmull",    "sha1",   "sha2", "crc32",
+                                      "atomics", "fphp",  "asimdhp", "cpuid", "asimdrdm", "jscvt",  "fcma", "lrcpc",
+                                      "dcpop",   "sha3",  "sm3",     "sm4",   "asimddp",  "sha512", "sve",  "asimdfhm",
+                                      "dit",     "uscat", "ilrcpc",  "flagm", "ssbs",     "sb",     "paca", "pacg"};
+  static const char *const second[] = {"dcpodp", "sve2",  "sveaes",  "svepmull", "svebitperm", "svesha3", "svesm4",
+                                       "flagm2", "frint", "svei8mm", "svef32mm", "svef64mm",   "svebf16", "i8mm",
+                                       "bf16",   "dgh",   "rng",     "bti",      "mte"};
   std::set<std::string> found;
   unsigned bit = 0;
   for (const char *name : first) {

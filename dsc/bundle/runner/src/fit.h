@@ -10,8 +10,8 @@
 
 namespace dsc {
 
-/* Throws Failure (DSC_ERROR_INPUT, or DSC_ERROR_ARGUMENT for what is no tensor at all) for inputs whose types, ranks and
- * dims are not the model's, and free dims that contradict each other. */
+/* Throws Failure (DSC_ERROR_INPUT, or DSC_ERROR_ARGUMENT for what is no tensor at all) for inputs whose types, ranks
+ * and dims are not the model's, and free dims that contradict each other. */
 void check_inputs(const Description &description, const dsc_tensor *inputs, size_t count);
 
 /* Throws Failure (DSC_ERROR_ARGUMENT) for outputs that are no tensors. Whether they fit is known after the run. */

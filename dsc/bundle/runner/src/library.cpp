@@ -21,7 +21,8 @@ constexpr const char *RUNTIME[] = {"libtvm_ffi.so", "libtvm_runtime.so"};
 class MemoryFile {
  public:
   explicit MemoryFile(const Mapping &content) : number_(memfd_create("dsc model", MFD_CLOEXEC)) {
-    if (number_ < 0) throw Failure(DSC_ERROR_MEMORY, std::string("no memory for the model's code: ") + std::strerror(errno));
+    if (number_ < 0)
+      throw Failure(DSC_ERROR_MEMORY, std::string("no memory for the model's code: ") + std::strerror(errno));
     for (size_t written = 0; written < content.size();) {
       const ssize_t count = write(number_, content.data() + written, content.size() - written);
       if (count < 0 && errno == EINTR) continue;
@@ -74,11 +75,13 @@ void check_runtime(const Description &description, int threads) {
   std::map<std::string, std::string> places;
   dl_iterate_phdr(note_place, &places);
   for (const char *name : RUNTIME) {
-    if (places.count(name) == 0) throw Failure(DSC_ERROR_UNFIT, std::string(name) + " is not loaded; link libdsc.so as CMakeLists.txt does");
+    if (places.count(name) == 0)
+      throw Failure(DSC_ERROR_UNFIT, std::string(name) + " is not loaded; link libdsc.so as CMakeLists.txt does");
     try {
       check_file(Mapping(places[name]), description.file(name), places[name], threads);
     } catch (const Failure &failure) {
-      throw Failure(DSC_ERROR_UNFIT, std::string(failure.what()) + ": the bundle needs its own " + name + ", of " + description.runtime);
+      throw Failure(DSC_ERROR_UNFIT,
+                    std::string(failure.what()) + ": the bundle needs its own " + name + ", of " + description.runtime);
     }
   }
 }

@@ -41,11 +41,13 @@ std::string hash_by_blocks(const uint8_t *data, size_t size, int threads) {
 
 void check_file(const Mapping &content, const File &expected, const std::string &path, int threads) {
   if (content.size() != expected.size) {
-    throw Failure(DSC_ERROR_DAMAGED, path + " has " + std::to_string(content.size()) + " bytes, the bundle was made with " +
-                                         std::to_string(expected.size) + "; copy the bundle again");
+    throw Failure(DSC_ERROR_DAMAGED, path + " has " + std::to_string(content.size()) +
+                                         " bytes, the bundle was made with " + std::to_string(expected.size) +
+                                         "; copy the bundle again");
   }
   if (hash_by_blocks(content.data(), content.size(), threads) != expected.hash) {
-    throw Failure(DSC_ERROR_DAMAGED, path + " was changed after it was written (its hash differs); copy the bundle again");
+    throw Failure(DSC_ERROR_DAMAGED,
+                  path + " was changed after it was written (its hash differs); copy the bundle again");
   }
 }
 

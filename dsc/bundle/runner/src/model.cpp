@@ -31,7 +31,8 @@ Mapping checked(const Description &description, const std::string &folder, const
 std::vector<tvm::Value> parameters(const Description &description, const Mapping &weights) {
   std::vector<tvm::Value> tensors;
   for (const Parameter &parameter : description.parameters) {
-    const size_t size = byte_size("a weight", parameter.type->size(), parameter.dims.data(), parameter.dims.size(), DSC_ERROR_DAMAGED);
+    const size_t size =
+        byte_size("a weight", parameter.type->size(), parameter.dims.data(), parameter.dims.size(), DSC_ERROR_DAMAGED);
     if (parameter.offset > weights.size() || size > weights.size() - parameter.offset) {
       throw Failure(DSC_ERROR_DAMAGED, "a weight lies outside of the file of weights; make the bundle again");
     }

@@ -27,7 +27,8 @@ void check_processor(const Description &description) {
   }
   if (!missing.empty()) {
     throw Failure(DSC_ERROR_UNFIT, "the bundle was made for " + description.target + " and needs the CPU features " +
-                                       missing + ", which this processor does not have; compile the model with --target for it");
+                                       missing +
+                                       ", which this processor does not have; compile the model with --target for it");
   }
 }
 

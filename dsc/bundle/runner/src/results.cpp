@@ -30,7 +30,8 @@ const DLTensor &checked(const TensorSpec &spec, const TVMFFIAny &result) {
     fits = tensor.strides[axis] == stride || tensor.shape[axis] <= 1;
     stride *= tensor.shape[axis];
   }
-  if (!fits) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives other outputs than its description says; make it again");
+  if (!fits)
+    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives other outputs than its description says; make it again");
   return tensor;
 }
 
@@ -42,35 +43,73 @@ void check_given(const TensorSpec &spec, const DLTensor &tensor, const dsc_tenso
   }
 }
 
+using Memory = std::unique_ptr<void, Free>;
+
+Memory allocate(size_t size) {
+  // at least one piece: memory of no bytes may be NULL, which means something else
+  Memory memory(std::aligned_alloc(ALIGNMENT, (size / ALIGNMENT + 1) * ALIGNMENT));
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+/* One result on its way out. */
+struct Result {
+  const DLTensor *tensor;
+  size_t size;      /* bytes */
+  const void *from; /* its elements: the tensor's memory, or `aside` */
+  Memory aside;
+  Memory made; /* for an output that has no memory */
+};
+
+bool overlap(const void *one, size_t size, const void *other, size_t other_size) {
+  const auto a = reinterpret_cast<uintptr_t>(one), b = reinterpret_cast<uintptr_t>(other);
+  return a < b + other_size && b < a + size;
+}
+
+/* Keep a result that is an input's memory from being overwritten by an output that was given the same memory. */
+void set_aside(std::vector<Result> &results, const dsc_tensor *outputs) {
+  for (size_t i = 0; i < results.size(); ++i) {
+    for (size_t j = 0; j < results.size(); ++j) {
+      if (i == j || results[j].made != nullptr || results[i].aside != nullptr) continue;
+      if (!overlap(results[i].from, results[i].size, outputs[j].data, results[j].size)) continue;
+      results[i].aside = allocate(results[i].size);
+      std::memcpy(results[i].aside.get(), results[i].from, results[i].size);
+      results[i].from = results[i].aside.get();
+    }
+  }
+}
+
 }  // namespace
 
 void hand_out(const Description &description, const tvm::Value &results, dsc_tensor *outputs) {
   const std::vector<TVMFFIAny> found = tvm::items(results);
   const size_t count = description.outputs.size();
   if (found.size() != count + (description.index_checks.empty() ? 0 : 1)) {
-    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives another number of outputs than its description says; make it again");
+    throw Failure(DSC_ERROR_DAMAGED,
+                  "the bundle's code gives another number of outputs than its description says; make it again");
   }
-  std::vector<const DLTensor *> tensors;
-  std::vector<size_t> sizes;
-  std::vector<std::unique_ptr<void, Free>> made(count);
+  std::vector<Result> leaving(count);
   for (size_t i = 0; i < count; ++i) {
     const TensorSpec &spec = description.outputs[i];
-    tensors.push_back(&checked(spec, found[i]));
-    sizes.push_back(byte_size("output " + spec.text(), spec.type->size(), tensors[i]->shape, spec.dims.size(), DSC_ERROR_DAMAGED));
+    Result &result = leaving[i];
+    result.tensor = &checked(spec, found[i]);
+    result.size = byte_size("output " + spec.text(), spec.type->size(), result.tensor->shape, spec.dims.size(),
+                            DSC_ERROR_DAMAGED);
+    result.from = static_cast<const char *>(result.tensor->data) + result.tensor->byte_offset;
     if (outputs[i].data != nullptr) {
-      check_given(spec, *tensors[i], outputs[i]);
+      check_given(spec, *result.tensor, outputs[i]);
     } else {
-      // at least one piece: memory of no bytes may be NULL, which means something else
-      made[i].reset(std::aligned_alloc(ALIGNMENT, (sizes[i] / ALIGNMENT + 1) * ALIGNMENT));
-      if (made[i] == nullptr) throw std::bad_alloc();
+      result.made = allocate(result.size);
     }
   }
+  set_aside(leaving, outputs);
   for (size_t i = 0; i < count; ++i) {  // nothing fails from here on
-    if (made[i] != nullptr) {
-      outputs[i] = {made[i].release(), description.outputs[i].type->code, tensors[i]->ndim, {}};
-      std::copy_n(tensors[i]->shape, tensors[i]->ndim, outputs[i].dims);
+    Result &result = leaving[i];
+    if (result.made != nullptr) {
+      outputs[i] = {result.made.release(), description.outputs[i].type->code, result.tensor->ndim, {}};
+      std::copy_n(result.tensor->shape, result.tensor->ndim, outputs[i].dims);
     }
-    if (sizes[i] != 0) std::memcpy(outputs[i].data, static_cast<const char *>(tensors[i]->data) + tensors[i]->byte_offset, sizes[i]);
+    if (result.size != 0) std::memmove(outputs[i].data, result.from, result.size);
   }
 }
 

@@ -71,7 +71,8 @@ void Session::check_sizes(const dsc_tensor *inputs) {
   alignas(64) int64_t status[3] = {PASSED, 0, 0};
   const tvm::Value tensor = tvm::tensor(status, STATUS_TYPE, {3});
   std::vector<TVMFFIAny> arguments = {tvm::argument(tensor)};
-  for (const Place &place : description_.symbols) arguments.push_back(tvm::argument(inputs[place.input].dims[place.axis]));
+  for (const Place &place : description_.symbols)
+    arguments.push_back(tvm::argument(inputs[place.input].dims[place.axis]));
   tvm::call(sizes_, arguments);
   if (status[0] == PASSED) return;
 

@@ -123,13 +123,15 @@ Value tensor(const void *data, DLDataType type, const std::vector<int64_t> &dims
 const DLTensor &as_tensor(const Value &value) { return as_tensor(value.any()); }
 
 const DLTensor &as_tensor(const TVMFFIAny &value) {
-  if (value.type_index != kTVMFFITensor) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tensor");
+  if (value.type_index != kTVMFFITensor)
+    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tensor");
   return *TVMFFITensorGetDLTensorPtr(value.v_obj);
 }
 
 std::vector<TVMFFIAny> items(const Value &array) {
   if (!array.is(kTVMFFIArray)) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tuple");
-  const auto *cell = reinterpret_cast<const TVMFFISeqCell *>(reinterpret_cast<const char *>(array.any().v_obj) + sizeof(TVMFFIObject));
+  const auto *cell =
+      reinterpret_cast<const TVMFFISeqCell *>(reinterpret_cast<const char *>(array.any().v_obj) + sizeof(TVMFFIObject));
   const auto *first = static_cast<const TVMFFIAny *>(cell->data);
   return {first, first + cell->size};
 }

@@ -58,7 +58,8 @@ std::string names(const std::vector<dsc_info> &all) {
 }
 
 /* Which tensor "NAME=FILE" is of, and the file. Names and paths may hold "=": the name is one that the model has. */
-std::pair<size_t, std::string> split(const std::string &option, const std::string &text, const std::vector<dsc_info> &all) {
+std::pair<size_t, std::string> split(const std::string &option, const std::string &text,
+                                     const std::vector<dsc_info> &all) {
   for (size_t i = 0; i < all.size(); ++i) {
     const std::string start = std::string(all[i].name) + "=";
     if (text.compare(0, start.size(), start) == 0) return {i, text.substr(start.size())};
@@ -68,7 +69,8 @@ std::pair<size_t, std::string> split(const std::string &option, const std::strin
 }
 
 /* The files of the tensors, in their order; empty where none was named. */
-std::vector<std::string> files(const std::string &option, const std::vector<std::string> &texts, const std::vector<dsc_info> &all) {
+std::vector<std::string> files(const std::string &option, const std::vector<std::string> &texts,
+                               const std::vector<dsc_info> &all) {
   std::vector<std::string> found(all.size());
   for (const std::string &text : texts) {
     const auto [index, path] = split(option, text, all);
@@ -83,7 +85,8 @@ std::vector<OwnedTensor> read_inputs(const Options &options, const std::vector<d
   const std::vector<std::string> paths = files("--input", options.inputs, inputs);
   std::vector<OwnedTensor> tensors;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (paths[i].empty()) throw UsageError(std::string("there is no --input for ") + inputs[i].name + "; the model takes " + names(inputs));
+    if (paths[i].empty())
+      throw UsageError(std::string("there is no --input for ") + inputs[i].name + "; the model takes " + names(inputs));
     tensors.push_back(tool::read_tensor(paths[i], inputs[i]));
   }
   return tensors;
@@ -109,12 +112,13 @@ double run(const Model &model, const std::vector<dsc_tensor> &inputs, std::vecto
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
-void print_times(const Model &model, const std::vector<dsc_tensor> &inputs, std::vector<dsc_tensor> &outputs, int repeat) {
+void print_times(const Model &model, const std::vector<dsc_tensor> &inputs, std::vector<dsc_tensor> &outputs,
+                 int repeat) {
   std::vector<double> times(static_cast<size_t>(repeat));
   for (double &time : times) time = run(model, inputs, outputs);  // into the memory of the first run
   std::sort(times.begin(), times.end());
-  std::printf("%d runs on %d threads: median %.3f ms, fastest %.3f ms, slowest %.3f ms\n", repeat, static_cast<int>(dsc_threads(model.get())),
-              times[times.size() / 2], times.front(), times.back());
+  std::printf("%d runs on %d threads: median %.3f ms, fastest %.3f ms, slowest %.3f ms\n", repeat,
+              static_cast<int>(dsc_threads(model.get())), times[times.size() / 2], times.front(), times.back());
 }
 
 void work(const Options &options) {

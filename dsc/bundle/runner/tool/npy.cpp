@@ -49,7 +49,8 @@ std::string parse_type(const std::string &text, const std::string &path) {
 }  // namespace
 
 NpyHeader parse_npy(const std::string &content, const std::string &path) {
-  if (content.size() < MAGIC_SIZE + 4 || content.compare(0, MAGIC_SIZE, MAGIC) != 0) refuse(path, "it does not begin as one");
+  if (content.size() < MAGIC_SIZE + 4 || content.compare(0, MAGIC_SIZE, MAGIC) != 0)
+    refuse(path, "it does not begin as one");
   const auto byte = [&](size_t at) { return static_cast<size_t>(static_cast<unsigned char>(content[at])); };
   const size_t version = byte(MAGIC_SIZE), length_bytes = version == 1 ? 2 : 4, begin = MAGIC_SIZE + 2 + length_bytes;
   if (version < 1 || version > 3 || content.size() < begin) refuse(path, "it is of an unknown version, or cut short");
@@ -57,9 +58,11 @@ NpyHeader parse_npy(const std::string &content, const std::string &path) {
   for (size_t i = 0; i < length_bytes; ++i) length |= byte(MAGIC_SIZE + 2 + i) << (8 * i);
   if (length > content.size() - begin) refuse(path, "its header is cut short");
   const std::string header = content.substr(begin, length);
-  NpyHeader found{parse_type(value_of(header, "descr", path), path), parse_dims(value_of(header, "shape", path), path), begin + length};
+  NpyHeader found{parse_type(value_of(header, "descr", path), path), parse_dims(value_of(header, "shape", path), path),
+                  begin + length};
   const bool is_fortran = value_of(header, "fortran_order", path).compare(0, 4, "True") == 0;
-  if (is_fortran && found.dims.size() > 1) refuse(path, "its elements are in the order of Fortran; save numpy.ascontiguousarray of it");
+  if (is_fortran && found.dims.size() > 1)
+    refuse(path, "its elements are in the order of Fortran; save numpy.ascontiguousarray of it");
   return found;
 }
 
@@ -78,19 +81,32 @@ std::string make_npy(const std::string &type, const std::vector<int64_t> &dims) 
 
 std::string npy_type(int32_t type) {
   switch (type) {
-    case DSC_FLOAT32: return "<f4";
-    case DSC_FLOAT64: return "<f8";
-    case DSC_FLOAT16: return "<f2";
-    case DSC_INT8: return "|i1";
-    case DSC_INT16: return "<i2";
-    case DSC_INT32: return "<i4";
-    case DSC_INT64: return "<i8";
-    case DSC_UINT8: return "|u1";
-    case DSC_UINT16: return "<u2";
-    case DSC_UINT32: return "<u4";
-    case DSC_UINT64: return "<u8";
-    case DSC_BOOL: return "|b1";
-    default: return "|V" + std::to_string(dsc_type_size(type));
+    case DSC_FLOAT32:
+      return "<f4";
+    case DSC_FLOAT64:
+      return "<f8";
+    case DSC_FLOAT16:
+      return "<f2";
+    case DSC_INT8:
+      return "|i1";
+    case DSC_INT16:
+      return "<i2";
+    case DSC_INT32:
+      return "<i4";
+    case DSC_INT64:
+      return "<i8";
+    case DSC_UINT8:
+      return "|u1";
+    case DSC_UINT16:
+      return "<u2";
+    case DSC_UINT32:
+      return "<u4";
+    case DSC_UINT64:
+      return "<u8";
+    case DSC_BOOL:
+      return "|b1";
+    default:
+      return "|V" + std::to_string(dsc_type_size(type));
   }
 }
 

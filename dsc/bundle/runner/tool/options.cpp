@@ -22,7 +22,8 @@ int number(const std::string &option, const std::string &text, int least, int mo
   errno = 0;
   const long value = std::strtol(text.c_str(), &end, 10);
   if (text.empty() || *end != '\0' || errno != 0 || value < least || value > most) {
-    throw UsageError(option + " " + text + ": expected a number from " + std::to_string(least) + " to " + std::to_string(most));
+    throw UsageError(option + " " + text + ": expected a number from " + std::to_string(least) + " to " +
+                     std::to_string(most));
   }
   return static_cast<int>(value);
 }
@@ -52,7 +53,8 @@ Options parse_options(int count, const char *const *words) {
     if (word == "--repeat") options.repeat = number(word, value, 0, 1000000000);
     if (word == "--threads") options.threads = number(word, value, 1, 256);
   }
-  if (options.folder.empty() && !options.help) throw UsageError("say in which folder the bundle is; `dsc-run --help` says more");
+  if (options.folder.empty() && !options.help)
+    throw UsageError("say in which folder the bundle is; `dsc-run --help` says more");
   return options;
 }
 

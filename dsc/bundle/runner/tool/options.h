@@ -13,10 +13,10 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-
 struct Options {
   std::string folder;
-  std::vector<std::string> inputs, outputs; /* "NAME=FILE", or "FILE" where there is one tensor only */
+  /* "NAME=FILE", or "FILE" where there is one tensor only */
+  std::vector<std::string> inputs, outputs;
   int repeat = 0;  /* timed runs, after the first */
   int threads = 0; /* all cores */
   bool help = false;

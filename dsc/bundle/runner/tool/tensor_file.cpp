@@ -29,7 +29,7 @@ std::string read_file(const std::string &path) {
 
 bool is_npy(const std::string &path) { return path.size() > 4 && path.compare(path.size() - 4, 4, ".npy") == 0; }
 
-/* Whether elements that numpy calls `type` are those of an input: types that numpy does not have are bytes of anything. */
+/* Whether elements that numpy calls `type` are an input's: types that numpy does not have are bytes of anything. */
 bool is_of_type(const std::string &type, int32_t expected) {
   const std::string own = npy_type(expected);
   if (type == own) return true;
@@ -40,7 +40,8 @@ bool is_of_type(const std::string &type, int32_t expected) {
 std::vector<int64_t> fixed_dims(const std::string &path, const dsc_info &info) {
   std::vector<int64_t> dims(info.dims, info.dims + info.rank);
   if (std::find(dims.begin(), dims.end(), -1) != dims.end()) {
-    throw UsageError(path + ": input " + info.name + " has free dims, which plain elements do not tell: give a .npy file");
+    throw UsageError(path + ": input " + info.name +
+                     " has free dims, which plain elements do not tell: give a .npy file");
   }
   return dims;
 }
@@ -64,15 +65,17 @@ OwnedTensor read_tensor(const std::string &path, const dsc_info &info) {
     header.dims = fixed_dims(path, info);
   }
   if (!is_of_type(header.type, info.type)) {
-    throw UsageError(path + " holds elements of type " + header.type + ", input " + info.name + " takes " + dsc_type_name(info.type) +
-                     " (" + npy_type(info.type) + "); nothing is cast");
+    throw UsageError(path + " holds elements of type " + header.type + ", input " + info.name + " takes " +
+                     dsc_type_name(info.type) + " (" + npy_type(info.type) + "); nothing is cast");
   }
-  if (header.dims.size() > DSC_MAX_RANK) throw UsageError(path + " has more than " + std::to_string(DSC_MAX_RANK) + " dims");
+  if (header.dims.size() > DSC_MAX_RANK)
+    throw UsageError(path + " has more than " + std::to_string(DSC_MAX_RANK) + " dims");
   OwnedTensor owned{{}, {nullptr, info.type, static_cast<int32_t>(header.dims.size()), {}}};
   std::copy(header.dims.begin(), header.dims.end(), owned.tensor.dims);
   const size_t size = byte_size(owned.tensor), found = content.size() - header.size;
   if (size != found) {
-    throw UsageError(path + " holds " + std::to_string(found) + " bytes of elements, its shape says " + std::to_string(size));
+    throw UsageError(path + " holds " + std::to_string(found) + " bytes of elements, its shape says " +
+                     std::to_string(size));
   }
   owned.memory.resize(size / sizeof(uint64_t) + 1);
   if (size != 0) std::memcpy(owned.memory.data(), content.data() + header.size, size);
@@ -89,7 +92,8 @@ void write_tensor(const std::string &path, const dsc_tensor &tensor) {
   };
   Stream file(std::fopen(aside.c_str(), "wb"));
   if (file == nullptr) throw UsageError("cannot write " + path + ": " + std::strerror(errno));
-  const std::string header = is_npy(path) ? make_npy(npy_type(tensor.type), {tensor.dims, tensor.dims + tensor.rank}) : "";
+  const std::string header =
+      is_npy(path) ? make_npy(npy_type(tensor.type), {tensor.dims, tensor.dims + tensor.rank}) : "";
   const size_t size = byte_size(tensor);
   if (std::fwrite(header.data(), 1, header.size(), file.get()) != header.size()) refuse();
   if (std::fwrite(tensor.data, 1, size, file.get()) != size) refuse();

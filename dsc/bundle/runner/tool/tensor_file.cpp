@@ -32,9 +32,11 @@ bool is_npy(const std::string &path) { return path.size() > 4 && path.compare(pa
 /* Whether elements that numpy calls `type` are an input's: types that numpy does not have are bytes of anything. */
 bool is_of_type(const std::string &type, int32_t expected) {
   const std::string own = npy_type(expected);
-  if (type == own) return true;
-  const bool one_byte = dsc_type_size(expected) == 1 && type.substr(1) == own.substr(1);
-  return one_byte || (own[1] == 'V' && type.size() > 1 && type.substr(1) == own.substr(1));
+  // the order of bytes says nothing of one byte, and is left out where numpy knows nothing of them
+  const bool has_order = dsc_type_size(expected) > 1 && own[1] != 'V';
+  if (has_order || type.empty()) return type == own;
+  const bool is_ml_dtypes = expected == DSC_FLOAT8E5M2 && type.substr(1) == "f1";  // its own name for it
+  return type.substr(1) == own.substr(1) || is_ml_dtypes;
 }
 
 std::vector<int64_t> fixed_dims(const std::string &path, const dsc_info &info) {

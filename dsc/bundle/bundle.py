@@ -87,14 +87,14 @@ def _write_model(folder: Path, content: Artifact, runtime: str) -> None:
 def check_output(artifact: Path, output: Path, *, force: bool = False) -> None:
     """Raise UsageError now if the folder cannot be written later, or holds what is not a bundle's."""
     place = Path(os.path.realpath(output))
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"cannot write {output}: it is a file, expected a folder or nothing")
     if Path(os.path.realpath(artifact)).is_relative_to(place):
         raise UsageError(f"the bundle would replace the folder {output}, in which {artifact} is: name another")
     if not place.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     if not os.access(place.parent, os.W_OK | os.X_OK, effective_ids=True):
         raise UsageError(f"cannot write {output}: the folder {output.parent} is not writable")
-    if place.exists() and not place.is_dir():
-        raise UsageError(f"cannot write {output}: it is a file, expected a folder or nothing")
     foreign = layout.foreign(place) if place.exists() and not force else None
     if foreign is not None:
         raise UsageError(

@@ -22,7 +22,8 @@ IMAGES = TextModel(
 """All sizes fixed: the pooled allocator; weights that are packed."""
 
 WORDS = TextModel(
-    "(float[n,8] x, int64[n,k] ids, float[m] z) => (float[n,8] y, float[n,k,4] g, int64[n] top, bool[n,8] positive) { "
+    "(float[n,8] x, int64[n,k] ids, float[m] z) => (float[n,8] y, float[n,k,4] g, int64[n] top, bool[n,8] positive, "
+    "float[n,8] same) { same = Identity(x) "
     "r = Reshape(z, shape) s = Add(x, r) y = Mul(s, w) g = Gather(table, ids) "
     "top = ArgMax<axis=1, keepdims=0>(x) positive = Greater(x, zero) }",
     {
@@ -32,8 +33,8 @@ WORDS = TextModel(
         "zero": np.zeros(1, np.float32),
     },
 )
-"""Free sizes that have to fit one another (z is as large as x, or one row), and indices of 5 rows; outputs of three types.
-"""
+"""Free sizes that have to fit one another (z is as large as x, or one row), and indices of 5 rows; outputs of three
+types, one of which is an input's memory."""
 
 SHARED = TextModel(
     "(float[n,4] x) => (float[n,4] same, float[n,4] again, float[2,n,2] view, float[3] weight, float scalar) { "

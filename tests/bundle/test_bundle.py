@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dsc.bundle import write_bundle
+from dsc.bundle.runner import BINARIES
 from dsc.bundle.runtime import LIBRARIES, runtime_files
 from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing_folder
@@ -47,16 +49,14 @@ def test_the_same_artifact_gives_the_same_bundle(images_artifact: Path, images: 
     assert left(tmp_path) == ["other"]
 
 
-def test_the_runner_is_the_same_whenever_it_is_compiled(
-    images_artifact: Path, images: Bundled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By another compilation: a compiler that says another version is not found in the cache."""
-    compiler = tmp_path / "compiler"
-    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo {tmp_path} || exec {shutil.which("c++")} "$@"\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("DSC_CACHE", str(tmp_path / "cache"))
-    assert write_bundle(images_artifact, tmp_path / "b", compiler=str(compiler)).compiler == str(compiler)
-    assert contents(tmp_path / "b") == contents(images.folder)
+def test_the_runner_does_not_depend_on_where_and_when_it_was_compiled(images: Bundled) -> None:
+    """No names of folders, no build id, no symbol tables: compiled twice, it was the same byte for byte."""
+    for name in BINARIES:
+        content = (images.folder / name).read_bytes()
+        assert tempfile.gettempdir().encode() not in content
+        assert str(Path.home()).encode() + b"/" not in content
+        assert b".note.gnu.build-id" not in content
+        assert b".symtab" not in content
 
 
 def test_what_is_in_it(images: Bundled) -> None:
@@ -89,10 +89,7 @@ def test_what_is_not_a_bundles_is_not_replaced(images_artifact: Path, cli: Cli, 
     folder.mkdir()
     (folder / "diary.txt").write_text("dear diary")
     said = cli("bundle", images_artifact, "-o", folder).failed(2)
-    assert (
-        said
-        == f"{folder} holds diary.txt, which is no file of a bundle: name another folder, or --force to replace it all"
-    )
+    assert said.startswith(f"{folder} holds diary.txt, which is no file of a bundle: name another folder, or --force")
     (folder / "diary.txt").rename(folder / "lib.so")
     (folder / "src").symlink_to(tmp_path)
     assert "holds src, which is no file of a bundle" in cli("bundle", images_artifact, "-o", folder).failed(2)
@@ -107,7 +104,7 @@ def test_folders_that_cannot_be(images_artifact: Path, cli: Cli, tmp_path: Path)
     copy = shutil.copy(images_artifact, tmp_path / "a.dsc")
     for force in ([], ["--force"]):
         assert "in which" in cli("bundle", copy, "-o", tmp_path, *force).failed(2)
-        assert "it is a file" in cli("bundle", copy, "-o", copy, *force).failed(2) or force
+        assert "it is a file" in cli("bundle", copy, "-o", copy, *force).failed(2)
     (tmp_path / "file").touch()
     assert "it is a file, expected a folder" in cli("bundle", copy, "-o", tmp_path / "file", "--force").failed(2)
     assert "there is no folder" in cli("bundle", copy, "-o", tmp_path / "none" / "b").failed(2)
@@ -227,7 +224,7 @@ def test_without_network(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "b").exists()
 
 
-def test_the_name_of_the_folder(
+def test_the_folder_is_named_as_the_module(
     images_artifact: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,33 +16,59 @@ from tests.bundle.bundles import Bundled, tool
 from tests.bundle.models import WORDS
 
 SOURCES = Path(__file__).parent
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+
+
+PROJECT = """
+cmake_minimum_required(VERSION 3.13)
+project(outer C CXX)
+set(CMAKE_C_STANDARD 11)
+find_package(Threads REQUIRED)
+add_subdirectory(words)
+foreach(name calls threads)
+  add_executable(${name} ${name}.c)
+  target_link_libraries(${name} dsc Threads::Threads)
+endforeach()
+"""
+
+
+@dataclass(frozen=True)
+class Build:
+    """A bundle, and the folder of the programs that are linked with its library."""
+
+    bundled: Bundled
+    programs: Path
 
 
 @pytest.fixture(scope="module")
-def sanitized(words: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Bundled:
-    """The bundle elsewhere, its runner built there by CMake, with checks of every access."""
-    folder = tmp_path_factory.mktemp("sanitized") / "words"
-    shutil.copytree(words.folder, folder)
+def shipped(words: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """As `dsc bundle` has made it."""
+    folder = tmp_path_factory.mktemp("shipped")
+    for name in ("calls", "threads"):
+        command = [find_compiler(), *STRICT, "-std=c11", "-pthread", SOURCES / f"{name}.c", "-o", folder / name]
+        command += ["-I", words.folder / "include", "-L", words.folder, "-ldsc", f"-Wl,-rpath,{words.folder}"]
+        subprocess.run(command, check=True)
+    return Build(words, folder)
+
+
+@pytest.fixture(scope="module")
+def sanitized(words: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Built elsewhere by CMake, as a part of a project, with checks of every access."""
+    folder = tmp_path_factory.mktemp("sanitized")
+    copy = Bundled(folder / "words", words.manifest)
+    shutil.copytree(words.folder, copy.folder)
     for name in ("dsc-run", "libdsc.so"):
-        (folder / name).unlink()
-    flags = [f"-DCMAKE_CXX_FLAGS={SANITIZERS}", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON"]
-    commands = [["cmake", "-B", "build", *flags], ["cmake", "--build", "build", "--parallel", "2"]]
-    for command in commands:
-        done = subprocess.run([tool("cmake"), *command[1:]], cwd=folder, capture_output=True, text=True, check=False)
+        (copy.folder / name).unlink()
+    for name in ("calls", "threads"):
+        shutil.copy(SOURCES / f"{name}.c", folder)
+    (folder / "CMakeLists.txt").write_text(PROJECT)
+    flags = " ".join(["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STRICT[:2]])
+    options = [f"-DCMAKE_{language}_FLAGS={flags}" for language in ("C", "CXX")] + ["-DCMAKE_BUILD_TYPE=None"]
+    for words_given in (["-B", "build", *options], ["--build", "build", "--parallel", "2"]):
+        done = subprocess.run([tool("cmake"), *words_given], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         assert "warning" not in done.stderr
-    return Bundled(folder, words.manifest)
-
-
-def program(name: str, bundled: Bundled, folder: Path, *flags: str) -> Path:
-    """A C program of this folder, linked with the bundle's library."""
-    made = folder / name
-    command = [find_compiler(), "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread", *flags]
-    command += ["-I", str(bundled.folder / "include"), str(SOURCES / f"{name}.c"), "-o", str(made)]
-    command += [f"-L{bundled.folder}", "-ldsc", f"-Wl,-rpath,{bundled.folder}"]
-    subprocess.run(command, check=True)
-    return made
+    return Build(copy, folder / "build")
 
 
 def passes(*command: object) -> str:
@@ -51,16 +78,10 @@ def passes(*command: object) -> str:
     return done.stdout
 
 
-def builds(words: Bundled, request: pytest.FixtureRequest, build: str) -> tuple[Bundled, list[str]]:
-    if build == "shipped":
-        return words, []
-    return request.getfixturevalue("sanitized"), SANITIZERS.split()
-
-
 @pytest.mark.parametrize("build", ["shipped", "sanitized"])
-def test_wrong_calls(words: Bundled, request: pytest.FixtureRequest, tmp_path: Path, build: str) -> None:
-    bundled, flags = builds(words, request, build)
-    said = passes(program("calls", bundled, tmp_path, *flags), bundled.folder, tmp_path)
+def test_wrong_calls(request: pytest.FixtureRequest, tmp_path: Path, build: str) -> None:
+    built: Build = request.getfixturevalue(build)
+    said = passes(built.programs / "calls", built.bundled.folder, tmp_path)
 
     types = [line.split()[1:] for line in said.splitlines() if line.startswith("type ")]
     assert types == [[str(e.code), e.dtype.name, str(e.dtype.itemsize)] for e in ELEMENT_TYPES if e.stored is not None]
@@ -74,14 +95,14 @@ def test_wrong_calls(words: Bundled, request: pytest.FixtureRequest, tmp_path: P
 
 
 @pytest.mark.parametrize("build", ["shipped", "sanitized"])
-def test_many_threads(words: Bundled, request: pytest.FixtureRequest, tmp_path: Path, build: str) -> None:
-    bundled, flags = builds(words, request, build)
-    assert passes(program("threads", bundled, tmp_path, *flags), bundled.folder) == "0 of 240 runs failed\n"
+def test_many_threads(request: pytest.FixtureRequest, build: str) -> None:
+    built: Build = request.getfixturevalue(build)
+    assert passes(built.programs / "threads", built.bundled.folder) == "0 of 240 runs failed\n"
 
 
 def test_the_header_is_of_c_plus_plus_too(words: Bundled, tmp_path: Path) -> None:
     (tmp_path / "a.cpp").write_text('#include "dsc.h"\nint main() { return dsc_api_version() - DSC_API_VERSION; }\n')
-    command = [tool("c++"), "-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I", words.folder / "include"]
+    command = [tool("c++"), "-std=c++11", *STRICT, "-I", words.folder / "include"]
     subprocess.run([*command, tmp_path / "a.cpp", "-fsyntax-only"], check=True)
 
 
@@ -110,15 +131,16 @@ def test_a_library_that_a_program_loads_for_itself(words: Bundled, tmp_path: Pat
     passes(made, words.folder, words.folder / "libdsc.so")
 
 
-def test_the_command_with_sanitizers(sanitized: Bundled, tmp_path: Path) -> None:
+def test_the_command_with_sanitizers(sanitized: Build, tmp_path: Path) -> None:
+    bundled = sanitized.bundled
     feeds = {
         "x": np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32),
         "ids": np.array([[4], [-5], [0]]),
         "z": np.ones(8, np.float32),
     }
-    for array, wanted in zip(sanitized.run(feeds, tmp_path, "--repeat", "2"), WORDS.reference(feeds), strict=True):
+    for array, wanted in zip(bundled.run(feeds, tmp_path, "--repeat", "2"), WORDS.reference(feeds), strict=True):
         np.testing.assert_allclose(array, wanted, rtol=1e-6)
-    assert "index 5" in sanitized.try_run({**feeds, "ids": np.array([[4], [5], [0]])}, tmp_path).failed(2)
+    assert "index 5" in bundled.try_run({**feeds, "ids": np.array([[4], [5], [0]])}, tmp_path).failed(2)
     (tmp_path / "in0.npy").write_bytes((tmp_path / "in0.npy").read_bytes()[:-1])
-    cut_short = sanitized.command(sanitized.folder, "--input", f"x={tmp_path / 'in0.npy'}")
+    cut_short = bundled.command(bundled.folder, "--input", f"x={tmp_path / 'in0.npy'}")
     assert "bytes of elements" in cut_short.failed(2)

@@ -55,9 +55,8 @@ def test_a_changed_description(copy: Bundled) -> None:
     content = path.read_bytes()
     for place in [*range(0, len(content), 37), *range(len(content) - 3, len(content))]:
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        assert any(
-            said in refusal(copy) for said in ("bundle.txt was changed", "is of format", "is not the description")
-        )
+        message = refusal(copy)
+        assert any(said in message for said in ("bundle.txt was changed", "is of format", "is not the description"))
     for size in (0, 5, 60, 70, len(content) - 1):
         path.write_bytes(content[:size])
         assert DESCRIPTION in refusal(copy)

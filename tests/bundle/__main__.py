@@ -26,7 +26,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = outcome(name, arguments.target, Path(folder), start)
         failures += not found.passed
-        top = "same" if found.same_top else "OTHER"
+        top = {True: "same", False: "OTHER", None: "-"}[found.same_top]
         print(f"{name:<20} {found.error:8.1e}  {top:<5}  {time.monotonic() - began:.0f}", flush=True)
     print(f"{failures} models are beyond {BAR:g}" if failures else f"all within {BAR:g}")
     raise SystemExit(bool(failures))

@@ -61,4 +61,4 @@ def test_a_bundle_for_arm_says_so_elsewhere(words: Bundled, images: Bundled) -> 
     """The host's own runner on it: told before anything is loaded."""
     if words.launcher:
         message = images.command(words.folder).failed(2)
-        assert f"the bundle was made for {ARCH} (plain-arm:armv8), this processor is" in message
+        assert f"the bundle was made for {ARCH} (arm:armv8-a), this processor is" in message

@@ -10,6 +10,7 @@ import numpy as np
 import dsc.models as zoo
 from dsc.check.reference import Reference
 from dsc.pipeline import compile_model
+from dsc.targets import AnyTarget
 from tests.bundle.bundles import bundle
 
 NAMES = (
@@ -38,7 +39,7 @@ class Outcome:
         return self.error <= BAR and self.same_top is not False
 
 
-def outcome(name: str, target: str, folder: Path, launcher: tuple[str, ...]) -> Outcome:
+def outcome(name: str, target: AnyTarget, folder: Path, launcher: tuple[str, ...]) -> Outcome:
     """Compile, bundle and run a model at the sizes that it is measured with."""
     path, feeds = zoo.fetch(name), zoo.inputs(name)
     artifact = folder / f"{name}.dsc"

@@ -29,6 +29,8 @@ class Bundle:
     folder: Path
     size: int
     """Bytes of all files."""
+    arch: str
+    """Instruction set of the processor that it is for."""
     compiler: str | None
     """What made the runner; None where there is none for the processor, so that it has to be built there."""
 
@@ -66,7 +68,8 @@ def write_bundle(
                 layout.write(folder, compile_runner(command, found))
             _write_model(folder, content, found.version)
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Bundle(output, size, command)
+            arch = content.arch
+    return Bundle(output, size, arch, command)
 
 
 def _write_model(folder: Path, content: Artifact, runtime: str) -> None:

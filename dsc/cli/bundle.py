@@ -32,5 +32,8 @@ def bundle(
     with progress() as tell:
         written = write_bundle(module, folder, runtime=runtime, compiler=compiler, force=force, progress=tell)
     if written.compiler is None:
-        print("there is no C++ compiler for the CPU here: build the runner there, as README.md of the bundle says")
+        print(
+            f"there is no C++ compiler for {written.arch} here (Debian and Ubuntu have g++-{written.arch}-linux-gnu): "
+            "build the runner on the board, as README.md of the bundle says"
+        )
     print(f"wrote {folder}, {written.size / 1e6:.1f} MB")

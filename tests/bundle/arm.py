@@ -1,17 +1,15 @@
-"""Bundles for 64-bit Arm, run by an emulator where this is another processor."""
+"""Running bundles for 64-bit Arm: by an emulator where this is another processor."""
 
 from __future__ import annotations
 
 import platform
 
-from dsc.targets import target
 from dsc.targets.backend import Backend
 from tests.bundle.bundles import tool
 
 ARCH = "aarch64"
 SYSTEM = "/usr/aarch64-linux-gnu"
 """Where Debian's cross compiler has the C and C++ libraries for it."""
-TARGET = target("arm:armv8-a")
 
 
 def launcher(backend: Backend) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ def test_without_a_compiler_for_the_processor(tmp_path: Path, cli: Cli) -> None:
         (tmp_path / "runtime" / name).write_bytes(b"\x7fELF" + bytes(14) + (75).to_bytes(2, "little") + b"of a vax")
     done = cli("bundle", artifact, "-o", tmp_path / "b", "--runtime", tmp_path / "runtime")
     assert done.code == 0, done.err
-    assert "there is no C++ compiler for the CPU here" in done.out
+    assert "there is no C++ compiler for vax here" in done.out
     files = contents(tmp_path / "b")
     assert "dsc-run" not in files
     assert "src/dsc.cpp" in files

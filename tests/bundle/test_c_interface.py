@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dsc.elements import ELEMENT_TYPES
-from dsc.targets.cpu.link import find_compiler
+from dsc.targets.cpu.link import HOST
 from tests.bundle.bundles import Bundled, tool
 from tests.bundle.models import WORDS
 
@@ -45,7 +45,7 @@ def shipped(words: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """As `dsc bundle` has made it."""
     folder = tmp_path_factory.mktemp("shipped")
     for name in ("calls", "threads"):
-        command = [find_compiler(), *STRICT, "-std=c11", "-pthread", SOURCES / f"{name}.c", "-o", folder / name]
+        command = [HOST.find(), *STRICT, "-std=c11", "-pthread", SOURCES / f"{name}.c", "-o", folder / name]
         command += ["-I", words.folder / "include", "-L", words.folder, "-ldsc", f"-Wl,-rpath,{words.folder}"]
         subprocess.run(command, check=True)
     return Build(words, folder)
@@ -126,7 +126,7 @@ def test_a_library_that_a_program_loads_for_itself(words: Bundled, tmp_path: Pat
         """
     )
     made = tmp_path / "a"
-    command = [find_compiler(), "-I", words.folder / "include", tmp_path / "a.c", "-o", made, "-ldl"]
+    command = [HOST.find(), "-I", words.folder / "include", tmp_path / "a.c", "-o", made, "-ldl"]
     subprocess.run(command, check=True)
     passes(made, words.folder, words.folder / "libdsc.so")
 

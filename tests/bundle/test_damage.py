@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.bundle.bundles import Bundled
+from dsc.runtime.hashing import BLOCK
+from tests.bundle.bundles import Bundled, bundle, compile_to
+from tests.compiled import TextModel
 
 DESCRIPTION = "bundle.txt"
 
@@ -60,6 +63,28 @@ def test_a_changed_description(copy: Bundled) -> None:
     for size in (0, 5, 60, 70, len(content) - 1):
         path.write_bytes(content[:size])
         assert DESCRIPTION in refusal(copy)
+
+
+def test_weights_of_several_blocks(tmp_path: Path) -> None:
+    """Which threads hash: each is compared, and the last one is not whole."""
+    w = np.random.default_rng(5).standard_normal((2 * BLOCK // 4 + 1000,)).astype(np.float32)
+    model = TextModel(f"(float[1] x) => (float[{w.size}] y) {{ y = Add(x, w) }}", {"w": w})
+    bundled = bundle(compile_to(tmp_path / "m.dsc", model.proto()), tmp_path / "m")
+    np.testing.assert_array_equal(bundled.run({"x": np.float32([2])}, tmp_path, "--threads", 3)[0], w + np.float32(2))
+    path = bundled.folder / "weights.safetensors"
+    content = path.read_bytes()
+    for place in (BLOCK - 1, BLOCK, 2 * BLOCK - 1, 2 * BLOCK, len(content) - 1):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        for threads in (1, 3):
+            message = bundled.command(bundled.folder, "--threads", threads).failed(2)
+            assert "weights.safetensors was changed" in message
+
+
+def test_descriptions_of_all_lengths(copy: Bundled) -> None:
+    """Their hash is ours: its last block is filled in each way."""
+    for length in range(64):
+        edit(copy, lambda text, length=length: re.sub("(?m)^model =.*", f"model ={'m' * length}", text))
+        assert copy.command(copy.folder).code == 0
 
 
 @pytest.mark.parametrize("name", ["bundle.txt", "lib.so", "weights.safetensors"])

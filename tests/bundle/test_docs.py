@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc.targets.cpu.link import find_compiler
+from dsc.targets.cpu.link import HOST
 from tests.bundle.bundles import bundle, compile_to
 from tests.compiled import TextModel
 
@@ -22,7 +22,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
     (tmp_path / "example.c").write_text(source)
     bundle(compile_to(tmp_path / "model.dsc", MODEL.proto()), tmp_path / "model")
     (command,) = re.findall(r"^cc example\.c.*$", PAGE, re.MULTILINE)
-    command = command.replace("cc ", f"{find_compiler()} -std=c11 -Wall -Wextra -Werror ", 1)
+    command = command.replace("cc ", f"{HOST.find()} -std=c11 -Wall -Wextra -Werror ", 1)
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [

@@ -75,6 +75,17 @@ def test_every_element_type(tmp_path: Path) -> None:
             assert array.tobytes() == np.ascontiguousarray(expected).tobytes() == python[f"{name} turned"].tobytes()
 
 
+def test_too_little_memory(tmp_path: Path) -> None:
+    """An exit code of its own, and a message."""
+    table = TextModel("(float[n,1] x, float[1,m] z) => (float[n,m] y) { y = Mul(x, z) }")
+    made = bundle(compile_to(tmp_path / "m.dsc", table.proto()), tmp_path / "m")
+    little = Bundled(made.folder, made.manifest, ("sh", "-c", 'ulimit -v 2000000; exec "$0" "$@"'))
+    feeds = {"x": np.ones((30, 1), np.float32), "z": np.ones((1, 20), np.float32)}
+    np.testing.assert_array_equal(little.run(feeds, tmp_path)[0], np.ones((30, 20), np.float32))
+    feeds = {"x": np.ones((40_000, 1), np.float32), "z": np.ones((1, 40_000), np.float32)}  # a result of 6.4 GB
+    assert little.try_run(feeds, tmp_path).failed(3).startswith("not enough memory")
+
+
 def test_names_of_any_characters(tmp_path: Path) -> None:
     """Spaces, line ends, equal signs and percent signs; letters beyond ASCII."""
     names = ["a b\n%c=d", "=Größe/1", "y:0 "]

@@ -38,6 +38,7 @@ static void *work(void *argument) {
   Caller *caller = argument;
   float y[MOST * 8];
   char said[64];
+  if (strcmp(dsc_error(), "") != 0) ++caller->failures; /* what failed in another thread is not told here */
   snprintf(said, sizeof said, "there is no number %d of 3", (int)caller->rows);
   for (int i = 0; i < RUNS; ++i) {
     dsc_info info;
@@ -62,6 +63,7 @@ int main(int count, char **words) {
     for (int j = 0; j < caller->rows * 8; ++j) caller->x[j] = (float)((j * 7 + i) % 23) - 11.0f;
     if (!run(caller, caller->first)) return puts(dsc_error()), 1;
   }
+  if (dsc_load(NULL, 1, &(dsc_model *){NULL}) != DSC_ERROR_ARGUMENT) return puts("NULL was loaded"), 1;
   pthread_t threads[THREADS];
   for (int i = 0; i < THREADS; ++i) pthread_create(&threads[i], NULL, work, &callers[i]);
   int failures = 0;
@@ -69,6 +71,7 @@ int main(int count, char **words) {
     pthread_join(threads[i], NULL);
     failures += callers[i].failures;
   }
+  if (strcmp(dsc_error(), "path is NULL") != 0) return puts("another thread's message"), 1;
   dsc_free(models[0]);
   float y[MOST * 8];
   if (!run(&callers[1], y)) return puts("a model needs another that is gone"), 1;

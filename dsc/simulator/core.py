@@ -25,8 +25,8 @@ class _Machine(ctypes.Structure):
         *(
             (name, ctypes.c_int)
             for name in (
-                "major minor processors clock_khz max_threads max_threads_per_processor shared_bytes shared_bytes_optin "
-                "shared_bytes_per_processor registers l2_bytes"
+                "major minor processors clock_khz max_threads max_threads_per_processor shared_bytes "
+                "shared_bytes_optin shared_bytes_per_processor registers l2_bytes"
             ).split()
         ),
         ("memory", ctypes.c_size_t),
@@ -54,6 +54,7 @@ class Record:
     thread: tuple[int, int, int]
     what: str
     image: int
+    """Id of the image, as `dsc.simulator.image` gives it."""
     offset: int
 
 
@@ -71,7 +72,7 @@ class Core:
         self._fault_kernel = self._function("simulator_fault_kernel", text, number)
         self._fault_what = self._function("simulator_fault_what", text, number)
         self._fault_offset = self._function("simulator_fault_offset", ctypes.c_uint64, number)
-        self._fault_image = self._function("simulator_fault_image", pointer, number)
+        self._fault_image = self._function("simulator_fault_image", ctypes.c_uint64, number)
         self._fault_place = self._function("simulator_fault_place", None, number, pointer)
         self._clear = self._function("simulator_clear", None)
         self._counter_count = self._function("simulator_counter_count", number)
@@ -126,7 +127,7 @@ class Core:
         self._fault_place(i, place)
         block, thread = (place[0], place[1], place[2]), (place[3], place[4], place[5])
         kernel, what = self._fault_kernel(i).decode(), self._fault_what(i).decode()
-        return Record(kernel, block, thread, what, self._fault_image(i) or 0, self._fault_offset(i))
+        return Record(kernel, block, thread, what, self._fault_image(i), self._fault_offset(i))
 
     def counters(self) -> dict[str, tuple[int, ...]]:
         """Of each kernel, in the order of `counter_names`."""
@@ -161,7 +162,7 @@ class Core:
         """Whether it ran to its end."""
         addresses = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
         sizes = ((ctypes.c_uint * 3)(*each, *[1] * (3 - len(each))) for each in (grid, block))
-        return self._launch(image, kernel.encode(), *sizes, shared, addresses) == 0
+        return bool(self._launch(image, kernel.encode(), *sizes, shared, addresses) == 0)
 
     def allocate(self, size: int) -> int:
         """Bytes of the device's memory, at this address. Raises `UsageError` where it is full."""
@@ -177,7 +178,7 @@ class Core:
 
 def _texts(array: Any) -> list[str]:
     """Of a C array of strings that a null ends."""
-    texts = []
+    texts: list[str] = []
     while array[len(texts)]:
         texts.append(array[len(texts)].decode())
     return texts

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
+from functools import lru_cache
 from pathlib import Path
 
 from dsc.errors import UsageError
 from dsc.files import scratch_folder
 from dsc.simulator.errors import UnknownInstructionError
-from dsc.simulator.toolchain import native, run
+from dsc.simulator.flags import kernel_flags
+from dsc.simulator.toolchain import header_paths, run
 from dsc.simulator.translate import translate
 
-MAGIC = b"DSCSIM01"
+MAGIC = b"DSCSIM02"
 """As in core/launch.h; TVM takes what begins with a slash for PTX."""
-_HEADER = struct.Struct("=8sQ")
+_HEADER = struct.Struct("=8sQQ")
 
-_FLAGS = (
-    "-std=c++17",
-    "-O2",
-    "-g1",
-    "-march=x86-64-v3",
-    "-fPIC",
-    "-fvisibility=hidden",
-    "-w",
-    "-fno-exceptions",
-    "-fno-strict-aliasing",
-    "-fno-math-errno",
-    "-ffp-contract=fast",  # as nvcc does
-)
-_INSTRUMENTED = (
-    "-fsanitize=thread,bounds",
-    "--param=tsan-instrument-func-entry-exit=0",
-    # Accesses stay those of the source: not merged, and vectors not taken apart.
-    "-fno-tree-vectorize",
-    "-fno-tree-slp-vectorize",
-    "-fno-store-merging",
-    "-fno-tree-sra",
-    "-fno-ipa-sra",
-)
-_UNINSTRUMENTED = ("-fsanitize=alignment,bounds",)
 _INCLUDE = re.compile(r"^([ \t]*)#([ \t]*include\b.*)$", re.MULTILINE)
 _NAME = "kernels.cu"
 
 
+@lru_cache(maxsize=32)
 def compile_image(source: str, arch: str, checks: bool = True) -> bytes:
     """The image for CUDA source in which kernels are ``__global__`` functions that are no templates.
 
@@ -57,12 +37,13 @@ def compile_image(source: str, arch: str, checks: bool = True) -> bytes:
     if number is None:
         raise UsageError(f"{arch!r} is no architecture of CUDA: they are written as sm_80")
     defines = [f"-D__CUDA_ARCH__={int(number[1]) * 10}", "-D__CUDACC_VER_MAJOR__=13", "-D__CUDACC_VER_MINOR__=0"]
-    defines.append(f"-DSIMULATOR_INSTRUMENTED={int(checks)}")
     translated = translate(_preprocessed(source, defines))
     with scratch_folder() as folder:
         compiled, library = folder / "kernels.o", folder / "kernels.so"
-        flags = [*_FLAGS, *(_INSTRUMENTED if checks else _UNINSTRUMENTED), *defines, f"-I{native() / 'device'}"]
-        result = run([*flags, "-x", "c++", "-c", "-", "-o", str(compiled)], translated)
+        result = run(
+            [*kernel_flags(checks), *header_paths(checks), *defines, "-x", "c++", "-c", "-", "-o", str(compiled)],
+            translated,
+        )
         if result.returncode != 0:
             raise UnknownInstructionError(_complaint(result.stderr))
         # Linked apart: the sanitizer's own runtime is not wanted, the core has what is called.
@@ -75,7 +56,14 @@ def compile_image(source: str, arch: str, checks: bool = True) -> bytes:
 def packed(library: Path) -> bytes:
     """A library as an image."""
     code = library.read_bytes()
-    return _HEADER.pack(MAGIC, len(code)) + code
+    digest = hashlib.sha256(code).digest()
+    return _HEADER.pack(MAGIC, len(code), int.from_bytes(digest[:8], "little")) + code
+
+
+def image_id(image: bytes) -> int:
+    """What tells it from others."""
+    _, _, number = _HEADER.unpack_from(image)
+    return int(number)
 
 
 def unpacked(image: bytes) -> bytes:

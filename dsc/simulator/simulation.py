@@ -16,7 +16,7 @@ from dsc.files import scratch_folder
 from dsc.simulator.core import Core, Record
 from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError
-from dsc.simulator.image import compile_image, unpacked
+from dsc.simulator.image import compile_image, image_id, unpacked
 from dsc.simulator.machines import limits
 from dsc.simulator.tvm_runtime import load
 
@@ -33,11 +33,13 @@ class Simulation:
         """Not for callers."""
         self._core, self._checks = core, checks
         self.arch = arch
-        self._images: dict[int, tuple[bytes, str]] = {}
+        self._compiled: dict[int, tuple[bytes, str]] = {}
 
     def compile(self, source: str) -> bytes:
         """The image of CUDA source for this device, as `compile_image`."""
-        return compile_image(source, self.arch, self._checks)
+        image = compile_image(source, self.arch, self._checks)
+        self._compiled[image_id(image)] = image, source
+        return image
 
     def faults(self) -> list[Fault]:
         """What ended launches since the simulation began, oldest first."""
@@ -66,9 +68,7 @@ class Simulation:
         shared: bytes of dynamic shared memory.
         Raises `KernelError` where the kernel breaks a rule; the arrays are as they were then.
         """
-        image = self.compile(source)
-        handle = self._core.load(image)
-        self._images[handle] = image, source
+        handle = self._core.load(self.compile(source))
         expected = self._core.arguments(handle, kernel)
         if expected != len(arguments):
             raise UsageError(f"the kernel {kernel} takes {expected} arguments, there are {len(arguments)}")
@@ -77,7 +77,7 @@ class Simulation:
                 raise KernelError(self.faults()[-1])
 
     def _fault(self, record: Record) -> Fault:
-        image, source = self._images.get(record.image, (b"", ""))
+        image, source = self._compiled.get(record.image, (b"", ""))
         line = _source_line(image, source, record.offset) if image and record.offset else ""
         return Fault(record.kernel, record.block, record.thread, record.what, line)
 
@@ -121,7 +121,9 @@ def _order(order: str | int) -> tuple[int, int]:
     if isinstance(order, int):
         return _RANDOM, order
     if order not in ORDERS:
-        raise UsageError(f"the order {order!r} is none of {', '.join(ORDERS)} and no number (the seed of random orders)")
+        raise UsageError(
+            f"the order {order!r} is none of {', '.join(ORDERS)} and no number (the seed of random orders)"
+        )
     return (_FORWARD, _REVERSE)[ORDERS.index(order)], 0
 
 
@@ -192,7 +194,7 @@ def _source_line(image: bytes, source: str, offset: int) -> str:
         except OSError:
             return ""
     lines = source.splitlines()
-    match = re.match(r".*kernels\.cu:(\d+)", told.stdout)
+    match = re.search(r"(?:kernels\.cu|<stdin>):(\d+)", told.stdout)
     if match is None or not 0 < int(match[1]) <= len(lines):
         return ""
     return f"line {match[1]}: {lines[int(match[1]) - 1].strip()}"

@@ -16,12 +16,12 @@ from pathlib import Path
 from dsc.errors import UsageError
 from dsc.files import cache_dir, made_once, scratch_folder, temporary_trouble
 from dsc.host import cpu_features, usable_cores
+from dsc.simulator.flags import CORE, kernel_flags
 
 _INSTALL = "install it (Debian and Ubuntu: `apt-get install g++`)"
 _NEEDED = frozenset({"avx2", "bmi2", "f16c", "fma"})
 """Of what x86-64-v3 is, the features that count here, as Linux names them."""
-_COMMON = ("-std=c++17", "-O2", "-march=x86-64-v3", "-fPIC", "-fvisibility=hidden", "-w")
-_CORE = (*_COMMON, "-pthread")
+_PRELUDE = "prelude.h"
 _LIBRARIES = ("libcudart.so.13", "libcuda.so.1")
 
 
@@ -77,29 +77,38 @@ def core_folder() -> Path:
 
 def _fingerprint() -> str:
     """Of the sources, the compiler and how it is called."""
-    digest = hashlib.sha256(f"{run(['--version']).stdout}{_CORE}".encode())
+    digest = hashlib.sha256(f"{run(['--version']).stdout}{CORE}{kernel_flags(True)}{kernel_flags(False)}".encode())
     for path in sorted(native().rglob("*.[ch]*")):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
+def header_paths(checks: bool) -> list[str]:
+    """Options by which a kernel finds its headers, compiled already."""
+    return [f"-I{_precompiled(core_folder(), checks).parent}", f"-I{native() / 'device'}"]
+
+
+def _precompiled(folder: Path, checks: bool) -> Path:
+    return folder / ("checked" if checks else "unchecked") / f"{_PRELUDE}.gch"
+
+
 def _build(folder: Path) -> None:
     """One library has everything and goes by the name of the runtime's; the driver's only needs to be there."""
-    folder.mkdir()
     sources = sorted((native() / "core").glob("*.cpp"))
     objects = [folder / f"{source.stem}.o" for source in sources]
+    jobs = [[*CORE, "-c", str(source), "-o", str(to)] for source, to in zip(sources, objects, strict=True)]
+    for checks in (True, False):
+        header = _precompiled(folder, checks)
+        header.parent.mkdir(parents=True)
+        flags = [*kernel_flags(checks), "-x", "c++-header"]
+        jobs.append([*flags, str(native() / "device" / _PRELUDE), "-o", str(header)])
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for _ in pool.map(_compile, sources, objects):
-            pass
+        list(pool.map(_checked, jobs))
     runtime, driver = (folder / name for name in _LIBRARIES)
-    _link(runtime, "-Wl,--version-script=" + str(_version_script(folder)), *map(str, objects), "-ldl", "-pthread")
+    _link(runtime, f"-Wl,--version-script={_version_script(folder)}", *map(str, objects), "-ldl", "-pthread")
     _link(driver)
     for path in objects:
         path.unlink()
-
-
-def _compile(source: Path, to: Path) -> None:
-    _checked([*_CORE, "-c", str(source), "-o", str(to)])
 
 
 def _link(library: Path, *arguments: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dsc.simulator.errors import UnknownInstructionError
 from dsc.simulator.ptx import Operand, translated
@@ -25,11 +25,13 @@ def translate(source: str) -> str:
     body = _replaced(source, _ASM, _assembly)
     names = iter(range(len(source)))
     body = _replaced(body, _SHARED, lambda text, match: (_shared(match["found"], names), match.end()))
-    return "\n".join(['#include "cuda.h"', '#include "ptx.h"', body, '#include "module.h"', _module(source)])
+    return "\n".join(['#include "prelude.h"', body, _module(source)])
 
 
-def _replaced(source: str, pattern: str, replace) -> str:  # type: ignore[no-untyped-def]
-    parts, end = [], 0
+def _replaced(source: str, pattern: str, replace: Callable[[str, re.Match[str]], tuple[str, int]]) -> str:
+    """Every match replaced by what `replace` makes of it, up to the end that it gives; lines stay where they are."""
+    parts: list[str] = []
+    end = 0
     for match in found(source, pattern):
         if match.start() < end:
             continue

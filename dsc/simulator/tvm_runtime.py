@@ -41,8 +41,8 @@ def _refuse_real_cuda() -> None:
     real = sorted(path for path in _loaded() if _REAL.search(path) and not path.startswith(str(core_folder())))
     if real:
         raise UsageError(
-            f"this process has loaded the real CUDA ({', '.join(real)}), with which a simulation cannot be in one process: "
-            "start it in a process of its own, with CUDA's driver hidden, or use the device that is there"
+            f"this process has loaded the real CUDA ({', '.join(real)}), and cannot simulate one as well: simulate in "
+            "a process that has no access to the device and its libraries"
         )
 
 

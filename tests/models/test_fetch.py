@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dsc.errors import UsageError
-from dsc.models import cache_dir, packages
 from dsc.files.cache import made_once
+from dsc.models import cache_dir, packages
 from dsc.models.packages import Package, unpacked
 
 

@@ -15,7 +15,6 @@ from dsc.simulator.ptx.parser import (
     Instruction,
     Label,
     PtxSyntaxError,
-    Register,
     Value,
     parse,
 )
@@ -52,6 +51,7 @@ _SPECIAL = {
     "%globaltimer": "simulator_clock()",
     "%globaltimer_lo": "static_cast<uint32_t>(simulator_clock())",
 }
+
 
 def _constant(value: str) -> Emit:
     return lambda match, operands: value

@@ -52,7 +52,9 @@ def _find(match: re.Match[str]) -> Mma | None:
         return None
     shape = tuple(int(match[letter]) for letter in "mnk")
     wanted = (*shape, match["a"], match["b"], match["c"], bool(match["saturates"]))
-    return next((each for each in MMAS if (each.m, each.n, each.k, each.a, each.b, each.c, each.saturates) == wanted), None)
+    return next(
+        (each for each in MMAS if (each.m, each.n, each.k, each.a, each.b, each.c, each.saturates) == wanted), None
+    )
 
 
 def _mma(match: re.Match[str], operands: list[Rendered]) -> str | None:

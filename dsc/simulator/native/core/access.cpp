@@ -34,6 +34,7 @@ const char *verb(Direction direction) { return direction == Direction::kLoad ? "
 
 void access_shared(Worker &worker, const void *address, size_t size, Direction direction, const void *site) {
   size_t offset = check_shared_bounds(address, size, direction, site);
+  if (!worker.is_checked()) return;
   Shadow &shadow = worker.shadow();
   Hazard hazard = direction == Direction::kLoad ? shadow.read(worker.thread(), offset, size)
                                                 : shadow.write(worker.thread(), offset, size);
@@ -64,6 +65,7 @@ void check_global(const void *address, size_t size, Direction direction, const v
 
 void check_copy(size_t offset, size_t size, const void *site) {
   Worker &worker = *Worker::current();
+  if (!worker.is_checked()) return;
   Hazard hazard = worker.shadow().begin_copy(worker.thread(), offset, size);
   if (hazard) fault_hazard(worker, hazard, size, Direction::kStore, site);
   // The same instruction reads global memory: one byte further it is another.

@@ -30,7 +30,7 @@ API int simulator_fault_count() {
 API const char *simulator_fault_kernel(int i) { return read_faults[static_cast<size_t>(i)].kernel.c_str(); }
 API const char *simulator_fault_what(int i) { return read_faults[static_cast<size_t>(i)].what.c_str(); }
 API uint64_t simulator_fault_offset(int i) { return read_faults[static_cast<size_t>(i)].offset; }
-API const void *simulator_fault_image(int i) { return read_faults[static_cast<size_t>(i)].image; }
+API uint64_t simulator_fault_image(int i) { return read_faults[static_cast<size_t>(i)].image; }
 // Six numbers: of the block, then of the thread.
 API void simulator_fault_place(int i, unsigned *place) {
   const Fault &fault = read_faults[static_cast<size_t>(i)];

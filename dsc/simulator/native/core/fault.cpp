@@ -30,7 +30,7 @@ SimulatorIndex index_of(unsigned number, SimulatorIndex size) {
 
 void record(const Worker &worker, SimulatorIndex thread, std::string what, const void *address) {
   const Launch &launch = worker.launch();
-  Fault fault{launch.kernel->name, worker.block(), thread, std::move(what), launch.image, 0};
+  Fault fault{launch.kernel->name, worker.block(), thread, std::move(what), launch.image->id, 0};
   const char *at = static_cast<const char *>(address);
   if (at >= launch.image->begin && at < launch.image->end) fault.offset = at - launch.image->begin;
   Faults::instance().add(std::move(fault));

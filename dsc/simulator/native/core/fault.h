@@ -11,7 +11,7 @@ struct Fault {
   std::string kernel;
   SimulatorIndex block{}, thread{};
   std::string what;
-  const void *image = nullptr;  // of the kernel, for finding the line
+  uint64_t image = 0;           // of the kernel: its id
   size_t offset = 0;            // of the instruction in the kernel's library, or 0
 };
 

@@ -110,6 +110,7 @@ Image *load_image(const void *bytes, std::string &error) {
     return nullptr;
   }
   auto image = std::make_unique<Image>();
+  image->id = header.id;
   image->library = load_library(static_cast<const char *>(bytes) + sizeof(header), header.size, error);
   if (!image->library) return nullptr;
   image->module = static_cast<const SimulatorModule *>(dlsym(image->library, "simulator_module"));
@@ -139,7 +140,7 @@ bool launch(const Image &image, const SimulatorKernel &kernel, SimulatorIndex gr
   std::lock_guard<std::mutex> lock(one_at_a_time);
   std::string reason = objection(kernel, grid, block, dynamic_shared);
   if (!reason.empty()) {
-    Faults::instance().add({kernel.name, {}, {}, reason, &image, 0});
+    Faults::instance().add({kernel.name, {}, {}, reason, image.id, 0});
     return false;
   }
   Launch job;

@@ -7,10 +7,11 @@
 namespace simulator {
 
 // An image is this header and a shared library, as Python writes it (dsc/simulator/image.py).
-constexpr char kImageMagic[8] = {'D', 'S', 'C', 'S', 'I', 'M', '0', '1'};
+constexpr char kImageMagic[8] = {'D', 'S', 'C', 'S', 'I', 'M', '0', '2'};
 struct ImageHeader {
   char magic[8];
   uint64_t size;  // of the library
+  uint64_t id;    // by which Python finds the source
 };
 
 // Null, and why, where the bytes are no image of this simulator. `error` is for a person.

@@ -18,6 +18,7 @@ namespace simulator {
 
 // A library that was made of a source file, loaded.
 struct Image {
+  uint64_t id = 0;  // by which Python finds the source
   void *library = nullptr;
   const SimulatorModule *module = nullptr;
   const char *begin = nullptr, *end = nullptr;  // where its code and constants are
@@ -52,6 +53,8 @@ class Worker {
   SharedMemory &shared_memory() { return shared_; }
   const SharedMemory &shared_memory() const { return shared_; }
   Shadow &shadow() { return shadow_; }
+  // Whether the kernel's own accesses are watched, without which there is no telling who has written what.
+  bool is_checked() const { return launch_->image->module->instrumented; }
   Counters &counters() { return counters_; }
   bool on_own_stack(const void *address) const {
     return static_cast<size_t>(static_cast<const char *>(address) - stack_) < Stacks::kSize;

@@ -12,8 +12,8 @@ ONNX file comes out of it.
 
 from __future__ import annotations
 
+from dsc.files.cache import cache_dir
 from dsc.models.builder import RECIPE
-from dsc.models.cache import cache_dir
 from dsc.models.catalog import SPEED_BAR, names, recipe
 from dsc.models.data import fashion_mnist, imagenet_labels, imagenet_photos
 from dsc.models.fetch import fetch

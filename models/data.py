@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from dsc.models.cache import cache_dir
+from dsc.files.cache import cache_dir
 from dsc.models.fashion import read_split
 from dsc.models.packages import Package, unpacked
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 
 from dsc.errors import UsageError
-from dsc.models.cache import cache_dir, made_once
+from dsc.files.cache import cache_dir, made_once
 from dsc.models.catalog import recipe
 from dsc.models.packages import unpacked
 from dsc.models.recipe import Built, Installed, Member, Origin

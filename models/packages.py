@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from dsc.errors import UsageError
-from dsc.models.cache import made_once
+from dsc.files.cache import made_once
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dsc.errors import UsageError
+from dsc.files.cache import made_once
 from dsc.models import cache_dir, packages
-from dsc.models.cache import made_once
 from dsc.models.packages import Package, unpacked
 
 
@@ -58,7 +58,7 @@ def test_made_once_makes_once(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_began_is_made_again(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from dsc.models.cache import made_once\n"
+        "import sys, time; from pathlib import Path; from dsc.files.cache import made_once\n"
         "with made_once(Path(sys.argv[1])) as aside:\n"
         "    aside.write_text('half'); print('ready', flush=True); time.sleep(600)"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from dsc.errors import UsageError
-from dsc.files import scratch
+from dsc.files.scratch import scratch
 
 _ADVICE = "set DSC_CACHE to a folder of yours with room in it"
 

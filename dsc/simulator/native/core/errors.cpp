@@ -1,0 +1,42 @@
+#include "errors.h"
+
+#include <string>
+
+#include "fault.h"
+
+namespace simulator {
+
+namespace {
+thread_local std::string last_text;
+thread_local std::string image_error;
+}  // namespace
+
+void set_image_error(const char *reason) { image_error = reason; }
+
+const char *error_name(int error) {
+  switch (error) {
+    case kSuccess:
+      return "no error";
+    case kInvalidValue:
+      return "an invalid value or address";
+    case kOutOfMemory:
+      return "the memory of the simulated device is full";
+    case kNoDevice:
+    case kInvalidDevice:
+      return "no simulation is active";
+    case kInvalidImage:
+      return image_error.c_str();
+    case kNotFound:
+      return "there is no such kernel";
+    case kNotSupported:
+      return "dsc's simulator does not do this";
+    case kLaunchFailed: {
+      std::vector<Fault> faults = Faults::instance().all();
+      last_text = faults.empty() ? "a kernel failed" : describe(faults.back());
+      return last_text.c_str();
+    }
+  }
+  return "unknown error";
+}
+
+}  // namespace simulator

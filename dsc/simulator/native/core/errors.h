@@ -1,0 +1,24 @@
+// The numbers of cudaError and CUresult that the stand-ins return, and what is said of them.
+#pragma once
+
+namespace simulator {
+
+enum Error {
+  kSuccess = 0,
+  kInvalidValue = 1,
+  kOutOfMemory = 2,
+  kNoDevice = 100,
+  kInvalidDevice = 101,
+  kInvalidImage = 200,
+  kNotFound = 500,
+  kLaunchFailed = 719,
+  kNotSupported = 801,
+};
+
+constexpr char kDeviceName[] = "dsc's simulator of CUDA";
+
+// Of a launch that failed, the fault itself; of an image that cannot be loaded, why.
+const char *error_name(int error);
+void set_image_error(const char *reason);
+
+}  // namespace simulator

@@ -1,0 +1,191 @@
+// The functions of libcudart.so.13 that TVM's runtime for CUDA calls. Everything is done when a function returns, so
+// streams and events are names only.
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+
+#include "errors.h"
+#include "global_memory.h"
+#include "machine.h"
+
+using namespace simulator;
+
+namespace {
+
+// Numbers of cudaDeviceAttr.
+enum Attribute {
+  kMaxThreadsPerBlock = 1,
+  kMaxBlockDimX = 2,
+  kMaxBlockDimY = 3,
+  kMaxBlockDimZ = 4,
+  kMaxGridDimX = 5,
+  kMaxGridDimY = 6,
+  kMaxGridDimZ = 7,
+  kMaxSharedMemoryPerBlock = 8,
+  kWarpSize = 10,
+  kMaxRegistersPerBlock = 12,
+  kClockRate = 13,
+  kMultiProcessorCount = 16,
+  kL2CacheSize = 38,
+  kMaxThreadsPerMultiProcessor = 39,
+  kComputeCapabilityMajor = 75,
+  kComputeCapabilityMinor = 76,
+  kMaxSharedMemoryPerMultiprocessor = 81,
+  kMaxRegistersPerMultiprocessor = 82,
+  kMaxSharedMemoryPerBlockOptin = 97,
+};
+
+// -1 for what is not known here.
+int attribute(int which) {
+  const Machine &machine = simulator::machine();
+  switch (which) {
+    case kMaxThreadsPerBlock:
+    case kMaxBlockDimX:
+    case kMaxBlockDimY:
+      return machine.max_threads;
+    case kMaxBlockDimZ:
+      return 64;
+    case kMaxGridDimX:
+      return INT32_MAX;
+    case kMaxGridDimY:
+    case kMaxGridDimZ:
+      return 65535;
+    case kMaxSharedMemoryPerBlock:
+      return machine.shared_bytes;
+    case kMaxSharedMemoryPerBlockOptin:
+      return machine.shared_bytes_optin;
+    case kMaxSharedMemoryPerMultiprocessor:
+      return machine.shared_bytes_per_processor;
+    case kWarpSize:
+      return 32;
+    case kMaxRegistersPerBlock:
+    case kMaxRegistersPerMultiprocessor:
+      return machine.registers;
+    case kClockRate:
+      return machine.clock_khz;
+    case kMultiProcessorCount:
+      return machine.processors;
+    case kL2CacheSize:
+      return machine.l2_bytes;
+    case kMaxThreadsPerMultiProcessor:
+      return machine.max_threads_per_processor;
+    case kComputeCapabilityMajor:
+      return machine.major;
+    case kComputeCapabilityMinor:
+      return machine.minor;
+  }
+  return -1;
+}
+
+// The beginning of cudaDeviceProp, whose first members have not moved since CUDA 10.
+struct Properties {
+  char name[256];
+  char uuid[16];
+  char luid[8];
+  unsigned luid_mask;
+  size_t memory;
+};
+
+double milliseconds() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+struct Event {
+  double time = 0;
+};
+
+int copy(void *to, const void *from, size_t size) {
+  auto is_bad = [size](const void *address) {
+    return size && in_global_range(address) && !in_one_allocation(address, size);
+  };
+  if (is_bad(to) || is_bad(from)) return kInvalidValue;
+  memcpy(to, from, size);
+  return kSuccess;
+}
+
+}  // namespace
+
+#define API extern "C" __attribute__((visibility("default")))
+
+API int cudaGetDeviceCount(int *count) {
+  *count = settings().active ? 1 : 0;
+  return settings().active ? kSuccess : kNoDevice;
+}
+API int cudaGetDevice(int *device) {
+  *device = 0;
+  return kSuccess;
+}
+API int cudaSetDevice(int device) { return device == 0 ? kSuccess : kInvalidDevice; }
+API int cudaDeviceGetAttribute(int *value, int which, int) {
+  *value = attribute(which);
+  return *value < 0 ? kInvalidValue : kSuccess;
+}
+API int cudaGetDeviceProperties(void *properties, int) {
+  auto *first = static_cast<Properties *>(properties);
+  memset(first, 0, sizeof(*first));
+  strcpy(first->name, kDeviceName);
+  first->memory = machine().memory;
+  return kSuccess;
+}
+API int cudaMemGetInfo(size_t *free, size_t *total) {
+  GlobalUse use = global_use();
+  *free = use.total - use.used;
+  *total = use.total;
+  return kSuccess;
+}
+
+API int cudaMalloc(void **memory, size_t size) {
+  *memory = global_allocate(size);
+  return *memory ? kSuccess : kOutOfMemory;
+}
+API int cudaFree(void *memory) { return !memory || global_free(memory) ? kSuccess : kInvalidValue; }
+API int cudaMallocHost(void **memory, size_t size) {
+  *memory = malloc(size);
+  return *memory || !size ? kSuccess : kOutOfMemory;
+}
+API int cudaFreeHost(void *memory) {
+  free(memory);
+  return kSuccess;
+}
+API int cudaMemcpyAsync(void *to, const void *from, size_t size, int, void *) { return copy(to, from, size); }
+API int cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, void *) { return copy(to, from, size); }
+
+API const char *cudaGetErrorName(int error) { return error_name(error); }
+API const char *cudaGetErrorString(int error) { return error_name(error); }
+API int cudaGetLastError() { return kSuccess; }
+API int cudaPeekAtLastError() { return kSuccess; }
+
+API int cudaStreamCreate(void **stream) {
+  *stream = nullptr;
+  return kSuccess;
+}
+API int cudaStreamCreateWithFlags(void **stream, unsigned) { return cudaStreamCreate(stream); }
+API int cudaStreamDestroy(void *) { return kSuccess; }
+API int cudaStreamSynchronize(void *) { return kSuccess; }
+API int cudaStreamWaitEvent(void *, void *, unsigned) { return kSuccess; }
+
+API int cudaEventCreate(void **event) {
+  *event = new Event;
+  return kSuccess;
+}
+API int cudaEventDestroy(void *event) {
+  delete static_cast<Event *>(event);
+  return kSuccess;
+}
+API int cudaEventRecord(void *event, void *) {
+  static_cast<Event *>(event)->time = milliseconds();
+  return kSuccess;
+}
+API int cudaEventSynchronize(void *) { return kSuccess; }
+API int cudaEventElapsedTime(float *elapsed, void *from, void *to) {
+  *elapsed = static_cast<float>(static_cast<Event *>(to)->time - static_cast<Event *>(from)->time);
+  return kSuccess;
+}
+
+// Graphs of launches are not simulated.
+API int cudaStreamBeginCapture(void *, int) { return kNotSupported; }
+API int cudaStreamEndCapture(void *, void **) { return kNotSupported; }
+API int cudaGraphInstantiate(void **, void *, unsigned long long) { return kNotSupported; }
+API int cudaGraphLaunch(void *, void *) { return kNotSupported; }
+API int cudaGraphDestroy(void *) { return kNotSupported; }
+API int cudaGraphExecDestroy(void *) { return kNotSupported; }

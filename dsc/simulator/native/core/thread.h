@@ -1,0 +1,48 @@
+// One CUDA thread of the running block.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "../device/abi.h"
+#include "fiber.h"
+
+namespace simulator {
+
+constexpr unsigned kWarp = 32;
+constexpr SimulatorMask kFullWarp = 0xffffffffu;
+
+struct Collective;
+
+// A copy from global to shared memory that was issued and is not complete.
+struct AsyncCopy {
+  uint32_t shared;  // address in the shared window
+  const void *global;
+  int size, source_size;
+};
+
+enum class State { kReady, kAtBarrier, kAtCollective, kFinished };
+
+struct Thread {
+  Context context;
+  State state = State::kReady;
+  unsigned number = 0;  // within the block
+  unsigned lane = 0, warp = 0;
+  SimulatorIndex index{};
+
+  Collective *collective = nullptr;  // what it waits for at kAtCollective; lives on its stack
+
+  int barrier_line = 0;  // what it waits for at kAtBarrier
+  char barrier_reduction = 0;
+  int barrier_value = 0;
+
+  std::vector<AsyncCopy> open_copies;                 // issued since the last commit
+  std::deque<std::vector<AsyncCopy>> committed_copies;  // oldest group first
+
+  // What it knows of the other lanes' progress by warp barriers: known[lane] >= t means that all the lane did up to its
+  // time t came before. Its own time is known[its lane].
+  std::array<uint16_t, kWarp> known{};
+};
+
+}  // namespace simulator

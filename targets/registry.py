@@ -29,9 +29,10 @@ def families() -> dict[str, Family[Any]]:
 
 @cache
 def _installed() -> dict[str, Family[Any]]:
+    from dsc.targets.cuda import Cuda
     from dsc.targets.x86 import X86
 
-    found: dict[str, Family[Any]] = {"x86": X86()}
+    found: dict[str, Family[Any]] = {"x86": X86(), "cuda": Cuda()}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name not in found and (family := _loaded(entry)) is not None:
             found[entry.name] = family

@@ -1,0 +1,158 @@
+"""What a launch of the generic kernel costs: its loads by how they lie across a warp, its arithmetic, its memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tvm_ffi
+from tvm import te, tirx
+from tvm.ir import Call, Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.lower.exprs import Dim, dims, simplify
+from dsc.lower.nominal import nominal, volume
+from dsc.targets.cpu.inline import Leaf, identity
+from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.estimate import Launch, seconds
+from dsc.targets.gpu.generic.rows import Rows, stages
+from dsc.targets.gpu.generic.shares import Shares
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.tir.loops import function
+
+FUNCTION_CYCLES = 20
+"""Instructions of an elementary function, mostly."""
+SHUFFLE_CYCLES = 30
+"""From one exchange of registers to the next."""
+VECTOR_GAIN = 0.5
+"""A vector is one load, but the rest is done for each of its elements: so much of the work is loads."""
+BARRIER_CYCLES = 60
+"""A round of a reduction by way of shared memory."""
+
+
+@dataclass(frozen=True)
+class Loads:
+    """What one thread reads to compute one element, and does with it."""
+
+    even: int
+    """Loads by which neighbouring threads get neighbouring elements, or all the same."""
+    scattered: int
+    """Others: each thread's is a transaction of its own."""
+    operations: int
+
+    def warp_cycles(self, machine: Gpu) -> float:
+        """Of a multiprocessor, for a warp of such threads: one load, or four transactions, a cycle."""
+        load = self.even + self.scattered * machine.warp / 4
+        return max(load, self.operations * machine.warp / _lanes(machine))
+
+
+def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> float:
+    """Seconds of one launch."""
+    count, length, group = nominal(rows.count), nominal(rows.length), shares.group
+    threads = count * group if rows.reduced else math.ceil(count * length / shares.vector)
+    cycles = count * max(1.0, group / machine.warp) * len(rows.reduced) * _exchange_cycles(group, machine)
+    for found in rows.reduced:
+        terms = volume(axis.dom.extent for axis in found.tensor.op.reduce_axis)
+        loads = _loads(found.tensor, found.at, rows, memory, _neighbour(rows, shares, found.tensor))
+        cycles += count * math.ceil(terms / group) * group / machine.warp * loads.warp_cycles(machine)
+    for output in rows.outputs:
+        elements = math.ceil(length / group) * group if output.walked else 1
+        loads = _loads(output.tensor, output.at, rows, memory, _neighbour(rows, shares, None))
+        cycles += count * elements / machine.warp * loads.warp_cycles(machine) / shares.vector**VECTOR_GAIN
+    blocks = max(1, math.ceil(threads / shares.threads))
+    moved = sum(_bytes(tensor) for tensor in _touched(rows, memory))
+    return seconds(machine, Launch(blocks, shares.threads, cycles, moved))
+
+
+def _exchange_cycles(group: int, machine: Gpu) -> float:
+    if group == 1:
+        return 0.0
+    across = BARRIER_CYCLES if group > machine.warp else 0.0
+    return SHUFFLE_CYCLES * math.log2(group) + across
+
+
+def _neighbour(rows: Rows, shares: Shares, reduced: te.Tensor | None) -> tirx.Var | None:
+    """The index in which neighbouring threads differ by one."""
+    if shares.group > 1 and reduced is not None:
+        *_, last = reduced.op.reduce_axis
+        return last.var
+    axes = rows.along if shares.group > 1 or not rows.reduced else rows.across
+    return rows.axes[axes[-1]] if axes else None
+
+
+def _loads(
+    tensor: te.Tensor, at: Sequence[Expr], rows: Rows, memory: Sequence[te.Tensor], neighbour: tirx.Var | None
+) -> Loads:
+    """By following what an element is computed of; of a reduction, one of its terms."""
+    even, scattered = 0, 0
+
+    def reading(source: te.Tensor) -> Leaf:
+        def leaf(indices: Sequence[Expr]) -> Expr:
+            nonlocal even, scattered
+            step = _step(indices, dims(source.shape), neighbour)
+            even, scattered = even + (step in (0, 1)), scattered + (step not in (0, 1))
+            return tirx.Var("loaded", str(source.dtype))
+
+        return leaf
+
+    leaves = {source: reading(source) for source in memory if identity(source) != identity(tensor)}
+    leaves |= {r.tensor: _free(r.tensor) for r in rows.reduced if identity(r.tensor) != identity(tensor)}
+    with function() as made:
+        elements, stage = Elements(leaves), tensor.op
+        if isinstance(stage, te.ComputeOp) and stage.reduce_axis:
+            T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
+        else:
+            T.evaluate(elements.at(tensor, at))
+    return Loads(even, scattered, _operations(made.get()))
+
+
+def _free(tensor: te.Tensor) -> Leaf:
+    return lambda _: tirx.Var("reduced", str(tensor.dtype))
+
+
+def _step(indices: Sequence[Expr], shape: Sequence[Dim], neighbour: tirx.Var | None) -> Dim | None:
+    """How far apart in memory two threads read; None where that varies."""
+    if neighbour is None:
+        return 0
+    flat: Dim = 0
+    for index, size in zip(indices, shape, strict=True):
+        flat = flat * size + index
+    if isinstance(flat, int):
+        return 0
+    after = tvm_ffi.structural_map(flat, (tirx.Var, lambda var: var + 1 if var.same_as(neighbour) else var))
+    found = simplify(after - flat)
+    return found if isinstance(found, int) else None
+
+
+def _operations(func: tirx.PrimFunc) -> int:
+    count = 0
+
+    def arithmetic(node: Expr) -> None:
+        nonlocal count
+        count += 1
+
+    def call(node: Call) -> None:
+        nonlocal count
+        count += FUNCTION_CYCLES if str(getattr(node.op, "name", "")).startswith("dsc.") else 1
+
+    kinds = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min, tirx.Select, tirx.FloorDiv, tirx.FloorMod)
+    tvm_ffi.structural_walk(func.body, [(kinds, arithmetic), (Call, call)])
+    return max(1, count)
+
+
+def _touched(rows: Rows, memory: Sequence[te.Tensor]) -> list[te.Tensor]:
+    """What is read and written."""
+    written = [output.tensor for output in rows.outputs]
+    keys = {identity(tensor) for tensor in memory}
+    read = [tensor for tensor in stages(written) if identity(tensor) in keys]
+    return [*written, *read]
+
+
+def _bytes(tensor: te.Tensor) -> float:
+    return volume(tensor.shape) * max(1, tvm_ffi.dtype(str(tensor.dtype)).bits // 8)
+
+
+def _lanes(machine: Gpu) -> float:
+    """Multiply-adds of float32 per cycle."""
+    return machine.peak() / machine.frequency / 2

@@ -122,9 +122,7 @@ def _is_hosts(func: tirx.PrimFunc) -> bool:
 def _of_kind(module: tvm.IRModule, *, device: bool) -> tvm.IRModule:
     """The functions of the device, or the others."""
     found = {
-        name: func
-        for name, func in module.functions.items()
-        if (func.attrs["target"].kind.name == "cuda") == device
+        name: func for name, func in module.functions.items() if (func.attrs["target"].kind.name == "cuda") == device
     }
     return tvm.IRModule(found, attrs=module.attrs)
 

@@ -50,8 +50,10 @@ class _Reader:
 
 
 def with_images(imports: bytes, images: Mapping[str, bytes]) -> bytes:
-    """`imports` with the image of each source of CUDA in its place. Raises ValueError where one has none, or the form is
-    another."""
+    """`imports` with the image of each source of CUDA in its place.
+
+    Raises ValueError where one has none, or the form is another.
+    """
     reader = _Reader(imports)
     if reader.word() != len(imports) - _WORD.size:
         raise ValueError("TVM's imports are of another size than they say")

@@ -1,6 +1,7 @@
 """The multiply-add instructions of NVIDIA's multiprocessors, as rows.
 
-All are of a warp, so what 32 threads do is one instruction. Rates are started instructions per cycle and multiprocessor.
+All are of a warp, so what 32 threads do is one instruction. Rates are instructions that a multiprocessor starts per
+cycle.
 """
 
 from __future__ import annotations

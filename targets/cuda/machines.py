@@ -14,7 +14,7 @@ KIB, MIB, GIB, GB = 1 << 10, 1 << 20, 1 << 30, 1e9
 STATIC_SHARED = 48 << 10
 """What a block has without asking for more at its launch, on every capability."""
 LAUNCH_SECONDS = 3e-6
-"""One kernel after another on a stream, as measured by many on all of these; the launch itself overlaps with the one before."""
+"""From one short kernel of a stream to the next: an estimate, for all of these."""
 
 
 def _gpu(

@@ -67,6 +67,8 @@ def compile_with(nvcc: Path, options: list[str], arch: str) -> str:
     said = done.stdout + done.stderr
     if done.returncode:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        complaint = next((line for line in lines if "error" in line.lower() or "fatal" in line.lower()), "no reason given")
+        complaint = next(
+            (line for line in lines if "error" in line.lower() or "fatal" in line.lower()), "no reason given"
+        )
         raise AssemblerError("\n".join([*lines[:20], f"nvcc refuses the kernel for {arch}: {complaint}"]))
     return said

@@ -77,9 +77,8 @@ class Elements:
         total = T.alloc_buffer((1,), combine.dtype, scope="local")
         T.buffer_store(total, combine.start, [0])
         walked: list[Expr] = []
-        with nest(stage.reduce_axis, walked), self.scope():
-            with when(combine.condition(indices, walked)):
-                T.buffer_store(total, combine(total[0], self.source(stage, indices, walked)), [0])
+        with nest(stage.reduce_axis, walked), self.scope(), when(combine.condition(indices, walked)):
+            T.buffer_store(total, combine(total[0], self.source(stage, indices, walked)), [0])
         return total[0]
 
     def _expression(self, body: Expr, places: dict[tirx.Var, Expr]) -> Expr:

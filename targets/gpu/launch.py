@@ -1,4 +1,4 @@
-"""Launches: the loops over blocks and threads around the code of one thread, and what threads of a block do together."""
+"""Launches: loops over blocks and threads around the code of one thread, and what threads of a block do together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def launch(blocks: Dim, threads: int, loops: Loops) -> Iterator[tuple[Expr, Expr
 
     There is one block at least: a launch of none is an error, so code of a size that may be 0 asks for that.
     """
-    count = tirx.max(loops.const(blocks), loops.const(1)) if not isinstance(blocks, int) else loops.const(max(1, blocks))
+    count = loops.const(max(1, blocks)) if isinstance(blocks, int) else tirx.max(blocks, loops.const(1))
     zero, width = loops.const(0), loops.const(threads)
     with T.thread_binding(zero, count, "blockIdx.x") as block, T.thread_binding(zero, width, "threadIdx.x") as thread:
         yield block, thread

@@ -21,11 +21,13 @@ class Cuda(SeparateMemory):
         """The compute capability: code for 8.0 runs on 8.x as it is, and on what comes later once the driver has
         compiled its PTX."""
         wanted = str(facts.get("arch", ""))
-        needed = f"{source} was compiled for {target} and needs a GPU of compute capability {_capability(wanted)} or later"
+        needed = (
+            f"{source} was compiled for {target} and needs a GPU of compute capability {_capability(wanted)} or later"
+        )
         if not self.handle.exist:
             raise ArtifactError(
-                f"{needed}; there is none here, or its driver (libcuda.so.1) or CUDA's runtime library (libcudart.so.13) "
-                "cannot be loaded. See what nvidia-smi says, or compile for another target"
+                f"{needed}; there is none here, or its driver (libcuda.so.1) or CUDA's runtime library "
+                "(libcudart.so.13) cannot be loaded. See what nvidia-smi says, or compile for another target"
             )
         found = str(self.handle.compute_version)
         if _number(found) < _number(_capability(wanted)):

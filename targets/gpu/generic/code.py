@@ -1,4 +1,4 @@
-"""The code of planned launches: a group of threads for each row, or a thread for some elements that lie side by side."""
+"""The code of planned launches: a group of threads for each row, or a thread for a few elements side by side."""
 
 from __future__ import annotations
 

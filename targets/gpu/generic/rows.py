@@ -89,35 +89,44 @@ def rows_of(outputs: Sequence[te.Tensor], memory: Sequence[te.Tensor]) -> Rows |
     largest = max(outputs, key=lambda tensor: volume(tensor.shape))
     shape = tuple(dims(largest.shape))
     axes = tuple(tirx.Var(f"i{a}", str(tirx.convert(size).ty)) for a, size in enumerate(largest.shape))
-    sizes = [v for stage in stages(outputs) for d in stage.shape for v in _variables(d)]
+    sizes = [v for stage in stages(outputs) for size in stage.shape for v in _variables(size)]
     search = _Search(memory, [*axes, *sizes])
-    places = [(tensor, _place(tensor, shape, axes)) for tensor in outputs]
-    if any(place is None for _, place in places):
-        return Apart()
-    for tensor, place in places:
-        assert place is not None
+    places: list[Read] = []
+    for tensor in outputs:
+        place = _place(tensor, shape, axes)
+        if place is None:
+            return Apart()
         if (stored := search.follow(tensor, place)) is not None:
             return stored
+        places.append(place)
     if search.problems:
         return Refusal(search.problems[0])
-    across = [a for a, axis in enumerate(axes) if any(_uses(found.at, axis) for found in search.found)]
-    for found in search.found:
-        repeated = [a for a in across if not _uses(found.at, axes[a]) and not same(shape[a], 1)]
-        if repeated:
-            return Stored(found.tensor)
-    if not search.found:
-        across = []
-    along = tuple(a for a in range(len(axes)) if a not in across and not same(shape[a], 1))
-    made = []
-    for tensor, place in places:
-        assert place is not None
+    return _numbered(outputs, places, shape, axes, tuple(search.found))
+
+
+def _numbered(
+    outputs: Sequence[te.Tensor],
+    places: Sequence[Read],
+    shape: tuple[Dim, ...],
+    axes: tuple[tirx.Var, ...],
+    found: tuple[Reduced, ...],
+) -> Rows | Stored | Apart:
+    """The rows that the reductions that were found make of the axes."""
+    several = [a for a in range(len(axes)) if not same(shape[a], 1)]
+    across = tuple(a for a in several if any(_uses(reduced.at, axes[a]) for reduced in found))
+    along = tuple(a for a in several if a not in across)
+    for reduced in found:
+        if not all(_uses(reduced.at, axes[a]) for a in across):
+            return Stored(reduced.tensor)  # each row would compute it again
+    made: list[Output] = []
+    for tensor, place in zip(outputs, places, strict=True):
         walked = bool(along) and all(_uses(place, axes[a]) for a in along)
-        if not walked and (along and not search.found or any(_uses(place, axes[a]) for a in along)):
-            return Apart()
-        if any(not _uses(place, axes[a]) and not same(shape[a], 1) for a in across):
+        partly = not walked and any(_uses(place, axes[a]) for a in along)
+        smaller = not walked and bool(along) and not found
+        if partly or smaller or not all(_uses(place, axes[a]) for a in across):
             return Apart()
         made.append(Output(tensor, place, walked))
-    return Rows(axes, shape, tuple(across), along, tuple(search.found), tuple(made))
+    return Rows(axes, shape, across, along, found, tuple(made))
 
 
 def _place(tensor: te.Tensor, shape: Sequence[Dim], axes: Sequence[tirx.Var]) -> Read | None:

@@ -54,5 +54,5 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     longest = math.ceil(launch.blocks / machine.cores)
     compute = launch.cycles * longest / launch.blocks / machine.frequency
     busy = min(launch.blocks, machine.cores * resident) * launch.threads * IN_FLIGHT_BYTES
-    bandwidth = min(machine.bandwidth(launch.bytes), busy / MEMORY_SECONDS)
+    bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
     return max(compute, launch.bytes / bandwidth) + machine.launch_seconds

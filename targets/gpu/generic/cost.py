@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import tvm_ffi
@@ -13,10 +13,10 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, dims, simplify
 from dsc.lower.nominal import nominal, volume
-from dsc.targets.cpu.inline import Leaf, identity
+from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.estimate import Launch, seconds
-from dsc.targets.gpu.generic.rows import Rows, stages
+from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.generic.shares import Shares
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.tir.loops import function
@@ -32,19 +32,19 @@ BARRIER_CYCLES = 60
 
 
 @dataclass(frozen=True)
-class Loads:
-    """What one thread reads to compute one element, and does with it."""
+class Visit:
+    """What a warp does to compute an element in each of its threads."""
 
-    even: int
-    """Loads by which neighbouring threads get neighbouring elements, or all the same."""
-    scattered: int
-    """Others: each thread's is a transaction of its own."""
+    load_cycles: float
+    """Of the unit that loads: one for a load, or for every four pieces of memory that it touches."""
     operations: int
+    """Of a thread."""
+    bytes: Mapping[Identity, float]
+    """Read from each tensor, by a thread."""
 
-    def warp_cycles(self, machine: Gpu) -> float:
-        """Of a multiprocessor, for a warp of such threads: one load, or four transactions, a cycle."""
-        load = self.even + self.scattered * machine.warp / 4
-        return max(load, self.operations * machine.warp / _lanes(machine))
+    def cycles(self, machine: Gpu) -> float:
+        """Of a multiprocessor."""
+        return max(self.load_cycles, self.operations * machine.warp / _lanes(machine))
 
 
 def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> float:
@@ -52,17 +52,27 @@ def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shar
     count, length, group = nominal(rows.count), nominal(rows.length), shares.group
     threads = count * group if rows.reduced else math.ceil(count * length / shares.vector)
     cycles = count * max(1.0, group / machine.warp) * len(rows.reduced) * _exchange_cycles(group, machine)
+    read: dict[Identity, float] = {}
     for found in rows.reduced:
         terms = volume(axis.dom.extent for axis in found.tensor.op.reduce_axis)
-        loads = _loads(found.tensor, found.at, rows, memory, _neighbour(rows, shares, found.tensor))
-        cycles += count * math.ceil(terms / group) * group / machine.warp * loads.warp_cycles(machine)
+        visit = _visit(machine, found.tensor, found.at, rows, memory, _neighbour(rows, shares, found.tensor))
+        cycles += count * math.ceil(terms / group) * group / machine.warp * visit.cycles(machine)
+        _add(read, visit, count * terms)
     for output in rows.outputs:
         elements = math.ceil(length / group) * group if output.walked else 1
-        loads = _loads(output.tensor, output.at, rows, memory, _neighbour(rows, shares, None))
-        cycles += count * elements / machine.warp * loads.warp_cycles(machine) / shares.vector**VECTOR_GAIN
+        visit = _visit(machine, output.tensor, output.at, rows, memory, _neighbour(rows, shares, None))
+        cycles += count * elements / machine.warp * visit.cycles(machine) / shares.vector**VECTOR_GAIN
+        _add(read, visit, count * (length if output.walked else 1))
     blocks = max(1, math.ceil(threads / shares.threads))
-    moved = sum(_bytes(tensor) for tensor in _touched(rows, memory))
+    moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)
+    moved += sum(_bytes(output.tensor) for output in rows.outputs)
     return seconds(machine, Launch(blocks, shares.threads, cycles, moved))
+
+
+def _add(read: dict[Identity, float], visit: Visit, times: int) -> None:
+    """Notes what is read by `times` visits."""
+    for source, size in visit.bytes.items():
+        read[source] = read.get(source, 0.0) + size * times
 
 
 def _exchange_cycles(group: int, machine: Gpu) -> float:
@@ -81,17 +91,24 @@ def _neighbour(rows: Rows, shares: Shares, reduced: te.Tensor | None) -> tirx.Va
     return rows.axes[axes[-1]] if axes else None
 
 
-def _loads(
-    tensor: te.Tensor, at: Sequence[Expr], rows: Rows, memory: Sequence[te.Tensor], neighbour: tirx.Var | None
-) -> Loads:
+def _visit(
+    machine: Gpu,
+    tensor: te.Tensor,
+    at: Sequence[Expr],
+    rows: Rows,
+    memory: Sequence[te.Tensor],
+    neighbour: tirx.Var | None,
+) -> Visit:
     """By following what an element is computed of; of a reduction, one of its terms."""
-    even, scattered = 0, 0
+    load_cycles, read = 0.0, dict[Identity, float]()
 
     def reading(source: te.Tensor) -> Leaf:
+        size = _element_bytes(source)
+
         def leaf(indices: Sequence[Expr]) -> Expr:
-            nonlocal even, scattered
-            step = _step(indices, dims(source.shape), neighbour)
-            even, scattered = even + (step in (0, 1)), scattered + (step not in (0, 1))
+            nonlocal load_cycles
+            load_cycles += _load_cycles(machine, _step(indices, dims(source.shape), neighbour), size)
+            read[identity(source)] = read.get(identity(source), 0.0) + size
             return tirx.Var("loaded", str(source.dtype))
 
         return leaf
@@ -104,14 +121,20 @@ def _loads(
             T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
         else:
             T.evaluate(elements.at(tensor, at))
-    return Loads(even, scattered, _operations(made.get()))
+    return Visit(load_cycles, _operations(made.get()), read)
+
+
+def _load_cycles(machine: Gpu, step: int | None, size: int) -> float:
+    """Of a load whose neighbouring threads are `step` elements apart in memory; None where that varies."""
+    pieces = machine.warp if step is None else math.ceil(machine.warp * abs(step) * size / machine.sector_bytes)
+    return max(1.0, min(machine.warp, pieces) / 4)
 
 
 def _free(tensor: te.Tensor) -> Leaf:
     return lambda _: tirx.Var("reduced", str(tensor.dtype))
 
 
-def _step(indices: Sequence[Expr], shape: Sequence[Dim], neighbour: tirx.Var | None) -> Dim | None:
+def _step(indices: Sequence[Expr], shape: Sequence[Dim], neighbour: tirx.Var | None) -> int | None:
     """How far apart in memory two threads read; None where that varies."""
     if neighbour is None:
         return 0
@@ -141,16 +164,12 @@ def _operations(func: tirx.PrimFunc) -> int:
     return max(1, count)
 
 
-def _touched(rows: Rows, memory: Sequence[te.Tensor]) -> list[te.Tensor]:
-    """What is read and written."""
-    written = [output.tensor for output in rows.outputs]
-    keys = {identity(tensor) for tensor in memory}
-    read = [tensor for tensor in stages(written) if identity(tensor) in keys]
-    return [*written, *read]
-
-
 def _bytes(tensor: te.Tensor) -> float:
-    return volume(tensor.shape) * max(1, tvm_ffi.dtype(str(tensor.dtype)).bits // 8)
+    return volume(tensor.shape) * _element_bytes(tensor)
+
+
+def _element_bytes(tensor: te.Tensor) -> int:
+    return max(1, tvm_ffi.dtype(str(tensor.dtype)).bits // 8)
 
 
 def _lanes(machine: Gpu) -> float:

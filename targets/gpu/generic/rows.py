@@ -137,7 +137,7 @@ def _place(tensor: te.Tensor, shape: Sequence[Dim], axes: Sequence[tirx.Var]) ->
     if not all(same(size, whole) or same(size, 1) for size, whole in zip(sizes, shape, strict=True)):
         return None
     return tuple(
-        axis if same(size, whole) else tirx.const(0, str(axis.ty))
+        axis if same(size, whole) and not same(size, 1) else tirx.const(0, str(axis.ty))
         for size, whole, axis in zip(sizes, shape, axes, strict=True)
     )
 

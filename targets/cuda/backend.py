@@ -31,6 +31,8 @@ Assemble: TypeAlias = Callable[[str, str], bytes]
 """Makes an image that CUDA's driver loads of a kernel's source and ``sm_80``; raises what says why it cannot."""
 HOST = HOSTS["x86-64-v2"]
 """Nothing is computed there, so any will do: artifacts run beside a GPU in whatever host."""
+UNROLLED_LATER = {"tirx.UnrollLoop": {"explicit_unroll": False}}
+"""By nvcc, which is told to: the code stays short."""
 _FALLBACK = "TVM_COMPILE_FORCE_FALLBACK"
 _LOCK = threading.Lock()
 
@@ -81,7 +83,7 @@ class CudaBackend:
             lowered.update(self.host.lower(tvm.IRModule({name: module[name] for name in on_host})))
         kernels = {name: func for name, func in module.functions.items() if name not in on_host}
         if kernels:
-            with self.target, tvm.transform.PassContext(opt_level=3):
+            with self.target, tvm.transform.PassContext(opt_level=3, config=UNROLLED_LATER):
                 split = tirx.transform.BindTarget(self.target)(tvm.IRModule(kernels))
                 split = kernel_passes(FUNCTIONS)(split)
                 lowered.update(host_passes()(_of_kind(split, device=False)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.machine import MultiplyAdd
 
 MEMORY_SECONDS = 5e-7
 """From a load's start to its data, from memory: 400 to 600 ns on all of these (Jia et al., 2018, and later ones)."""
@@ -56,3 +58,60 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     busy = min(launch.blocks, machine.cores * resident) * launch.threads * IN_FLIGHT_BYTES
     bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
     return max(compute, launch.bytes / bandwidth) + machine.launch_seconds
+
+
+STEP_CYCLES = 600
+"""From the loads of a step to their data in shared memory, for one block: what several blocks hide of one another."""
+SHARED_BYTES_PER_CYCLE = 128
+"""That a multiprocessor reads from shared memory."""
+EFFICIENCY = 0.9
+"""Of the rate of multiplying that the best of such loops reach: addresses, branches and barriers take the rest."""
+
+
+class Tile(Protocol):
+    """What a block computes by steps, from shared memory."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def thread_rows(self) -> int: ...
+    @property
+    def thread_columns(self) -> int: ...
+    @property
+    def shared_bytes(self) -> int: ...
+    @property
+    def registers(self) -> int: ...
+
+
+def tiled_seconds(
+    machine: Gpu, tile: Tile, instruction: MultiplyAdd, blocks: int, depth: int, moved: float, through_l2: float
+) -> float:
+    """Seconds of `blocks` tiles of a product of that depth.
+
+    moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
+    """
+    resident = resident_blocks(machine, Launch(blocks, tile.threads, 0.0, moved, tile.registers, tile.shared_bytes))
+    if resident == 0:
+        return math.inf
+    together = min(resident, math.ceil(blocks / machine.cores))
+    multiply = tile.rows * tile.columns * tile.depth / (instruction.n * instruction.rate * EFFICIENCY)
+    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth
+    step = max(multiply, reads / SHARED_REUSE / SHARED_BYTES_PER_CYCLE)
+    rounds = math.ceil(blocks / (machine.cores * together))
+    cycles = rounds * (math.ceil(depth / tile.depth) * max(together * step, STEP_CYCLES) + STEP_CYCLES)
+    busy = min(blocks, machine.cores * resident) * tile.threads * IN_FLIGHT_BYTES / MEMORY_SECONDS
+    moving = max(moved / min(machine.dram_bandwidth, busy), through_l2 / machine.l2_bandwidth)
+    if moved <= machine.l2_bytes:
+        moving = max(through_l2, moved) / min(machine.l2_bandwidth, busy)
+    return max(cycles / machine.frequency, moving) + machine.launch_seconds
+
+
+SHARED_REUSE = 4
+"""Threads of a warp that read the same element of shared memory at once, about: a square of them reads a row's and a
+column's operands."""

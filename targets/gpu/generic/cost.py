@@ -11,7 +11,7 @@ from tvm import te, tirx
 from tvm.ir import Call, Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, dims, simplify
+from dsc.lower.exprs import dims
 from dsc.lower.nominal import nominal, volume
 from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.elements import Elements
@@ -19,6 +19,7 @@ from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.generic.shares import Shares
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.strides import step
 from dsc.targets.tir.loops import function
 
 FUNCTION_CYCLES = 20
@@ -107,7 +108,7 @@ def _visit(
 
         def leaf(indices: Sequence[Expr]) -> Expr:
             nonlocal load_cycles
-            load_cycles += _load_cycles(machine, _step(indices, dims(source.shape), neighbour), size)
+            load_cycles += _load_cycles(machine, _apart(indices, source, neighbour), size)
             read[identity(source)] = read.get(identity(source), 0.0) + size
             return tirx.Var("loaded", str(source.dtype))
 
@@ -124,9 +125,9 @@ def _visit(
     return Visit(load_cycles, _operations(made.get()), read)
 
 
-def _load_cycles(machine: Gpu, step: int | None, size: int) -> float:
-    """Of a load whose neighbouring threads are `step` elements apart in memory; None where that varies."""
-    pieces = machine.warp if step is None else math.ceil(machine.warp * abs(step) * size / machine.sector_bytes)
+def _load_cycles(machine: Gpu, apart: int | None, size: int) -> float:
+    """Of a load whose neighbouring threads are `apart` elements apart in memory; None where that varies."""
+    pieces = machine.warp if apart is None else math.ceil(machine.warp * abs(apart) * size / machine.sector_bytes)
     return max(1.0, min(machine.warp, pieces) / 4)
 
 
@@ -134,18 +135,8 @@ def _free(tensor: te.Tensor) -> Leaf:
     return lambda _: tirx.Var("reduced", str(tensor.dtype))
 
 
-def _step(indices: Sequence[Expr], shape: Sequence[Dim], neighbour: tirx.Var | None) -> int | None:
-    """How far apart in memory two threads read; None where that varies."""
-    if neighbour is None:
-        return 0
-    flat: Dim = 0
-    for index, size in zip(indices, shape, strict=True):
-        flat = flat * size + index
-    if isinstance(flat, int):
-        return 0
-    after = tvm_ffi.structural_map(flat, (tirx.Var, lambda var: var + 1 if var.same_as(neighbour) else var))
-    found = simplify(after - flat)
-    return found if isinstance(found, int) else None
+def _apart(indices: Sequence[Expr], source: te.Tensor, neighbour: tirx.Var | None) -> int | None:
+    return 0 if neighbour is None else step(indices, dims(source.shape), neighbour)
 
 
 def _operations(func: tirx.PrimFunc) -> int:

@@ -59,8 +59,11 @@ class Elements:
     def source(self, stage: te.ComputeOp, indices: Sequence[Expr], walked: Sequence[Expr]) -> Expr:
         """What a reduction takes at one place: `indices` of its result, and `walked` for its own axes."""
         (reduction,) = stage.body
-        places = _places(stage.axis, indices) | _places(stage.reduce_axis, walked)
-        return self._expression(reduction.source[0], places)
+        return self.term(stage, reduction.source[0], indices, walked)
+
+    def term(self, stage: te.ComputeOp, part: Expr, indices: Sequence[Expr], walked: Sequence[Expr]) -> Expr:
+        """A part of what a reduction takes there, as one of the factors."""
+        return self._expression(part, _places(stage.axis, indices) | _places(stage.reduce_axis, walked))
 
     def _computed(self, tensor: te.Tensor, indices: Sequence[Expr]) -> Expr:
         stage = tensor.op

@@ -68,6 +68,11 @@ EFFICIENCY = 0.9
 """Of the rate of multiplying that the best of such loops reach: addresses, branches and barriers take the rest."""
 
 
+SHARED_REUSE = 2
+"""Threads of a warp that get the same element of shared memory by one read, about: those of a row of the tile share
+operands, and so do those of a column."""
+
+
 class Tile(Protocol):
     """What a block computes by steps, from shared memory."""
 
@@ -101,8 +106,9 @@ def tiled_seconds(
         return math.inf
     together = min(resident, math.ceil(blocks / machine.cores))
     multiply = tile.rows * tile.columns * tile.depth / (instruction.n * instruction.rate * EFFICIENCY)
-    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth
-    step = max(multiply, reads / SHARED_REUSE / SHARED_BYTES_PER_CYCLE)
+    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth / SHARED_REUSE
+    copies = 2 * (tile.rows + tile.columns) * tile.depth / machine.warp
+    step = max(multiply, reads / SHARED_BYTES_PER_CYCLE + copies)
     rounds = math.ceil(blocks / (machine.cores * together))
     cycles = rounds * (math.ceil(depth / tile.depth) * max(together * step, STEP_CYCLES) + STEP_CYCLES)
     busy = min(blocks, machine.cores * resident) * tile.threads * IN_FLIGHT_BYTES / MEMORY_SECONDS
@@ -110,8 +116,3 @@ def tiled_seconds(
     if moved <= machine.l2_bytes:
         moving = max(through_l2, moved) / min(machine.l2_bandwidth, busy)
     return max(cycles / machine.frequency, moving) + machine.launch_seconds
-
-
-SHARED_REUSE = 4
-"""Threads of a warp that read the same element of shared memory at once, about: a square of them reads a row's and a
-column's operands."""

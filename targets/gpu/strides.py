@@ -26,8 +26,8 @@ def step(indices: Sequence[Expr], shape: Sequence[Dim], index: tirx.Var) -> int 
     return found if isinstance(found, int) else None
 
 
-def steps(tensor: te.Tensor, at: Sequence[Expr], memory: Sequence[te.Tensor], index: tirx.Var) -> list[int | None]:
-    """The same, of all that is read of `memory` for the element of `tensor` at `at`."""
+def steps(stage: te.ComputeOp, part: Expr, memory: Sequence[te.Tensor], index: tirx.Var) -> list[int | None]:
+    """The same, of all that is read of `memory` for a part of what a reduction takes."""
     found: list[int | None] = []
 
     def reading(source: te.Tensor) -> Leaf:
@@ -38,5 +38,6 @@ def steps(tensor: te.Tensor, at: Sequence[Expr], memory: Sequence[te.Tensor], in
         return leaf
 
     with function():
-        Elements({source: reading(source) for source in memory}).at(tensor, at)
+        elements = Elements({source: reading(source) for source in memory})
+        elements.term(stage, part, [axis.var for axis in stage.axis], [axis.var for axis in stage.reduce_axis])
     return found

@@ -1,4 +1,4 @@
-"""The points of a matrix product's design space."""
+"""The points of a contraction's design space."""
 
 from __future__ import annotations
 
@@ -38,14 +38,19 @@ class Tiling:
 
     @property
     def row_stride(self) -> int:
-        """Of the rows of the left tile in shared memory, which is ``[depth][rows]``: threads that write neighbours in
-        depth go to different banks."""
+        """Of the left tile in shared memory, ``[depth][rows]``: threads that write neighbours in depth go to different
+        banks."""
         return self.rows + VECTOR
+
+    @property
+    def column_stride(self) -> int:
+        """Of the right tile, ``[depth][columns]``."""
+        return self.columns + VECTOR
 
     @property
     def shared_bytes(self) -> int:
         """Of a block."""
-        return STAGES * self.depth * (self.row_stride + self.columns) * 4
+        return STAGES * self.depth * (self.row_stride + self.column_stride) * 4
 
     @property
     def registers(self) -> int:

@@ -1,33 +1,39 @@
-"""The code of a matrix product: a block of threads computes a tile of the result, a step of its depth after the other.
+"""The code of a contraction: a block of threads computes a tile of the result, a step of its depth after the other.
 
 While threads multiply what is in shared memory, they load what the next step needs into registers; they write that to
 the other half of shared memory, and meet. Of a step, a thread reads vectors of the left operand's column and of the
-right operand's row, and adds all their products to its sums. Ragged rows and columns are those at the edge again and are
-not stored; what is beyond the depth is 0.
+right operand's row, and adds all their products to its sums. Rows and columns beyond the edge are the last ones again,
+and are not stored; what is beyond the depth is 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, product
+from dsc.lower.exprs import ceildiv, product
 from dsc.lower.floats import condition
-from dsc.targets.cpu.gemm.product import Product, batch_at, same_dims, same_place
+from dsc.targets.cpu.gemm.product import same_place
 from dsc.targets.cpu.inline import Leaf
+from dsc.targets.gpu.contraction.source import Contraction
+from dsc.targets.gpu.contraction.tiling import STAGES, VECTOR, Tiling
 from dsc.targets.gpu.elements import Elements
-from dsc.targets.gpu.gemm.tiling import STAGES, VECTOR, Tiling
 from dsc.targets.gpu.launch import launch, synchronize
 from dsc.targets.gpu.tile import RegisterTile, unrolled
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, argument, flat, function, when
 
+Element: TypeAlias = Callable[[Expr, Expr], Expr]
+"""Gives an element of an operand: by its row or column in the tile, and by its depth in all."""
 
-def write(source: Product, tiling: Tiling, instruction: MultiplyAdd, layout: Layout) -> tirx.PrimFunc:
+
+def write(source: Contraction, tiling: Tiling, instruction: MultiplyAdd, layout: Layout) -> tirx.PrimFunc:
     """The function that computes `source` with `instruction`."""
     with function() as made:
         _Writer(source, tiling, instruction, layout).write()
@@ -42,8 +48,6 @@ class Layout:
     """Whether elements of a row of the left operand are neighbours, not those of a column."""
     depth_of_b: bool
     """Whether elements of a column of the right operand are neighbours, not those of a row."""
-    turned: bool
-    """Whether the right operand is a weight that is given turned: ``[.., k, n]`` for what was ``[n, k]``."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class _Block:
 
 
 class _Writer:
-    def __init__(self, source: Product, tiling: Tiling, instruction: MultiplyAdd, layout: Layout) -> None:
+    def __init__(self, source: Contraction, tiling: Tiling, instruction: MultiplyAdd, layout: Layout) -> None:
         self.source, self.tiling, self.instruction, self.layout = source, tiling, instruction, layout
         self.loops = Loops.over(source.params)
         self.steps = ceildiv(source.k, tiling.depth)
@@ -83,18 +87,12 @@ class _Writer:
             self._tile(_Block(batch, at, row, column, thread, ty, tx))
 
     def _declare(self) -> None:
-        self.buffers: dict[te.Tensor, tirx.Buffer] = {}
-        for position, tensor in enumerate(self.source.params):
-            turned = self.layout.turned and position == self.source.weight
-            shape = [*tensor.shape[:-2], tensor.shape[-1], tensor.shape[-2]] if turned else tensor.shape
-            self.buffers[tensor] = argument(f"in{position}", shape, tensor.dtype)
+        self.buffers = {t: argument(f"in{i}", t.shape, t.dtype) for i, t in enumerate(self.source.params)}
         for scalar in self.source.scalars:
             T.arg(scalar.name, scalar)
         outputs = [argument(f"out{i}", out.shape, out.dtype) for i, out in enumerate(self.source.outputs)]
-        shape = self.source.shape
-        alike = [t for t in self.source.params if len(t.shape) == len(shape) and same_dims(t.shape, shape)]
-        self.flat = {tensor: flat(self.buffers[tensor]) for tensor in alike}
-        """Parameters that are read where the outputs are written, as long arrays."""
+        self.flat = {tensor: flat(self.buffers[tensor]) for tensor in self.source.beside}
+        """Inputs that are read where the outputs are written, as long arrays."""
         self.outputs = [flat(out) for out in outputs]
         self.loops.assume(self.source.assumed)
 
@@ -103,9 +101,9 @@ class _Writer:
     def _tile(self, block: _Block) -> None:
         tiling, row = self.tiling, self.instruction
         a = T.alloc_buffer((STAGES * tiling.depth * tiling.row_stride,), row.a, scope="shared")
-        b = T.alloc_buffer((STAGES * tiling.depth * tiling.columns,), row.b, scope="shared")
+        b = T.alloc_buffer((STAGES * tiling.depth * tiling.column_stride,), row.b, scope="shared")
         left = _Loaded(self.loops, tiling.rows, tiling.row_stride, tiling, a, self.layout.depth_of_a)
-        right = _Loaded(self.loops, tiling.columns, tiling.columns, tiling, b, self.layout.depth_of_b)
+        right = _Loaded(self.loops, tiling.columns, tiling.column_stride, tiling, b, self.layout.depth_of_b)
         element_of_a, element_of_b = self._left(block), self._right(block)
         tile = RegisterTile(row, tiling.thread_rows, tiling.thread_columns)
         tile.clear()
@@ -142,44 +140,48 @@ class _Writer:
 
     # --- operands
 
-    def _left(self, block: _Block) -> Callable[[Expr, Expr], Expr]:
+    def _left(self, block: _Block) -> Element:
         """Elements of `a`, by row of the tile and by depth."""
         source, last = self.source, self.loops.const(self.source.m) - 1
         exact = isinstance(source.m, int) and source.m % self.tiling.rows == 0
 
         def element(i: Expr, k: Expr) -> Expr:
-            row = block.row + i if exact else tirx.min(block.row + i, last)
-            rows = self.loops.unravel(T.Bind(row), source.rows)
-            leading = batch_at(source.a.shape[: len(source.a.shape) - 1 - len(rows)], source.batch, block.at)
-            return self._or_zero(k, lambda inside: Elements(self._leaves()).at(source.a, [*leading, *rows, inside]))
+            row = T.Bind(block.row + i if exact else tirx.min(block.row + i, last))
+            return self._operand(source.a, block.at, self.loops.unravel(row, source.rows), self._no_columns, k)
 
         return element
 
-    def _right(self, block: _Block) -> Callable[[Expr, Expr], Expr]:
+    def _right(self, block: _Block) -> Element:
         """Elements of `b`, by column of the tile and by depth."""
         source, last = self.source, self.loops.const(self.source.n) - 1
         exact = isinstance(source.n, int) and source.n % self.tiling.columns == 0
-        leading = batch_at(source.b.shape[:-2], source.batch, block.at)
 
         def element(j: Expr, k: Expr) -> Expr:
-            column = block.column + j if exact else tirx.min(block.column + j, last)
-            return self._or_zero(k, lambda inside: self._b([*leading, inside, column]))
+            column = T.Bind(block.column + j if exact else tirx.min(block.column + j, last))
+            return self._operand(source.b, block.at, self._no_rows, self.loops.unravel(column, source.columns), k)
 
         return element
 
-    def _b(self, at: Sequence[Expr]) -> Expr:
-        if self.layout.turned:
-            assert self.source.weight is not None
-            return self.buffers[self.source.params[self.source.weight]][tuple(at)]
-        return Elements(self._leaves()).at(self.source.b, at)
-
-    def _or_zero(self, k: Expr, element: Callable[[Expr], Expr]) -> Expr:
-        """The element at depth `k`; 0 beyond the last."""
-        if self.whole_depth:
-            return element(k)
+    def _operand(
+        self, operand: Expr, batch: Sequence[Expr], rows: Sequence[Expr], columns: Sequence[Expr], k: Expr
+    ) -> Expr:
+        """An operand at one place; 0 beyond the depth."""
         depth = self.loops.const(self.source.k)
-        value = element(tirx.min(k, depth - 1))
+        inside = k if self.whole_depth else T.Bind(tirx.min(k, depth - 1))
+        walked = self.loops.unravel(inside, self.source.depth)
+        value = Elements(self._leaves()).term(self.source.acc.op, operand, [*batch, *rows, *columns], walked)
+        if self.whole_depth:
+            return value
         return tirx.Select(condition(k < depth), value, tirx.const(0, str(value.expr_ty())))
+
+    @property
+    def _no_rows(self) -> list[Expr]:
+        """Indices that an operand does not depend on."""
+        return [self.loops.const(0)] * len(self.source.rows)
+
+    @property
+    def _no_columns(self) -> list[Expr]:
+        return [self.loops.const(0)] * len(self.source.columns)
 
     def _leaves(self) -> dict[te.Tensor, Leaf]:
         def leaf(buffer: tirx.Buffer) -> Leaf:
@@ -199,19 +201,18 @@ class _Writer:
             row = T.Bind(block.row + high * (tiling.threads_down * VECTOR) + block.down * VECTOR + low)
             column = T.Bind(block.column + group * (tiling.threads_across * VECTOR) + block.across * VECTOR)
             with when(None if exact else row < last):
-                self._vector(block, row, column, lambda v, i=i, group=group: tile[i, group * VECTOR + v])
+                self._vector(block, row, column, partial(_sum, tile, i, group))
 
     def _vector(self, block: _Block, row: Expr, column: Expr, sum_: Callable[[Expr], Expr]) -> None:
         """Neighbouring columns of one row, of every output: stored at once where rows are made of whole vectors."""
         n, loops = self.source.n, self.loops
         start = T.Bind((block.batch * loops.const(self.source.m) + row) * loops.const(n) + column)
-        rows = loops.unravel(row, self.source.rows)
+        at = [*block.at, *loops.unravel(row, self.source.rows)]
         if not (isinstance(n, int) and n % VECTOR == 0):
             with unrolled(VECTOR) as v, when(column + v < loops.const(n)):
-                leaves = self._leaves() | self._alike([*block.at, *rows, column + v], lambda t: self.flat[t][start + v])
-                for buffer, value in zip(
-                    self.outputs, self._values(leaves, block, rows, column + v, sum_(v)), strict=True
-                ):
+                place = [*at, *loops.unravel(column + v, self.source.columns)]
+                values = self._values(place, sum_(v), lambda tensor: self.flat[tensor][start + v])
+                for buffer, value in zip(self.outputs, values, strict=True):
                     T.buffer_store(buffer, value, [start + v])
             return
         span, own = loops.span(start, VECTOR), Loops().span(0, VECTOR)
@@ -221,34 +222,34 @@ class _Writer:
                 T.buffer_store(registers, self.flat[tensor][span], [own])
             results = [self._registers(output.dtype) for output in self.source.outputs]
             with unrolled(VECTOR) as v:
-                leaves = self._leaves() | self._alike([*block.at, *rows, column + v], lambda t: loaded[t][v])
-                for result, value in zip(results, self._values(leaves, block, rows, column + v, sum_(v)), strict=True):
+                place = [*at, *loops.unravel(column + v, self.source.columns)]
+                values = self._values(place, sum_(v), lambda tensor: loaded[tensor][v])
+                for result, value in zip(results, values, strict=True):
                     T.buffer_store(result, value, [v])
             for buffer, result in zip(self.outputs, results, strict=True):
                 T.buffer_store(buffer, result[own], [span])
 
-    def _values(
-        self, leaves: dict[te.Tensor, Leaf], block: _Block, rows: Sequence[Expr], column: Expr, sum_: Expr
-    ) -> list[Expr]:
-        """The elements of the outputs that come of a sum."""
-        elements = Elements(leaves | {self.source.acc: lambda _: sum_})
-        return [elements.at(output, [*block.at, *rows, column]) for output in self.source.outputs]
-
-    def _alike(self, at: Sequence[Expr], here: Callable[[te.Tensor], Expr]) -> dict[te.Tensor, Leaf]:
-        """Reads of what is shaped as the result: by its place in memory where it is the place that is computed."""
+    def _values(self, at: Sequence[Expr], sum_: Expr, here: Callable[[te.Tensor], Expr]) -> list[Expr]:
+        """The elements of the outputs at one place, from its sum and from `here`, what lies there in other tensors."""
 
         def leaf(tensor: te.Tensor) -> Leaf:
             def load(indices: Sequence[Expr]) -> Expr:
-                if same_place(indices, at, self.source.shape):
-                    return here(tensor)
-                return self.buffers[tensor][tuple(indices)]
+                is_here = same_place(indices, at, self.source.shape)
+                return here(tensor) if is_here else self.buffers[tensor][tuple(indices)]
 
             return load
 
-        return {tensor: leaf(tensor) for tensor in self.flat}
+        leaves = {**self._leaves(), **{tensor: leaf(tensor) for tensor in self.flat}}
+        elements = Elements({**leaves, self.source.acc: lambda _: sum_})
+        return [elements.at(output, at) for output in self.source.outputs]
 
     def _registers(self, dtype: str) -> tirx.Buffer:
         return T.alloc_buffer((VECTOR,), dtype, scope="local")
+
+
+def _sum(tile: RegisterTile, i: Expr, group: Expr, v: Expr) -> Expr:
+    """A sum by its row, and by its vector and place in that."""
+    return tile[i, group * VECTOR + v]
 
 
 class _Loaded:
@@ -267,7 +268,7 @@ class _Loaded:
         """Where a row begins."""
         return (half * self.tiling.depth + k) * self.stride
 
-    def load(self, thread: Expr, step: Expr, element: Callable[[Expr, Expr], Expr]) -> None:
+    def load(self, thread: Expr, step: Expr, element: Element) -> None:
         """This thread's part of a step's tile, into registers."""
         with unrolled(self.each) as i:
             across, k = self._place(thread, i)

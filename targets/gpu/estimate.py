@@ -26,6 +26,8 @@ class Launch:
     """Of a multiprocessor, if one did it all with as many threads as it holds: the scarcest of its units."""
     bytes: float
     """Read from and written to memory."""
+    l2_bytes: float = 0.0
+    """Read beyond the multiprocessors, each time they are; `bytes` at least."""
     registers: int = 40
     """Of a thread."""
     shared_bytes: int = 0
@@ -57,11 +59,13 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     compute = launch.cycles * longest / launch.blocks / machine.frequency
     busy = min(launch.blocks, machine.cores * resident) * launch.threads * IN_FLIGHT_BYTES
     bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
-    return max(compute, launch.bytes / bandwidth) + machine.launch_seconds
+    move = max(launch.bytes / bandwidth, launch.l2_bytes / machine.l2_bandwidth)
+    return max(compute, move) + machine.launch_seconds
 
 
-STEP_CYCLES = 600
-"""From the loads of a step to their data in shared memory, for one block: what several blocks hide of one another."""
+STEP_CYCLES = 450
+"""From the loads of a step to their data in shared memory, for one block: a read from L2, a write, a barrier. Several
+blocks hide it of one another."""
 SHARED_BYTES_PER_CYCLE = 128
 """That a multiprocessor reads from shared memory."""
 EFFICIENCY = 0.9
@@ -101,7 +105,10 @@ def tiled_seconds(
 
     moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
     """
-    resident = resident_blocks(machine, Launch(blocks, tile.threads, 0.0, moved, tile.registers, tile.shared_bytes))
+    launch = Launch(
+        blocks, tile.threads, cycles=0.0, bytes=moved, registers=tile.registers, shared_bytes=tile.shared_bytes
+    )
+    resident = resident_blocks(machine, launch)
     if resident == 0:
         return math.inf
     together = min(resident, math.ceil(blocks / machine.cores))
@@ -111,8 +118,5 @@ def tiled_seconds(
     step = max(multiply, reads / SHARED_BYTES_PER_CYCLE + copies)
     rounds = math.ceil(blocks / (machine.cores * together))
     cycles = rounds * (math.ceil(depth / tile.depth) * max(together * step, STEP_CYCLES) + STEP_CYCLES)
-    busy = min(blocks, machine.cores * resident) * tile.threads * IN_FLIGHT_BYTES / MEMORY_SECONDS
-    moving = max(moved / min(machine.dram_bandwidth, busy), through_l2 / machine.l2_bandwidth)
-    if moved <= machine.l2_bytes:
-        moving = max(through_l2, moved) / min(machine.l2_bandwidth, busy)
-    return max(cycles / machine.frequency, moving) + machine.launch_seconds
+    move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
+    return max(cycles / machine.frequency, move) + machine.launch_seconds

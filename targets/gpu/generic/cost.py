@@ -28,6 +28,8 @@ SHUFFLE_CYCLES = 30
 """From one exchange of registers to the next."""
 VECTOR_GAIN = 0.5
 """A vector is one load, but the rest is done for each of its elements: so much of the work is loads."""
+MISSES = 0.5
+"""Share of what reductions read that is not near since an earlier read: windows overlap, products share operands."""
 BARRIER_CYCLES = 60
 """A round of a reduction by way of shared memory."""
 
@@ -42,6 +44,8 @@ class Visit:
     """Of a thread."""
     bytes: Mapping[Identity, float]
     """Read from each tensor, by a thread."""
+    l2_bytes: float
+    """Of a warp: what its threads read that no other of them does, if none of it is near."""
 
     def cycles(self, machine: Gpu) -> float:
         """Of a multiprocessor."""
@@ -54,10 +58,12 @@ def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shar
     threads = count * group if rows.reduced else math.ceil(count * length / shares.vector)
     cycles = count * max(1.0, group / machine.warp) * len(rows.reduced) * _exchange_cycles(group, machine)
     read: dict[Identity, float] = {}
+    loaded = 0.0
     for found in rows.reduced:
         terms = volume(axis.dom.extent for axis in found.tensor.op.reduce_axis)
         visit = _visit(machine, found.tensor, found.at, rows, memory, _neighbour(rows, shares, found.tensor))
         cycles += count * math.ceil(terms / group) * group / machine.warp * visit.cycles(machine)
+        loaded += MISSES * count * terms / machine.warp * visit.l2_bytes
         _add(read, visit, count * terms)
     for output in rows.outputs:
         elements = math.ceil(length / group) * group if output.walked else 1
@@ -67,7 +73,7 @@ def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shar
     blocks = max(1, math.ceil(threads / shares.threads))
     moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)
     moved += sum(_bytes(output.tensor) for output in rows.outputs)
-    return seconds(machine, Launch(blocks, shares.threads, cycles, moved))
+    return seconds(machine, Launch(blocks, shares.threads, cycles, moved, loaded))
 
 
 def _add(read: dict[Identity, float], visit: Visit, times: int) -> None:
@@ -101,14 +107,16 @@ def _visit(
     neighbour: tirx.Var | None,
 ) -> Visit:
     """By following what an element is computed of; of a reduction, one of its terms."""
-    load_cycles, read = 0.0, dict[Identity, float]()
+    load_cycles, l2_bytes, read = 0.0, 0.0, dict[Identity, float]()
 
     def reading(source: te.Tensor) -> Leaf:
         size = _element_bytes(source)
 
         def leaf(indices: Sequence[Expr]) -> Expr:
-            nonlocal load_cycles
-            load_cycles += _load_cycles(machine, _apart(indices, source, neighbour), size)
+            nonlocal load_cycles, l2_bytes
+            pieces = _pieces(machine, _apart(indices, source, neighbour), size)
+            load_cycles += max(1.0, pieces / 4)
+            l2_bytes += pieces * machine.sector_bytes
             read[identity(source)] = read.get(identity(source), 0.0) + size
             return tirx.Var("loaded", str(source.dtype))
 
@@ -122,13 +130,16 @@ def _visit(
             T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
         else:
             T.evaluate(elements.at(tensor, at))
-    return Visit(load_cycles, _operations(made.get()), read)
+    return Visit(load_cycles, _operations(made.get()), read, l2_bytes)
 
 
-def _load_cycles(machine: Gpu, apart: int | None, size: int) -> float:
-    """Of a load whose neighbouring threads are `apart` elements apart in memory; None where that varies."""
-    pieces = machine.warp if apart is None else math.ceil(machine.warp * abs(apart) * size / machine.sector_bytes)
-    return max(1.0, min(machine.warp, pieces) / 4)
+def _pieces(machine: Gpu, apart: int | None, size: int) -> float:
+    """Of memory, that a warp touches whose threads read `apart` elements from one another; None where that varies."""
+    if apart is None:
+        return machine.warp
+    if apart == 0:  # the same for all, and likely so for the next read
+        return size / machine.sector_bytes
+    return min(machine.warp, math.ceil(machine.warp * abs(apart) * size / machine.sector_bytes))
 
 
 def _free(tensor: te.Tensor) -> Leaf:

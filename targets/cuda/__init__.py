@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsc.errors import UsageError
 from dsc.targets.backend import Backend
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.cuda.host import native
@@ -18,18 +17,19 @@ class Cuda:
     """`dsc.targets.Family` of NVIDIA's GPUs."""
 
     name = "cuda"
+    default = "sm_80"
 
     def tags(self) -> Sequence[str]:
-        """``native`` and every named machine."""
-        return ("native", *BY_TAG)
+        """Compute capabilities."""
+        return tuple(BY_TAG)
 
     def machine(self, tag: str) -> Gpu:
-        """The machine of that tag. Raises `UsageError` for a tag that is not known."""
-        if tag == "native":
-            return native()
-        if tag not in BY_TAG:
-            raise UsageError(f"unknown target 'cuda:{tag}': known are {', '.join(sorted(self.tags()))}")
+        """The machine of that tag."""
         return BY_TAG[tag]
+
+    def native(self) -> Gpu:
+        """The GPU of this host. Raises `UsageError` where there is none."""
+        return native()
 
     def kernels(self, machine: Gpu) -> Sequence[Kernel[Gpu]]:
         """Those of all GPUs; they read what they need to know from `machine`."""

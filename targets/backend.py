@@ -41,6 +41,11 @@ class Backend(Protocol):
         """The code of what `lower` made: the host's as an LLVM module, which imports the device's."""
         ...
 
+    def pack(self, imports: bytes) -> bytes:
+        """What the host's code imports, as TVM serialized it, in the form in which it is loaded: device code that
+        `generate` made as text may be the machine's there."""
+        ...
+
     def assembly(self, code: tvm.runtime.Module) -> str:
         """The instructions that `generate` made, or the nearest text to them, for reading."""
         ...

@@ -75,7 +75,9 @@ class CheckList:
             failed = [_store(status, 0, number), *(_store(status, i + 1, side) for i, side in enumerate(sides))]
             body.append(tirx.IfThenElse(tirx.Not(_without_zero(condition)), tirx.SeqStmt(failed), None))
         params = [status, *self.places]
-        return tirx.PrimFunc(params, tirx.SeqStmt(body)).with_attrs({"s_tir": True, "tirx.noalias": True})
+        return tirx.PrimFunc(params, tirx.SeqStmt(body)).with_attrs(
+            {"s_tir": True, "tirx.noalias": True, "tirx.is_host_func": True}
+        )
 
 
 def _store(status: tirx.Buffer, position: int, value: int | Expr) -> tirx.Stmt:

@@ -67,17 +67,18 @@ def write_objects(
         first, *others = pool.map(compiled, *zip(*functions, strict=True), paths)
     executable = tvm.get_global_func("relax.VMLink")(builder, backend.target, first, others, {})
     paths.append(folder / "bytecode.o")
-    write_imports(executable, first, paths[-1])
+    write_imports(executable, first, backend, paths[-1])
     return paths
 
 
-def write_imports(module: tvm.runtime.Module, host: tvm.runtime.Module, path: Path) -> None:
+def write_imports(module: tvm.runtime.Module, host: tvm.runtime.Module, backend: Backend, path: Path) -> None:
     """Write what `module` imports and is no code of the host's, bytecode and code for devices, as an object file.
 
     host: any module of the host's code.
     """
     target = str(host.get_function("_get_target_string")())
-    write_object(tvm.get_global_func("runtime.ModulePackImportsToLLVM")(module, False, target, ""), path)
+    imports = tvm.get_global_func("runtime.ModulePackImportsToTensor")(module).numpy().tobytes()
+    write_object(tvm.get_global_func("codegen.codegen_blob")(backend.pack(imports), False, target, ""), path)
 
 
 def write_object(library: tvm.runtime.Module, path: Path) -> None:

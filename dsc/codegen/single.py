@@ -25,7 +25,7 @@ def load_kernel(func: tirx.PrimFunc, backend: Backend, device: Device, threads: 
         write_object(compiled, code[0])
         if compiled.imports:
             code.append(folder / "imports.o")
-            write_imports(compiled, compiled, code[-1])
+            write_imports(compiled, compiled, backend, code[-1])
         backend.link(code, output)
         library = load_library(output.read_bytes(), "kernel")
         device.start(library, threads)

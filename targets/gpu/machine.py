@@ -17,15 +17,29 @@ class Gpu(Machine):
     """Threads that run in step."""
     max_threads: int
     """In a block."""
+    resident_threads: int
+    """That a multiprocessor holds at once, at most."""
+    resident_blocks: int
+    """That a multiprocessor holds at once, at most."""
     shared_bytes: int
-    """Memory that a block shares, at most."""
+    """Memory that a block shares, at most, without asking for more (see `shared_bytes_total`)."""
+    shared_bytes_total: int
+    """Memory for the blocks that a multiprocessor holds at once."""
     registers: int
     """Of 32 bits, for all threads of a multiprocessor."""
+    registers_per_thread: int
+    """Of 32 bits, at most."""
+    memory_bytes: int
+    """For weights, inputs and all that is in between."""
     l2_bytes: int
     l2_bandwidth: float
     """What all multiprocessors together read from it."""
     dram_bandwidth: float
     """What all multiprocessors together read from memory."""
+    sector_bytes: int = 32
+    """What is fetched from memory at least."""
+    vector_bytes: int = 16
+    """What one thread loads or stores at once, at most."""
 
     def bandwidth(self, footprint: float, cores: int = 1) -> float:
         shared = self.l2_bandwidth if footprint <= self.l2_bytes else self.dram_bandwidth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TypeVar
@@ -9,9 +10,11 @@ from typing import TypeVar
 from dsc.errors import ArtifactError
 from dsc.runtime.devices.contract import Device
 from dsc.runtime.devices.cpu import Cpu
+from dsc.runtime.devices.cuda import Cuda
 
 ENTRY_POINT_GROUP = "dsc.devices"
 """Under which a package names its devices: the entry is a class, or a function, that gives one."""
+_OWN: dict[str, Callable[[], Device]] = {"cpu": Cpu, "cuda": Cuda}
 _added: dict[str, Device] = {}
 D = TypeVar("D", bound=Device)
 
@@ -46,8 +49,8 @@ def device(name: str, source: str) -> Device:
 
 @cache
 def _installed(name: str) -> Device | None:
-    if name == "cpu":
-        return Cpu()
+    if name in _OWN:
+        return _OWN[name]()
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
         found: Device = entry.load()()
         return found
@@ -55,4 +58,4 @@ def _installed(name: str) -> Device | None:
 
 
 def _names() -> set[str]:
-    return {"cpu", *_added, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
+    return {*_OWN, *_added, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}

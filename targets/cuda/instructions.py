@@ -1,0 +1,58 @@
+"""The multiply-add instructions of NVIDIA's multiprocessors, as rows.
+
+All are of a warp, so what 32 threads do is one instruction. Rates are instructions that a multiprocessor starts per
+cycle.
+"""
+
+from __future__ import annotations
+
+from dsc.targets.machine import MultiplyAdd
+
+WARP = 32
+GUIDE = "NVIDIA, CUDA C++ Programming Guide 13.0, table of arithmetic throughput"
+PTX = "NVIDIA, PTX ISA 9.0, mma"
+
+Rows = tuple[MultiplyAdd, ...]
+
+
+def ffma(lanes: int) -> MultiplyAdd:
+    """float32, `lanes` multiply-adds per cycle. The latency is that of Volta and later (Jia et al., 2018)."""
+    return MultiplyAdd(
+        name="ffma", a="float32", b="float32", accumulator="float32", n=WARP, rate=lanes / WARP, latency=4, source=GUIDE
+    )
+
+
+def dp4a(lanes: int) -> MultiplyAdd:
+    """Signed bytes, four at a time, summed in int32."""
+    return MultiplyAdd(
+        name="dp4a", a="int8", b="int8", accumulator="int32", n=WARP, k=4, rate=lanes / WARP, latency=4,
+        intrinsic="dp4a.s32.s32", source=GUIDE,
+    )  # fmt: skip
+
+
+def mma(element: str, k: int, products: int, source: str) -> MultiplyAdd:
+    """``mma.sync`` of 16 rows, 8 columns and a depth of `k`; all tensor cores do `products` multiply-adds per cycle."""
+    sums, ptx = ("int32", "s32") if element == "int8" else ("float32", "f32")
+    types = {"float16": "f16", "bfloat16": "bf16", "tfloat32": "tf32", "int8": "s8"}
+    return MultiplyAdd(
+        name="mma", a=element, b=element, accumulator=sums, m=16, n=8, k=k,
+        rate=products / (16 * 8 * k), latency=33,
+        intrinsic=f"mma.sync.aligned.m16n8k{k}.row.col.{ptx}.{types[element]}.{types[element]}.{ptx}",
+        source=f"{source}; {PTX}",
+    )  # fmt: skip
+
+
+def ampere(halves: int, source: str) -> Rows:
+    """Tensor cores since sm_80: `halves` multiply-adds of float16 or bfloat16 per cycle, half as many of tf32, twice as
+    many of int8."""
+    return (
+        mma("float16", 16, halves, source),
+        mma("bfloat16", 16, halves, source),
+        mma("tfloat32", 8, halves // 2, source),
+        mma("int8", 32, halves * 2, source),
+    )
+
+
+def turing(halves: int, source: str) -> Rows:
+    """Tensor cores of sm_75: float16 and int8 only, in smaller depths."""
+    return mma("float16", 8, halves, source), mma("int8", 16, halves * 2, source)

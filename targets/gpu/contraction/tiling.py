@@ -1,0 +1,76 @@
+"""The points of a contraction's design space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VECTOR = 4
+"""Elements that a thread loads from shared memory, and stores, at once: 16 bytes of float32."""
+STAGES = 2
+"""Tiles of each operand in shared memory: one is multiplied while the next is written."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The tile of the result that a block computes, and the one that each of its threads does."""
+
+    rows: int
+    columns: int
+    depth: int
+    """Of a step: what is in shared memory at once."""
+    thread_rows: int
+    thread_columns: int
+
+    @property
+    def threads_down(self) -> int:
+        """Threads that share a column of the tile."""
+        return self.rows // self.thread_rows
+
+    @property
+    def threads_across(self) -> int:
+        """Threads that share a row of the tile."""
+        return self.columns // self.thread_columns
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.threads_down * self.threads_across
+
+    @property
+    def row_stride(self) -> int:
+        """Of the left tile in shared memory, ``[depth][rows]``: threads that write neighbours in depth go to different
+        banks."""
+        return self.rows + VECTOR
+
+    @property
+    def column_stride(self) -> int:
+        """Of the right tile, ``[depth][columns]``."""
+        return self.columns + VECTOR
+
+    @property
+    def shared_bytes(self) -> int:
+        """Of a block."""
+        return STAGES * self.depth * (self.row_stride + self.column_stride) * 4
+
+    @property
+    def registers(self) -> int:
+        """Of a thread, about: sums, operands, what is loaded for the next step, addresses."""
+        sums = self.thread_rows * self.thread_columns
+        loaded = self.depth * (self.rows + self.columns) // self.threads
+        return sums + self.thread_rows + self.thread_columns + loaded + 32
+
+
+TILINGS = (
+    Tiling(128, 128, 8, 8, 8),
+    Tiling(64, 128, 8, 8, 8),
+    Tiling(128, 64, 8, 8, 8),
+    Tiling(64, 64, 8, 4, 8),
+    Tiling(64, 32, 16, 4, 4),
+    Tiling(32, 64, 16, 4, 4),
+    Tiling(64, 64, 16, 8, 4),
+    Tiling(32, 32, 16, 4, 4),
+    Tiling(32, 32, 32, 4, 4),
+    Tiling(16, 64, 16, 4, 4),
+    Tiling(16, 128, 8, 4, 4),
+)
+"""Every block has whole warps, and loads of both operands are shared out evenly."""

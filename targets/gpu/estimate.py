@@ -1,0 +1,122 @@
+"""How long a launch takes on a GPU, by its numbers: a roofline of arithmetic, loads and memory, with occupancy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.machine import MultiplyAdd
+
+MEMORY_SECONDS = 5e-7
+"""From a load's start to its data, from memory: 400 to 600 ns on all of these (Jia et al., 2018, and later ones)."""
+IN_FLIGHT_BYTES = 16
+"""That a thread has asked for at once and not received."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the threads of a launch do; counts cover all of them."""
+
+    blocks: int
+    threads: int
+    """In a block."""
+    cycles: float
+    """Of a multiprocessor, if one did it all with as many threads as it holds: the scarcest of its units."""
+    bytes: float
+    """Read from and written to memory."""
+    l2_bytes: float = 0.0
+    """Read beyond the multiprocessors, each time they are; `bytes` at least."""
+    registers: int = 40
+    """Of a thread."""
+    shared_bytes: int = 0
+    """Of a block."""
+
+
+def resident_blocks(machine: Gpu, launch: Launch) -> int:
+    """Blocks that a multiprocessor holds at once; 0 where one is too large."""
+    limits = [
+        machine.resident_blocks,
+        machine.resident_threads // launch.threads,
+        machine.registers // (launch.registers * launch.threads),
+    ]
+    if launch.shared_bytes:
+        limits.append(machine.shared_bytes_total // launch.shared_bytes)
+    return min(limits)
+
+
+def seconds(machine: Gpu, launch: Launch) -> float:
+    """The longer of computing and moving, and the launch; infinite where a block does not fit.
+
+    Blocks are shared out evenly, so that the last of them may keep few multiprocessors busy; too few threads do not
+    keep memory busy.
+    """
+    resident = resident_blocks(machine, launch)
+    if resident == 0:
+        return math.inf
+    longest = math.ceil(launch.blocks / machine.cores)
+    compute = launch.cycles * longest / launch.blocks / machine.frequency
+    busy = min(launch.blocks, machine.cores * resident) * launch.threads * IN_FLIGHT_BYTES
+    bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
+    move = max(launch.bytes / bandwidth, launch.l2_bytes / machine.l2_bandwidth)
+    return max(compute, move) + machine.launch_seconds
+
+
+STEP_CYCLES = 450
+"""From the loads of a step to their data in shared memory, for one block: a read from L2, a write, a barrier. Several
+blocks hide it of one another."""
+SHARED_BYTES_PER_CYCLE = 128
+"""That a multiprocessor reads from shared memory."""
+EFFICIENCY = 0.9
+"""Of the rate of multiplying that the best of such loops reach: addresses, branches and barriers take the rest."""
+
+
+SHARED_REUSE = 2
+"""Threads of a warp that get the same element of shared memory by one read, about: those of a row of the tile share
+operands, and so do those of a column."""
+
+
+class Tile(Protocol):
+    """What a block computes by steps, from shared memory."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def thread_rows(self) -> int: ...
+    @property
+    def thread_columns(self) -> int: ...
+    @property
+    def shared_bytes(self) -> int: ...
+    @property
+    def registers(self) -> int: ...
+
+
+def tiled_seconds(
+    machine: Gpu, tile: Tile, instruction: MultiplyAdd, blocks: int, depth: int, moved: float, through_l2: float
+) -> float:
+    """Seconds of `blocks` tiles of a product of that depth.
+
+    moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
+    """
+    launch = Launch(
+        blocks, tile.threads, cycles=0.0, bytes=moved, registers=tile.registers, shared_bytes=tile.shared_bytes
+    )
+    resident = resident_blocks(machine, launch)
+    if resident == 0:
+        return math.inf
+    together = min(resident, math.ceil(blocks / machine.cores))
+    multiply = tile.rows * tile.columns * tile.depth / (instruction.n * instruction.rate * EFFICIENCY)
+    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth / SHARED_REUSE
+    copies = 2 * (tile.rows + tile.columns) * tile.depth / machine.warp
+    step = max(multiply, reads / SHARED_BYTES_PER_CYCLE + copies)
+    rounds = math.ceil(blocks / (machine.cores * together))
+    cycles = rounds * (math.ceil(depth / tile.depth) * max(together * step, STEP_CYCLES) + STEP_CYCLES)
+    move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
+    return max(cycles / machine.frequency, move) + machine.launch_seconds

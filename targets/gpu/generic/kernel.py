@@ -1,0 +1,113 @@
+"""The kernel that takes anything: whatever has a lowering gets launches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tvm import te
+
+from dsc.lower.nominal import volume
+from dsc.lower.te import Lowered, lowered, prim_func
+from dsc.lower.workload import Workload
+from dsc.targets.gpu.estimate import Launch, seconds
+from dsc.targets.gpu.generic.code import write
+from dsc.targets.gpu.generic.cost import estimate
+from dsc.targets.gpu.generic.plan import Plan, plan
+from dsc.targets.gpu.generic.shares import THREADS, Shares, candidates
+from dsc.targets.gpu.generic.threaded import threaded
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.kernel import Implementation, Refusal
+
+SERIAL_CYCLES = 400
+"""Of one thread for an element, where the whole of a stage is its: it waits for memory each time."""
+
+
+@dataclass(frozen=True)
+class Launches:
+    """A point: how the threads of each launch share its rows."""
+
+    shares: tuple[Shares, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSpace:
+    """Launches that compute a workload, each with its shares."""
+
+    workload: Workload
+    plan: Plan
+    machine: Gpu
+
+    def points(self) -> tuple[Launches, ...]:
+        """All shares of a single launch; of several, what is best for each."""
+        found = [list(candidates(rows, self._memory, self.machine)) for rows in self.plan.launches]
+        if len(found) == 1:
+            return tuple(Launches((shares,)) for shares in found[0])
+        return (Launches(tuple(self._best(i, shares) for i, shares in enumerate(found))),)
+
+    def estimate(self, point: Launches) -> float:
+        """Seconds of all launches, one after the other."""
+        return sum(self._seconds(i, shares) for i, shares in enumerate(point.shares))
+
+    def build(self, point: Launches) -> Implementation:
+        """The code."""
+        body = self._body
+        return Implementation(
+            write(body.inputs, self.workload.scalars, body.outputs, self.plan, point.shares, self.machine)
+        )
+
+    def _best(self, launch: int, found: Sequence[Shares]) -> Shares:
+        return min(found, key=lambda shares: self._seconds(launch, shares))
+
+    def _seconds(self, launch: int, shares: Shares) -> float:
+        return estimate(self.machine, self.plan.launches[launch], self._memory, shares)
+
+    @cached_property
+    def _memory(self) -> list[te.Tensor]:
+        """What launches read."""
+        return [*self._body.inputs, *self.plan.stored]
+
+    @property
+    def _body(self) -> Lowered:
+        return lowered(self.workload)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The one point: a thread for each element of each stage."""
+
+
+@dataclass(frozen=True, eq=False)
+class StagesSpace:
+    """Each stage by itself: for workloads with stages that are no expressions, as a scatter is."""
+
+    workload: Workload
+    machine: Gpu
+
+    def points(self) -> tuple[Stages]:
+        """One."""
+        return (Stages(),)
+
+    def estimate(self, point: Stages) -> float:
+        """As if the largest result was made by one thread."""
+        elements = max(volume(output.shape) for output in lowered(self.workload).outputs)
+        return seconds(self.machine, Launch(1, THREADS, SERIAL_CYCLES * elements, 0.0))
+
+    def build(self, point: Stages) -> Implementation:
+        """The code."""
+        body = lowered(self.workload)
+        return Implementation(threaded(prim_func(self.workload, body.inputs, body.outputs), self.machine))
+
+
+@dataclass(frozen=True)
+class Generic:
+    """Takes any workload."""
+
+    name: str = "gpu.generic"
+
+    def match(self, workload: Workload, machine: Gpu) -> PlannedSpace | StagesSpace:
+        """Always a space; raises `UnsupportedOpError` where an op has no lowering."""
+        body = lowered(workload)
+        found = plan(body.inputs, body.outputs)
+        return StagesSpace(workload, machine) if isinstance(found, Refusal) else PlannedSpace(workload, found, machine)

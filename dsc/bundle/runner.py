@@ -16,9 +16,8 @@ from pathlib import Path
 
 from dsc.bundle.runtime import RuntimeFiles
 from dsc.errors import UsageError
-from dsc.files import scratch_folder, temporary_trouble
+from dsc.files import cache_dir, made_once, scratch_folder, temporary_trouble
 from dsc.host import usable_cores
-from dsc.models.cache import cache_dir, made_once
 
 LIBRARY, COMMAND = "libdsc.so", "dsc-run"
 BINARIES = (LIBRARY, COMMAND)

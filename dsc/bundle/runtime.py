@@ -9,7 +9,7 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 
 from dsc.errors import UsageError
-from dsc.models import cache_dir
+from dsc.files import cache_dir
 from dsc.models.packages import Package, members
 
 _TVM, _FFI = "apache-tvm", "apache-tvm-ffi"

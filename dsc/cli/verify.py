@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from dsc.cli.feeds import files_named, read_inputs, read_samples
 from dsc.cli.images import Pixels
 from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
+from dsc.cli.simulated import print_counters
 from dsc.cli.source import Source, find_model, parse_ranges
 from dsc.errors import UsageError, VerificationError
 from dsc.host import FAMILY
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from dsc.pipeline import Compilation
     from dsc.runtime import Module
     from dsc.runtime.manifest import TensorSpec
+    from dsc.simulator import Simulation
+    from dsc.targets import AnyTarget
 
 Sample = Mapping[str, np.ndarray]
 
@@ -74,6 +78,12 @@ def verify(
     atol: Annotated[float | None, typer.Option(min=0, help="Largest absolute error allowed.")] = None,
     rtol: Annotated[float | None, typer.Option(min=0, help="Largest error allowed relative to each element.")] = None,
     threads: options.Threads = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Run the code for a GPU on this CPU, and watch what it does.")
+    ] = False,
+    order: Annotated[
+        str, typer.Option(metavar="ORDER", help="Of simulated threads: forward, reverse, or a seed of random ones.")
+    ] = "forward",
     json: options.JsonFile = None,
 ) -> None:
     """Compare a compiled model with ONNX Runtime; where they differ, say what is to blame (exit 5).
@@ -86,30 +96,58 @@ def verify(
     shapes = source.shapes(shape, pinned)
     claim({"--json": json}, [source.path, module, *(plugin or ()), *(data or ()), *files_named(input)], database=db)
     options.check_tuning(context, opt_level, db)
+    _check_simulation(context, simulate, module, opt_level)
     load_plugins(plugin)
     from dsc import check
     from dsc.exchange import import_model
 
-    with progress() as tell:
+    with _target(target, simulate, order) as (onto, simulation), progress() as tell:
         if module is None:
-            compilation = _compiled(source, shapes, target, opt_level, passes, time, db, tell)
+            compilation = _compiled(source, shapes, onto, opt_level, passes, time, db, tell)
             compiled = compilation.model.load(threads)
         else:
             compiled, shapes = _loaded(module, source, shapes, threads)
         graph = import_model(source.path, shapes=shapes)
         feeds, origin = _samples(source, graph, compiled.inputs, wanted, check.Reference(source.path, threads))
         verdict = check.examine(source.path, graph, compiled, feeds, check.Tolerance(atol, rtol), threads, tell)
+        counted = {} if simulation is None else simulation.counters()
     print(verdict)
     print(f"  inputs: {origin}")
-    write_json(json, {"model": model, "inputs": origin, **verdict.to_json()})
+    if simulate:
+        print_counters(counted)
+    simulated = {kernel: asdict(counters) for kernel, counters in counted.items()}
+    write_json(json, {"model": model, "inputs": origin, **verdict.to_json(), "simulated": simulated})
     if not verdict.passed:
         raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{verdict.culprit}")
+
+
+def _check_simulation(context: typer.Context, simulate: bool, module: Path | None, opt_level: int) -> None:
+    """Raise UsageError for options that do not go together."""
+    if not simulate:
+        options.refuse(context, "is for --simulate", "order")
+    elif module is not None:
+        raise UsageError("--simulate compiles for the simulator: not with --module, whose code is for the device")
+    elif opt_level == 3:
+        raise UsageError("-O3 measures, and a simulation takes no time that could be measured: choose -O2")
+
+
+@contextmanager
+def _target(name: str, simulate: bool, order: str) -> Iterator[tuple[str | AnyTarget, Simulation | None]]:
+    """What is compiled for, and the simulated device that runs it, if any."""
+    if not simulate:
+        yield name, None
+        return
+    from dsc.check.simulated import simulated
+    from dsc.targets import target
+
+    with simulated(target(name), order) as found:
+        yield found
 
 
 def _compiled(
     source: Source,
     shapes: dict[str, list[int | str]],
-    target: str,
+    target: str | AnyTarget,
     opt_level: int,
     passes: str | None,
     tuning_seconds: float,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dsc.targets.backend import Backend
-from dsc.targets.cuda.backend import CudaBackend
+from dsc.targets.cuda.backend import Assemble, CudaBackend
 from dsc.targets.cuda.host import native
 from dsc.targets.cuda.machines import BY_TAG
+from dsc.targets.cuda.toolchain import assemble
 from dsc.targets.gpu.kernels import gpu_kernels
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Kernel
 
 
+@dataclass(frozen=True)
 class Cuda:
     """`dsc.targets.Family` of NVIDIA's GPUs."""
 
-    name = "cuda"
-    default = "sm_80"
+    assemble: Assemble = assemble
+    """What makes images of kernels' sources: nvcc, or a simulator."""
+    name: str = "cuda"
+    default: str = "sm_80"
 
     def tags(self) -> Sequence[str]:
         """Compute capabilities."""
@@ -41,4 +46,4 @@ class Cuda:
 
     def backend(self, machine: Gpu) -> Backend:
         """CUDA C++ by TVM, images by nvcc."""
-        return CudaBackend(machine)
+        return CudaBackend(machine, assemble=self.assemble)

@@ -1,0 +1,30 @@
+"""A target whose code runs on a simulated device of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from dsc.errors import UsageError
+from dsc.simulator import Simulation, simulated_cuda
+from dsc.targets import AnyTarget
+from dsc.targets.cuda import Cuda
+
+
+@contextmanager
+def simulated(
+    target: AnyTarget, order: str = "forward", *, checks: bool = True
+) -> Iterator[tuple[AnyTarget, Simulation]]:
+    """The target with code for the simulator, and the device that runs it, while the block lasts.
+
+    order: in which threads run: "forward", "reverse", or a number, the seed of random orders.
+    checks: watch every access to memory; without, kernels run several times as fast (see docs/simulator.md).
+    Raises UsageError for a target that is not simulated, `dsc.simulator.KernelError` where a kernel breaks a rule.
+    """
+    if not isinstance(target.family, Cuda):
+        raise UsageError(f"{target.name} cannot be simulated: machines of cuda can, as --target cuda:sm_80")
+    kind = int(order) if order.isdecimal() else order
+    with simulated_cuda(target.machine.arch, order=kind, checks=checks) as simulation:
+        family = replace(target.family, assemble=lambda source, _: simulation.compile(source))
+        yield replace(target, family=family), simulation

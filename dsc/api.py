@@ -43,9 +43,12 @@ def compile(
     3 no database.
     """
     from dsc.pipeline import compile_model
+    from dsc.request import check_runs_here, check_target
     from dsc.runtime.module import thread_count
 
     thread_count(threads)  # before the work, not after it
+    check_target(target)
+    check_runs_here(target, "dsc.compile")
     compilation = compile_model(
         model,
         target=target,

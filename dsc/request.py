@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dsc.errors import UsageError
+from dsc.errors import ArtifactError, UsageError
 from dsc.exchange.shapes import Shapes
 from dsc.ir import Graph
 from dsc.passes import Pipeline
-from dsc.targets import Target, families
+from dsc.runtime.devices import needed_device
+from dsc.targets import AnyTarget, Target, families
+from dsc.targets import target as named_target
 
 OPT_LEVELS = range(4)
 
@@ -24,9 +26,7 @@ def check_request(
     database: Path | None,
 ) -> None:
     """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
-    if not isinstance(target, str | Target):
-        known = ", ".join(families())
-        raise UsageError(f"target must be a name of one of the families {known}, or a Target, not {target!r}")
+    check_target(target)
     check_opt_level(opt_level)
     if not isinstance(passes, str | Pipeline | None):
         raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
@@ -37,6 +37,28 @@ def check_request(
         raise UsageError(f"a tuning database is for optimization level 3, which measures; this is level {opt_level}")
     if isinstance(source, Graph) and shapes:
         raise UsageError("a Graph has its shapes already: give them to dsc.import_onnx(model, shapes=...)")
+
+
+def check_target(target: object) -> None:
+    """Raise UsageError for what is neither a name nor a target."""
+    if not isinstance(target, str | Target):
+        known = ", ".join(families())
+        raise UsageError(f"target must be a name of one of the families {known}, or a Target, not {target!r}")
+
+
+def check_runs_here(target: str | AnyTarget, why: str) -> None:
+    """Raise UsageError where code for the target cannot run on this machine, as it has to: `why` begins the message.
+
+    Before the work: loading the code would say it after.
+    """
+    onto = target if isinstance(target, Target) else named_target(target)
+    try:
+        needed_device(onto.backend().needs, onto.name, "code")
+    except ArtifactError as error:
+        raise UsageError(
+            f"{why} runs the code, and this machine does not run code for {onto.name}: {error}; compile it to a "
+            "file to run elsewhere, with `dsc compile` or dsc.pipeline.compile_model"
+        ) from error
 
 
 def check_opt_level(opt_level: object) -> None:

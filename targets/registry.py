@@ -113,7 +113,7 @@ def _here_or_default(family: Family[Any]) -> Machine:
         if family.default is None:
             raise
         machine = family.machine(family.default)
-        _LOG.warning("%s; compiling for %s, what %s means then", error, machine.name, family.name)
+        _LOG.warning("%s; %s means %s then", error, family.name, machine.name)
         return machine  # type: ignore[no-any-return]
 
 

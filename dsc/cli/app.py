@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -47,3 +48,5 @@ def options(
     """Compile ONNX models to one deployable file of tuned kernels."""
     if debug:
         os.environ[DEBUG] = "1"
+    if logging.lastResort is not None:  # what prints the warnings of our modules
+        logging.lastResort.setFormatter(logging.Formatter("dsc: warning: %(message)s"))

@@ -69,6 +69,10 @@ def bench(
         compiling = ("opt_level", "target", "passes", "plugin", "time", "db")
         options.refuse(context, f"says how to compile, {module} is compiled already", *compiling)
     load_plugins(plugin)
+    from dsc.request import check_runs_here
+
+    if module is None:
+        check_runs_here(target, "dsc bench")
     compiler = _Compiler(target, opt_level, shapes, passes, time, db)
     wanted = [f"zoo:{name}" for name in SPEED_BAR] if zoo else [model or ""]
     before, found = environment(), []

@@ -61,6 +61,10 @@ def compile_(
         raise UsageError("--threads says how --max-latency is measured; a module is told its threads when it is loaded")
     load_plugins(plugin)
     from dsc.pipeline import compile_model
+    from dsc.request import check_runs_here
+
+    if max_latency is not None:
+        check_runs_here(target, "--max-latency")
 
     with progress() as tell:
         compilation = compile_model(

@@ -100,7 +100,10 @@ def verify(
     load_plugins(plugin)
     from dsc import check
     from dsc.exchange import import_model
+    from dsc.request import check_runs_here
 
+    if module is None and not simulate:
+        check_runs_here(target, "dsc verify")
     with _target(target, simulate, order) as (onto, simulation), progress() as tell:
         if module is None:
             compilation = _compiled(source, shapes, onto, opt_level, passes, time, db, tell)

@@ -22,7 +22,7 @@ from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing
 from dsc.host import usable_cores
 from dsc.runtime.container import check_member, read_manifest
-from dsc.runtime.devices import Device, Staging, device
+from dsc.runtime.devices import Staging, needed_device
 from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
 from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
@@ -50,7 +50,7 @@ class Module:
         self._file, self._source = file, source
         self.manifest = read_manifest(file, source)
         check_versions(self.manifest, source)
-        self.device = _checked_device(self.manifest, source)
+        self.device = needed_device(self.manifest.needs, self.manifest.target, source)
         self.threads = thread_count(threads)
         mapped = _map(file)
         _check_members(mapped, self.manifest, source)
@@ -214,14 +214,6 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
         return open(path, "rb")  # the Module keeps it
     except OSError as error:
         raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from None
-
-
-def _checked_device(manifest: Manifest, source: str) -> Device:
-    """The device that kernels run on, once all that take part are what the artifact needs."""
-    found = [device(need.device, source) for need in manifest.needs]
-    for each, need in zip(found, manifest.needs, strict=True):
-        each.check(need.facts, manifest.target, source)
-    return found[-1]
 
 
 def check_versions(manifest: Manifest, source: str) -> None:

@@ -13,7 +13,7 @@ from dsc.codegen import Candidate
 from dsc.errors import ArtifactError, UsageError
 from dsc.host import cache_sizes, processor, usable_cores
 from dsc.lower.workload import Workload
-from dsc.runtime.devices import Device, device
+from dsc.runtime.devices import Device, needed_device
 from dsc.targets import AnyTarget
 from dsc.tune.database import Database, Record
 from dsc.tune.measure import measure
@@ -85,17 +85,13 @@ def _name(candidate: Candidate) -> tuple[str, str]:
 
 def _device(target: AnyTarget) -> Device:
     """What runs the target's code here."""
-    needs = target.backend().needs
     try:
-        found = [device(need.device, "-O3") for need in needs]
-        for each, need in zip(found, needs, strict=True):
-            each.check(need.facts, target.name, "code")
+        return needed_device(target.backend().needs, target.name, "code")
     except ArtifactError as error:
         raise UsageError(
             f"-O3 measures on this machine, which cannot run code for {target.name}: {error}; compile with -O2 or on "
             "such a machine"
         ) from error
-    return found[-1]
 
 
 def _identity(target: AnyTarget) -> str:

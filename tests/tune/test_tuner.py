@@ -33,13 +33,13 @@ def matmul() -> tuple[Workload, list[Candidate]]:
 def test_the_fastest_measured_is_chosen_and_remembered() -> None:
     workload, found = matmul()
     database = Database()
-    tuner = Tuner(HERE, 60.0, database)
+    tuner = Tuner(HERE, 6000.0, database)
     chosen = tuner(workload, found)
     (times,) = [list(r.values()) for r in database._records.values()]
     assert 2 <= tuner.measured == len(times)
     fastest = min(record.seconds for record in times)  # of several, when the clock cannot tell them apart
     assert repr(chosen.point) in [record.point for record in times if record.seconds == fastest]
-    again = Tuner(HERE, 60.0, database)
+    again = Tuner(HERE, 6000.0, database)
     assert again(workload, found).point == chosen.point
     assert again.measured == 0
 
@@ -47,11 +47,11 @@ def test_the_fastest_measured_is_chosen_and_remembered() -> None:
 def test_a_measurement_beats_the_estimates() -> None:
     workload, found = matmul()
     database = Database()
-    Tuner(HERE, 60.0, database)(workload, found)
+    Tuner(HERE, 6000.0, database)(workload, found)
     (known,) = database._records.values()
     slowest = max(known.values(), key=lambda r: r.seconds)
     database.add([dataclasses.replace(slowest, seconds=1e-12)])
-    chosen = Tuner(HERE, 60.0, database)(workload, found)
+    chosen = Tuner(HERE, 6000.0, database)(workload, found)
     assert (chosen.kernel.name, repr(chosen.point)) == (slowest.kernel, slowest.point)
 
 
@@ -64,7 +64,7 @@ def test_without_time_the_estimate_decides() -> None:
 
 def test_one_candidate_is_not_measured() -> None:
     workload, found = matmul()
-    tuner = Tuner(HERE, 60.0, Database())
+    tuner = Tuner(HERE, 6000.0, Database())
     only: Sequence[Candidate] = found[:1]
     assert tuner(workload, only) is found[0]
     assert tuner.measured == 0

@@ -11,7 +11,7 @@
 #include "dsc.h"
 
 #define THREADS 6
-#define RUNS 40
+#define RUNS 15
 #define MOST 64 /* rows */
 #define WIDTH 96
 

@@ -17,6 +17,9 @@ from dsc.targets.cpu.link import HOST, Compiler, link
 from dsc.targets.cpu.lowering import tir_passes
 from dsc.targets.cpu.machine import Cpu
 
+_CONFIG = {"tirx.enable_buffer_level_predication": False}
+"""What TVM does for SVE unless told otherwise: masks, which it then calls LLVM for with indices of the wrong size."""
+
 
 @dataclass(frozen=True)
 class CpuBackend:
@@ -57,7 +60,7 @@ class CpuBackend:
         return func
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
-        with self.target, tvm.transform.PassContext(opt_level=3):
+        with self.target, tvm.transform.PassContext(opt_level=3, config=_CONFIG):
             module = tirx.transform.BindTarget(self.target.with_host(self.target))(module)
             return tir_passes(self.functions)(module)
 

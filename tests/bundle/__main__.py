@@ -18,14 +18,14 @@ def main() -> None:
     parser.add_argument("--target", default="x86", help="x86, natively; arm, under qemu; or any tag of them")
     parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; ten models by default")
     arguments = parser.parse_args()
-    machine = target(arguments.target)
-    start = launcher(machine.backend())
+    onto = target(arguments.target)
+    start = launcher(onto.backend())
     print(f"{'model':<20} {'error':>8}  top-1  seconds of compiling and running")
     failures = 0
     for name in arguments.models or NAMES:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            found = outcome(name, machine, Path(folder), start)
+            found = outcome(name, onto, Path(folder), start)
         failures += not found.passed
         top = {True: "same", False: "OTHER", None: "-"}[found.same_top]
         print(f"{name:<20} {found.error:8.1e}  {top:<5}  {time.monotonic() - began:.0f}", flush=True)

@@ -87,22 +87,21 @@ def _compiled(compiler: str, sources: Mapping[str, bytes]) -> Mapping[str, bytes
         for name, content in sources.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        library, command = (_objects(compiler, folder, part) for part in ("src", "tool"))
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            library, command = pool.map(lambda part: _object(compiler, folder, part), ("src", "tool"))
         # libtvm_runtime is needed by the model's code, although nothing here calls it
         needed = ["-Wl,--no-as-needed", "./libtvm_runtime.so", "./libtvm_ffi.so", "-Wl,--as-needed", "-ldl"]
-        _run([compiler, "-shared", *_LINKING, f"-Wl,-soname,{LIBRARY}", "-o", LIBRARY, *library, *needed], folder)
-        _run([compiler, *_LINKING, "-Wl,-rpath-link,.", "-o", COMMAND, *command, f"./{LIBRARY}"], folder)
+        _run([compiler, "-shared", *_LINKING, f"-Wl,-soname,{LIBRARY}", "-o", LIBRARY, library, *needed], folder)
+        _run([compiler, *_LINKING, "-Wl,-rpath-link,.", "-o", COMMAND, command, f"./{LIBRARY}"], folder)
         return {name: (folder / name).read_bytes() for name in BINARIES}
 
 
-def _objects(compiler: str, folder: Path, part: str) -> list[str]:
-    """The object files of the sources in a folder, compiled on all cores."""
+def _object(compiler: str, folder: Path, part: str) -> str:
+    """The object file of all sources in a folder, compiled in one piece: standard headers take most of the time."""
     sources = [name for name in runner_sources() if name.startswith(f"{part}/") and name.endswith(".cpp")]
-    objects = [f"{name.removesuffix('.cpp')}.o" for name in sources]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        commands = [[compiler, *_COMPILING, name, "-o", to] for name, to in zip(sources, objects, strict=True)]
-        list(pool.map(lambda command: _run(command, folder), commands))
-    return objects
+    (folder / f"{part}.cpp").write_text("".join(f'#include "{name}"\n' for name in sources))
+    _run([compiler, *_COMPILING, f"{part}.cpp", "-o", f"{part}.o"], folder)
+    return f"{part}.o"
 
 
 def _run(arguments: Sequence[str], folder: Path) -> None:

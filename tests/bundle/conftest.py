@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundle.bundles import Bundled, bundle, compile_to
-from tests.bundle.models import IMAGES, WORDS
+from tests.bundle.models import IMAGES, PRODUCTS, WORDS
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +22,9 @@ def images(images_artifact: Path) -> Bundled:
 def words(tmp_path_factory: pytest.TempPathFactory) -> Bundled:
     folder = tmp_path_factory.mktemp("words")
     return bundle(compile_to(folder / "words.dsc", WORDS.proto()), folder / "words")
+
+
+@pytest.fixture(scope="session")
+def products(tmp_path_factory: pytest.TempPathFactory) -> Bundled:
+    folder = tmp_path_factory.mktemp("products")
+    return bundle(compile_to(folder / "products.dsc", PRODUCTS.proto()), folder / "products")

@@ -44,6 +44,9 @@ SHARED = TextModel(
 )
 """Outputs that are an input's memory, one another's, and a weight's; one of no dims."""
 
+PRODUCTS = TextModel("(float[n,96] x) => (float[n,96] y) { y = MatMul(x, w) }", {"w": _array(96, 96)})
+"""Worth more than one thread."""
+
 SCALARS = TextModel("(float a, int64 b) => (float c, int64 d) { c = Exp(a) d = Add(b, b) }")
 """No dims at all."""
 

@@ -16,32 +16,17 @@ namespace dsc {
 namespace {
 
 constexpr const char *RUNTIME[] = {"libtvm_ffi.so", "libtvm_runtime.so"};
+constexpr const char *NO_MEMORY = "no memory for the model's code: ";
 
-/* A file in memory, which the system's loader takes by the name that it has in /proc. */
-class MemoryFile {
- public:
-  explicit MemoryFile(const Mapping &content) : number_(memfd_create("dsc model", MFD_CLOEXEC)) {
-    if (number_ < 0)
-      throw Failure(DSC_ERROR_MEMORY, std::string("no memory for the model's code: ") + std::strerror(errno));
-    for (size_t written = 0; written < content.size();) {
-      const ssize_t count = write(number_, content.data() + written, content.size() - written);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) {
-        const std::string reason = std::strerror(errno);
-        close(number_);
-        throw Failure(DSC_ERROR_MEMORY, "no memory for the model's code: " + reason);
-      }
-      written += static_cast<size_t>(count);
-    }
+void write_all(int file, const uint8_t *data, size_t size) {
+  while (size != 0) {
+    const ssize_t count = write(file, data, size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw Failure(DSC_ERROR_MEMORY, std::string(NO_MEMORY) + std::strerror(errno));
+    data += count;
+    size -= static_cast<size_t>(count);
   }
-  MemoryFile(const MemoryFile &) = delete;
-  ~MemoryFile() { close(number_); }
-
-  std::string path() const { return "/proc/self/fd/" + std::to_string(number_); }
-
- private:
-  int number_;
-};
+}
 
 /* Kernels report errors by a function of libtvm_ffi: it must be found even where a program has loaded us for itself. */
 void show_runtime_to_all() {
@@ -56,19 +41,30 @@ int note_place(dl_phdr_info *info, size_t, void *into) {
 
 }  // namespace
 
-tvm::Value load_library(const Mapping &code, int threads) {
+MemoryFile::MemoryFile(const Mapping &content) : number_(memfd_create("dsc model", MFD_CLOEXEC)) {
+  if (number_ < 0) throw Failure(DSC_ERROR_MEMORY, std::string(NO_MEMORY) + std::strerror(errno));
+  try {
+    write_all(number_, content.data(), content.size());
+  } catch (...) {
+    close(number_);
+    throw;
+  }
+}
+
+MemoryFile::~MemoryFile() { close(number_); }
+
+std::string MemoryFile::path() const { return "/proc/self/fd/" + std::to_string(number_); }
+
+Library::Library(const Mapping &code, int threads) : file_(code) {
   show_runtime_to_all();
-  const MemoryFile file(code);
-  tvm::Value library;
   try {
     const tvm::Value load = tvm::global_function("ffi.Module.load_from_file.so");
-    library = tvm::call(load, {tvm::argument(file.path().c_str()), tvm::argument("so")});
+    module_ = tvm::call(load, {tvm::argument(file_.path().c_str()), tvm::argument("so")});
   } catch (const Failure &failure) {
     throw Failure(DSC_ERROR_UNFIT, std::string("the bundle's lib.so cannot be loaded here: ") + failure.what());
   }
-  const tvm::Value start = tvm::find_function(library, "dsc_start");
+  const tvm::Value start = tvm::find_function(module_, "dsc_start");
   if (start.is(kTVMFFIFunction)) tvm::call(start, {tvm::argument(int64_t{threads})});
-  return library;
 }
 
 void check_runtime(const Description &description, int threads) {

@@ -12,17 +12,17 @@
 namespace dsc {
 namespace {
 
-constexpr size_t BLOCK = 4 << 20; /* bytes; as in `dsc.runtime.hashing` */
+constexpr size_t HASHED_AT_ONCE = 4 << 20; /* bytes of a block; as in `dsc.runtime.hashing` */
 
 /* SHA-256 of the SHA-256s of the blocks, which threads share. */
 std::string hash_by_blocks(const uint8_t *data, size_t size, int threads) {
-  const size_t blocks = (size + BLOCK - 1) / BLOCK;
+  const size_t blocks = (size + HASHED_AT_ONCE - 1) / HASHED_AT_ONCE;
   std::vector<Digest> digests(blocks);
   std::atomic<size_t> next{0};
   auto work = [&] {
     for (size_t block; (block = next++) < blocks;) {
-      const size_t begin = block * BLOCK;
-      digests[block] = sha256(data + begin, std::min(BLOCK, size - begin));
+      const size_t begin = block * HASHED_AT_ONCE;
+      digests[block] = sha256(data + begin, std::min(HASHED_AT_ONCE, size - begin));
     }
   };
   std::vector<std::thread> helpers;

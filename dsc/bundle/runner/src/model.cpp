@@ -4,7 +4,6 @@
 
 #include "failure.h"
 #include "fit.h"
-#include "library.h"
 #include "members.h"
 #include "processor.h"
 #include "results.h"
@@ -41,10 +40,11 @@ std::vector<tvm::Value> parameters(const Description &description, const Mapping
   return tensors;
 }
 
-tvm::Value library(const Description &description, const std::string &folder, int threads) {
+/* The code, once it is known to run here. */
+Mapping code(const Description &description, const std::string &folder, int threads) {
   check_processor(description);
   check_runtime(description, threads);
-  return load_library(checked(description, folder, LIBRARY, threads), threads);
+  return checked(description, folder, LIBRARY, threads);
 }
 
 }  // namespace
@@ -54,7 +54,8 @@ dsc_model::dsc_model(const std::string &folder, int threads)
     : description_(dsc::described(folder)),
       threads_(threads),
       weights_(dsc::checked(description_, folder, dsc::WEIGHTS, threads)),
-      sessions_(description_, dsc::library(description_, folder, threads), dsc::parameters(description_, weights_)) {}
+      library_(dsc::code(description_, folder, threads), threads),
+      sessions_(description_, library_.module(), dsc::parameters(description_, weights_)) {}
 
 void dsc_model::run(const dsc_tensor *inputs, size_t input_count, dsc_tensor *outputs, size_t output_count) {
   dsc::check_inputs(description_, inputs, input_count);

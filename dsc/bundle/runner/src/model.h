@@ -4,6 +4,7 @@
 #include <string>
 
 #include "description.h"
+#include "library.h"
 #include "mapping.h"
 #include "session.h"
 
@@ -21,5 +22,6 @@ struct dsc_model {
   dsc::Description description_;
   int threads_;
   dsc::Mapping weights_;
+  dsc::Library library_;
   dsc::SessionPool sessions_; /* goes first: it refers to the others */
 };

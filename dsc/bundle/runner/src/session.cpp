@@ -100,8 +100,8 @@ void Session::check_indices(const tvm::Value &results) const {
   throw Failure(DSC_ERROR_INPUT, source + failed_text(check, status));
 }
 
-SessionPool::SessionPool(const Description &description, tvm::Value library, std::vector<tvm::Value> weights)
-    : description_(description), weights_(std::move(weights)), library_(std::move(library)) {
+SessionPool::SessionPool(const Description &description, const tvm::Value &library, std::vector<tvm::Value> weights)
+    : description_(description), library_(library), weights_(std::move(weights)) {
   give_back(std::make_unique<Session>(description_, library_, weights_));
 }
 

@@ -31,7 +31,8 @@ class Session {
 /* Sessions that wait for their next run; as many as there were runs at once. Any thread may use it. */
 class SessionPool {
  public:
-  SessionPool(const Description &description, tvm::Value library, std::vector<tvm::Value> weights);
+  /* All of these must outlive it. */
+  SessionPool(const Description &description, const tvm::Value &library, std::vector<tvm::Value> weights);
 
   std::unique_ptr<Session> take();
   /* One whose run was not cut short by a fault. */
@@ -39,8 +40,8 @@ class SessionPool {
 
  private:
   const Description &description_;
+  const tvm::Value &library_;
   std::vector<tvm::Value> weights_;
-  tvm::Value library_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Session>> idle_;
 };

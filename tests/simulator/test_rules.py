@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -24,16 +25,15 @@ def fault(
     body: str,
     checks: bool = True,
     threads: int = 64,
-    launched: int | None = None,
+    launched: int = 0,
     shared: int = 0,
-    order: str = "forward",
 ) -> Fault:
     """How a launch of one block ends."""
     x = np.random.default_rng(0).standard_normal(64, np.float32)
-    with simulated_cuda("sm_80", checks=checks, order=order) as simulation:
+    with simulated_cuda("sm_80", checks=checks) as simulation:
+        block, source = (launched or threads,), kernel(body, threads)
         with pytest.raises(KernelError) as raised:
-            block = (threads if launched is None else launched,)
-            simulation.launch(kernel(body, threads), "broken", (1,), block, x, np.zeros_like(x), 64, shared=shared)
+            simulation.launch(source, "broken", (1,), block, x, np.zeros_like(x), 64, shared=shared)
         assert simulation.faults() == [raised.value.fault]
         # The device goes on: what follows a broken kernel is not broken.
         y = np.zeros_like(x)
@@ -42,56 +42,99 @@ def fault(
     return raised.value.fault
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A kernel's body and what is said of it."""
+
+    body: str
+    expected: str
+    checks_only: bool = True
+    shared: int = 0
+
+
 SHARED = "  __shared__ float s[64];\n"
 BROKEN = {
-    "a write that races with a read": (
+    "a write that races with reads": Broken(
         SHARED + "  s[t] = x[t]; __syncthreads(); y[t] = s[0]; if (t == 63) s[0] = 1.0f;",
         "races: writes 4 bytes of 's' at byte 0, which several threads read",
     ),
-    "two writes that race": (SHARED + "  s[t / 2] = x[t]; __syncthreads(); y[t] = s[t / 2];", r"races: writes .*, which thread \(0, 0, 0\) wrote"),
-    "a read of what nobody wrote": (SHARED + "  if (t > 0) s[t] = x[t]; __syncthreads(); y[t] = s[t];", "reads 4 bytes of 's' at byte 0, which nobody has written"),
-    "a race within a warp": (SHARED + "  if (t < 32) { s[t] = x[t]; y[t] = s[t ^ 1]; }", "nobody has written|races"),
-    "an atomic and a plain write": ("  __shared__ int s[1]; if (t == 0) s[0] = 0; atomicAdd(&s[0], 1); __syncthreads(); y[t] = s[0];", "races"),
-    "a read past the end": ("  y[t] = x[t + 1];", "reads 4 bytes of global memory out of bounds"),
-    "a write before the beginning": ("  y[t - 1] = x[t];", "writes 4 bytes of global memory out of bounds"),
-    "a shared array's end": (SHARED + "  float* p = s; p[t + 1] = x[t]; y[t] = 0.0f;", "writes 4 bytes of shared memory out of bounds"),
-    "the end of dynamic shared memory": ("  extern __shared__ float d[]; d[t] = x[t]; y[t] = d[t];", "writes 4 bytes of shared memory out of bounds"),
-    "a register array's end": ("  float r[4]; for (int i = 0; i < 4; ++i) r[i] = x[i]; y[t] = r[n - 60];", "uses index 4 of an array that has fewer elements, in line 3"),
-    "a vector at an odd place": ("  float4 v = *(const float4*)(x + t % 2); y[t] = v.x;", "which is not a multiple of 16"),
-    "a null pointer": ("  const float* p = n ? nullptr : x; y[t] = p[t];", "in no memory of the device's"),
-    "a division by zero": ("  y[t] = 7 % (n - 64);", "divides an integer by zero"),
-    "a barrier that some miss": ("  if (t < 32) __syncthreads(); y[t] = x[t];", "has ended, while others wait at the __syncthreads of line 3"),
-    "two barriers at once": ("  if (t < 32)\n    __syncthreads();\n  else\n    __syncthreads();\n  y[t] = x[t];", "waits at the __syncthreads of line 6, while others wait at line 4"),
-    "a shuffle that some miss": ("  float v = x[t]; if (t != 3) v = __shfl_sync(0xffffffffu, v, 0); else __syncthreads(); y[t] = v;", "waits at a shuffle for lanes of mask 0xffffffff that do not come"),
-    "a shuffle out of its mask": ("  y[t] = __shfl_sync(0x0000ffffu, x[t], 0);", "takes part in a shuffle with mask 0x0000ffff, in which it is not"),
-    "an assertion": ("  assert(t < 63); y[t] = x[t];", "fails the assertion t < 63 of line 3"),
-}  # fmt: skip
+    "two writes that race": Broken(
+        SHARED + "  s[t / 2] = x[t]; __syncthreads(); y[t] = s[t / 2];",
+        r"races: writes .*, which thread \(0, 0, 0\) wrote",
+    ),
+    "a read of what nobody wrote": Broken(
+        SHARED + "  if (t > 0) s[t] = x[t]; __syncthreads(); y[t] = s[t];",
+        "reads 4 bytes of 's' at byte 0, which nobody has written",
+    ),
+    "a race within a warp": Broken(
+        SHARED + "  s[t] = 0.0f; __syncthreads(); s[t] = x[t]; y[t] = s[t ^ 1];",
+        r"races: .* which thread \(\d+, 0, 0\) (wrote|read)",
+    ),
+    "an atomic and a plain write": Broken(
+        "  __shared__ int s[1]; if (t == 0) s[0] = 0; atomicAdd(&s[0], 1); __syncthreads(); y[t] = s[0];",
+        "races: writes 4 bytes of 's' at byte 0",
+    ),
+    "a read past the end": Broken("  y[t] = x[t + 1];", "global memory out of bounds", checks_only=False),
+    "a read just past a ragged end": Broken(
+        "  const char* p = (const char*)x; y[t] = p[n * 4 + t];", "reads 1 bytes of global memory out of bounds"
+    ),
+    "a write before the beginning": Broken("  y[t - 1] = x[t];", "writes 4 bytes of global memory out of bounds"),
+    "a shared array's end": Broken(
+        SHARED + "  float* p = s; p[t + 1] = x[t]; y[t] = 0.0f;", "writes 4 bytes of shared memory out of bounds"
+    ),
+    "the end of dynamic shared memory": Broken(
+        "  extern __shared__ float d[]; d[t] = x[t]; y[t] = d[t];",
+        "writes 4 bytes of shared memory out of bounds",
+        shared=252,
+    ),
+    "a register array's end": Broken(
+        "  float r[4]; for (int i = 0; i < 4; ++i) r[i] = x[i]; y[t] = r[n - 60];",
+        "uses index 4 of an array that has fewer elements, in line 3",
+        checks_only=False,
+    ),
+    "a vector at an odd place": Broken(
+        "  float4 v = *(const float4*)(x + t % 2); y[t] = v.x;", "multiple of 16", checks_only=False
+    ),
+    "a null pointer": Broken(
+        "  const float* p = n ? nullptr : x; y[t] = p[t];",
+        "no memory of the device's|multiple of 4|does not exist",
+        checks_only=False,
+    ),
+    "a division by zero": Broken("  y[t] = 7 % (n - 64);", "divides an integer by zero", checks_only=False),
+    "a stack that is too small": Broken(
+        "  volatile char much[300000]; much[n] = 1; y[t] = much[n];", "more local memory", checks_only=False
+    ),
+    "a barrier that some miss": Broken(
+        "  if (t < 32) __syncthreads(); y[t] = x[t];",
+        "has ended, while others wait at the __syncthreads of line 3",
+        checks_only=False,
+    ),
+    "two barriers at once": Broken(
+        "  if (t < 32)\n    __syncthreads();\n  else\n    __syncthreads();\n  y[t] = x[t];",
+        "waits at the __syncthreads of line 6, while others wait at line 4",
+        checks_only=False,
+    ),
+    "a shuffle that some miss": Broken(
+        "  float v = x[t];\n  if (t != 3) v = __shfl_sync(0xffffffffu, v, 0); else __syncthreads();\n  y[t] = v;",
+        "waits at a shuffle for lanes of mask 0xffffffff that do not come",
+        checks_only=False,
+    ),
+    "a shuffle out of its mask": Broken(
+        "  y[t] = __shfl_sync(0x0000ffffu, x[t], 0);",
+        "takes part in a shuffle with mask 0x0000ffff, in which it is not",
+        checks_only=False,
+    ),
+    "an assertion": Broken("  assert(t < 63); y[t] = x[t];", "fails the assertion t < 63 of line 3", checks_only=False),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_rule_is_told(name: str) -> None:
-    body, expected = BROKEN[name]
-    found = fault(body, shared=252 if "dynamic" in name else 0)
-    assert re.search(expected, found.what), found
-    assert found.kernel == "broken"
-
-
-UNCHECKED = (
-    "a read past the end",
-    "a register array's end",
-    "a null pointer",
-    "a division by zero",
-    "a barrier that some miss",
-    "two barriers at once",
-    "a shuffle that some miss",
-    "a shuffle out of its mask",
-    "an assertion",
-)
-
-
-@pytest.mark.parametrize("name", UNCHECKED)
-def test_some_rules_are_watched_without_checks(name: str) -> None:
-    assert fault(BROKEN[name][0], checks=False).what
+    broken = BROKEN[name]
+    for checks in (True,) if broken.checks_only else (True, False):
+        found = fault(broken.body, checks, shared=broken.shared)
+        assert re.search(broken.expected, found.what), found
+        assert found.kernel == "broken"
 
 
 def test_a_fault_has_its_place() -> None:

@@ -34,6 +34,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 .PHONY: setup
 setup: $(VENV)/.dev  ## Virtual environment with dsc and the development tools
 	@$(call need,/usr/share/datasets/fashion-mnist,dataset-fashion-mnist)
+	@$(call need,/usr/bin/g++,g++)
 
 .PHONY: demo
 demo: $(VENV)/.runtime  ## Compile a real network, verify it, classify a photograph, compare latencies
@@ -71,6 +72,10 @@ fuzz: $(VENV)/.dev  ## Thousands of random graphs against the references: COUNT=
 .PHONY: guard
 guard: $(VENV)/.dev  ## ONNX's node cases and ragged sizes with guard pages around every tensor (minutes)
 	@$(BIN)/python -m tests.guards $(ONLY)
+
+.PHONY: mutations
+mutations: setup  ## Break kernels for GPUs in all places, and see what the simulator notices (minutes): ONLY="matmul scan"
+	@$(BIN)/python -m tests.simulator.mutations $(ONLY)
 
 .PHONY: free-sizes
 free-sizes: $(VENV)/.dev  ## ONNX's node cases with every dim of every input free (a quarter of an hour)

@@ -167,7 +167,7 @@ extern "C" __global__ void __launch_bounds__(32) all(const float* x, float* y, i
   unsigned old;
   asm volatile("atom.global.add.u32 %0, [%1], 1;" : "=r"(old) : "l"(count + 1) : "memory");
   order[t] = old;
-  asm volatile("{ .reg .pred p; setp.ne.b32 p, %1, 0; @p st.global.u32 [%0], %1; }" :: "l"(count + 2), 
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %1, 0; @p st.global.u32 [%0], %1; }" :: "l"(count + 2),
       "r"(t == 9 ? 77 : 0));
 }
 """

@@ -9,6 +9,7 @@ _KERNEL = (
     *_COMMON,
     "-g1",
     "-fno-exceptions",
+    "-fstack-clash-protection",  # a stack that is full meets the page below it
     "-fno-strict-aliasing",
     "-fno-math-errno",
     "-ffp-contract=fast",  # as nvcc does

@@ -61,7 +61,7 @@ def _literal(text: str) -> str:
 def _operands(section: str) -> list[Operand]:
     operands = []
     for text in split(section, ","):
-        if match := re.fullmatch(r'\s*"([=+]?)(\w+)"\s*(\(.*\))\s*', text, re.DOTALL):
+        if match := re.fullmatch(r'\s*"([=+]?)&?(\w+)"\s*(\(.*\))\s*', text, re.DOTALL):
             operands.append(Operand(match[2], match[3], match[1] != "=", match[1] != ""))
         elif text.strip():
             raise ValueError(f"an asm operand is not understood: {text.strip()}")

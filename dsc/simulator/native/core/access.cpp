@@ -63,6 +63,14 @@ void check_global(const void *address, size_t size, Direction direction, const v
   if (site) Worker::current()->log(site, access, reinterpret_cast<uint64_t>(address), static_cast<unsigned>(size));
 }
 
+void check_shared_atomic(const void *address, size_t size, const void *site) {
+  Worker &worker = *Worker::current();
+  size_t offset = check_shared_bounds(address, size, Direction::kStore, site);
+  if (!worker.is_checked()) return;
+  Hazard hazard = worker.shadow().atomic(worker.thread(), offset, size);
+  if (hazard) fault_hazard(worker, hazard, size, Direction::kStore, site);
+}
+
 void check_copy(size_t offset, size_t size, const void *site) {
   Worker &worker = *Worker::current();
   if (!worker.is_checked()) return;

@@ -95,6 +95,7 @@ std::mutex guards_mutex;
 
 struct Caught {
   int number;
+  bool is_full;  // the stack
   const void *address, *instruction;
 };
 // Of a model that a handler can reach without a call.
@@ -102,7 +103,7 @@ thread_local Caught caught __attribute__((tls_model("initial-exec")));
 
 [[noreturn]] void after_signal() {
   const void *at = caught.instruction;
-  if (Worker::current()->below_own_stack(caught.address)) fault(at, "needs more local memory than a stack has");
+  if (caught.is_full) fault(at, "needs more local memory than a stack has");
   if (caught.number == SIGFPE) fault(at, "divides an integer by zero");
   if (Worker::current()->shared_memory().contains(caught.address)) fault(at, "accesses shared memory out of bounds");
   const char *near_global = in_global_range(caught.address) ? " (global memory out of bounds)" : "";
@@ -122,11 +123,11 @@ void handle(int number, siginfo_t *info, void *context) {
   Worker *worker = Worker::current();
   if (!worker || !worker->has_thread()) return pass_on(number, info, context);
   auto &registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
-  caught = {number, info->si_addr, reinterpret_cast<const void *>(registers[REG_RIP])};
-  constexpr long long kRedZone = 128;
-  // Nothing below is needed again, so where the stack is full its top is as good.
-  long long top = reinterpret_cast<long long>(worker->stack_top());
-  long long stack = worker->below_own_stack(caught.address) ? top : registers[REG_RSP];
+  constexpr long long kRedZone = 128, kNeeded = 4096;  // bytes that `after_signal` may take
+  bool is_full = !worker->on_own_stack(reinterpret_cast<const void *>(registers[REG_RSP] - kNeeded));
+  caught = {number, is_full, info->si_addr, reinterpret_cast<const void *>(registers[REG_RIP])};
+  // What is on the stack is not needed again, so where it is full its top is as good.
+  long long stack = is_full ? reinterpret_cast<long long>(worker->stack_top()) : registers[REG_RSP];
   registers[REG_RSP] = ((stack - kRedZone) & ~15ll) - 8;  // aligned as after a call
   registers[REG_RIP] = reinterpret_cast<long long>(after_signal);
 }

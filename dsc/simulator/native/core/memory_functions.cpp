@@ -20,13 +20,11 @@ uint64_t exchange(void *address, SimulatorCombine combine, uint64_t operand, uin
   return old;
 }
 
-// Atomics do not race with one another, so shared memory is checked for bounds only: what they and plain accesses do to
-// one another between two barriers is not seen.
 void check_atomic(void *address, size_t size, const void *site) {
   check_alignment(address, size, "an atomic operation");
   Worker &worker = *Worker::current();
   if (worker.shared_memory().contains(address))
-    check_shared_bounds(address, size, Direction::kStore, site);
+    check_shared_atomic(address, size, site);
   else
     check_access(address, size, Direction::kStore, nullptr);
   ++worker.counters().atomics;

@@ -5,15 +5,39 @@ namespace simulator {
 Hazard Shadow::write(const Thread &thread, size_t offset, size_t size, uint16_t flag) {
   for (size_t at = offset; at < offset + size; ++at) {
     Cell &cell = cells_[at];
-    if (is_pending(cell)) return {Hazard::kPending, cell.writer & ~kPendingBit, true, at};
-    if (races_with_write(thread, cell)) return {Hazard::kRace, cell.writer, true, at};
+    if (flag == kAtomicBit && cell.written < first_interval_) return {Hazard::kUnwritten, 0, false, at};
+    if (is_pending(cell)) return hazard(Hazard::kPending, cell, at);
+    bool both_atomic = flag == kAtomicBit && cell.writer & kAtomicBit;
+    if (!both_atomic && races_with_write(thread, cell)) return hazard(Hazard::kRace, cell, at);
     int reader = unordered_reader(thread, cell);
     if (reader != kNobody) return {Hazard::kRace, reader, false, at};
+    cell.writer = writer(thread, cell, flag);
+    uint16_t time = thread.known[thread.lane];
+    bool is_shared = cell.writer & (kWarpBit | kAnyBit) && cell.write_time > time;
+    if (!is_shared) cell.write_time = time;
     cell.written = interval_;
-    cell.writer = static_cast<uint16_t>(thread.number) | flag;
-    cell.write_time = thread.known[thread.lane];
   }
   return {};
+}
+
+// Who has written when this thread has: itself, and those who have done so atomically too.
+uint16_t Shadow::writer(const Thread &thread, const Cell &cell, uint16_t flag) const {
+  bool has_written_plainly = cell.written == interval_ && cell.writer == thread.number;
+  uint16_t self = static_cast<uint16_t>(thread.number) | (has_written_plainly && flag == kAtomicBit ? 0 : flag);
+  bool joins = flag == kAtomicBit && cell.written == interval_ && cell.writer & kAtomicBit && cell.writer != self;
+  if (!joins) return self;
+  bool is_same_warp = !(cell.writer & kAnyBit) && (cell.writer & kNumber) / kWarp == thread.warp;
+  return self | (is_same_warp ? kWarpBit : kAnyBit);
+}
+
+bool Shadow::knows_writer(const Thread &thread, const Cell &cell) {
+  unsigned number = cell.writer & kNumber;
+  if (cell.writer & kAnyBit) return false;
+  if (!(cell.writer & kWarpBit)) return number == thread.number || knows(thread, number, cell.write_time);
+  if (number / kWarp != thread.warp) return false;
+  for (uint16_t known : thread.known)
+    if (known < cell.write_time) return false;
+  return true;
 }
 
 int Shadow::unordered_reader(const Thread &thread, const Cell &cell) const {

@@ -59,7 +59,6 @@ class Worker {
   bool on_own_stack(const void *address) const {
     return static_cast<size_t>(static_cast<const char *>(address) - stack_) < Stacks::kSize;
   }
-  bool below_own_stack(const void *address) const { return address < stack_ && address >= stack_ - kGuardBytes; }
   const char *stack_top() const { return stack_ + Stacks::kSize; }
 
   // From a CUDA thread: let others run until the scheduler comes back to this one.
@@ -71,8 +70,6 @@ class Worker {
   }
 
  private:
-  static constexpr size_t kGuardBytes = 4096;
-
   // A library that is loaded late may have little storage of this model, which needs no call to be reached.
   static thread_local Worker *current_ __attribute__((tls_model("initial-exec")));
 

@@ -39,6 +39,8 @@ setup: $(VENV)/.dev  ## Virtual environment with dsc and the development tools
 	@$(call need,/usr/bin/make,make)
 	@$(call need,/usr/bin/aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
 	@$(call need,/usr/bin/qemu-aarch64-static,qemu-user-static)
+	@$(call need,/usr/bin/ld.lld-19,lld-19)
+	@$(call need,/usr/share/doc/rocm-device-libs,rocm-device-libs)
 
 .PHONY: demo
 demo: $(VENV)/.runtime  ## Compile a real network, verify it, classify a photograph, compare latencies

@@ -40,9 +40,10 @@ def families() -> dict[str, Family[Any]]:
 def _installed() -> dict[str, Family[Any]]:
     from dsc.targets.arm import Arm
     from dsc.targets.cuda import Cuda
+    from dsc.targets.rocm import Rocm
     from dsc.targets.x86 import X86
 
-    found: dict[str, Family[Any]] = {"arm": Arm(), "cuda": Cuda(), "x86": X86()}
+    found: dict[str, Family[Any]] = {"arm": Arm(), "cuda": Cuda(), "rocm": Rocm(), "x86": X86()}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name not in found and (family := _loaded(entry)) is not None:
             found[entry.name] = family

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import TypeAlias
 
 import tvm
-import tvm_ffi
 from tvm import tirx
-from tvm.ir import TensorLoad
 
 from dsc.needs import Needs
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
 from dsc.targets.cuda.imports import with_images
-from dsc.targets.cuda.lowering import device_passes, host_passes, kernel_passes
+from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.toolchain import assemble, find_nvcc
 from dsc.targets.gpu.generic.threaded import threaded
+from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.x86.machines import BY_TAG as HOSTS
 
@@ -77,22 +76,12 @@ class CudaBackend:
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
         """Functions that touch no tensor of the device are the host's."""
-        on_host = {name for name, func in module.functions.items() if _is_hosts(func)}
-        lowered = tvm.IRModule({})
-        if on_host:
-            lowered.update(self.host.lower(tvm.IRModule({name: module[name] for name in on_host})))
-        kernels = {name: func for name, func in module.functions.items() if name not in on_host}
-        if kernels:
-            with self.target, tvm.transform.PassContext(opt_level=3, config=UNROLLED_LATER):
-                split = tirx.transform.BindTarget(self.target)(tvm.IRModule(kernels))
-                split = kernel_passes(FUNCTIONS)(split)
-                lowered.update(host_passes()(_of_kind(split, device=False)))
-                lowered.update(device_passes()(_of_kind(split, device=True)))
-        return lowered
+        with self.target, tvm.transform.PassContext(opt_level=3, config=UNROLLED_LATER):
+            return lower(module, self.target, self.host, FUNCTIONS, device_passes())
 
     def generate(self, lowered: tvm.IRModule) -> tvm.runtime.Module:
-        code = self.host.generate(_of_kind(lowered, device=False))
-        device = _of_kind(lowered, device=True)
+        code = self.host.generate(hosts_part(lowered, self.target))
+        device = devices_part(lowered, self.target)
         if len(device.functions):
             made = _source_module(device, self.target)
             source = str(made.inspect_source("cuda"))
@@ -110,23 +99,6 @@ class CudaBackend:
 
     def link(self, objects: Sequence[Path], output: Path) -> None:
         self.host.link(objects, output)
-
-
-def _is_hosts(func: tirx.PrimFunc) -> bool:
-    """Whether a function is marked as the host's, or reads and writes nothing."""
-    if func.attrs and "tirx.is_host_func" in func.attrs:
-        return True
-    touched: list[object] = []
-    tvm_ffi.structural_walk(func.body, ((TensorLoad, tirx.BufferStore), touched.append))
-    return not touched
-
-
-def _of_kind(module: tvm.IRModule, *, device: bool) -> tvm.IRModule:
-    """The functions of the device, or the others."""
-    found = {
-        name: func for name, func in module.functions.items() if (func.attrs["target"].kind.name == "cuda") == device
-    }
-    return tvm.IRModule(found, attrs=module.attrs)
 
 
 def _source_module(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:

@@ -11,10 +11,11 @@ from dsc.errors import ArtifactError
 from dsc.runtime.devices.contract import Device
 from dsc.runtime.devices.cpu import Cpu
 from dsc.runtime.devices.cuda import Cuda
+from dsc.runtime.devices.rocm import Rocm
 
 ENTRY_POINT_GROUP = "dsc.devices"
 """Under which a package names its devices: the entry is a class, or a function, that gives one."""
-_OWN: dict[str, Callable[[], Device]] = {"cpu": Cpu, "cuda": Cuda}
+_OWN: dict[str, Callable[[], Device]] = {"cpu": Cpu, "cuda": Cuda, "rocm": Rocm}
 _added: dict[str, Device] = {}
 D = TypeVar("D", bound=Device)
 

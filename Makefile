@@ -34,6 +34,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 .PHONY: setup
 setup: $(VENV)/.dev  ## Virtual environment with dsc and the development tools
 	@$(call need,/usr/share/datasets/fashion-mnist,dataset-fashion-mnist)
+	@command -v g++ >/dev/null || $(call need,/usr/bin/g++,g++ libc6-dev)
 
 .PHONY: demo
 demo: $(VENV)/.runtime  ## Compile a real network, verify it, classify a photograph, compare latencies

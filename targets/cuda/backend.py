@@ -17,7 +17,7 @@ from tvm import tirx
 from tvm.ir import TensorLoad
 
 from dsc.needs import Needs
-from dsc.targets.backend import Backend
+from dsc.targets.backend import ON_HOST, Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
 from dsc.targets.cuda.imports import with_images
@@ -114,7 +114,7 @@ class CudaBackend:
 
 def _is_hosts(func: tirx.PrimFunc) -> bool:
     """Whether a function is marked as the host's, or reads and writes nothing."""
-    if func.attrs and "tirx.is_host_func" in func.attrs:
+    if func.attrs and (ON_HOST in func.attrs or "tirx.is_host_func" in func.attrs):
         return True
     touched: list[object] = []
     tvm_ffi.structural_walk(func.body, ((TensorLoad, tirx.BufferStore), touched.append))

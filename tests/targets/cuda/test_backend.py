@@ -14,11 +14,11 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from dsc.errors import ArtifactError, UsageError
+from dsc.errors import ArtifactError, UnsupportedModelError, UsageError
 from dsc.pipeline import compile_model
 from dsc.simulator import Simulation, simulated_cuda
 from dsc.targets import Target
-from dsc.targets.backend import Backend
+from dsc.targets.backend import ON_HOST, Backend
 from dsc.targets.cuda import Cuda, toolchain
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.cuda.imports import with_images
@@ -159,14 +159,21 @@ def test_a_kernel_that_nvcc_refuses_makes_way_for_the_next(caplog: pytest.LogCap
     assert "kernel test.broken failed, another is taken" in caplog.text
 
 
+def test_a_model_too_large_for_the_memory_is_refused_before_the_work() -> None:
+    model = TextModel(
+        "(float[4,1000] x) => (float[4,1000] y) { y = MatMul(x, w) }", {"w": np.ones((1000, 1000), np.float32)}
+    )
+    small = replace(machine(), memory_bytes=4_000_000)
+    with pytest.raises(UnsupportedModelError, match=r"0\.0 GB of weights\), and cuda:sm_80 has 0\.0 GB"):
+        compile_model(model.proto(), target=Target(Cuda(), small))
+
+
 def test_functions_of_the_host_stay_there() -> None:
     made = CudaBackend(machine(), assemble=lambda source, arch: b"")
     status = tirx.decl_buffer((3,), "int64", "status")
     size = tirx.Var("n", "int64")
     body = tirx.BufferStore(status, size, [tirx.const(0, "int32")])
-    func = tirx.PrimFunc([status, size], body).with_attrs(
-        {"s_tir": True, "tirx.is_host_func": True, "global_symbol": "sizes"}
-    )
+    func = tirx.PrimFunc([status, size], body).with_attrs({"s_tir": True, ON_HOST: True, "global_symbol": "sizes"})
     code = made.generate(made.lower(tvm.IRModule({"sizes": func})))
     assert not code.imports
     values = np.zeros(3, np.int64)

@@ -10,7 +10,6 @@ import tvm
 
 from dsc.needs import Needs
 
-
 ON_HOST = "dsc.on_host"
 """Attribute of functions whose tensors are in the host's memory, whatever the target is."""
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsc.errors import UsageError
 from dsc.targets.backend import Backend
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.cuda.host import native
-from dsc.targets.cuda.machines import BY_TAG
+from dsc.targets.cuda.machines import BY_TAG, DEFAULT
 from dsc.targets.gpu.kernels import gpu_kernels
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Kernel
@@ -18,18 +17,19 @@ class Cuda:
     """`dsc.targets.Family` of NVIDIA's GPUs."""
 
     name = "cuda"
+    default = DEFAULT
 
     def tags(self) -> Sequence[str]:
-        """``native`` and every named machine."""
-        return ("native", *BY_TAG)
+        """Compute capabilities, the oldest first."""
+        return tuple(BY_TAG)
 
     def machine(self, tag: str) -> Gpu:
-        """The machine of that tag. Raises `UsageError` for a tag that is not known."""
-        if tag == "native":
-            return native()
-        if tag not in BY_TAG:
-            raise UsageError(f"unknown target 'cuda:{tag}': known are {', '.join(sorted(self.tags()))}")
+        """The machine of that tag."""
         return BY_TAG[tag]
+
+    def native(self) -> Gpu:
+        """The first GPU of the host. Raises `UsageError` where there is none."""
+        return native()
 
     def kernels(self, machine: Gpu) -> Sequence[Kernel[Gpu]]:
         """Those of all GPUs; they read what they need to know from `machine`."""

@@ -16,7 +16,9 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
 
+from dsc.host import FAMILY
 from dsc.needs import Needs
+from dsc.targets.arm.machines import BY_TAG as ARM
 from dsc.targets.backend import ON_HOST, Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
@@ -25,12 +27,12 @@ from dsc.targets.cuda.lowering import device_passes, host_passes, kernel_passes
 from dsc.targets.cuda.toolchain import assemble, find_nvcc
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.x86.machines import BY_TAG as HOSTS
+from dsc.targets.x86.machines import BY_TAG as X86
 
 Assemble: TypeAlias = Callable[[str, str], bytes]
 """Makes an image that CUDA's driver loads of a kernel's source and ``sm_80``; raises what says why it cannot."""
-HOST = HOSTS["x86-64-v2"]
-"""Nothing is computed there, so any will do: artifacts run beside a GPU in whatever host."""
+HOST = ARM["armv8-a"] if FAMILY == "arm" else X86["x86-64-v2"]
+"""The least of the host's family: nothing is computed there, and so the artifact runs beside a GPU in whatever host."""
 UNROLLED_LATER = {"tirx.UnrollLoop": {"explicit_unroll": False}}
 """By nvcc, which is told to: the code stays short."""
 _FALLBACK = "TVM_COMPILE_FORCE_FALLBACK"

@@ -11,7 +11,7 @@ import tvm
 from dsc.errors import UsageError
 from dsc.targets import target
 from dsc.targets.cuda.host import closest
-from dsc.targets.cuda.machines import DEFAULT, MACHINES
+from dsc.targets.cuda.machines import BY_TAG, DEFAULT, MACHINES
 from dsc.targets.cuda.toolchain import find_nvcc
 from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 
@@ -27,7 +27,7 @@ def test_machines_say_where_their_facts_are_from() -> None:
         assert all(row.source for row in machine.instructions)
         assert machine.l2_bandwidth >= machine.dram_bandwidth
         assert machine.shared_bytes <= machine.shared_bytes_total
-    assert DEFAULT.name == "cuda:sm_80"
+    assert BY_TAG[DEFAULT].arch == "sm_80"
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,20 @@ def test_tensor_cores_are_named_as_ptx_names_them() -> None:
 
 
 def test_unknown_machines_are_refused_with_those_known() -> None:
-    with pytest.raises(UsageError, match=r"'cuda:sm_20': known are native, sm_100, sm_75"):
+    with pytest.raises(UsageError, match=r"'cuda:sm_20': near are .*sm_"):
         target("cuda:sm_20")
 
 
 @pytest.mark.skipif(tvm.cuda(0).exist, reason="there is a GPU here")
 def test_no_gpu_here() -> None:
-    with pytest.raises(UsageError, match=r"needs an NVIDIA GPU.*name a machine.*cuda:sm_80"):
+    with pytest.raises(UsageError, match=r"no NVIDIA GPU.*name a machine.*cuda:sm_80"):
         target("cuda:native")
+
+
+@pytest.mark.skipif(tvm.cuda(0).exist, reason="there is a GPU here")
+def test_without_a_gpu_the_name_alone_is_the_default(caplog: pytest.LogCaptureFixture) -> None:
+    assert target("nvidia").name == target("cuda").name == "cuda:sm_80"
+    assert "no NVIDIA GPU" in caplog.text
 
 
 def test_a_gpu_runs_the_code_of_the_nearest_machine_before_it() -> None:
@@ -66,7 +72,7 @@ def test_a_gpu_runs_the_code_of_the_nearest_machine_before_it() -> None:
 
 
 def test_occupancy() -> None:
-    machine = DEFAULT
+    machine = BY_TAG[DEFAULT]
     assert resident_blocks(machine, Launch(1, 256, 1.0, 1.0, registers=128)) == 2
     assert resident_blocks(machine, Launch(1, 64, 1.0, 1.0, registers=16)) == 32
     assert resident_blocks(machine, Launch(1, 64, 1.0, 1.0, registers=16, shared_bytes=48 << 10)) == 3
@@ -74,5 +80,5 @@ def test_occupancy() -> None:
 
 
 def test_a_last_block_alone_takes_as_long_as_all() -> None:
-    times = [seconds(DEFAULT, Launch(blocks, 128, 1e9 * blocks, 1.0)) for blocks in (108, 109, 216)]
+    times = [seconds(BY_TAG[DEFAULT], Launch(blocks, 128, 1e9 * blocks, 1.0)) for blocks in (108, 109, 216)]
     assert times[0] < times[1] == pytest.approx(times[2])

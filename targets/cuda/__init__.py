@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dsc.targets.backend import Backend
 from dsc.targets.cuda.backend import Assemble, CudaBackend
 from dsc.targets.cuda.host import native
-from dsc.targets.cuda.machines import BY_TAG
+from dsc.targets.cuda.machines import BY_TAG, DEFAULT
 from dsc.targets.cuda.toolchain import assemble
 from dsc.targets.gpu.kernels import gpu_kernels
 from dsc.targets.gpu.machine import Gpu
@@ -22,10 +22,10 @@ class Cuda:
     assemble: Assemble = assemble
     """What makes images of kernels' sources: nvcc, or a simulator."""
     name: str = "cuda"
-    default: str = "sm_80"
+    default: str = DEFAULT
 
     def tags(self) -> Sequence[str]:
-        """Compute capabilities."""
+        """Compute capabilities, the oldest first."""
         return tuple(BY_TAG)
 
     def machine(self, tag: str) -> Gpu:
@@ -33,7 +33,7 @@ class Cuda:
         return BY_TAG[tag]
 
     def native(self) -> Gpu:
-        """The GPU of this host. Raises `UsageError` where there is none."""
+        """The first GPU of the host. Raises `UsageError` where there is none."""
         return native()
 
     def kernels(self, machine: Gpu) -> Sequence[Kernel[Gpu]]:

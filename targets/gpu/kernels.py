@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsc.targets.gpu.attention import Attention
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.generic.kernel import Generic
 from dsc.targets.gpu.machine import Gpu
@@ -12,4 +13,4 @@ from dsc.targets.kernel import Kernel
 
 def gpu_kernels() -> Sequence[Kernel[Gpu]]:
     """In order of preference between equal estimates; the last takes any workload."""
-    return (Contract(), Generic())
+    return (Attention(), Contract(), Generic())

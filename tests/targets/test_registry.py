@@ -19,7 +19,7 @@ from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.x86 import X86
 
-OURS = ("arm", "cuda", "x86")
+OURS = ("arm", "cuda", "rocm", "x86")
 
 
 class Toy(X86):

@@ -36,7 +36,6 @@ setup: $(VENV)/.dev  ## Virtual environment with dsc and the development tools
 	@$(call need,/usr/share/datasets/fashion-mnist,dataset-fashion-mnist)
 	@$(call need,/usr/bin/cmake,cmake)
 	@$(call need,/usr/bin/g++,g++)
-	@$(call need,/usr/bin/make,make)
 	@$(call need,/usr/bin/aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
 	@$(call need,/usr/bin/qemu-aarch64-static,qemu-user-static)
 	@$(call need,/usr/bin/ld.lld-19,lld-19)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ def _cpu(manifest: Manifest, source: str) -> tuple[str, tuple[str, ...]]:
         )
     facts = manifest.needs[0].facts
     arch, features = facts.get("arch"), facts.get("features", ())
-    if not isinstance(arch, str) or isinstance(features, str):
+    if not isinstance(arch, str) or not re.fullmatch(r"\w+", arch) or isinstance(features, str):
         raise ArtifactError(f"{source} does not say which processor it needs; compile the model again")
     return arch, features
 

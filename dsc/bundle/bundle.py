@@ -14,9 +14,9 @@ from dsc.bundle.description import describe
 from dsc.bundle.readme import readme
 from dsc.bundle.runner import compile_runner, find_compiler, runner_sources
 from dsc.bundle.runtime import runtime_files
-from dsc.errors import UsageError
+from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing_folder
-from dsc.runtime.manifest import LIBRARY, MANIFEST, WEIGHTS
+from dsc.runtime.manifest import LIBRARY, MANIFEST, MEMBERS, WEIGHTS
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told a phase in words, the steps done and how many there are."""
@@ -77,6 +77,9 @@ def _write_model(folder: Path, content: Artifact, runtime: str) -> None:
     content.copy(LIBRARY, folder / LIBRARY)
     content.copy(WEIGHTS, folder / WEIGHTS)
     files = [layout.listed(folder / name) for name in layout.CHECKED]
+    for file in files:
+        if file.name in MEMBERS and file.sha256 != content.manifest.members[file.name].sha256:
+            raise ArtifactError(f"{content.manifest.name} was changed while its bundle was written; bundle it again")
     layout.write(
         folder,
         {

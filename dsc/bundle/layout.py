@@ -15,7 +15,7 @@ DESCRIPTION = "bundle.txt"
 README = "README.md"
 CHECKED = (LIBRARY, WEIGHTS, *LIBRARIES)
 """Files whose hashes the runner compares before it uses them."""
-_EXECUTABLE = ("dsc-run", "libdsc.so", LIBRARY, *LIBRARIES)
+_EXECUTABLE = (*BINARIES, *LIBRARIES)
 _CHUNK = 4 << 20
 
 

@@ -180,7 +180,27 @@ def test_artifacts_that_no_bundle_can_run(tmp_path: Path) -> None:
     deep = artifact_for(tmp_path / "c.dsc", cpu, rank=17)
     with pytest.raises(ArtifactError, match="x has 17 dims, a bundle has tensors of 16"):
         write_bundle(deep, tmp_path / "b")
-    assert left(tmp_path) == ["a.dsc", "b.dsc", "c.dsc"]
+    nowhere = artifact_for(tmp_path / "d.dsc", Needs("cpu", {"arch": "../vax", "features": ()}))
+    with pytest.raises(ArtifactError, match="does not say which processor it needs"):
+        write_bundle(nowhere, tmp_path / "b")
+    assert left(tmp_path) == ["a.dsc", "b.dsc", "c.dsc", "d.dsc"]
+
+
+def test_an_artifact_that_changes_meanwhile(
+    images_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = Path(shutil.copy(images_artifact, tmp_path / "a.dsc"))
+    place = inspect(artifact).members["weights.safetensors"].offset + 900
+
+    def change(*_: object) -> None:
+        with artifact.open("r+b") as file:
+            file.seek(place)
+            file.write(b"changed")
+
+    monkeypatch.setattr("dsc.bundle.bundle.find_compiler", change)
+    with pytest.raises(ArtifactError, match="was changed while its bundle was written"):
+        write_bundle(artifact, tmp_path / "b")
+    assert left(tmp_path) == ["a.dsc"]
 
 
 def test_without_a_compiler_for_the_processor(tmp_path: Path, cli: Cli) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from dsc.elements import ELEMENT_TYPES
 from dsc.targets.cpu.link import HOST
@@ -40,10 +39,8 @@ class Build:
     programs: Path
 
 
-@pytest.fixture(scope="module")
-def shipped(words: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Build:
+def shipped(words: Bundled, folder: Path) -> Build:
     """As `dsc bundle` has made it."""
-    folder = tmp_path_factory.mktemp("shipped")
     for name in ("calls", "threads"):
         command = [HOST.find(), *STRICT, "-std=c11", "-pthread", SOURCES / f"{name}.c", "-o", folder / name]
         command += ["-I", words.folder / "include", "-L", words.folder, "-ldsc", f"-Wl,-rpath,{words.folder}"]
@@ -51,10 +48,8 @@ def shipped(words: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Build:
     return Build(words, folder)
 
 
-@pytest.fixture(scope="module")
-def sanitized(words: Bundled, tmp_path_factory: pytest.TempPathFactory) -> Build:
+def sanitized(words: Bundled, folder: Path) -> Build:
     """Built elsewhere by CMake, as a part of a project, with checks of every access."""
-    folder = tmp_path_factory.mktemp("sanitized")
     copy = Bundled(folder / "words", words.manifest)
     shutil.copytree(words.folder, copy.folder)
     for name in ("dsc-run", "libdsc.so"):
@@ -78,10 +73,9 @@ def passes(*command: object) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("build", ["shipped", "sanitized"])
-def test_wrong_calls(request: pytest.FixtureRequest, tmp_path: Path, build: str) -> None:
-    built: Build = request.getfixturevalue(build)
-    said = passes(built.programs / "calls", built.bundled.folder, tmp_path)
+def check_wrong_calls(built: Build, files: Path) -> None:
+    """All of them, and a right one, whose outputs go to `files`."""
+    said = passes(built.programs / "calls", built.bundled.folder, files)
 
     types = [line.split()[1:] for line in said.splitlines() if line.startswith("type ")]
     assert types == [[str(e.code), e.dtype.name, str(e.dtype.itemsize)] for e in ELEMENT_TYPES if e.stored is not None]
@@ -90,14 +84,42 @@ def test_wrong_calls(request: pytest.FixtureRequest, tmp_path: Path, build: str)
     x = ((i % 5) - 1.5 * (i % 3)).astype(np.float32).reshape(3, 8)
     feeds = {"x": x, "ids": (np.arange(6) * 3 % 10 - 5).reshape(3, 2), "z": (0.25 * i - 2).astype(np.float32)}
     for number, expected in enumerate(WORDS.reference(feeds)):
-        found = np.fromfile(tmp_path / f"{number}.bin", expected.dtype).reshape(expected.shape)
+        found = np.fromfile(files / f"{number}.bin", expected.dtype).reshape(expected.shape)
         np.testing.assert_allclose(found, expected, rtol=1e-6)  # the same operations, one of them fused
 
 
-@pytest.mark.parametrize("build", ["shipped", "sanitized"])
-def test_many_threads(request: pytest.FixtureRequest, products: Bundled, build: str) -> None:
-    built: Build = request.getfixturevalue(build)
+def check_threads(built: Build, products: Bundled) -> None:
     assert passes(built.programs / "threads", products.folder) == "0 of 90 runs failed\n"
+
+
+def check_command(bundled: Bundled, files: Path) -> None:
+    feeds = {
+        "x": np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32),
+        "ids": np.array([[4], [-5], [0]]),
+        "z": np.ones(8, np.float32),
+    }
+    for array, wanted in zip(bundled.run(feeds, files, "--repeat", "2"), WORDS.reference(feeds), strict=True):
+        np.testing.assert_allclose(array, wanted, rtol=1e-6)  # the same operations, one of them fused
+    assert "index 5" in bundled.try_run({**feeds, "ids": np.array([[4], [5], [0]])}, files).failed(2)
+    (files / "in0.npy").write_bytes((files / "in0.npy").read_bytes()[:-1])
+    cut_short = bundled.command(bundled.folder, "--input", f"x={files / 'in0.npy'}")
+    assert "bytes of elements" in cut_short.failed(2)
+
+
+def test_wrong_calls(words: Bundled, tmp_path: Path) -> None:
+    check_wrong_calls(shipped(words, tmp_path), tmp_path)
+
+
+def test_many_threads(words: Bundled, products: Bundled, tmp_path: Path) -> None:
+    check_threads(shipped(words, tmp_path), products)
+
+
+def test_with_sanitizers(words: Bundled, products: Bundled, tmp_path: Path) -> None:
+    """All of these once more, in one test because of the time that it takes to build."""
+    built = sanitized(words, tmp_path)
+    check_wrong_calls(built, tmp_path)
+    check_threads(built, products)
+    check_command(built.bundled, tmp_path)
 
 
 def test_the_header_is_of_c_plus_plus_too(words: Bundled, tmp_path: Path) -> None:
@@ -129,18 +151,3 @@ def test_a_library_that_a_program_loads_for_itself(words: Bundled, tmp_path: Pat
     command = [HOST.find(), "-I", words.folder / "include", tmp_path / "a.c", "-o", made, "-ldl"]
     subprocess.run(command, check=True)
     passes(made, words.folder, words.folder / "libdsc.so")
-
-
-def test_the_command_with_sanitizers(sanitized: Build, tmp_path: Path) -> None:
-    bundled = sanitized.bundled
-    feeds = {
-        "x": np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32),
-        "ids": np.array([[4], [-5], [0]]),
-        "z": np.ones(8, np.float32),
-    }
-    for array, wanted in zip(bundled.run(feeds, tmp_path, "--repeat", "2"), WORDS.reference(feeds), strict=True):
-        np.testing.assert_allclose(array, wanted, rtol=1e-6)
-    assert "index 5" in bundled.try_run({**feeds, "ids": np.array([[4], [5], [0]])}, tmp_path).failed(2)
-    (tmp_path / "in0.npy").write_bytes((tmp_path / "in0.npy").read_bytes()[:-1])
-    cut_short = bundled.command(bundled.folder, "--input", f"x={tmp_path / 'in0.npy'}")
-    assert "bytes of elements" in cut_short.failed(2)

@@ -13,6 +13,7 @@ import numpy as np
 
 from dsc.errors import UsageError
 from dsc.files import scratch_folder
+from dsc.host import usable_cores
 from dsc.simulator.core import Core, Record
 from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError
@@ -88,7 +89,7 @@ def simulated_cuda(
     *,
     order: str | int = "forward",
     checks: bool = True,
-    workers: int = 1,
+    workers: int | None = None,
 ) -> Iterator[Simulation]:
     """A CUDA device `tvm.cuda(0)` that this process's CPU executes, while the block lasts.
 
@@ -96,7 +97,7 @@ def simulated_cuda(
     order: in which lanes, warps and blocks follow one another: "forward", "reverse", or the seed of random orders.
     checks: whether accesses to memory are watched one by one (see `compile_image`); without, kernels run several times
         as fast, and what is still seen is said in docs/simulator.md.
-    workers: threads of the host that blocks are spread over.
+    workers: threads of the host that blocks are spread over; as many as there are cores if not given.
 
     Kernels that TVM compiles within the block are made for the simulator. Where a kernel breaks a rule of CUDA, the
     launch fails and the block raises `KernelError`.
@@ -106,7 +107,7 @@ def simulated_cuda(
         raise UsageError("a simulation is active already: one process has one simulated device")
     kind, seed = _order(order)
     core = load()
-    core.begin(limits(arch), kind, seed, checks, workers)
+    core.begin(limits(arch), kind, seed, checks, workers or usable_cores())
     simulation = Simulation(core, arch, checks)
     _active.append(simulation)
     try:

@@ -38,9 +38,9 @@ void Worker::run(Launch &launch) {
   warps_ = (threads + kWarp - 1) / kWarp;
   stacks_.reserve(threads);
   threads_.resize(threads);
-  logs_.clear();
-  logs_.resize(warps_);
+  log_ = WarpLog();
   shared_.begin_launch(launch.dynamic_shared);
+  shadow_.begin_launch();
   warp_order_ = std::make_unique<Order>(settings().order, settings().seed, 0);
   lane_order_ = std::make_unique<Order>(settings().order, settings().seed, 1);
   uint64_t blocks = launch.blocks();
@@ -58,7 +58,6 @@ void Worker::run_block(uint64_t number) {
       if (launch_->failed) return;
     }
   } while (release_barrier());
-  if (!launch_->failed) count_logs();
 }
 
 void Worker::start_block(uint64_t number) {
@@ -118,10 +117,11 @@ void Worker::run_warp(unsigned warp) {
       if (launch_->failed) return;
       is_ready |= threads_[first + lane].state == State::kReady;
     }
-    if (counts_ && logs_[warp].is_full()) logs_[warp].count(counters_);
+    if (counts_ && log_.is_full()) log_.count(counters_);
     can_go_on = is_ready || execute_collectives(warp);
   }
   report_stuck(warp);
+  if (counts_) log_.count(counters_);
 }
 
 bool Worker::execute_collectives(unsigned warp) {
@@ -211,13 +211,7 @@ bool Worker::release_barrier() {
   }
   counters_.barriers += warps_;
   shadow_.barrier();
-  count_logs();
   return true;
-}
-
-void Worker::count_logs() {
-  if (!counts_) return;
-  for (unsigned warp = 0; warp < warps_; ++warp) logs_[warp].count(counters_);
 }
 
 }  // namespace simulator

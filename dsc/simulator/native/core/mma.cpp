@@ -68,14 +68,14 @@ void set_accumulator(SimulatorType, uint32_t *registers, int index, int32_t valu
   registers[index] = static_cast<uint32_t>(value);
 }
 
-struct Mma : Collective {
+struct Mma : AlignedCollective {
   const SimulatorMma *shape;
   const uint32_t *a, *b, *c;
   uint32_t *d;
 
   Mma(void (*execute)(Lanes &), const SimulatorMma *shape, const uint32_t *a, const uint32_t *b, const uint32_t *c,
       uint32_t *d)
-      : Collective("mma.sync", execute, kFullWarp, shape), shape(shape), a(a), b(b), c(c), d(d) {}
+      : AlignedCollective("mma.sync", execute, shape), shape(shape), a(a), b(b), c(c), d(d) {}
 };
 
 // Lane 4g + t holds of a: rows g and g + 8, columns from t times the elements of a register, then four registers on;

@@ -141,7 +141,7 @@ bool Worker::execute_complete(unsigned warp) {
   return executed;
 }
 
-// The lanes that wait for the same as `leader`, if all of its mask do that have not finished.
+// The lanes that wait for the same as `leader`, if all of its mask do; those that have finished are not waited for.
 bool Worker::execute_group(unsigned warp, Thread &leader) {
   const Collective &wanted = *leader.collective;
   Lanes lanes;
@@ -155,7 +155,8 @@ bool Worker::execute_group(unsigned warp, Thread &leader) {
     lanes.mask |= SimulatorMask{1} << lane;
     lanes.parts[lane] = thread.collective;
   }
-  if (wanted.mask && lanes.mask != (wanted.mask & living)) return false;
+  SimulatorMask needed = wanted.is_aligned ? wanted.mask : wanted.mask & living;
+  if (wanted.mask && lanes.mask != needed) return false;
   wanted.execute(lanes);
   for (unsigned lane = 0; lane < kWarp; ++lane)
     if (lanes.mask >> lane & 1) threads_[warp * kWarp + lane].state = State::kReady;

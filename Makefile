@@ -34,7 +34,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 .PHONY: setup
 setup: $(VENV)/.dev  ## Virtual environment with dsc and the development tools
 	@$(call need,/usr/share/datasets/fashion-mnist,dataset-fashion-mnist)
+	@$(call need,/usr/bin/cmake,cmake)
 	@$(call need,/usr/bin/g++,g++)
+	@$(call need,/usr/bin/make,make)
+	@$(call need,/usr/bin/aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
+	@$(call need,/usr/bin/qemu-aarch64-static,qemu-user-static)
 
 .PHONY: demo
 demo: $(VENV)/.runtime  ## Compile a real network, verify it, classify a photograph, compare latencies
@@ -90,6 +94,10 @@ $(EXPORTS)/venv/.ready: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@$(EXPORTS)/venv/bin/pip install -q --disable-pip-version-check -c constraints.txt \
 	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[exports]'
 	@touch $@
+
+.PHONY: bundles
+bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm ONLY="resnet50 gpt2"
+	@$(BIN)/python -m tests.bundle --target $(or $(TARGET),x86) $(ONLY)
 
 .PHONY: exports
 exports: $(EXPORTS)/venv/.ready  ## Models of many architectures from PyTorch's exporters, against ONNX Runtime: ONLY="bert t5"

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsc.host import FAMILY
+
 if TYPE_CHECKING:
     from dsc.exchange import ModelSource
     from dsc.exchange.shapes import Shapes
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def compile(
     model: ModelSource | Graph,
-    target: str | AnyTarget = "x86",
+    target: str | AnyTarget = FAMILY,
     opt_level: int = 2,
     *,
     shapes: Shapes | None = None,
@@ -29,7 +31,9 @@ def compile(
     """Compile a model and load it.
 
     model: path, serialized bytes, onnx.ModelProto, or a Graph.
-    target: "x86" is this machine; "x86:avx2", "x86:znver5" and others are named ones; or a dsc.targets.Target.
+    target: "x86" or "arm", whichever this host is, is this machine; "x86:avx2", "arm:cortex-a76" and others are named
+    ones (`dsc targets`); or a dsc.targets.Target. Code for another machine is not loaded here: see
+    `dsc.pipeline.compile_model`.
     opt_level: 0 to 3, see `dsc.pipeline.preset`.
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: a pipeline instead of the preset's, e.g. "canonicalize,fuse{max-epilogue=8}".

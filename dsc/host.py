@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+FAMILY = "arm" if platform.machine() in ("aarch64", "arm64") else "x86"
+"""The family of targets that this host's processor is of."""
 _CPUINFO = Path("/proc/cpuinfo")
 _CPUS = Path("/sys/devices/system/cpu")
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -27,6 +30,18 @@ def processor() -> str:
     facts = _cpuinfo()
     numbers = [f"{key} {facts[key]}" for key in ("cpu family", "model", "stepping") if key in facts]
     return ", ".join([facts.get("model name", "unknown processor"), *numbers])
+
+
+@cache
+def cpu_part() -> tuple[int, int] | None:
+    """Implementer and part number of an Arm core, the last one's where they differ: the fast ones come last."""
+    numbers = {}
+    for line in _read(_CPUINFO).splitlines():
+        key, _, value = line.partition(":")
+        numbers[key.strip()] = value.strip()
+    if "CPU implementer" not in numbers or "CPU part" not in numbers:
+        return None
+    return int(numbers["CPU implementer"], 0), int(numbers["CPU part"], 0)
 
 
 @cache

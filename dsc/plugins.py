@@ -1,4 +1,5 @@
-"""Python files with what a user adds to dsc: passes, kernels, families of machines, devices, operators."""
+"""Files with what a user adds to dsc: passes, kernels, families of machines, devices, operators in Python; machines in
+TOML."""
 
 from __future__ import annotations
 
@@ -14,17 +15,21 @@ from dsc.lower.registry import RULES
 from dsc.passes import Pass, register_pass
 from dsc.runtime.devices import registry as devices
 from dsc.targets import registry as targets
+from dsc.targets.machine_file import load_machines
 
 
 def load_plugin(path: Path | str) -> list[str]:
-    """Run a Python file; the names of what it adds are returned.
+    """Run a Python file, or read a TOML file of machines; the names of what it adds are returned.
 
     Its subclasses of `dsc.passes.Pass` that have a `name` are registered; all else it registers itself, with
     `dsc.targets.register_kernel` and `register_family`, `dsc.runtime.devices.register_device`,
     `dsc.ir.register_operator` and `dsc.lower.lowers`. Operators are named as in the IR ("onnx.com.mine.Swoosh").
     Raises UsageError when the file is not there, cannot be run, or adds nothing.
     """
-    path, before = Path(path), _registered()
+    path = Path(path)
+    if path.suffix == ".toml":
+        return load_machines(path)
+    before = _registered()
     module = _run(path)
     for cls in _passes(module):
         register_pass(cls)

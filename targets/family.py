@@ -21,12 +21,21 @@ class Family(Protocol[M]):
         """What stands before the colon of a tag: ``x86``."""
         ...
 
+    @property
+    def default(self) -> str | None:
+        """The tag that the name alone means on a host without such a machine; None: there it means nothing."""
+        ...
+
     def tags(self) -> Sequence[str]:
-        """Names that may stand after the colon."""
+        """Names that may stand after the colon, besides ``native``."""
         ...
 
     def machine(self, tag: str) -> M:
-        """The machine of that name; ``native`` is the host's. Raises `UsageError` for an unknown one."""
+        """The machine of that name, which is one of `tags`."""
+        ...
+
+    def native(self) -> M:
+        """The host's machine, or that of a device of the host. Raises `UsageError`, saying why, where there is none."""
         ...
 
     def kernels(self, machine: M) -> Sequence[Kernel[M]]:

@@ -1,23 +1,32 @@
-"""Finding targets by name: ``x86``, ``x86:znver4``, or a family that a package or a plugin adds."""
+"""Finding targets by name: ``x86``, ``arm:cortex-a76``, or a family that a package or a plugin adds."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from dsc.errors import UsageError
+from dsc.host import FAMILY
 from dsc.targets.family import AnyTarget, Family, Target
 from dsc.targets.kernel import Kernel
+from dsc.targets.machine import Machine
 
 _LOG = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "dsc.targets"
 """Under which a package names its families: the entry is a class, or a function, that gives one."""
-DEFAULT_TARGET = "x86"
-"""The host's machine of this family is what is compiled for where nobody says otherwise."""
+DEFAULT_TARGET = FAMILY
+"""The host's machine is what is compiled for where nobody says otherwise."""
+NATIVE = "native"
+"""The tag of the machine that is here."""
+ALIASES = {"x86_64": "x86", "amd64": "x86", "arm64": "arm", "aarch64": "arm", "nvidia": "cuda", "amd": "rocm"}
+"""What else people call families."""
 _added: dict[str, Family[Any]] = {}
 _kernels: dict[str, list[Kernel[Any]]] = {}
+_machines: dict[str, dict[str, Machine]] = {}
 
 F = TypeVar("F", bound=Family[Any])
 
@@ -29,9 +38,10 @@ def families() -> dict[str, Family[Any]]:
 
 @cache
 def _installed() -> dict[str, Family[Any]]:
+    from dsc.targets.arm import Arm
     from dsc.targets.x86 import X86
 
-    found: dict[str, Family[Any]] = {"x86": X86()}
+    found: dict[str, Family[Any]] = {"arm": Arm(), "x86": X86()}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name not in found and (family := _loaded(entry)) is not None:
             found[entry.name] = family
@@ -66,15 +76,56 @@ def added() -> dict[str, object]:
     return {**_added, **{kernel.name: kernel for kernels in _kernels.values() for kernel in kernels}}
 
 
+def register_machine(family: str, tag: str, machine: Machine) -> None:
+    """Add a machine to a family under a tag, for as long as the process lives; see `dsc.targets.machine_file`."""
+    _machines.setdefault(family, {})[tag] = machine
+
+
 def target(name: str = DEFAULT_TARGET) -> AnyTarget:
-    """The target of that name: ``family`` (the host's machine) or ``family:tag``. Raises `UsageError` for others."""
-    family, _, tag = name.partition(":")
-    known = families()
+    """The target of that name: ``family:tag``, or ``family`` for the machine that is here.
+
+    Where the host has no machine of the family, its name alone means the family's default, and a warning says so.
+    Raises `UsageError` for other names.
+    """
+    spelled, _, tag = name.partition(":")
+    known, family = families(), ALIASES.get(spelled, spelled)
     if family not in known:
         raise UsageError(f"unknown target {name!r}: known families are {', '.join(sorted(known))}")
-    return Target(known[family], known[family].machine(tag or "native"), tuple(_kernels.get(family, ())))
+    return Target(known[family], _machine(known[family], tag), tuple(_kernels.get(family, ())))
+
+
+def _machine(family: Family[Any], tag: str) -> Machine:
+    if tag == NATIVE:
+        return family.native()  # type: ignore[no-any-return]
+    if not tag:
+        return _here_or_default(family)
+    own = _machines.get(family.name, {})
+    if tag not in own and tag not in family.tags():
+        raise UsageError(f"unknown target '{family.name}:{tag}': {_near(tag, [NATIVE, *family.tags(), *own])}")
+    return own[tag] if tag in own else family.machine(tag)
+
+
+def _here_or_default(family: Family[Any]) -> Machine:
+    try:
+        return family.native()  # type: ignore[no-any-return]
+    except UsageError as error:
+        if family.default is None:
+            raise
+        machine = family.machine(family.default)
+        _LOG.warning("%s; compiling for %s, what %s means then", error, machine.name, family.name)
+        return machine  # type: ignore[no-any-return]
+
+
+def _near(tag: str, known: Sequence[str]) -> str:
+    """What may have been meant."""
+    near = get_close_matches(tag, known, cutoff=0.5)
+    return f"near are {', '.join(near)}" if near else f"known are {', '.join(sorted(known))}"
 
 
 def tags() -> tuple[str, ...]:
-    """Every target that can be named, sorted."""
-    return tuple(sorted(f"{name}:{tag}" for name, family in families().items() for tag in family.tags()))
+    """Every machine that can be named, by family in order of their names, as the family orders them."""
+    return tuple(f"{name}:{tag}" for name in sorted(families()) for tag in _tags(name))
+
+
+def _tags(family: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*families()[family].tags(), *_machines.get(family, {})]))

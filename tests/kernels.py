@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import tvm
 from tvm import tirx
@@ -18,6 +19,16 @@ def machine(name: str = "x86") -> Cpu:
     found = target(name).machine
     assert isinstance(found, Cpu)
     return found
+
+
+def with_lane_operands(lanes: int) -> Cpu:
+    """This host (AVX2 of it), as if its products took lanes of registers as Arm's do, and its vectors had so many."""
+    host = machine("x86:haswell")
+    rows = tuple(row for row in host.multiply_adds("float32", "float32", "float32") if row.n <= lanes)
+    return replace(
+        host, name=f"x86 with {lanes} lanes as operands", lane_operand=True, vector_bits=32 * lanes,
+        vector_registers=32, instructions=rows,
+    )  # fmt: skip
 
 
 def compiled_library(functions: Mapping[str, tirx.PrimFunc], backend: Backend) -> tvm.runtime.Module:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dsc import __version__
-from dsc.cli import bench, inspect, models, opt, run, verify
+from dsc.cli import bench, bundle, inspect, models, opt, run, targets, verify
 from dsc.cli import compile as compile_verb
 from dsc.cli.guard import DEBUG, guarded
 
@@ -25,7 +25,9 @@ app.command("run")(guarded(run.run))
 app.command("bench")(guarded(bench.bench))
 app.command("verify")(guarded(verify.verify))
 app.command("opt")(guarded(opt.opt))
+app.command("bundle")(guarded(bundle.bundle))
 app.command("inspect")(guarded(inspect.inspect))
+app.command("targets")(guarded(targets.targets))
 app.add_typer(models.app, name="models")
 
 

@@ -17,6 +17,7 @@ from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
 from dsc.cli.source import Source, find_model, parse_shapes, parse_threads
 from dsc.errors import UsageError
+from dsc.host import FAMILY
 from dsc.models import SPEED_BAR
 from dsc.models import inputs as zoo_inputs
 
@@ -48,7 +49,7 @@ def bench(
     threads: Annotated[str, typer.Option(help="Numbers of threads, as 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(min=1, help="How often the contenders take turns.")] = 10,
     opt_level: options.OptLevel = 2,
-    target: options.Target = "x86",
+    target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
     passes: options.Passes = None,
     plugin: options.Plugins = None,

@@ -14,6 +14,7 @@ from dsc.cli.plugins import load_plugins
 from dsc.cli.report import print_summary, to_json
 from dsc.cli.source import find_model, parse_size
 from dsc.errors import BudgetError, UsageError
+from dsc.host import FAMILY
 
 if TYPE_CHECKING:
     from dsc.pipeline import Compilation
@@ -29,7 +30,7 @@ def compile_(
         ),
     ] = None,
     opt_level: options.OptLevel = 2,
-    target: options.Target = "x86",
+    target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
     pinned: options.Pinned = False,
     passes: options.Passes = None,

@@ -13,6 +13,7 @@ from dsc.cli.plugins import load_plugins
 from dsc.cli.source import find_model, parse_shapes
 from dsc.errors import UsageError
 from dsc.files import writing
+from dsc.host import FAMILY
 
 if TYPE_CHECKING:
     from dsc.ir import Graph
@@ -22,7 +23,7 @@ def opt(
     model: options.ModelArgument,
     passes: options.Passes = None,
     opt_level: options.OptLevel = 2,
-    target: options.Target = "x86",
+    target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
     output: Annotated[
         Path | None,

@@ -38,7 +38,10 @@ OptLevel: TypeAlias = Annotated[
         help="0 nothing, 1 canonicalize, 2 fuse and lay out, 3 measure kernels too.",
     ),
 ]  # fmt: skip
-Target: TypeAlias = Annotated[str, typer.Option(help="Machine to compile for: x86 (this one), x86:avx2, ...")]
+Target: TypeAlias = Annotated[
+    str,
+    typer.Option(help="Machine to compile for, as arm:cortex-a76: see `dsc targets`. A family: the one that is here."),
+]
 ShapeOptions: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME:DIMS", help="Fix an input's shape, as input:1x3x224x224. Repeatable."),
@@ -53,7 +56,11 @@ Passes: TypeAlias = Annotated[
 ]
 Plugins: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="Python file with passes, kernels, targets, operators. Repeatable."),
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="Python file with passes, kernels, targets, operators, or TOML file of machines. Repeatable.",
+    ),
 ]
 DumpPhases: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Write the IR after each pass, and the code of each kernel, here.")

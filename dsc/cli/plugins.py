@@ -1,4 +1,4 @@
-"""--plugin: Python files with what the user adds."""
+"""--plugin: files with what the user adds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def load_plugins(files: Sequence[Path] | None) -> None:
-    """Run each file. Raises UsageError for one that cannot be loaded or adds nothing."""
+    """Load each file. Raises UsageError for one that cannot be loaded or adds nothing."""
     if files:
         from dsc.plugins import load_plugin
 

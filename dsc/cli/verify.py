@@ -19,6 +19,7 @@ from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
 from dsc.cli.source import Source, find_model, parse_ranges
 from dsc.errors import UsageError, VerificationError
+from dsc.host import FAMILY
 from dsc.models import inputs as zoo_inputs
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def verify(
     model: options.ModelArgument,
     module: options.ModuleFile = None,
     opt_level: options.OptLevel = 2,
-    target: options.Target = "x86",
+    target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
     pinned: options.Pinned = False,
     passes: options.Passes = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dsc.files.append import append
 from dsc.files.cache import cache_dir, made_once
 from dsc.files.destination import Destination, check_writable, destination, is_stream
+from dsc.files.folder import writing_folder
 from dsc.files.scratch import collect_temporary, discard_all, scratch, scratch_file, scratch_folder, temporary_trouble
 from dsc.files.writing import writing
 
@@ -23,4 +24,5 @@ __all__ = [
     "scratch_folder",
     "temporary_trouble",
     "writing",
+    "writing_folder",
 ]

@@ -41,7 +41,7 @@ def _renamed(to: Destination) -> Iterator[BinaryIO]:
             yield file
         if to.place.exists() and not os.access(to.place, os.W_OK, effective_ids=True):
             raise to.failed("it is not writable")
-        aside.chmod(to.place.stat().st_mode & 0o7777 if to.place.exists() else 0o666 & ~_umask())
+        aside.chmod(to.place.stat().st_mode & 0o7777 if to.place.exists() else 0o666 & ~umask())
         aside.replace(to.place)
 
 
@@ -56,7 +56,7 @@ def _copied(to: Destination, stream: Path | int) -> Iterator[BinaryIO]:
             shutil.copyfileobj(file, output, _CHUNK)
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's umask, read from the kernel because asking the C library means setting it."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("Umask:"):

@@ -49,7 +49,7 @@ class Module:
         """Take over the open artifact `file`; use `load` for one that has a path."""
         self._file, self._source = file, source
         self.manifest = read_manifest(file, source)
-        _check_versions(self.manifest, source)
+        check_versions(self.manifest, source)
         self.device = _checked_device(self.manifest, source)
         self.threads = thread_count(threads)
         mapped = _map(file)
@@ -224,7 +224,8 @@ def _checked_device(manifest: Manifest, source: str) -> Device:
     return found[-1]
 
 
-def _check_versions(manifest: Manifest, source: str) -> None:
+def check_versions(manifest: Manifest, source: str) -> None:
+    """Raises `ArtifactError` where the artifact `source` was compiled with another TVM than is installed."""
     needed, here = manifest.versions.get("apache-tvm", ""), version("apache-tvm")
     if needed.split(".")[:2] != here.split(".")[:2]:
         raise ArtifactError(

@@ -13,9 +13,12 @@ from tvm import tirx
 from dsc.lower.functions import Expansions
 from dsc.needs import Needs
 from dsc.targets.cpu.functions import FUNCTIONS
-from dsc.targets.cpu.link import find_compiler, link
+from dsc.targets.cpu.link import HOST, Compiler, link
 from dsc.targets.cpu.lowering import tir_passes
 from dsc.targets.cpu.machine import Cpu
+
+_CONFIG = {"tirx.enable_buffer_level_predication": False}
+"""What TVM does for SVE unless told otherwise: masks, which it then calls LLVM for with indices of the wrong size."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class CpuBackend:
     """`dsc.targets.Backend` of a CPU, which is its own host."""
 
     machine: Cpu
-    compiler: str | None = None
-    """Command of a C compiler that makes code for the machine; the host's own if not given."""
+    compiler: Compiler = HOST
+    """Makes code for the machine."""
     functions: Expansions = field(default_factory=lambda: FUNCTIONS)
     """How it computes elementary functions."""
 
@@ -50,15 +53,14 @@ class CpuBackend:
 
     def require_tools(self) -> None:
         """A C compiler."""
-        if self.compiler is None:
-            find_compiler()
+        self.compiler.find()
 
     def plain(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         """As it is: loops run on a CPU."""
         return func
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
-        with self.target, tvm.transform.PassContext(opt_level=3):
+        with self.target, tvm.transform.PassContext(opt_level=3, config=_CONFIG):
             module = tirx.transform.BindTarget(self.target.with_host(self.target))(module)
             return tir_passes(self.functions)(module)
 

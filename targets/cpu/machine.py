@@ -37,9 +37,12 @@ class Cpu(Machine):
     """Elements of memory per cycle that are put in every lane of a vector."""
     broadcast_operand: bool = False
     """Whether an instruction takes an element of memory for all lanes as its operand."""
+    lane_operand: bool = False
+    """Whether a multiplication takes one lane of a register for all lanes as its operand."""
     l1_bytes: int
     l1_ways: int = 8
-    """Lines a multiple of 4 KiB apart that L1 holds at once."""
+    """Lines a multiple of `l1_way_bytes` apart that L1 holds at once."""
+    l1_way_bytes: int = 4096
     l2_bytes: int
     l3_bytes: int
     """Last-level cache that the cores share; 0 when there is none."""
@@ -69,6 +72,11 @@ class Cpu(Machine):
         if not fitting:
             raise LookupError(f"{self.name} has no instruction for {lanes} sums of {a} x {b} in {sum_}")
         return fitting[-1]
+
+    @property
+    def beyond_l2(self) -> float:
+        """Bytes/s that one core reads from beyond its L2: from L3, or from memory where there is none."""
+        return self.l3_bandwidth or self.dram_bandwidth
 
     def bandwidth(self, footprint: float, cores: int = 1) -> float:
         if footprint <= self.l1_bytes * cores:

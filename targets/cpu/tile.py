@@ -15,12 +15,14 @@ from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, pieces, spread, zeros
 
 
-def most_rows(instruction: MultiplyAdd, vectors: int, registers: int) -> int:
+def most_rows(instruction: MultiplyAdd, vectors: int, registers: int, lanes_of_a: bool = False) -> int:
     """Rows of the largest tile that leaves registers for one row of `b` and one element of `a`.
 
-    And for one product, where the instruction does not add it to the sum itself.
+    And for one product, where the instruction does not add it to the sum itself. Where lanes of `a` are operands, its
+    elements are a vector for each row; two registers are left for those that LLVM loads ahead, in pairs.
     """
-    return (registers - (1 if instruction.accumulates else 2)) // vectors - 1
+    free = registers - vectors - (0 if instruction.accumulates else 1)
+    return (free - 2) // (vectors + 1) if lanes_of_a else (free - 1) // vectors
 
 
 class RegisterTile:
@@ -62,6 +64,20 @@ class RegisterTile:
             for v, (_, lanes) in enumerate(self.vectors):
                 self.multiply_add(i, v, self._in_lanes(a[i], lanes), b[v])
 
+    def steps(self, a: Sequence[Expr], b: Callable[[int], Sequence[Expr]]) -> None:
+        """One step, or several with instructions that take one lane of a register for all lanes.
+
+        a: for each row what its steps multiply, side by side in a vector. b: the vectors of each step.
+        """
+        k = self.instruction.k
+        count = a[0].ty.dtype.lanes // k
+        if count == 1:
+            self.step(a, b(0))
+            return
+        vectors = [T.Bind(reinterpreted(row, f"int{k * row.ty.dtype.bits}x{count}") if k > 1 else row) for row in a]
+        for lane in range(count):
+            self.step([tirx.Shuffle([row], [tirx.const(lane, "int32")]) for row in vectors], b(lane))
+
     def multiply_add(self, i: int, v: int, a: Expr, b: Expr) -> None:
         """One instruction: ``sums[i, v] += a * b``, of vectors."""
         row = self.instruction
@@ -69,7 +85,9 @@ class RegisterTile:
             self._put(i, v, self[i, v] + a * b)
             return
         elements = row.n * row.k
-        operands = _reinterpreted(a, f"{row.a}x{elements}"), _reinterpreted(b, f"{row.b}x{elements}")
+        operands = [reinterpreted(a, f"{row.a}x{elements}"), reinterpreted(b, f"{row.b}x{elements}")]
+        if row.a == row.b:  # either way is the same, and of two vectors LLVM takes the last for lanes of a register
+            operands.reverse()
         result = f"{row.accumulator}x{row.n}"
         if row.accumulates:
             self._put(i, v, tirx.call_llvm_pure_intrin(result, row.intrinsic, self[i, v], *operands))
@@ -95,9 +113,9 @@ class RegisterTile:
         k = self.instruction.k
         if k == 1:
             return spread(a, lanes)
-        return spread(_reinterpreted(a, f"int{k * a.ty.dtype.bits}"), lanes)
+        return spread(reinterpreted(a, f"int{a.ty.dtype.lanes * a.ty.dtype.bits}"), lanes)
 
 
-def _reinterpreted(value: Expr, dtype: str) -> Expr:
+def reinterpreted(value: Expr, dtype: str) -> Expr:
     """The same bits as another type."""
     return value if str(value.ty) == dtype else tirx.reinterpret(dtype, value)

@@ -8,7 +8,8 @@ from functools import cache
 import tvm
 
 from dsc.errors import UsageError
-from dsc.host import cache_sizes, cpu_features, usable_cores
+from dsc.host import cpu_features, usable_cores
+from dsc.targets.cpu.host import with_caches
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.x86.machines import BY_TAG
 
@@ -24,14 +25,8 @@ def native() -> Cpu:
 def _lasting() -> Cpu:
     machine = _closest(_llvm_cpu(), cpu_features())
     if machine is None:
-        raise UsageError("x86:native needs an x86-64 host with SSE 4.2; name a machine, as x86:haswell")
-    sizes = cache_sizes()
-    return replace(
-        machine,
-        l1_bytes=sizes.get(1, machine.l1_bytes),
-        l2_bytes=sizes.get(2, machine.l2_bytes),
-        l3_bytes=sizes.get(3, machine.l3_bytes),
-    )
+        raise UsageError("this host is no x86-64 with SSE 4.2")
+    return with_caches(machine)
 
 
 def _closest(cpu: str, found: frozenset[str]) -> Cpu | None:

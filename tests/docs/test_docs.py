@@ -35,7 +35,7 @@ from tests.domains.models import model as domain_model
 from tests.domains.models import swooshed
 from tests.domains.registrations import taken_back
 from tests.kernels import compiled, compiled_library, machine
-from tests.targets.assembly import count, innermost_loops, vector_bits
+from tests.targets.assembly import X86
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -222,9 +222,9 @@ def test_the_instruction_of_the_docs_is_used() -> None:
     best = candidates(Workload.of(product), ours, Failures())[0][0]
     backend = ours.backend()
     code = compiled_library({"product": best.build().func}, backend)
-    loops = innermost_loops(backend.assembly(code), "vpdpbusd")
-    assert max(count(loop, "vpdpbusd") for loop in loops) >= best.point.rows * best.point.vectors
-    assert all(vector_bits(loop) == {256} for loop in loops)
+    loops = X86.innermost_loops(backend.assembly(code), "vpdpbusd")
+    assert max(X86.count(loop, "vpdpbusd") for loop in loops) >= best.point.rows * best.point.vectors
+    assert all(X86.widths(loop) == {256} for loop in loops)
 
 
 def test_the_operator_of_the_docs_is_a_plugin(tmp_path: Path) -> None:

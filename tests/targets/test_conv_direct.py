@@ -8,7 +8,7 @@ import pytest
 from dsc.targets import Refusal
 from dsc.targets.cpu.conv.direct import PackWeights
 from dsc.targets.cpu.conv.kernels import Direct
-from tests.kernels import machine
+from tests.kernels import machine, with_lane_operands
 from tests.targets.conv_regions import Case, check
 
 TOLERANCE = 1e-5
@@ -64,6 +64,12 @@ def test_equals_onnxruntime(cases: list[Case]) -> None:
 
 def test_avx2_code() -> None:
     check(Direct(), PACKED[:6], machine("x86:haswell"), TOLERANCE)
+
+
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_lanes_as_operands(lanes: int) -> None:
+    """Whole vectors of channels, of some groups only, and none."""
+    check(Direct(), [*PACKED, *PLAIN[:2], *GROUPED, *SYMBOLIC[:3]], with_lane_operands(lanes), TOLERANCE)
 
 
 def test_refuses_depthwise() -> None:

@@ -8,7 +8,7 @@ import pytest
 from dsc.targets import Refusal
 from dsc.targets.cpu.conv.kernels import Direct, Winograd
 from dsc.targets.cpu.conv.winograd_transform import PackWinograd, transform
-from tests.kernels import machine
+from tests.kernels import machine, with_lane_operands
 from tests.targets.conv_regions import Case, check
 
 TOLERANCE = 2e-5
@@ -41,6 +41,11 @@ def test_equals_onnxruntime() -> None:
 
 def test_avx2_code() -> None:
     check(Winograd(), CASES[:4], machine("x86:haswell"), TOLERANCE)
+
+
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_lanes_as_operands(lanes: int) -> None:
+    check(Winograd(), CASES, with_lane_operands(lanes), TOLERANCE)
 
 
 @pytest.mark.parametrize("outputs", [2, 4])

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import pytest
 import tvm
 
-from dsc.targets import Point, Space
+from dsc.targets import Point, Refusal, Space
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.machine import Cpu
-from tests.kernels import machine
+from tests.kernels import machine, with_lane_operands
 from tests.targets.regions import implement, library
 from tests.targets.weighted import Weighted, check
 
 AVX2 = machine("x86:haswell")
-MACHINES = [machine(), *([AVX2] if machine().has(*AVX2.features) else [])]
+MACHINES = [machine(), *([AVX2, with_lane_operands(4)] if machine().has(*AVX2.features) else [])]
 
 
 def dense(rows: object, n: int, k: int, **sizes: int) -> Weighted:
@@ -127,6 +127,17 @@ def test_rows_of_unknown_dims_are_not_divided_where_only_their_place_counts():
     bias = product("[b,h,u,16] x, [16,20] w, [20] r", "b,h,u,20", "p = MatMul(x, w) y = Add(p, r)", b=2, h=3, u=5)
     divisors = re.findall(r"(?://|%) (\w+)", implement(Gemm(), bias, MACHINES[0]).func.script())
     assert not [d for d in divisors if d.startswith("d")]
+
+
+def test_elements_that_lie_side_by_side_are_loaded_together():
+    def depth(case: Weighted) -> int:
+        space = Gemm().match(case.workload(), with_lane_operands(4))
+        assert not isinstance(space, Refusal)
+        return min(space.points(), key=space.estimate).depth
+
+    assert depth(dense(49, 24, 96)) == depth(dense("m", 7, 26, m=5)) == 4
+    assert depth(dense(49, 24, 3)) == 1  # fewer than a vector has
+    assert depth(product("[16,9] x, [16,20] w", "9,20", "y = Gemm<transA=1>(x, w)")) == 1
 
 
 def some(space: Space) -> Sequence[Point]:

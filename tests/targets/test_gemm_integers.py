@@ -17,13 +17,15 @@ from dsc.ir import onnx as dialect
 from dsc.lower.workload import Workload
 from dsc.pipeline import compile_model
 from dsc.targets import AnyTarget, Target, target
-from dsc.targets.cpu.gemm.integers import BYTES, WORDS
+from dsc.targets.arm.instructions import A76, V1, dot_products, matrix_products_of_bytes, smlal
+from dsc.targets.cpu.gemm.integers import WORDS
 from dsc.targets.cpu.gemm.panels import Panels
-from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.tile import RegisterTile, reinterpreted
 from dsc.targets.kernel import ArrayType
 from dsc.targets.x86 import X86
 from dsc.targets.x86.instructions import INTEL, vpdpbusd
 
+BYTES = ("uint8", "int8", "int32")
 RANDOM = np.random.default_rng(17)
 SIZES = [(1, 1, 9), (2, 1, 8), (3, 5, 7), (17, 33, 65), (5, 1000, 3), (2, 2, 130), (64, 768, 48), (33, 4, 16)]
 TYPES = [("uint8", "int8"), ("int8", "int8"), ("uint8", "uint8"), ("int8", "uint8")]
@@ -107,9 +109,9 @@ def test_batches_and_free_rows(constant: bool) -> None:
         check(bytes_of("int8", (rows, 37)), bytes_of("int8", (37, 24)), (None, None), constant, free=True)
 
 
-def best(onto: AnyTarget, right: str = "int8") -> tuple[Candidate, list[tuple[str, str]]]:
+def best(onto: AnyTarget, right: str = "int8", left: str = "uint8") -> tuple[Candidate, list[tuple[str, str]]]:
     """The GEMM of least estimate for a product of 40 x 768 x 80 bytes."""
-    graph = Graph.build([("a", tensor("uint8", (40, 768)))])
+    graph = Graph.build([("a", tensor(left, (40, 768)))])
     weight = graph.make_constant(bytes_of(right, (768, 80)))
     product = dialect.MatMulInteger.make(graph.inputs[0], weight.results[0])
     graph.body.add_ops([weight, product])
@@ -128,7 +130,7 @@ def test_a_machine_without_an_instruction_refuses() -> None:
     bare = Target(X86(), replace(machine, instructions=machine.multiply_adds("float32", "float32", "float32")))
     found, refusals = best(bare)
     assert found.kernel.name == "cpu.generic"
-    assert ("cpu.gemm", "no instruction for uint8 x int8 or int16 x int16") in refusals
+    assert ("cpu.gemm", "no instruction for uint8 x int8 or int8 x int8 or int16 x int16") in refusals
 
 
 class ByArithmetic(RegisterTile):
@@ -136,10 +138,10 @@ class ByArithmetic(RegisterTile):
 
     def multiply_add(self, i: int, v: int, a: Expr, b: Expr) -> None:
         row = self.instruction
-        if row.name != "vpdpbusd":
+        if row.name not in ("vpdpbusd", "sdot", "udot", "usdot", "smlal"):
             super().multiply_add(i, v, a, b)
             return
-        left, right = (tirx.reinterpret(f"{t}x{row.n * row.k}", x) for t, x in ((row.a, a), (row.b, b)))
+        left, right = (reinterpreted(x, f"{t}x{row.n * row.k}") for t, x in ((row.a, a), (row.b, b)))
         total = self[i, v]
         for k in range(row.k):
             lanes = [tirx.const(k + row.k * lane, "int32") for lane in range(row.n)]
@@ -149,7 +151,7 @@ class ByArithmetic(RegisterTile):
 
 
 @pytest.fixture
-def dot_products(monkeypatch: pytest.MonkeyPatch) -> AnyTarget:
+def vnni(monkeypatch: pytest.MonkeyPatch) -> AnyTarget:
     """This host, as if it had VNNI."""
     monkeypatch.setattr("dsc.targets.cpu.gemm.code.RegisterTile", ByArithmetic)
     machine = target("x86").machine
@@ -157,15 +159,57 @@ def dot_products(monkeypatch: pytest.MonkeyPatch) -> AnyTarget:
     return Target(X86(), replace(machine, instructions=(*rows, *vpdpbusd(machine.vector_bits, 512, 4, INTEL))))
 
 
+ARM = {
+    "armv8-a": (smlal(1.0, 4, A76),),
+    "dotprod": (*dot_products(2.0, 3, A76), smlal(1.0, 4, A76)),
+    "i8mm": (*matrix_products_of_bytes(4.0, 3, V1), *dot_products(4.0, 3, V1), smlal(2.0, 4, V1)),
+}
+
+
+def with_arms(monkeypatch: pytest.MonkeyPatch, name: str) -> AnyTarget:
+    """This host, as if it had these instructions of Arm's."""
+    monkeypatch.setattr("dsc.targets.cpu.gemm.code.RegisterTile", ByArithmetic)
+    machine = target("x86").machine
+    floats = machine.multiply_adds("float32", "float32", "float32")
+    return Target(X86(), replace(machine, lane_operand=True, instructions=(*floats, *ARM[name])))
+
+
+@pytest.mark.parametrize(("left", "right"), TYPES)
+@pytest.mark.parametrize("name", ARM)
+def test_arms_instructions(name: str, left: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    onto = with_arms(monkeypatch, name)
+    for m, k, n in SIZES[3:7]:
+        a, b = bytes_of(left, (m, k)), bytes_of(right, (k, n))
+        for zero in (None, bytes_of(left, ()), bytes_of(left, (m,))):
+            check(a, b, (zero, None), constant=True, onto=onto)
+    check(a, b, (bytes_of(left, ()), bytes_of(right, ())), constant=False, onto=onto)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "left", "form"),
+    [
+        ("armv8-a", "int8", "uint8", WORDS),
+        ("dotprod", "int8", "uint8", ("int8", "int8", "int32")),
+        ("dotprod", "uint8", "int8", ("uint8", "uint8", "int32")),
+        ("i8mm", "int8", "uint8", BYTES),
+        ("i8mm", "int8", "int8", ("int8", "int8", "int32")),
+    ],
+)
+def test_arms_forms(
+    name: str, right: str, left: str, form: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert best(with_arms(monkeypatch, name), right, left)[0].space.source.operands == form
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("left", ["uint8", "int8"])
-def test_unsigned_by_signed_bytes(left: str, size: tuple[int, int, int], dot_products: AnyTarget) -> None:
+def test_unsigned_by_signed_bytes(left: str, size: tuple[int, int, int], vnni: AnyTarget) -> None:
     """The form of VNNI, whose sums of columns take a zero point and the shift of signed bytes off again."""
     m, k, n = size
     a, b = bytes_of(left, (m, k)), bytes_of("int8", (k, n))
     for zero in (None, bytes_of(left, ()), bytes_of(left, (m,))):
-        check(a, b, (zero, None), constant=True, onto=dot_products, kernel=None)
-    assert best(dot_products)[0].space.source.operands == BYTES
+        check(a, b, (zero, None), constant=True, onto=vnni, kernel=None)
+    assert best(vnni)[0].space.source.operands == BYTES
 
 
 def test_where_the_host_has_vnni() -> None:

@@ -22,15 +22,7 @@ from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.transpose import Transpose
 from tests.kernels import compiled_library, machine
-from tests.targets.assembly import (
-    arithmetic,
-    calls,
-    count,
-    innermost_loops,
-    on_stack,
-    scalar_arithmetic,
-    vector_bits,
-)
+from tests.targets.assembly import ARM, X86, Syntax
 from tests.targets.conv_regions import Case
 from tests.targets.weighted import Weighted
 
@@ -90,8 +82,8 @@ class Loop:
     region: str
     tile: Callable[[Point], int]
     """How many of its instruction one step has; LLVM or the kernel may write out several steps."""
-    without: str = ""
-    """An instruction by which to know the others."""
+    without: tuple[str, ...] = ()
+    """Instructions by which to know the others."""
     first: int = 0
     """Of those that are left, in the order of the code."""
     end: int | None = None
@@ -106,18 +98,18 @@ LOOPS = {
     "product": Loop("product", PRODUCTS),
     "signed bytes": Loop("signed bytes", PRODUCTS),
     "unsigned bytes": Loop("unsigned bytes", PRODUCTS),
-    "scores": Loop("attention", lambda p: p.keys * p.vectors, without="subps", end=1),
+    "scores": Loop("attention", lambda p: p.keys * p.vectors, without=("subps", "fsub"), end=1),
     "exponentials": Loop("attention", lambda p: p.vectors),
-    "context": Loop("attention", lambda p: p.queries * p.widths, without="subps", first=1),
+    "context": Loop("attention", lambda p: p.queries * p.widths, without=("subps", "fsub"), first=1),
     "conv 3x3": Loop("conv 3x3", PIXELS),
     "conv 1x1": Loop("conv 1x1", PIXELS),
     "stem": Loop("stem", PIXELS),
     "depthwise": Loop("depthwise", lambda p: 3 * 3 * p.width, end=1),  # behind it a row's end, with fewer taps
-    "winograd": Loop("winograd", PIXELS, without="subps"),
+    "winograd": Loop("winograd", PIXELS, without=("subps", "fsub")),
     "transforms": Loop("winograd", lambda p: 2),
     "transpose": Loop("transpose", lambda p: p.lanes),
     "gelu": Loop("gelu", lambda p: VECTORS),
-    "softmax, largest": Loop("softmax", lambda p: VECTORS, without="minps"),
+    "softmax, largest": Loop("softmax", lambda p: VECTORS, without=("minps", "fmin")),
     "softmax, exponentials": Loop("softmax", lambda p: VECTORS),
     "layer norm": Loop("layer norm", lambda p: VECTORS),
     "sum": Loop("sum", lambda p: VECTORS),
@@ -144,7 +136,30 @@ FOUR = "four polynomials at once, and their coefficients, are more than 16 regis
 AHEAD = "without fused multiply-adds LLVM begins products of the steps written out before a register is free"
 
 EXPECTED = {
-    "haswell": [
+    "arm:cortex-a76": [
+        Row("dense", "fmla", 0.79),
+        Row("product", "fmla", 0.79),
+        Row("signed bytes", "sdot", 0.79),
+        Row("unsigned bytes", "udot", 0.79),
+        Row("scores", "fmla", 0.6),
+        Row("exponentials", "fcmgt", 0.45),
+        Row("context", "fmla", 0.6),
+        Row("conv 3x3", "fmla", 0.8),
+        Row("conv 1x1", "fmla", 0.8),
+        Row("stem", "fmla", 0.7),
+        Row("depthwise", "fmla", 0.5),
+        Row("winograd", "fmla", 0.8),
+    ],
+    "arm:cortex-a72": [
+        Row("dense", "fmla", 0.79),
+        Row("signed bytes", "smlal", 0.79),
+    ],
+    "arm:neoverse-v1": [
+        Row("dense", "fmla", 0.79),
+        Row("signed bytes", "sudot", 0.79),
+        Row("conv 3x3", "fmla", 0.8),
+    ],
+    "x86:haswell": [
         Row("dense", "vfmadd231ps", 0.5),
         Row("product", "vfmadd231ps", 0.5),
         Row("signed bytes", "vpmaddwd", 0.55),
@@ -165,11 +180,11 @@ EXPECTED = {
         Row("layer norm", "vsubps", 0.45),
         Row("sum", "vaddps", 0.85),
     ],
-    "skylake-avx512": [  # no VNNI
+    "x86:skylake-avx512": [  # no VNNI
         Row("signed bytes", "vpmaddwd", 0.65),
         Row("unsigned bytes", "vpmaddwd", 0.65),
     ],
-    "znver4": [
+    "x86:znver4": [
         Row("dense", "vfmadd231ps", 0.8),
         Row("product", "vfmadd231ps", 0.8),
         Row("signed bytes", "vpdpbusd", 0.45),  # broadcasts apart: LLVM does not make them its operands
@@ -190,7 +205,7 @@ EXPECTED = {
         Row("layer norm", "vsubps", 0.45),
         Row("sum", "vaddps", 0.9),
     ],
-    "x86-64-v2": [
+    "x86:x86-64-v2": [
         Row("dense", "mulps", 0.5),
         Row("product", "mulps", 0.5),
         Row("signed bytes", "pmaddwd", 0.4),
@@ -226,9 +241,9 @@ def space_of(name: str, cpu: Cpu) -> Space:
 @cache
 def shipped(name: str, tag: str) -> tuple[Point, str]:
     """The point of least estimate, and its assembly."""
-    space = space_of(name, machine(f"x86:{tag}"))
+    space = space_of(name, machine(tag))
     point = min(space.points(), key=space.estimate)
-    return point, assembly(space.build(point), target(f"x86:{tag}").backend())
+    return point, assembly(space.build(point), target(tag).backend())
 
 
 def assembly(implementation: Implementation, backend: CpuBackend) -> str:
@@ -236,24 +251,32 @@ def assembly(implementation: Implementation, backend: CpuBackend) -> str:
     return backend.assembly(compiled_library({"kernel": implementation.func}, backend))
 
 
-def faults(row: Row, point: Point, code: str, bits: int) -> list[str]:
+def syntax(tag: str) -> Syntax:
+    """That of the machine's assembly."""
+    return {"arm": ARM, "x86": X86}[tag.partition(":")[0]]
+
+
+def faults(row: Row, point: Point, code: str, bits: int, as_written: Syntax = X86) -> list[str]:
     """What is not as the row says of the loops in `code`, that of `point`; vectors are to have so many bits."""
     expected = LOOPS[row.loop]
-    found = [x for x in innermost_loops(code, row.mnemonic) if not (expected.without and count(x, expected.without))]
+    loops = as_written.innermost_loops(code, row.mnemonic)
+    found = [x for x in loops if not any(as_written.count(x, other) for other in expected.without)]
     loops = found[expected.first : expected.end]
     if not loops:
         return [f"no loop has {row.mnemonic}"]
-    return [fault for loop in loops for fault in _faults(row, expected.tile(point), loop, bits)]
+    return [fault for loop in loops for fault in _faults(row, expected.tile(point), loop, bits, as_written)]
 
 
-def _faults(row: Row, tile: int, loop: list[str], bits: int) -> list[str]:
-    number, stack, share = count(loop, row.mnemonic), len(on_stack(loop)), arithmetic(loop) / len(loop)
+def _faults(row: Row, tile: int, loop: list[str], bits: int, as_written: Syntax = X86) -> list[str]:
+    number, stack = as_written.count(loop, row.mnemonic), len(as_written.on_stack(loop))
+    share, widths = as_written.computing(loop) / len(loop), as_written.widths(loop)
+    calls, scalars = as_written.calls(loop), as_written.scalar_arithmetic(loop)
     checks = {
         f"{number} times {row.mnemonic}, which are no steps of {tile}": number % tile == 0,
-        f"vectors of {sorted(vector_bits(loop))} bits": vector_bits(loop) == {bits},
+        f"vectors of {sorted(widths)} bits": widths == {bits},
         f"{stack} instructions on the stack": stack <= row.on_stack,
-        f"{len(calls(loop))} calls": not calls(loop),
-        f"{len(scalar_arithmetic(loop))} instructions compute one element": not scalar_arithmetic(loop),
+        f"{len(calls)} calls": not calls,
+        f"{len(scalars)} instructions compute one element": not scalars,
         f"only {share:.2f} of {len(loop)} instructions compute": share >= row.share,
     }
     return [fault for fault, holds in checks.items() if not holds]
@@ -262,7 +285,7 @@ def _faults(row: Row, tile: int, loop: list[str], bits: int) -> list[str]:
 @pytest.mark.parametrize(("tag", "row"), CASES)
 def test_innermost_loops(tag: str, row: Row) -> None:
     point, code = shipped(LOOPS[row.loop].region, tag)
-    found = faults(row, point, code, machine(f"x86:{tag}").vector_bits)
+    found = faults(row, point, code, machine(tag).vector_bits, syntax(tag))
     assert not found, f"{point}: " + "; ".join(found)
 
 
@@ -286,12 +309,12 @@ def test_calls_for_each_element_are_noticed() -> None:
 
 def test_narrow_vectors_are_noticed() -> None:
     """Those of AVX2 where AVX-512 is expected."""
-    point, code = shipped("sum", "haswell")
+    point, code = shipped("sum", "x86:haswell")
     assert faults(Row("sum", "vaddps", 0), point, code, 512) == ["vectors of [256] bits"]
 
 
 def test_too_little_arithmetic_is_noticed() -> None:
-    point, code = shipped("sum", "haswell")
+    point, code = shipped("sum", "x86:haswell")
     (fault,) = faults(Row("sum", "vaddps", 1), point, code, 256)
     assert re.fullmatch(r"only 0\.\d\d of \d+ instructions compute", fault)
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from dsc.errors import UsageError
-from dsc.targets.cpu.link import find_compiler, link
+from dsc.targets.cpu.link import HOST, Compiler, link
 
 
-def compiler(folder: Path, script: str) -> str:
+def compiler(folder: Path, script: str) -> Compiler:
     """A command in place of the C compiler."""
     path = folder / "cc"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
-    return str(path)
+    return Compiler((str(path),), "gcc libc6-dev")
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,17 @@ def test_failures_are_told_apart(tmp_path: Path, script: str, said: str, advice:
 def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"needs a C compiler.*apt-get install gcc"):
-        find_compiler()
+        HOST.find()
+    with pytest.raises(UsageError, match=r"needs a C compiler \(arm-gcc\).*apt-get install arm-gcc arm-libc"):
+        link([], tmp_path / "lib.so", Compiler(("arm-gcc",), "arm-gcc arm-libc"))
+
+
+def test_a_compiler_that_cannot_be_run(tmp_path: Path) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/none/sh\n")
+    broken.chmod(0o755)
     with pytest.raises(UsageError, match="cannot be run: No such file"):
-        link([], tmp_path / "lib.so", str(tmp_path / "none"))
+        link([], tmp_path / "lib.so", Compiler((str(broken),), "gcc"))
 
 
 def test_the_compilers_scratch_is_ours(tmp_path: Path) -> None:

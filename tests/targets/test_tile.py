@@ -1,4 +1,4 @@
-"""The register tile by itself: for every multiply-add of x86, the inner loop that LLVM makes of it, and its numbers."""
+"""The register tile by itself: for every multiply-add of CPUs, the inner loop LLVM makes of it, and its numbers."""
 
 from __future__ import annotations
 
@@ -6,30 +6,34 @@ import numpy as np
 import pytest
 import tvm
 from tvm import tirx
+from tvm.ir import Expr
 
 from dsc.codegen.objects import compile_kernel
 from dsc.codegen.single import load_kernel
 from dsc.runtime.devices import device
 from dsc.targets import target
+from dsc.targets.arm import machines as arm
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile, most_rows
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, argument, function
+from dsc.targets.x86 import machines as x86
 from dsc.targets.x86.host import native
-from dsc.targets.x86.machines import MACHINES
-from tests.targets.assembly import calls, count, innermost_loops, on_stack
+from tests.targets.assembly import ARM, X86
 
-VECTORS, STEPS = 3, 101
+VECTORS, STEPS = 3, 100
 """With so many vectors the largest tile of FMA takes each of AVX2's 16 registers."""
+ARM_NAMES = {"usdot": "sudot"}
+"""What LLVM writes where a lane is the unsigned operand."""
 STORED = {"bfloat16": "uint16"}
 """How memory holds elements that TVM does not know."""
 
 
 def distinct() -> dict[str, tuple[Cpu, MultiplyAdd]]:
-    """Each instruction in each width once, with the first machine that has it."""
+    """Each instruction of vectors in each width once, with the first machine that has it."""
     found: dict[str, tuple[Cpu, MultiplyAdd]] = {}
-    for machine in MACHINES:
-        for row in machine.instructions:
+    for machine in (*x86.MACHINES, *arm.MACHINES):
+        for row in (row for row in machine.instructions if row.m == 1):
             found.setdefault(f"{row.name}-{row.n}", (machine, row))
     return found
 
@@ -37,8 +41,8 @@ def distinct() -> dict[str, tuple[Cpu, MultiplyAdd]]:
 CASES = distinct()
 
 
-def small_product(row: MultiplyAdd, rows: int) -> tirx.PrimFunc:
-    """``out = a @ b``, `a` as [rows][steps * k], `b` in panels as [steps][columns * k]."""
+def small_product(row: MultiplyAdd, rows: int, depth: int) -> tirx.PrimFunc:
+    """``out = a @ b``, `a` as [rows][steps * k], `b` in panels as [steps][columns * k]. `depth` steps at once."""
     loops, columns, k = Loops("int32"), VECTORS * row.n, row.k
     with function() as made:
         a = argument("a", (rows, STEPS * k), STORED.get(row.a, row.a))
@@ -46,24 +50,33 @@ def small_product(row: MultiplyAdd, rows: int) -> tirx.PrimFunc:
         out = argument("out", (rows, columns), row.accumulator)
         tile = RegisterTile(row, rows, columns)
         tile.clear()
-        with loops.each(STEPS) as step:
-            tile.step(
-                [a[i, loops.span(step * k, k)] for i in range(rows)],
-                [b[step, loops.span(start * k, lanes * k)] for start, lanes in tile.vectors],
-            )
+        with loops.each(STEPS // depth) as part:
+            first = part * depth
+
+            def of_b(later: int) -> list[Expr]:
+                return [b[first + later, loops.span(start * k, lanes * k)] for start, lanes in tile.vectors]
+
+            tile.steps([a[i, loops.span(first * k, depth * k)] for i in range(rows)], of_b)
         tile.store(out, lambda i: [i], loops)
     return made.get()
+
+
+def largest(machine: Cpu, row: MultiplyAdd) -> tuple[int, int]:
+    """Rows of the largest tile, and steps whose elements of `a` are loaded together."""
+    depth = row.n if machine.lane_operand else 1
+    return most_rows(row, VECTORS, machine.vector_registers, depth > 1), depth
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_inner_loop_is_the_instruction_for_each_vector_and_nothing_spills(name: str) -> None:
     machine, row = CASES[name]
-    rows = most_rows(row, VECTORS, machine.vector_registers)
+    rows, depth = largest(machine, row)
     backend = target(machine.name).backend()
-    func = small_product(row, rows).with_attr("global_symbol", "product")
-    (loop,) = innermost_loops(backend.assembly(compile_kernel("product", func, backend)), row.name)
-    assert count(loop, row.name) in (rows * VECTORS, 2 * rows * VECTORS)  # where LLVM unrolls it
-    assert not on_stack(loop) + calls(loop)
+    func = small_product(row, rows, depth).with_attr("global_symbol", "product")
+    syntax, name = (ARM, ARM_NAMES.get(row.name, row.name)) if machine.name.startswith("arm") else (X86, row.name)
+    (loop,) = syntax.innermost_loops(backend.assembly(compile_kernel("product", func, backend)), name)
+    assert syntax.count(loop, name) in (depth * rows * VECTORS, 2 * depth * rows * VECTORS)  # where LLVM unrolls it
+    assert not syntax.on_stack(loop) + syntax.calls(loop)
 
 
 def elements(dtype: str, shape: tuple[int, ...], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -84,13 +97,13 @@ def test_the_numbers_are_right_where_the_host_has_the_instruction(name: str) -> 
     machine, row = CASES[name]
     if not machine.features <= native().features:
         pytest.skip(f"the host is not an {machine.name}")
-    rows = most_rows(row, VECTORS, machine.vector_registers)
+    rows, depth = largest(machine, row)
     random = np.random.default_rng(5)
     a, left = elements(row.a, (rows, STEPS * row.k), random)
     b, right = elements(row.b, (STEPS, VECTORS * row.n * row.k), random)
     out = tvm.runtime.tensor(np.zeros((rows, VECTORS * row.n), row.accumulator))
     backend, here = target(machine.name).backend(), device("cpu", "this test")
-    kernel = load_kernel(small_product(row, rows), backend, here, threads=1)
+    kernel = load_kernel(small_product(row, rows, depth), backend, here, threads=1)
     kernel(tvm.runtime.tensor(a), tvm.runtime.tensor(b), out)
     packed = right.reshape(STEPS, VECTORS * row.n, row.k).transpose(0, 2, 1).reshape(STEPS * row.k, -1)
     expected = left @ packed

@@ -20,24 +20,35 @@ def vector_lanes(machine: Cpu) -> Iterator[int]:
         yield instruction.n
 
 
-def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int) -> float:
+def together(machine: Cpu, lanes: int, neighbours: int) -> int:
+    """Steps whose elements of the input are loaded together and multiplied from their lanes: as many as a vector has
+    lanes, where lanes are operands and that divides the `neighbours` which lie side by side."""
+    return lanes if machine.lane_operand and neighbours % lanes == 0 else 1
+
+
+def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int, depth: int = 1) -> float:
     """Cycles of one step of the reduction: `vectors` loads, `width` broadcasts, all their products.
 
-    Where an instruction takes a broadcast from memory itself, one that a single product uses costs nothing.
+    Where an instruction takes a broadcast from memory itself, one that a single product uses costs nothing. Where
+    `depth` steps load elements together, there are vectors of them in place of broadcasts.
     """
     instruction = machine.multiply_add(lanes)
     arithmetic = vectors * width / instruction.rate
-    loads = vectors * max(1.0 / machine.pipes, 32 * lanes / machine.load_bits) + width / machine.broadcasts
+    elements = width / machine.broadcasts if depth == 1 else width * 32 / machine.load_bits
+    loads = vectors * max(1.0 / machine.pipes, 32 * lanes / machine.load_bits) + elements
     folded = vectors == 1 and machine.broadcast_operand
     products = vectors * width * (1 if instruction.accumulates else 2)
-    issue = (products + vectors + (0 if folded else width) + 2) / machine.issue
+    issue = (products + vectors + (0 if folded else width / depth) + 2) / machine.issue
     return max(arithmetic, loads, issue, float(instruction.latency))
 
 
-def widths(machine: Cpu, vectors: int, columns: int) -> list[int]:
-    """Tile widths that waste least: for each number of tiles in a row the narrowest one, widest first."""
+def widths(machine: Cpu, vectors: int, columns: int, depth: int = 1) -> list[int]:
+    """Tile widths that waste least: for each number of tiles in a row the narrowest one, widest first.
+
+    depth: as `step_cycles` has it.
+    """
     instruction = machine.multiply_adds("float32", "float32", "float32")[0]
-    widest = min(columns, most_rows(instruction, vectors, machine.vector_registers))
+    widest = min(columns, most_rows(instruction, vectors, machine.vector_registers, depth > 1))
     return [width for width in range(widest, 0, -1) if width == ceildiv(columns, ceildiv(columns, width))]
 
 

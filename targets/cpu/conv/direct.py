@@ -16,6 +16,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
+from dsc.targets.cpu.conv.cost import together
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
@@ -24,6 +25,8 @@ from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.kernel import ArrayType, Implementation
 from dsc.targets.tir.loops import Kind, Loops, prefetch, tile_widths, when
 
+LINE = 16
+"""Weights in a cache line."""
 UNROLL = 64
 """Multiply-adds written out in an innermost loop at most."""
 
@@ -79,7 +82,7 @@ class DirectPoint:
 def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementation:
     """The function of one point and how its weights are packed."""
     conv = region.conv
-    packing = PackWeights(conv.groups, point.panel, gcd(conv.c // conv.groups, conv.block))
+    packing = PackWeights(conv.groups, point.panel, conv.neighbours)
     frame = region.frame(packing.shape(*conv.weight_shape))
     with frame.function() as made:
         for fits, width in tile_widths(columns_of(conv), point.width):
@@ -110,7 +113,8 @@ class _Nest:
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
         self.instruction = machine.multiply_add(point.lanes)
         self.per_group = conv.c // conv.groups
-        self.inner = gcd(self.per_group, conv.block)
+        self.inner = conv.neighbours
+        self.depth = together(machine, point.lanes, self.inner)
         self.columns = columns_of(conv)
 
     def write(self) -> None:
@@ -161,19 +165,22 @@ class _Nest:
             loops.each(self.per_group // self.inner) as outer,
             loops.each(conv.kernel[0]) as kh,
             loops.each(conv.kernel[1], kw_kind) as kw,
-            loops.each(self.inner, inner_kind) as c,
+            loops.each(self.inner // self.depth, inner_kind) as part,
         ):
-            weights = [task.group, panel, outer, kh, kw, c]
-            # The next panel is read from memory by the time this one is done.
-            ahead = [task.group, panel + 1, outer, kh, kw, c]
-            for start, _ in tile.vectors:
-                prefetch(self.frame.weight, [*ahead, loops.const(start)])
+            c = part * self.depth
             block, lane = self._channel(task, outer, c)
             places = [(column + i) * conv.strides[1] + kw * conv.dilations[1] for i in range(point.width)]
-            tile.step(
-                [task.source.element(block, lane, row, kh, place) for place in places],
-                [self.frame.weight[(*weights, loops.span(*vector))] for vector in tile.vectors],
-            )
+            taps = [task.source.element(block, loops.span(lane, self.depth), row, kh, place) for place in places]
+
+            def weights(later: int) -> list[Expr]:
+                at = [outer, kh, kw, c + later]
+                # The next panel is read from memory by the time this one is done.
+                for start, _ in tile.vectors:
+                    if (later * point.panel + start) % LINE == 0:
+                        prefetch(self.frame.weight, [task.group, panel + 1, *at, loops.const(start)])
+                return [self.frame.weight[(task.group, panel, *at, loops.span(*v))] for v in tile.vectors]
+
+            tile.steps(taps, weights)
 
     def _channel(self, task: _Task, outer: Expr, c: Expr) -> tuple[Expr, Expr]:
         """Block, among those of the task, and place in it of channel ``outer * inner + c`` of the group."""

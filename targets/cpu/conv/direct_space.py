@@ -14,6 +14,7 @@ from dsc.targets.cpu.conv.cost import (
     TILE_CYCLES,
     cold_weights,
     step_cycles,
+    together,
     vector_lanes,
     widths,
 )
@@ -63,7 +64,8 @@ class DirectSpace:
             for vectors in range(1, min(needed, self.machine.vector_registers // 2 - 1) + 1):
                 if vectors > 4 and (vectors < needed or self.columns > 4):
                     continue
-                for width in widths(self.machine, vectors, self.columns)[:WIDTHS]:
+                depth = together(self.machine, lanes, self.conv.neighbours)
+                for width in widths(self.machine, vectors, self.columns, depth)[:WIDTHS]:
                     yield lanes, vectors, width
 
     def _shared(self, lanes: int, vectors: int, width: int) -> Iterator[DirectPoint]:
@@ -93,12 +95,12 @@ class DirectSpace:
     def _tile(self, point: DirectPoint) -> float:
         """Cycles of one register tile with its epilogue."""
         conv, machine = self.conv, self.machine
-        inner = gcd(conv.c // conv.groups, conv.block)
-        reduction = conv.taps * step_cycles(machine, point.lanes, point.vectors, point.width)
-        loops = 2.0 * conv.taps / max(inner, 4)
+        depth = together(machine, point.lanes, conv.neighbours)
+        reduction = conv.taps * step_cycles(machine, point.lanes, point.vectors, point.width, depth)
+        loops = 2.0 * conv.taps / max(conv.neighbours, 4)
         panel_bytes = 4.0 * conv.taps * point.panel
         if panel_bytes > machine.l1_bytes / 2:
-            rate = machine.l2_bandwidth if panel_bytes < 0.75 * machine.l2_bytes else machine.l3_bandwidth
+            rate = machine.l2_bandwidth if panel_bytes < 0.75 * machine.l2_bytes else machine.beyond_l2
             reduction = (
                 max(reduction, panel_bytes / rate * machine.frequency) + 0.1 * panel_bytes / rate * machine.frequency
             )
@@ -121,14 +123,14 @@ class DirectSpace:
             return 0.0
         lines = (rows - 1) * conv.strides[0] + (conv.kernel[0] - 1) * conv.dilations[0] + 1
         size = 4.0 * conv.c // conv.groups * lines * nominal(conv.w)
-        rate = machine.l2_bandwidth if size < machine.l2_bytes / 2 else machine.l3_bandwidth
+        rate = machine.l2_bandwidth if size < machine.l2_bytes / 2 else machine.beyond_l2
         return 2 * size / rate * machine.frequency
 
     def _streaming(self, point: DirectPoint, tasks: int, panels: int) -> float:
         """Seconds for which the weights of a thread's further tasks come from beyond its L2."""
         size = 4.0 * self.conv.taps * point.panel * panels
         times = tasks - 1 if size > self.machine.l2_bytes / 2 else 0
-        return 0.5 * times * size / self.machine.l3_bandwidth
+        return 0.5 * times * size / self.machine.beyond_l2
 
     def build(self, point: DirectPoint) -> Implementation:
         """The code of `point`."""

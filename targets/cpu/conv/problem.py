@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import gcd
 
 from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
@@ -83,6 +84,11 @@ class Convolution:
     def depthwise(self) -> bool:
         """Whether each channel of the result comes from its own channel of the input."""
         return self.groups == self.c == self.oc
+
+    @property
+    def neighbours(self) -> int:
+        """Channels of a group of the input that lie next to each other, in every block of it."""
+        return gcd(self.c // self.groups, self.block)
 
     @property
     def taps(self) -> int:

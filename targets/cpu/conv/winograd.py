@@ -15,6 +15,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import ceildiv, minimum, product
+from dsc.targets.cpu.conv.cost import together
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.winograd_transform import PackWinograd, forward, inverse, transform
@@ -99,6 +100,7 @@ class _Task:
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
         self.n, self.row, self.column = n, row, column
         self.instruction, self.transform = machine.multiply_add(point.lanes), transform(point.outputs)
+        self.depth = together(machine, point.lanes, conv.block)
         self.lanes = min(machine.lanes(), conv.block)
         """Input channels that are transformed together."""
         self.store_lanes = min(point.lanes, frame.epilogue.block)
@@ -185,10 +187,13 @@ class _Task:
         point, conv, loops = self.point, self.conv, self.loops
         tile = RegisterTile(self.instruction, point.width, point.panel, point.lanes)
         tile.clear()
-        with loops.each(conv.c // conv.block) as cb, loops.each(conv.block) as c:
-            lines = [cb * point.tiles + start + i for i in range(point.width)]
-            weights = [self.frame.weight[panel, position, cb, c, loops.span(*vector)] for vector in tile.vectors]
-            tile.step([self.positions[position, line, c] for line in lines], weights)
+        with loops.each(conv.c // conv.block) as cb, loops.each(conv.block // self.depth) as part:
+            lines, c = [cb * point.tiles + start + i for i in range(point.width)], part * self.depth
+
+            def weights(later: int) -> list[Expr]:
+                return [self.frame.weight[panel, position, cb, c + later, loops.span(*v)] for v in tile.vectors]
+
+            tile.steps([self.positions[position, line, loops.span(c, self.depth)] for line in lines], weights)
         tile.store(self.products, lambda i: [position, start + i], loops)
 
     def _inverse(self, panel: Expr) -> None:

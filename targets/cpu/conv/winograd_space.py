@@ -8,7 +8,7 @@ from math import ceil
 
 from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch
-from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, vector_lanes, widths
+from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, together, vector_lanes, widths
 from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement
 from dsc.targets.cpu.conv.winograd_transform import TAPS
@@ -54,7 +54,7 @@ class WinogradSpace:
                 for vectors in range(1, min(3, ceildiv(conv.oc, lanes)) + 1):
                     found: dict[int, list[WinogradPoint]] = {}
                     for rows, columns in rectangles:
-                        for width in widths(machine, vectors, rows * columns)[:2]:
+                        for width in widths(machine, vectors, rows * columns, together(machine, lanes, conv.block))[:2]:
                             for panels in self._shares(lanes * vectors):
                                 point = WinogradPoint(outputs, lanes, vectors, width, rows, columns, panels)
                                 found.setdefault(width, []).append(point)
@@ -98,12 +98,13 @@ class WinogradSpace:
         """Cycles of the product of one panel at one position of the patch."""
         conv, machine = self.region.conv, self.machine
         runs = ceil(point.tiles / point.width)
-        step = step_cycles(machine, point.lanes, point.vectors, point.width)
+        depth = together(machine, point.lanes, conv.block)
+        step = step_cycles(machine, point.lanes, point.vectors, point.width, depth)
         arithmetic = runs * (conv.c * step + TILE_CYCLES + point.width * point.vectors)
         patches = 4.0 * (point.outputs + 2) ** 2 * point.tiles * conv.c
         weights = 4.0 * conv.c * point.panel
-        near = machine.l2_bandwidth if patches < 0.6 * machine.l2_bytes else machine.l3_bandwidth
-        moved = (patches / (point.outputs + 2) ** 2 / near + weights / machine.l3_bandwidth) * machine.frequency
+        near = machine.l2_bandwidth if patches < 0.6 * machine.l2_bytes else machine.beyond_l2
+        moved = (patches / (point.outputs + 2) ** 2 / near + weights / machine.beyond_l2) * machine.frequency
         return max(arithmetic, moved) + 0.2 * min(arithmetic, moved)
 
     def build(self, point: WinogradPoint) -> Implementation:

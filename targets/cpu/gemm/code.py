@@ -19,7 +19,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, minimum, product
 from dsc.targets.cpu.gemm.frame import Frame, Place, Task
-from dsc.targets.cpu.gemm.operands import Operands, Panel, Rows
+from dsc.targets.cpu.gemm.operands import Operands, Panel, Row, Rows
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.inline import Inliner, Keep, Kept
@@ -74,9 +74,7 @@ class _Writer:
         wanted = [T.Bind(place.row_tile * rows + i) for i in range(rows)]
         a_rows = rows_of_a(place, wanted, ragged)
         tile.clear()
-        with self.loops.each(self.frame.steps) as step:
-            elements = [T.Bind(row(step)) for row in a_rows]
-            tile.step(elements, [panel(step, self._neighbouring(*vector)) for vector in tile.vectors])
+        self._multiply(tile, a_rows, panel)
         kept = Kept(self.source.kept, self.tiling.lanes)
         for is_full, width in self.frame.widths(place.panel):
             with when(is_full):
@@ -86,6 +84,24 @@ class _Writer:
                 for i, row in enumerate(wanted):
                     with when(row < self.loops.const(self.source.m) if ragged else None):
                         self._store(place, row, width, tile.sums, i, kept)
+
+    def _multiply(self, tile: RegisterTile, rows: Sequence[Row], panel: Panel) -> None:
+        """All steps: `depth` of them at a time, and those that are left one by one."""
+        depth, steps = self.tiling.depth, self.frame.steps
+
+        def of_b(step: Expr) -> list[Expr]:
+            return [panel(step, self._neighbouring(*vector)) for vector in tile.vectors]
+
+        done: Dim = 0
+        if depth > 1:
+            groups = steps // depth
+            done = groups * depth
+            with self.loops.each(groups) as group:
+                first = group * depth
+                tile.steps([row(first, depth) for row in rows], lambda lane: of_b(first + lane))
+        if not (isinstance(steps, int) and steps == done):
+            with self.loops.each(steps - done) as rest:
+                tile.step([T.Bind(row(done + rest, 1)) for row in rows], of_b(done + rest))
 
     def _neighbouring(self, start: int, lanes: int) -> Expr:
         """Where the elements for so many sums from `start` on lie in a row of a panel."""

@@ -20,10 +20,9 @@ from dsc.targets.cpu.gemm.product import Product, checked, constant_input, leadi
 from dsc.targets.kernel import Refusal
 
 INTEGER_PRODUCTS = ("onnx.MatMulInteger",)
-BYTES = ("uint8", "int8", "int32")
 WORDS = ("int16", "int16", "int32")
 SIGN = 128
-"""What makes a signed byte an unsigned one."""
+"""What makes a signed byte an unsigned one, and back."""
 
 Place = Callable[[Sequence[Expr], te.Tensor], list[Expr | int]]
 """Where the zero point of an element is."""
@@ -47,11 +46,17 @@ def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
     # packed when the artifact is written, `b` is without a zero point that only a run gives
     weight = constant_input(workload, body.inputs, b) if b_zero is None else None
     forms = [_Form(WORDS, _shifted(a, a_zero, _row), _shifted(b, b_zero, _column), body.outputs)]
-    if weight is not None and str(b.dtype) == "int8" and len(b.shape) == 2:
+    if weight is not None and len(b.shape) == 2:
         sums = te.placeholder((n,), "int32", name="sums")
         bound = dict(zip(workload.inputs, body.inputs, strict=True))
-        outputs = lower_body(workload, {**bound, result: _corrected(acc, a, a_zero, sums)})
-        forms.insert(0, _Form(BYTES, _unsigned(a), b, outputs, sums))
+
+        def of_bytes(dtype: str) -> _Form:
+            corrected = _corrected(acc, a, dtype, a_zero, sums)
+            outputs = lower_body(workload, {**bound, result: corrected})
+            return _Form((dtype, str(b.dtype), "int32"), _of_sign(a, dtype), b, outputs, sums)
+
+        # bytes as they are first: others take an operation each
+        forms = [*map(of_bytes, sorted(("int8", "uint8"), key=lambda dtype: dtype != str(a.dtype))), *forms]
     found = [
         checked(Product(
             tuple(body.inputs), workload.scalars, form.a, form.b, weight, False, batch, rows, k, n, acc, form.operands,
@@ -86,17 +91,19 @@ def _shifted(x: te.Tensor, zero: te.Tensor | None, place: Place) -> te.Tensor:
     return te.compute(x.shape, element, name="shifted")
 
 
-def _unsigned(a: te.Tensor) -> te.Tensor:
-    """The same bytes, or 128 more of signed ones."""
-    if str(a.dtype) == "uint8":
+def _of_sign(a: te.Tensor, dtype: str) -> te.Tensor:
+    """The bytes as signed or unsigned ones: 128 less of unsigned, 128 more of signed ones."""
+    if str(a.dtype) == dtype:
         return a
     sign = tirx.const(-SIGN, "int8")
-    return te.compute(a.shape, lambda *i: tirx.bitwise_xor(a(*i), sign).astype("uint8"), name="unsigned")
+    return te.compute(
+        a.shape, lambda *i: tirx.bitwise_xor(a(*i).astype("int8"), sign).astype(dtype), name="of_sign"
+    )  # fmt: skip
 
 
-def _corrected(acc: te.Tensor, a: te.Tensor, zero: te.Tensor | None, sums: te.Tensor) -> te.Tensor:
-    """``sum of a' b`` less ``za' * sum of b``, where a' and its zero point za' are unsigned."""
-    shift = SIGN if str(a.dtype) == "int8" else 0
+def _corrected(acc: te.Tensor, a: te.Tensor, dtype: str, zero: te.Tensor | None, sums: te.Tensor) -> te.Tensor:
+    """``sum of a' b`` less ``za' * sum of b``, where a' and its zero point za' are of type `dtype`."""
+    shift = {("int8", "uint8"): SIGN, ("uint8", "int8"): -SIGN}.get((str(a.dtype), dtype), 0)
     if zero is None and not shift:
         return acc
 

@@ -18,8 +18,10 @@ from dsc.targets.tir.loops import pieces, when, zeros
 
 Panel: TypeAlias = Callable[[Expr, Expr], Expr]
 """Gives elements of a panel of `b`: step, and the place or a vector of places in its row of the panel."""
-Row: TypeAlias = Callable[[Expr], Expr]
-"""Gives the elements of a row of `a` by step."""
+Element: TypeAlias = Callable[[Expr], Expr]
+"""Gives an element of a row of `a` by column."""
+Row: TypeAlias = Callable[[Expr, int], Expr]
+"""Gives the elements of a row of `a` for a step, or for so many from one on."""
 Rows: TypeAlias = Callable[[Place, Sequence[Expr], bool], list[Row]]
 """Gives some rows of `a`; told whether some may be beyond the last."""
 
@@ -33,8 +35,9 @@ class Operands:
         self.instruction, self.loops = frame.instruction, frame.loops
 
     def rows(self, task: Task) -> Rows:
-        """Rows of `a`: copied, in the instruction's type, where it takes neighbours together."""
-        return self._packed_rows(task) if self.neighbours > 1 else self._plain_rows
+        """Rows of `a`: copied, in the instruction's type, where elements are taken together that do not lie so."""
+        copied = self.neighbours > 1 or (self.tiling.depth > 1 and not self.source.plain_a)
+        return self._packed_rows(task) if copied else self._plain_rows
 
     def panel(self, task: Task, panel: Expr) -> Panel:
         """A panel of `b`: given, or copied to a buffer of the task's own."""
@@ -112,18 +115,20 @@ class Operands:
             first = T.Bind(place.tile * tiling.rows)
 
             def reader(i: int) -> Row:
-                return lambda step: scratch[first + i, loops.span(step * self.neighbours, self.neighbours)]
+                return lambda step, count: scratch[
+                    first + i, loops.span(step * self.neighbours, count * self.neighbours)
+                ]
 
             return [reader(i) for i in range(len(wanted))]
 
         return rows
 
-    def _or_zero(self, k: Expr, element: Row, dtype: str) -> Expr:
+    def _or_zero(self, k: Expr, element: Element, dtype: str) -> Expr:
         """The element at `k`; 0 beyond the last."""
         depth = self.loops.const(self.source.k)
         return tirx.Select(condition(k < depth), element(tirx.min(k, depth - 1)), tirx.const(0, dtype))
 
-    def _element_of_a(self, task: Task, row: Expr) -> Row:
+    def _element_of_a(self, task: Task, row: Expr) -> Element:
         """Reads a row of `a` by column, as it is computed."""
         a, inliner = self.source.a, Inliner(self.frame.leaves())
         rows = self.frame.coordinates(row)
@@ -135,5 +140,6 @@ class Operands:
         a = self.source.a
         if self.source.plain_a:
             base = T.Bind((place.task.batch * self.loops.const(self.source.m) + row) * self.loops.const(self.source.k))
-            return lambda k: self.frame.flat[a][base + k]
-        return self._element_of_a(place.task, row)
+            return lambda k, count: self.frame.flat[a][self.loops.span(base + k, count)]
+        element = self._element_of_a(place.task, row)  # computed one by one: the tiling's depth is 1
+        return lambda k, _: element(k)

@@ -10,7 +10,7 @@ from functools import cached_property
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.gemm.code import write
 from dsc.targets.cpu.gemm.panels import Panels
-from dsc.targets.cpu.gemm.product import Product
+from dsc.targets.cpu.gemm.product import FLOAT32, Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
@@ -23,6 +23,9 @@ TILE_CYCLES = 30
 """Starting a tile and draining the pipeline at its end."""
 PACK_CYCLES = 0.3
 """Packing one element at run time."""
+VISIBLE = 0.1
+"""Share of loading from L1 that multiplying does not hide, where lanes are operands: of equal tiles, the one that loads
+least is taken. A guess."""
 HIDDEN = 0.3
 """Share of the time of a stream from L3 or memory that computing does not hide."""
 MAX_VECTORS = 8
@@ -38,7 +41,7 @@ class GemmSpace:
     def points(self) -> Sequence[Tiling]:
         """All tilings worth considering."""
         return [
-            Tiling(rows, vectors, lanes, axis, block)
+            Tiling(rows, vectors, lanes, axis, block, self._depth(lanes))
             for rows, vectors, lanes in self._tiles()
             for axis, block in self._axes(rows, vectors * lanes)
         ]
@@ -51,10 +54,23 @@ class GemmSpace:
             instruction = self._instruction(lanes)
             needed = math.ceil(self._columns / lanes)
             for vectors in range(1, min(MAX_VECTORS, needed) + 1):
-                most = most_rows(instruction, vectors, self.machine.vector_registers)
+                most = most_rows(instruction, vectors, self.machine.vector_registers, self._depth(lanes) > 1)
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
                     if rows * vectors >= instruction.latency or rows in (m, most):
                         yield rows, vectors, lanes
+
+    def _depth(self, lanes: int) -> int:
+        """As many steps as a vector has lanes, where the elements of `a` lie side by side and lanes are operands."""
+        together = self.source.plain_a or self._copied
+        return lanes if self.machine.lane_operand and together and self._steps >= lanes else 1
+
+    @cached_property
+    def _copied(self) -> bool:
+        """Whether each task copies its rows of `a`: integers, which it may have to widen, where elements of a row are
+        taken together."""
+        instruction = self.machine.multiply_adds(*self.source.operands)[0]
+        widened = self.machine.lane_operand and self.source.operands != FLOAT32 and not self.source.plain_a
+        return instruction.k > 1 or widened
 
     def _axes(self, rows: int, columns: int) -> Iterator[tuple[str, int]]:
         """Ways to share the work: row tiles of one task keep their part of `a` in half of L2."""
@@ -105,7 +121,7 @@ class GemmSpace:
         cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
         if self.source.weight is None:
             cycles += PACK_CYCLES * batches * nominal(self.source.k) * panels * point.columns * blocks
-        if self._instruction(point.lanes).k > 1:
+        if self._copied:
             copies = panels if point.by_columns else 1
             cycles += PACK_CYCLES * batches * nominal(self.source.k) * tiles * point.rows * copies
         seconds = cycles / self.machine.frequency + self._stream_seconds(point, tiles, panels, blocks)
@@ -117,14 +133,16 @@ class GemmSpace:
         """Cycles for one rank-1 update of a tile."""
         machine, instruction, k = self.machine, self._instruction(point.lanes), self._steps
         multiply = point.rows * point.vectors / instruction.rate
-        load = point.vectors * 32 * point.lanes / machine.load_bits + point.rows / machine.broadcasts
+        of_a = point.rows / machine.broadcasts if point.depth == 1 else point.rows * 32 / machine.load_bits
+        load = point.vectors * 32 * point.lanes / machine.load_bits + of_a
+        visible = VISIBLE * load if point.depth > 1 else 0.0
         panel_bytes = 4 * k * point.columns
         if panel_bytes > machine.l1_bytes // 2:
-            level = machine.l2_bandwidth if panel_bytes <= machine.l2_bytes // 2 else machine.l3_bandwidth
+            level = machine.l2_bandwidth if panel_bytes <= machine.l2_bytes // 2 else machine.beyond_l2
             load = max(load, 4 * point.columns * machine.frequency / level)
-        # rows of `a` that are a multiple of 4 KiB apart fall into the same set of L1
-        crowded = 1.3 if point.rows > machine.l1_ways and (4 * k) % 4096 == 0 else 1.0
-        return crowded * max(multiply, load, instruction.latency)
+        # rows of `a` that are a multiple of a way apart fall into the same set of L1
+        crowded = 1.3 if point.rows > machine.l1_ways and (4 * k) % machine.l1_way_bytes == 0 else 1.0
+        return crowded * max(multiply, load, instruction.latency) + visible
 
     def _tile_cycles(self, point: Tiling) -> float:
         return TILE_CYCLES + STORE_CYCLES * point.rows * point.vectors

@@ -16,6 +16,8 @@ class Tiling:
     """What a task is: ``columns``: one panel; ``rows``: `block` row tiles; ``both``: those of one panel; ``none``."""
     block: int = 1
     """Row tiles in one task, where they are divided."""
+    depth: int = 1
+    """Steps whose elements of `a` are loaded together, and multiplied from their lanes."""
 
     @property
     def by_rows(self) -> bool:

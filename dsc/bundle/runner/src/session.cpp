@@ -1,0 +1,125 @@
+#include "session.h"
+
+#include <utility>
+
+#include "failure.h"
+
+namespace dsc {
+namespace {
+
+/* As `dsc.runtime.sessions` and `dsc.runtime.checks` have them. */
+constexpr const char *MAIN = "main", *BOUND = "main with weights", *SIZES = "sizes";
+constexpr int64_t PASSED = -1;
+/* Allocators of the virtual machine, as tvm.runtime.vm numbers them. */
+constexpr int64_t NAIVE = 1, POOLED = 2;
+constexpr DLDataType STATUS_TYPE = {kDLInt, 64, 1};
+
+std::string replaced(std::string text, const std::string &place, int64_t number) {
+  for (size_t at; (at = text.find(place)) != std::string::npos;) text.replace(at, place.size(), std::to_string(number));
+  return text;
+}
+
+std::string failed_text(const Check &check, const int64_t *status) {
+  return replaced(replaced(check.text, "{left}", status[1]), "{right}", status[2]);
+}
+
+/* The check whose number a status names. */
+const Check &failed_check(const std::vector<Check> &checks, int64_t number) {
+  if (number < 0 || static_cast<size_t>(number) >= checks.size()) {
+    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code fails a check that its description does not have");
+  }
+  return checks[static_cast<size_t>(number)];
+}
+
+std::vector<int64_t> dims_of(const dsc_tensor &tensor) { return {tensor.dims, tensor.dims + tensor.rank}; }
+
+}  // namespace
+
+Session::Session(const Description &description, const tvm::Value &library, const std::vector<tvm::Value> &weights)
+    : description_(description), machine_(tvm::call(tvm::module_function(library, "vm_load_executable"), {})) {
+  // the pool keeps every size it ever gave out: right for one set of sizes, a leak for many
+  const int64_t allocator = description.has_free_dims() ? NAIVE : POOLED;
+  tvm::call(tvm::module_function(machine_, "vm_initialization"),
+            {tvm::argument(int64_t{kDLCPU}), tvm::argument(int64_t{0}), tvm::argument(allocator)});
+  std::vector<TVMFFIAny> bound = {tvm::argument(MAIN), tvm::argument(BOUND), tvm::argument(int64_t{1})};
+  for (const tvm::Value &weight : weights) bound.push_back(tvm::argument(weight));
+  tvm::call(tvm::module_function(machine_, "save_function"), bound);
+  main_ = tvm::module_function(machine_, BOUND);
+  if (!description.size_checks.empty()) sizes_ = tvm::module_function(library, SIZES);
+
+  const tvm::Value arity = tvm::call(tvm::module_function(machine_, "get_function_arity"), {tvm::argument(MAIN)});
+  if (arity.any().v_int64 != static_cast<int64_t>(description.inputs.size() + weights.size())) {
+    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code takes other inputs than its description says; make it again");
+  }
+}
+
+tvm::Value Session::run(const dsc_tensor *inputs) {
+  check_sizes(inputs);
+  std::vector<tvm::Value> tensors;
+  std::vector<TVMFFIAny> arguments;
+  for (size_t i = 0; i < description_.inputs.size(); ++i) {
+    tensors.push_back(tvm::tensor(inputs[i].data, description_.inputs[i].type->stored, dims_of(inputs[i])));
+    arguments.push_back(tvm::argument(tensors.back()));
+  }
+  tvm::Value results = tvm::call(main_, arguments);
+  if (!description_.index_checks.empty()) check_indices(results);
+  return results;
+}
+
+void Session::check_sizes(const dsc_tensor *inputs) {
+  if (!sizes_.is(kTVMFFIFunction)) return;
+  alignas(64) int64_t status[3] = {PASSED, 0, 0};
+  const tvm::Value tensor = tvm::tensor(status, STATUS_TYPE, {3});
+  std::vector<TVMFFIAny> arguments = {tvm::argument(tensor)};
+  for (const Place &place : description_.symbols)
+    arguments.push_back(tvm::argument(inputs[place.input].dims[place.axis]));
+  tvm::call(sizes_, arguments);
+  if (status[0] == PASSED) return;
+
+  const Check &check = failed_check(description_.size_checks, status[0]);
+  std::string given;
+  for (const Place &place : check.places) {
+    given += (given.empty() ? "" : "; ") + ("input " + description_.inputs[place.input].name) + ": dim " +
+             std::to_string(place.axis) + " is " + std::to_string(inputs[place.input].dims[place.axis]);
+  }
+  throw Failure(DSC_ERROR_INPUT, (given.empty() ? "" : given + ". That does not fit ") + failed_text(check, status));
+}
+
+void Session::check_indices(const tvm::Value &results) const {
+  const std::vector<TVMFFIAny> found = tvm::items(results);
+  if (found.empty()) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives no status");
+  const DLTensor &tensor = tvm::as_tensor(found.back());
+  if (!same(tensor.dtype, STATUS_TYPE) || tensor.ndim != 1 || tensor.shape[0] != 3) {
+    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives no status");
+  }
+  const auto *status = reinterpret_cast<const int64_t *>(static_cast<const char *>(tensor.data) + tensor.byte_offset);
+  if (status[0] == PASSED) return;
+  const Check &check = failed_check(description_.index_checks, status[0]);
+  std::string source;
+  for (const Place &place : check.places) source += "input " + description_.inputs[place.input].name + ": ";
+  throw Failure(DSC_ERROR_INPUT, source + failed_text(check, status));
+}
+
+SessionPool::SessionPool(const Description &description, tvm::Value library, std::vector<tvm::Value> weights)
+    : description_(description), weights_(std::move(weights)), library_(std::move(library)) {
+  give_back(std::make_unique<Session>(description_, library_, weights_));
+}
+
+std::unique_ptr<Session> SessionPool::take() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<Session> session = std::move(idle_.back());
+      idle_.pop_back();
+      return session;
+    }
+  }
+  return std::make_unique<Session>(description_, library_, weights_);
+}
+
+void SessionPool::give_back(std::unique_ptr<Session> session) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_.push_back(std::move(session));
+}
+
+}  // namespace dsc

@@ -1,0 +1,48 @@
+/* Runs of a model: one virtual machine for each that is in flight. */
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "description.h"
+#include "dsc.h"
+#include "tvm.h"
+
+namespace dsc {
+
+/* A virtual machine with the weights bound. Used by one thread at a time. */
+class Session {
+ public:
+  Session(const Description &description, const tvm::Value &library, const std::vector<tvm::Value> &weights);
+
+  /* Compute the outputs of inputs that fit: a tuple, which may share memory with them.
+   * Throws Failure (DSC_ERROR_INPUT) where sizes do not fit what is computed of them, or an index is outside. */
+  tvm::Value run(const dsc_tensor *inputs);
+
+ private:
+  void check_sizes(const dsc_tensor *inputs);
+  void check_indices(const tvm::Value &results) const;
+
+  const Description &description_;
+  tvm::Value machine_, main_, sizes_;
+};
+
+/* Sessions that wait for their next run; as many as there were runs at once. Any thread may use it. */
+class SessionPool {
+ public:
+  SessionPool(const Description &description, tvm::Value library, std::vector<tvm::Value> weights);
+
+  std::unique_ptr<Session> take();
+  /* One whose run was not cut short by a fault. */
+  void give_back(std::unique_ptr<Session> session);
+
+ private:
+  const Description &description_;
+  std::vector<tvm::Value> weights_;
+  tvm::Value library_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Session>> idle_;
+};
+
+}  // namespace dsc

@@ -152,7 +152,7 @@ SignalGuard::SignalGuard() {
   thread_local HandlerStack stack;
   std::lock_guard<std::mutex> lock(guards_mutex);
   if (guards++) return;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = handle;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &action, &previous[i]);

@@ -26,19 +26,15 @@ extern "C" {
 
 void __tsan_init() {}
 
-#define SIMULATOR_ACCESS(size)                                                                                    \
-  void __tsan_read##size(void *address) {                                                                         \
-    checked(address, size, Direction::kLoad, __builtin_return_address(0));                                        \
-  }                                                                                                               \
-  void __tsan_write##size(void *address) {                                                                        \
-    checked(address, size, Direction::kStore, __builtin_return_address(0));                                       \
-  }                                                                                                               \
-  /* Of accesses whose type promises less than their size: a device takes them in parts. */                        \
-  void __tsan_unaligned_read##size(void *address) {                                                               \
-    check_access(address, size, Direction::kLoad, __builtin_return_address(0));                                   \
-  }                                                                                                               \
-  void __tsan_unaligned_write##size(void *address) {                                                              \
-    check_access(address, size, Direction::kStore, __builtin_return_address(0));                                  \
+#define SIMULATOR_ACCESS(size)                                                                                       \
+  void __tsan_read##size(void *address) { checked(address, size, Direction::kLoad, __builtin_return_address(0)); }   \
+  void __tsan_write##size(void *address) { checked(address, size, Direction::kStore, __builtin_return_address(0)); } \
+  /* Of accesses whose type promises less than their size: a device takes them in parts. */                          \
+  void __tsan_unaligned_read##size(void *address) {                                                                  \
+    check_access(address, size, Direction::kLoad, __builtin_return_address(0));                                      \
+  }                                                                                                                  \
+  void __tsan_unaligned_write##size(void *address) {                                                                 \
+    check_access(address, size, Direction::kStore, __builtin_return_address(0));                                     \
   }
 SIMULATOR_ACCESS(1)
 SIMULATOR_ACCESS(2)
@@ -54,8 +50,8 @@ void __tsan_write_range(void *address, size_t size) {
   check_access(address, size, Direction::kStore, __builtin_return_address(0));
 }
 
-// -fsanitize=bounds and alignment: called when an index is outside of an array whose size the compiler knows, and when an
-// address does not fit its type. The data begin with the place in the source.
+// -fsanitize=bounds and alignment: called when an index is outside of an array whose size the compiler knows, and when
+// an address does not fit its type. The data begin with the place in the source.
 struct SourcePlace {
   const char *file;
   unsigned line, column;

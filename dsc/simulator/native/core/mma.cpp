@@ -143,11 +143,11 @@ struct Row {
   void (*execute)(Lanes &);
 };
 
-#define SIMULATOR_ROW(m, n, k, a, b, c, saturates) \
+#define SIMULATOR_ROW(m, n, k, a, b, c, saturates)                                   \
   {{m, n, k, SIMULATOR_##a, SIMULATOR_##b, SIMULATOR_##c, SIMULATOR_##c, saturates}, \
    multiply<m, n, k, SIMULATOR_##a, SIMULATOR_##b>}
-#define SIMULATOR_INTEGER_ROWS(m, n, k, saturates)                                                     \
-  SIMULATOR_ROW(m, n, k, S8, S8, S32, saturates), SIMULATOR_ROW(m, n, k, S8, U8, S32, saturates),      \
+#define SIMULATOR_INTEGER_ROWS(m, n, k, saturates)                                                \
+  SIMULATOR_ROW(m, n, k, S8, S8, S32, saturates), SIMULATOR_ROW(m, n, k, S8, U8, S32, saturates), \
       SIMULATOR_ROW(m, n, k, U8, S8, S32, saturates), SIMULATOR_ROW(m, n, k, U8, U8, S32, saturates)
 
 // All there is: the rows of dsc/simulator/instructions/matrix.py have a row here.

@@ -1,9 +1,9 @@
 // Races in shared memory: who wrote and read each byte since the last barrier.
 //
-// Two accesses of different threads to a byte, one of them a write, must have a barrier between them: of the block, or of
-// the warp (then known by clocks, see Thread::known). This is decided from who did what between which barriers, so it
-// does not depend on the order in which this simulator happens to run the threads. The same record tells reads of bytes
-// that nobody wrote, and accesses to bytes that an asynchronous copy is still to write.
+// Two accesses of different threads to a byte, one of them a write, must have a barrier between them: of the block, or
+// of the warp (then known by clocks, see Thread::known). This is decided from who did what between which barriers, so
+// it does not depend on the order in which this simulator happens to run the threads. The same record tells reads of
+// bytes that nobody wrote, and accesses to bytes that an asynchronous copy is still to write.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -16,9 +16,9 @@ namespace simulator {
 struct Hazard {
   enum Kind { kNone, kUnwritten, kRace, kPending } kind = kNone;
   static constexpr int kSeveral = -2;
-  int other = 0;            // number of the other thread; kSeveral of several warps
+  int other = 0;  // number of the other thread; kSeveral of several warps
   bool other_wrote = false;
-  size_t byte = 0;          // offset of the first such byte
+  size_t byte = 0;  // offset of the first such byte
   explicit operator bool() const { return kind != kNone; }
 };
 
@@ -37,7 +37,9 @@ class Shadow {
   // Atomic operations do not race with one another.
   Hazard atomic(const Thread &thread, size_t offset, size_t size) { return write(thread, offset, size, kAtomicBit); }
   // The thread has issued a copy that will write these bytes: nobody may touch them until it has waited for it.
-  Hazard begin_copy(const Thread &thread, size_t offset, size_t size) { return write(thread, offset, size, kPendingBit); }
+  Hazard begin_copy(const Thread &thread, size_t offset, size_t size) {
+    return write(thread, offset, size, kPendingBit);
+  }
   // The copy is complete: as if the thread had written the bytes now.
   void end_copy(const Thread &thread, size_t offset, size_t size);
 
@@ -46,20 +48,20 @@ class Shadow {
   static constexpr size_t kWord = 4;
   static constexpr uint16_t kPendingBit = 0x8000;
   static constexpr uint16_t kAtomicBit = 0x4000;
-  static constexpr uint16_t kWarpBit = 0x2000;      // several lanes of the thread's warp, all atomically
-  static constexpr uint16_t kAnyBit = 0x1000;       // threads of several warps, all atomically
+  static constexpr uint16_t kWarpBit = 0x2000;  // several lanes of the thread's warp, all atomically
+  static constexpr uint16_t kAnyBit = 0x1000;   // threads of several warps, all atomically
   static constexpr uint16_t kNumber = 0x0fff;
   static constexpr uint16_t kSeveralWarps = 0xffff;
 
-  // Intervals are numbered through all blocks and launches, so that cells never need to be cleared. A thread's time only
-  // counts within an interval.
+  // Intervals are numbered through all blocks and launches, so that cells never need to be cleared. A thread's time
+  // only counts within an interval.
   struct Cell {
     uint32_t written = 0, read = 0;  // interval of the last write, and of the last read
     uint32_t readers = 0;            // lanes of one warp that read in that interval
     uint16_t writer = 0;
     uint16_t write_time = 0, read_time = 0;
-    uint16_t reader_warp = 0;        // or kSeveralWarps
-    uint32_t split = 0;              // of a word: the launch in which its bytes have cells of their own
+    uint16_t reader_warp = 0;  // or kSeveralWarps
+    uint32_t split = 0;        // of a word: the launch in which its bytes have cells of their own
   };
 
   // Calls function(cell, offset) for what the bytes' history is kept in: a word, until a part of it is accessed alone.

@@ -177,42 +177,42 @@ void Worker::report_stuck(unsigned warp) {
 
 // Let all go on if they wait at one barrier; false when the block is done or the launch has failed.
 bool Worker::release_barrier() {
-  const Thread *waiting = nullptr, *finished = nullptr;
-  int sum = 0, conjunction = 1, disjunction = 0;
-  for (const Thread &thread : threads_) {
-    if (thread.state == State::kFinished) {
-      finished = &thread;
-      continue;
-    }
-    if (waiting && thread.barrier_line != waiting->barrier_line) {
-      report(static_cast<int>(thread.number), "waits at the __syncthreads of line %d, while others wait at line %d",
-             thread.barrier_line, waiting->barrier_line);
-      launch_->failed = true;
-      return false;
-    }
-    waiting = &thread;
-    sum += thread.barrier_value != 0;
-    conjunction &= thread.barrier_value != 0;
-    disjunction |= thread.barrier_value != 0;
-  }
-  if (!waiting) return false;
-  if (finished) {
-    report(static_cast<int>(finished->number), "has ended, while others wait at the __syncthreads of line %d",
-           waiting->barrier_line);
-    launch_->failed = true;
-    return false;
-  }
+  if (!is_barrier_met()) return false;
+  int votes = 0;
+  for (const Thread &thread : threads_) votes += thread.barrier_value != 0;
+  int all = votes == static_cast<int>(threads_.size());
   for (Thread &thread : threads_) {
     thread.state = State::kReady;
-    thread.barrier_value = thread.barrier_reduction == '+'   ? sum
-                           : thread.barrier_reduction == '&' ? conjunction
-                                                             : disjunction;
+    char reduction = thread.barrier_reduction;
+    thread.barrier_value = reduction == '+' ? votes : reduction == '&' ? all : votes != 0;
     thread.known.fill(0);
     thread.known[thread.lane] = 1;
   }
   counters_.barriers += warps_;
   shadow_.barrier();
   return true;
+}
+
+// Whether all threads wait at one barrier. Where some do and others do not, the launch fails.
+bool Worker::is_barrier_met() {
+  const Thread *waiting = nullptr, *finished = nullptr, *elsewhere = nullptr;
+  for (const Thread &thread : threads_) {
+    if (thread.state == State::kFinished)
+      finished = &thread;
+    else if (waiting && thread.barrier_line != waiting->barrier_line)
+      elsewhere = &thread;
+    else
+      waiting = &thread;
+  }
+  if (waiting && elsewhere)
+    report(static_cast<int>(elsewhere->number), "waits at the __syncthreads of line %d, while others wait at line %d",
+           elsewhere->barrier_line, waiting->barrier_line);
+  else if (waiting && finished)
+    report(static_cast<int>(finished->number), "has ended, while others wait at the __syncthreads of line %d",
+           waiting->barrier_line);
+  bool is_met = waiting && !elsewhere && !finished;
+  if (waiting && !is_met) launch_->failed = true;
+  return is_met;
 }
 
 }  // namespace simulator

@@ -83,6 +83,7 @@ class Worker {
   bool execute_group(unsigned warp, Thread &leader);
   void report_stuck(unsigned warp);
   bool release_barrier();
+  bool is_barrier_met();
 
   Stacks stacks_;
   Context scheduler_;

@@ -45,7 +45,7 @@ def compile_image(source: str, arch: str, checks: bool = True) -> bytes:
             translated,
         )
         if result.returncode != 0:
-            raise UnknownInstructionError(_complaint(result.stderr))
+            raise UnknownInstructionError(_complaint(result.stderr, source))
         # Linked apart: the sanitizer's own runtime is not wanted, the core has what is called.
         linked = run(["-shared", "-o", str(library), str(compiled)])
         if linked.returncode != 0:
@@ -80,10 +80,12 @@ def _preprocessed(source: str, defines: list[str]) -> str:
     return re.sub(r"^([ \t]*)simulator_hold\b", r"\1#", result.stdout, flags=re.MULTILINE)
 
 
-def _complaint(messages: str) -> str:
+def _complaint(messages: str, source: str) -> str:
     """The first error of the compiler, in a sentence: mostly a function that is not known here."""
     match = re.search(rf"^(?:{re.escape(_NAME)}:(\d+):)?.*?\berror: (.*)$", messages, re.MULTILINE)
     if match is None:
         return f"g++ fails on the translated source: {messages[-1000:]}"
-    place = f"line {match[1]} of the CUDA source" if match[1] else "the translated source"
-    return f"{place}: not understood by the simulator: {match[2]}"
+    if not match[1]:
+        return f"the translated source is not understood by the simulator: {match[2]}"
+    line = source.splitlines()[int(match[1]) - 1].strip()
+    return f"line {match[1]} of the CUDA source: not understood by the simulator: {match[2]}\n  {line}"

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from dsc.errors import UsageError
+from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
+from dsc.host import usable_cores
 from dsc.simulator.core import Core, Record
 from dsc.simulator.counters import Counters
-from dsc.simulator.errors import Fault, KernelError
+from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image, image_id, unpacked
 from dsc.simulator.machines import limits
 from dsc.simulator.tvm_runtime import load
@@ -34,10 +35,15 @@ class Simulation:
         self._core, self._checks = core, checks
         self.arch = arch
         self._compiled: dict[int, tuple[bytes, str]] = {}
+        self._refused: UnknownInstructionError | None = None
 
     def compile(self, source: str) -> bytes:
         """The image of CUDA source for this device, as `compile_image`."""
-        image = compile_image(source, self.arch, self._checks)
+        try:
+            image = compile_image(source, self.arch, self._checks)
+        except UnknownInstructionError as error:
+            self._refused = error
+            raise
         self._compiled[image_id(image)] = image, source
         return image
 
@@ -76,6 +82,15 @@ class Simulation:
             if not self._core.launch(handle, kernel, grid, block, shared, values):
                 raise KernelError(self.faults()[-1])
 
+    def cause(self, error: Exception) -> DscError | None:
+        """The fault, or the instruction that is not known, that an error which TVM raised is about, if it is."""
+        faults = self.faults()
+        if faults and faults[-1].what in str(error):
+            return KernelError(faults[-1])
+        if self._refused is not None and str(self._refused) in str(error):
+            return self._refused
+        return None
+
     def _fault(self, record: Record) -> Fault:
         image, source = self._compiled.get(record.image, (b"", ""))
         line = _source_line(image, source, record.offset) if image and record.offset else ""
@@ -88,7 +103,7 @@ def simulated_cuda(
     *,
     order: str | int = "forward",
     checks: bool = True,
-    workers: int = 1,
+    workers: int | None = None,
 ) -> Iterator[Simulation]:
     """A CUDA device `tvm.cuda(0)` that this process's CPU executes, while the block lasts.
 
@@ -96,7 +111,7 @@ def simulated_cuda(
     order: in which lanes, warps and blocks follow one another: "forward", "reverse", or the seed of random orders.
     checks: whether accesses to memory are watched one by one (see `compile_image`); without, kernels run several times
         as fast, and what is still seen is said in docs/simulator.md.
-    workers: threads of the host that blocks are spread over.
+    workers: threads of the host that blocks are spread over; as many as there are cores if not given.
 
     Kernels that TVM compiles within the block are made for the simulator. Where a kernel breaks a rule of CUDA, the
     launch fails and the block raises `KernelError`.
@@ -106,7 +121,7 @@ def simulated_cuda(
         raise UsageError("a simulation is active already: one process has one simulated device")
     kind, seed = _order(order)
     core = load()
-    core.begin(limits(arch), kind, seed, checks, workers)
+    core.begin(limits(arch), kind, seed, checks, workers or usable_cores())
     simulation = Simulation(core, arch, checks)
     _active.append(simulation)
     try:
@@ -145,15 +160,14 @@ def _compiling(simulation: Simulation) -> Iterator[None]:
 
 @contextmanager
 def _told(simulation: Simulation) -> Iterator[None]:
-    """What TVM raises about a launch that failed is the source and an error's name: say what the fault was."""
+    """What TVM makes of an error is a RuntimeError, with the source of the kernel: say what it was instead."""
     try:
         yield
-    except KernelError:
+    except DscError:
         raise
     except Exception as error:
-        faults = simulation.faults()
-        if faults and faults[-1].what in str(error):
-            raise KernelError(faults[-1]) from None
+        if cause := simulation.cause(error):
+            raise cause from None
         raise
 
 
@@ -171,7 +185,8 @@ def _copied(core: Core, arguments: Sequence[np.ndarray | int | float]) -> Iterat
                 ctypes.memmove(address, contiguous.ctypes.data, argument.nbytes)
                 values.append(ctypes.c_void_p(address))
             else:
-                values.append(ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument))
+                is_int = isinstance(argument, int | np.integer)
+                values.append(ctypes.c_int(int(argument)) if is_int else ctypes.c_float(argument))
         yield values
         for address, array in arrays:
             flat = np.empty(array.size, array.dtype)

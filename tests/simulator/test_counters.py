@@ -50,6 +50,16 @@ def test_vectors_are_one_access() -> None:
     assert counters.global_sectors == counters.global_sectors_ideal == 2 * 64 * 16 // 32
 
 
+def test_structures_are_moved_by_the_widest_accesses_that_fit() -> None:
+    """Twelve bytes are three words; thirty-two are two vectors."""
+    counters = counted("((float3*)s)[t] = ((const float3*)x)[t];")
+    assert (counters.global_loads, counters.shared_stores) == (2 * 3, 2 * 3)
+    eight = "struct eight { float4 a, b; }; ((eight*)s)[t] = ((const eight*)x)[t];"
+    counters = counted(eight)
+    assert (counters.global_loads, counters.shared_stores) == (2 * 2, 2 * 2)
+    assert counters.global_bytes == 64 * 32
+
+
 def test_lanes_that_do_not_take_part_count_nothing() -> None:
     counters = counted("if (t % 4 == 0) y[t] = x[t];")
     assert (counters.global_loads, counters.global_sectors, counters.global_sectors_ideal) == (2, 16, 4)

@@ -137,6 +137,15 @@ def test_a_broken_rule_is_told(name: str) -> None:
         assert found.kernel == "broken"
 
 
+def test_matrices_need_all_lanes_of_a_warp() -> None:
+    body = (
+        SHARED
+        + """  s[t] = x[t]; unsigned r, at = (unsigned)__cvta_generic_to_shared(s) + t % 8 * 16; __syncthreads();
+  asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];" : "=r"(r) : "r"(at)); y[t] = r;"""
+    )
+    assert "waits at ldmatrix for lanes of mask 0xffffffff that do not come" in fault(body, launched=48).what
+
+
 def test_a_fault_has_its_place() -> None:
     found = fault("  y[t] = 0.0f;\n  if (t == 37) y[t] = x[t + 40];")
     assert found.thread == (37, 0, 0)

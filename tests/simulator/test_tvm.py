@@ -10,7 +10,7 @@ import pytest
 import tvm
 from tvm import te, tirx
 
-from dsc.simulator import KernelError, simulated_cuda
+from dsc.simulator import KernelError, UnknownInstructionError, simulated_cuda
 
 TARGET = {"kind": "cuda", "arch": "sm_80"}
 
@@ -63,6 +63,17 @@ def test_what_a_kernel_of_tvm_breaks_is_told() -> None:
     ):
         run(row_sums(32, 17, beyond=1), x)
     assert "total" in raised.value.fault.line  # the source's
+
+
+def test_what_is_unknown_is_told() -> None:
+    """As its own kind of error, though it passes through TVM."""
+    a = te.placeholder((32,), name="a")
+    b = te.compute((32,), lambda i: tirx.call_pure_extern("float32", "__nonsense", a[i]), name="b")
+    schedule = tvm.s_tir.Schedule(te.create_prim_func([a, b]))
+    schedule.bind(schedule.get_loops(schedule.get_sblock("b"))[0], "threadIdx.x")
+    told = r"(?s)__nonsense.*b_ptr\[.*__nonsense"
+    with pytest.raises(UnknownInstructionError, match=told), simulated_cuda("sm_80"):
+        compiled(schedule.mod["main"])
 
 
 def test_a_whole_model() -> None:

@@ -11,14 +11,10 @@ _INTEGER = r"[us](?:8|16|32|64)"
 _ROUNDING = {"rni": "nearbyint", "rzi": "trunc", "rmi": "floor", "rpi": "ceil"}
 
 
-def _integers(match: re.Match[str], operands: list[Rendered]) -> str | None:
+def _cast(match: re.Match[str], operands: list[Rendered]) -> str | None:
     to, value = map(single, operands)
     target, source = CPP[match["to"]], CPP[match["of"]]
     return put(target, to, f"static_cast<{target}>({take(source, value)})")
-
-
-def _from_integer(match: re.Match[str], operands: list[Rendered]) -> str | None:
-    return _integers(match, operands)
 
 
 def _to_integer(match: re.Match[str], operands: list[Rendered]) -> str | None:
@@ -26,10 +22,6 @@ def _to_integer(match: re.Match[str], operands: list[Rendered]) -> str | None:
     target = CPP[match["to"]]
     rounded = f"{_ROUNDING[match['how']]}(static_cast<double>({take(CPP[match['of']], value)}))"
     return put(target, to, f"simulator_saturated<{target}>({rounded})")
-
-
-def _floats(match: re.Match[str], operands: list[Rendered]) -> str | None:
-    return _integers(match, operands)
 
 
 def _relu(match: re.Match[str], operands: list[Rendered]) -> str | None:
@@ -68,10 +60,10 @@ def _same_address(match: re.Match[str], operands: list[Rendered]) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"cvt\.(?P<to>{_INTEGER})\.(?P<of>{_INTEGER})", _integers),
-    rule(rf"cvt\.rn\.(?P<to>f16|bf16|f32|f64)\.(?P<of>{_INTEGER})", _from_integer),
+    rule(rf"cvt\.(?P<to>{_INTEGER})\.(?P<of>{_INTEGER})", _cast),
+    rule(rf"cvt\.rn\.(?P<to>f16|bf16|f32|f64)\.(?P<of>{_INTEGER})", _cast),
     rule(rf"cvt\.(?P<how>{'|'.join(_ROUNDING)})(?:\.ftz)?\.(?P<to>{_INTEGER})\.(?P<of>f16|bf16|f32|f64)", _to_integer),
-    rule(r"cvt(?:\.rn)?(?:\.ftz)?\.(?P<to>f16|bf16|f32|f64)\.(?P<of>f16|bf16|f32|f64)", _floats),
+    rule(r"cvt(?:\.rn)?(?:\.ftz)?\.(?P<to>f16|bf16|f32|f64)\.(?P<of>f16|bf16|f32|f64)", _cast),
     rule(r"cvt\.rn\.relu\.(?P<to>f16|bf16)\.f32", _relu),
     rule(r"cvt\.rn\.(?P<to>f16|bf16)x2\.f32", _pair),
     rule(r"cvt\.(?P<how>rna|rn|rz)\.tf32\.f32", _tf32),

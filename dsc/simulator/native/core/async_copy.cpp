@@ -30,8 +30,7 @@ void simulator_async_copy(uint32_t shared, const void *global, int size, int sou
   const void *site = __builtin_return_address(0);
   size_t bytes = static_cast<size_t>(size);
   if (size != 4 && size != 8 && size != 16) fault(site, "copies %d bytes by cp.async, which takes 4, 8 or 16", size);
-  if (source_size < 0 || source_size > size)
-    fault(site, "copies %d of %d bytes by cp.async", source_size, size);
+  if (source_size < 0 || source_size > size) fault(site, "copies %d of %d bytes by cp.async", source_size, size);
   const void *to = simulator_shared_pointer(shared);
   check_alignment(to, bytes, "copies by cp.async to shared memory");
   check_alignment(global, bytes, "copies by cp.async from global memory");

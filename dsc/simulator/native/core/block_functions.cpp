@@ -55,7 +55,8 @@ void *simulator_dynamic_shared(size_t alignment) {
 
 uint32_t simulator_shared_address(const void *generic) {
   const SharedMemory &shared = Worker::current()->shared_memory();
-  if (!shared.contains(generic)) fault(nullptr, "takes the shared address of %p, which is not in shared memory", generic);
+  if (!shared.contains(generic))
+    fault(nullptr, "takes the shared address of %p, which is not in shared memory", generic);
   return static_cast<uint32_t>(shared.offset(generic));
 }
 

@@ -20,9 +20,20 @@ struct Collective {
   SimulatorMask mask;
   // What must be the same in all lanes beside `execute` and `mask`, such as the shape of a matrix.
   const void *variant = nullptr;
+  // Whether lanes that have ended are missed: instructions that PTX calls aligned need all 32.
+  bool is_aligned = false;
 
-  Collective(const char *name, void (*execute)(Lanes &), SimulatorMask mask, const void *variant = nullptr)
-      : name(name), execute(execute), mask(mask), variant(variant) {}
+  Collective(const char *name, void (*execute)(Lanes &), SimulatorMask mask)
+      : name(name), execute(execute), mask(mask) {}
+};
+
+// An instruction of all lanes of a warp.
+struct AlignedCollective : Collective {
+  AlignedCollective(const char *name, void (*execute)(Lanes &), const void *variant = nullptr)
+      : Collective(name, execute, kFullWarp) {
+    this->variant = variant;
+    is_aligned = true;
+  }
 };
 
 // For each lane that takes part, its part as what it is.

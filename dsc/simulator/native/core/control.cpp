@@ -54,17 +54,15 @@ API const uint64_t *simulator_counter_values(int i) {
 }
 
 // Launches without TVM. Null, and simulator_error says why.
-API void *simulator_load_image(const void *bytes) {
-  return load_image(bytes, text);
-}
+API void *simulator_load_image(const void *bytes) { return load_image(bytes, text); }
 API const char *simulator_error() { return text.c_str(); }
 API int simulator_launch(void *module, const char *name, const unsigned *grid, const unsigned *block,
                          size_t dynamic_shared, void **arguments) {
   const auto &image = *static_cast<Image *>(module);
   const SimulatorKernel *kernel = find_kernel(image, name);
   if (!kernel) return kNotFound;
-  bool is_right = launch(image, *kernel, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, dynamic_shared,
-                         arguments);
+  bool is_right =
+      launch(image, *kernel, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, dynamic_shared, arguments);
   return is_right ? kSuccess : kLaunchFailed;
 }
 API int simulator_kernel_arguments(void *module, const char *name) {

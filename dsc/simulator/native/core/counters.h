@@ -18,13 +18,13 @@ struct Counters {
   uint64_t shared_loads = 0, shared_stores = 0;
   uint64_t shared_wavefronts = 0;        // passes through the 32 banks
   uint64_t shared_wavefronts_ideal = 0;  // without conflicts
-  uint64_t async_copies = 0;  // of threads
-  uint64_t atomics = 0;  // of threads
+  uint64_t async_copies = 0;             // of threads
+  uint64_t atomics = 0;                  // of threads
   uint64_t barriers = 0;
   uint64_t warp_collectives = 0;  // shuffles, votes, reductions, barriers of warps
   uint64_t matrix_loads = 0;      // ldmatrix, and loads and stores of wmma
   uint64_t matrix_multiplies = 0;
-  uint64_t matrix_macs = 0;  // multiply-adds on tensor cores
+  uint64_t matrix_macs = 0;   // multiply-adds on tensor cores
   uint64_t shared_bytes = 0;  // of a block: the most
 
   void add(const Counters &other);

@@ -5,7 +5,7 @@
 
 #include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
+#include <memory>
 #include <mutex>
 
 #include "global_memory.h"
@@ -132,20 +132,27 @@ void handle(int number, siginfo_t *info, void *context) {
   registers[REG_RIP] = reinterpret_cast<long long>(after_signal);
 }
 
+// Where handlers run on this OS thread, for as long as it lives.
+struct HandlerStack {
+  std::unique_ptr<char[]> memory{new char[kHandlerStack]};
+  stack_t before{};
+
+  HandlerStack() {
+    stack_t own{};
+    own.ss_sp = memory.get();
+    own.ss_size = kHandlerStack;
+    sigaltstack(&own, &before);
+  }
+  ~HandlerStack() { sigaltstack(&before, nullptr); }
+};
+
 }  // namespace
 
 SignalGuard::SignalGuard() {
-  thread_local char *stack = nullptr;
-  if (!stack) {  // kept for as long as the thread lives
-    stack = static_cast<char *>(malloc(kHandlerStack));
-    stack_t alternative{};
-    alternative.ss_sp = stack;
-    alternative.ss_size = kHandlerStack;
-    sigaltstack(&alternative, nullptr);
-  }
+  thread_local HandlerStack stack;
   std::lock_guard<std::mutex> lock(guards_mutex);
   if (guards++) return;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = handle;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &action, &previous[i]);

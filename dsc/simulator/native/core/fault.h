@@ -11,8 +11,8 @@ struct Fault {
   std::string kernel;
   SimulatorIndex block{}, thread{};
   std::string what;
-  uint64_t image = 0;           // of the kernel: its id
-  size_t offset = 0;            // of the instruction in the kernel's library, or 0
+  uint64_t image = 0;  // of the kernel: its id
+  size_t offset = 0;   // of the instruction in the kernel's library, or 0
 };
 
 // End the launch from a running CUDA thread; never returns to it. `address`: of the instruction, or null.

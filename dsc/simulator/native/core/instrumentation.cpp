@@ -19,6 +19,14 @@ void checked(const void *address, size_t size, Direction direction, const void *
   check_access(address, size, direction, site);
 }
 
+// Structures of other sizes are moved by several instructions of a device, the widest that fit. Each is an instruction
+// of its own: one byte further it is another.
+void checked_parts(const void *address, size_t size, Direction direction, const void *site) {
+  size_t part = size % 16 == 0 ? 16 : size % 8 == 0 ? 8 : size % 4 == 0 ? 4 : 1;
+  for (size_t at = 0; at < size; at += part)
+    check_access(static_cast<const char *>(address) + at, part, direction, static_cast<const char *>(site) + at / part);
+}
+
 }  // namespace
 
 #pragma GCC visibility push(default)
@@ -26,19 +34,15 @@ extern "C" {
 
 void __tsan_init() {}
 
-#define SIMULATOR_ACCESS(size)                                                                                    \
-  void __tsan_read##size(void *address) {                                                                         \
-    checked(address, size, Direction::kLoad, __builtin_return_address(0));                                        \
-  }                                                                                                               \
-  void __tsan_write##size(void *address) {                                                                        \
-    checked(address, size, Direction::kStore, __builtin_return_address(0));                                       \
-  }                                                                                                               \
-  /* Of accesses whose type promises less than their size: a device takes them in parts. */                        \
-  void __tsan_unaligned_read##size(void *address) {                                                               \
-    check_access(address, size, Direction::kLoad, __builtin_return_address(0));                                   \
-  }                                                                                                               \
-  void __tsan_unaligned_write##size(void *address) {                                                              \
-    check_access(address, size, Direction::kStore, __builtin_return_address(0));                                  \
+#define SIMULATOR_ACCESS(size)                                                                                       \
+  void __tsan_read##size(void *address) { checked(address, size, Direction::kLoad, __builtin_return_address(0)); }   \
+  void __tsan_write##size(void *address) { checked(address, size, Direction::kStore, __builtin_return_address(0)); } \
+  /* Of accesses whose type promises less than their size: a device takes them in parts. */                          \
+  void __tsan_unaligned_read##size(void *address) {                                                                  \
+    check_access(address, size, Direction::kLoad, __builtin_return_address(0));                                      \
+  }                                                                                                                  \
+  void __tsan_unaligned_write##size(void *address) {                                                                 \
+    check_access(address, size, Direction::kStore, __builtin_return_address(0));                                     \
   }
 SIMULATOR_ACCESS(1)
 SIMULATOR_ACCESS(2)
@@ -46,16 +50,15 @@ SIMULATOR_ACCESS(4)
 SIMULATOR_ACCESS(8)
 SIMULATOR_ACCESS(16)
 
-// Structures of other sizes.
 void __tsan_read_range(void *address, size_t size) {
-  check_access(address, size, Direction::kLoad, __builtin_return_address(0));
+  checked_parts(address, size, Direction::kLoad, __builtin_return_address(0));
 }
 void __tsan_write_range(void *address, size_t size) {
-  check_access(address, size, Direction::kStore, __builtin_return_address(0));
+  checked_parts(address, size, Direction::kStore, __builtin_return_address(0));
 }
 
-// -fsanitize=bounds and alignment: called when an index is outside of an array whose size the compiler knows, and when an
-// address does not fit its type. The data begin with the place in the source.
+// -fsanitize=bounds and alignment: called when an index is outside of an array whose size the compiler knows, and when
+// an address does not fit its type. The data begin with the place in the source.
 struct SourcePlace {
   const char *file;
   unsigned line, column;

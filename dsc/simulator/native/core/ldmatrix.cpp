@@ -15,14 +15,14 @@ constexpr size_t kRowBytes = 16;
 
 // Lane 8j + r has row r of matrix j in memory; lane 4r + t has elements 2t and 2t + 1 of row r in a register, or of
 // column r if transposed.
-struct Exchange : Collective {
+struct Exchange : AlignedCollective {
   int matrices;
   bool transposed;
   uint16_t row[kRowBytes / 2];
   uint16_t registers[4][2];
 
   Exchange(const char *name, void (*execute)(Lanes &), int matrices, bool transposed)
-      : Collective(name, execute, kFullWarp, variant_of(matrices, transposed)),
+      : AlignedCollective(name, execute, variant_of(matrices, transposed)),
         matrices(matrices),
         transposed(transposed) {}
 

@@ -9,9 +9,9 @@ struct Machine {
   int major = 8, minor = 0;
   int processors = 108;
   int clock_khz = 1410000;
-  int max_threads = 1024;             // of a block
+  int max_threads = 1024;  // of a block
   int max_threads_per_processor = 2048;
-  int shared_bytes = 48 << 10;        // static, of a block
+  int shared_bytes = 48 << 10;         // static, of a block
   int shared_bytes_optin = 163 << 10;  // dynamic, where a kernel asks for it
   int shared_bytes_per_processor = 164 << 10;
   int registers = 65536;

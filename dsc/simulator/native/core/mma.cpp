@@ -68,14 +68,14 @@ void set_accumulator(SimulatorType, uint32_t *registers, int index, int32_t valu
   registers[index] = static_cast<uint32_t>(value);
 }
 
-struct Mma : Collective {
+struct Mma : AlignedCollective {
   const SimulatorMma *shape;
   const uint32_t *a, *b, *c;
   uint32_t *d;
 
   Mma(void (*execute)(Lanes &), const SimulatorMma *shape, const uint32_t *a, const uint32_t *b, const uint32_t *c,
       uint32_t *d)
-      : Collective("mma.sync", execute, kFullWarp, shape), shape(shape), a(a), b(b), c(c), d(d) {}
+      : AlignedCollective("mma.sync", execute, shape), shape(shape), a(a), b(b), c(c), d(d) {}
 };
 
 // Lane 4g + t holds of a: rows g and g + 8, columns from t times the elements of a register, then four registers on;
@@ -143,11 +143,11 @@ struct Row {
   void (*execute)(Lanes &);
 };
 
-#define SIMULATOR_ROW(m, n, k, a, b, c, saturates) \
+#define SIMULATOR_ROW(m, n, k, a, b, c, saturates)                                   \
   {{m, n, k, SIMULATOR_##a, SIMULATOR_##b, SIMULATOR_##c, SIMULATOR_##c, saturates}, \
    multiply<m, n, k, SIMULATOR_##a, SIMULATOR_##b>}
-#define SIMULATOR_INTEGER_ROWS(m, n, k, saturates)                                                     \
-  SIMULATOR_ROW(m, n, k, S8, S8, S32, saturates), SIMULATOR_ROW(m, n, k, S8, U8, S32, saturates),      \
+#define SIMULATOR_INTEGER_ROWS(m, n, k, saturates)                                                \
+  SIMULATOR_ROW(m, n, k, S8, S8, S32, saturates), SIMULATOR_ROW(m, n, k, S8, U8, S32, saturates), \
       SIMULATOR_ROW(m, n, k, U8, S8, S32, saturates), SIMULATOR_ROW(m, n, k, U8, U8, S32, saturates)
 
 // All there is: the rows of dsc/simulator/instructions/matrix.py have a row here.

@@ -21,7 +21,9 @@ inline uint32_t bits_of(float value) {
 
 inline float half_to_float(uint16_t bits) { return _cvtsh_ss(bits); }
 // To nearest, ties to even.
-inline uint16_t float_to_half(float value) { return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT)); }
+inline uint16_t float_to_half(float value) {
+  return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT));
+}
 
 inline float bfloat_to_float(uint16_t bits) { return float_of(uint32_t{bits} << 16); }
 

@@ -2,21 +2,18 @@
 
 namespace simulator {
 
-Hazard Shadow::write(const Thread &thread, size_t offset, size_t size, uint16_t flag) {
-  for (size_t at = offset; at < offset + size; ++at) {
-    Cell &cell = cells_[at];
-    if (flag == kAtomicBit && cell.written < first_interval_) return {Hazard::kUnwritten, 0, false, at};
-    if (is_pending(cell)) return hazard(Hazard::kPending, cell, at);
-    bool both_atomic = flag == kAtomicBit && cell.writer & kAtomicBit;
-    if (!both_atomic && races_with_write(thread, cell)) return hazard(Hazard::kRace, cell, at);
-    int reader = unordered_reader(thread, cell);
-    if (reader != kNobody) return {Hazard::kRace, reader, false, at};
-    cell.writer = writer(thread, cell, flag);
-    uint16_t time = thread.known[thread.lane];
-    bool is_shared = cell.writer & (kWarpBit | kAnyBit) && cell.write_time > time;
-    if (!is_shared) cell.write_time = time;
-    cell.written = interval_;
-  }
+Hazard Shadow::write_cell(const Thread &thread, Cell &cell, size_t at, uint16_t flag) {
+  if (flag == kAtomicBit && cell.written < first_interval_) return {Hazard::kUnwritten, 0, false, at};
+  if (is_pending(cell)) return hazard(Hazard::kPending, cell, at);
+  bool both_atomic = flag == kAtomicBit && cell.writer & kAtomicBit;
+  if (!both_atomic && races_with_write(thread, cell)) return hazard(Hazard::kRace, cell, at);
+  int reader = unordered_reader(thread, cell);
+  if (reader != kNobody) return {Hazard::kRace, reader, false, at};
+  cell.writer = writer(thread, cell, flag);
+  uint16_t time = thread.known[thread.lane];
+  bool is_shared = cell.writer & (kWarpBit | kAnyBit) && cell.write_time > time;
+  if (!is_shared) cell.write_time = time;
+  cell.written = interval_;
   return {};
 }
 
@@ -53,12 +50,12 @@ int Shadow::unordered_reader(const Thread &thread, const Cell &cell) const {
 }
 
 void Shadow::end_copy(const Thread &thread, size_t offset, size_t size) {
-  for (size_t at = offset; at < offset + size; ++at) {
-    Cell &cell = cells_[at];
+  for_each_cell(offset, size, [&](Cell &cell, size_t) {
     cell.written = interval_;
     cell.writer = static_cast<uint16_t>(thread.number);
     cell.write_time = thread.known[thread.lane];
-  }
+    return Hazard{};
+  });
 }
 
 }  // namespace simulator

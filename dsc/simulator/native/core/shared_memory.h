@@ -7,8 +7,8 @@
 
 namespace simulator {
 
-// Two parts, each between pages that fault: variables of the source, then what the launch adds (dynamic), flush with the
-// end of its part. Addresses in the shared window count from `base()`.
+// Two parts, each between pages that fault: variables of the source, then what the launch adds (dynamic), flush with
+// the end of its part. Addresses in the shared window count from `base()`.
 class SharedMemory {
  public:
   static constexpr size_t kPart = 256 << 10;

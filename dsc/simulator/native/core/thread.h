@@ -37,7 +37,7 @@ struct Thread {
   char barrier_reduction = 0;
   int barrier_value = 0;
 
-  std::vector<AsyncCopy> open_copies;                 // issued since the last commit
+  std::vector<AsyncCopy> open_copies;                   // issued since the last commit
   std::deque<std::vector<AsyncCopy>> committed_copies;  // oldest group first
 
   // What it knows of the other lanes' progress by warp barriers: known[lane] >= t means that all the lane did up to its

@@ -79,9 +79,8 @@ struct Match : Collective {
   static void execute_all(Lanes &lanes) {
     for_each_lane<Match>(lanes, [&](unsigned, Match &part) {
       part.all = lanes.mask;
-      for_each_lane<Match>(lanes, [&](unsigned other, Match &theirs) {
-        part.same |= SimulatorMask{theirs.bits == part.bits} << other;
-      });
+      for_each_lane<Match>(
+          lanes, [&](unsigned other, Match &theirs) { part.same |= SimulatorMask{theirs.bits == part.bits} << other; });
     });
   }
 };

@@ -1,10 +1,10 @@
 // The accesses of a warp's lanes brought together, as a device executes them: one instruction for all lanes.
 //
-// Lanes run one after another here. Each access is filed under its instruction and under how often the lane has executed
-// that instruction before, so that what belongs together meets in one entry. An entry is counted when all lanes have been
-// there: at barriers, at the end of the block, or when the log is full and every lane has been given the chance to catch
-// up. Where lanes of a warp run inner loops of different lengths within an outer loop, entries are put together that a
-// device would not; the totals of bytes are right all the same.
+// Lanes run one after another here. Each access is filed under its instruction and under how often the lane has
+// executed that instruction before, so that what belongs together meets in one entry. An entry is counted when all
+// lanes have been there: when the warp waits for others or is done, or when the log is full and every lane has been
+// given the chance to catch up. Where lanes of a warp run inner loops of different lengths within an outer loop,
+// entries are put together that a device would not; the totals of bytes are right all the same.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -33,7 +33,7 @@ class WarpLog {
   void count(Counters &counters);
 
  private:
-  static constexpr size_t kEntries = 512;
+  static constexpr size_t kEntries = 128;
   static constexpr size_t kSlots = 4096;  // a power of two
   static constexpr unsigned kHashBits = 12;
 
@@ -50,7 +50,8 @@ class WarpLog {
     std::array<uint64_t, kWarp> addresses;
   };
 
-  // The entries of an instruction, empty when the log has been counted since; null when there are too many instructions.
+  // The entries of an instruction, empty when the log has been counted since; null when there are too many
+  // instructions.
   Site *site(const void *address);
   Site *find(const void *address);
 

@@ -13,13 +13,13 @@ using namespace simulator;
 namespace {
 
 // Lanes that load or store must agree on the matrix.
-struct Agreement : Collective {
+struct Agreement : AlignedCollective {
   const void *memory;
   unsigned stride;
   bool agrees = true;
 
   Agreement(const void *memory, unsigned stride)
-      : Collective("a load or store of wmma", execute_all, kFullWarp), memory(memory), stride(stride) {}
+      : AlignedCollective("a load or store of wmma", execute_all), memory(memory), stride(stride) {}
 
   static void execute_all(Lanes &lanes) {
     const auto &first = *static_cast<Agreement *>(lanes.parts[0]);
@@ -49,13 +49,13 @@ void for_each_element(const SimulatorTile &tile, unsigned stride, Function funct
   }
 }
 
-struct Multiply : Collective {
+struct Multiply : AlignedCollective {
   const SimulatorMma *shape;
   const void *a, *b, *c;
   void *d;
 
   Multiply(const SimulatorMma *shape, const void *a, const void *b, const void *c, void *d)
-      : Collective("mma_sync of wmma", execute_all, kFullWarp, shape), shape(shape), a(a), b(b), c(c), d(d) {}
+      : AlignedCollective("mma_sync of wmma", execute_all, shape), shape(shape), a(a), b(b), c(c), d(d) {}
 
   static void execute_all(Lanes &lanes);
 };
@@ -76,8 +76,6 @@ double get(SimulatorType type, const void *fragment, int i) {
       return static_cast<const uint8_t *>(fragment)[i];
     case SIMULATOR_S32:
       return static_cast<const int32_t *>(fragment)[i];
-    case SIMULATOR_F64:
-      break;
   }
   __builtin_unreachable();
 }

@@ -38,9 +38,9 @@ void Worker::run(Launch &launch) {
   warps_ = (threads + kWarp - 1) / kWarp;
   stacks_.reserve(threads);
   threads_.resize(threads);
-  logs_.clear();
-  logs_.resize(warps_);
+  log_ = WarpLog();
   shared_.begin_launch(launch.dynamic_shared);
+  shadow_.begin_launch();
   warp_order_ = std::make_unique<Order>(settings().order, settings().seed, 0);
   lane_order_ = std::make_unique<Order>(settings().order, settings().seed, 1);
   uint64_t blocks = launch.blocks();
@@ -58,7 +58,6 @@ void Worker::run_block(uint64_t number) {
       if (launch_->failed) return;
     }
   } while (release_barrier());
-  if (!launch_->failed) count_logs();
 }
 
 void Worker::start_block(uint64_t number) {
@@ -118,10 +117,11 @@ void Worker::run_warp(unsigned warp) {
       if (launch_->failed) return;
       is_ready |= threads_[first + lane].state == State::kReady;
     }
-    if (counts_ && logs_[warp].is_full()) logs_[warp].count(counters_);
+    if (counts_ && log_.is_full()) log_.count(counters_);
     can_go_on = is_ready || execute_collectives(warp);
   }
   report_stuck(warp);
+  if (counts_) log_.count(counters_);
 }
 
 bool Worker::execute_collectives(unsigned warp) {
@@ -141,7 +141,7 @@ bool Worker::execute_complete(unsigned warp) {
   return executed;
 }
 
-// The lanes that wait for the same as `leader`, if all of its mask do that have not finished.
+// The lanes that wait for the same as `leader`, if all of its mask do; those that have finished are not waited for.
 bool Worker::execute_group(unsigned warp, Thread &leader) {
   const Collective &wanted = *leader.collective;
   Lanes lanes;
@@ -155,7 +155,8 @@ bool Worker::execute_group(unsigned warp, Thread &leader) {
     lanes.mask |= SimulatorMask{1} << lane;
     lanes.parts[lane] = thread.collective;
   }
-  if (wanted.mask && lanes.mask != (wanted.mask & living)) return false;
+  SimulatorMask needed = wanted.is_aligned ? wanted.mask : wanted.mask & living;
+  if (wanted.mask && lanes.mask != needed) return false;
   wanted.execute(lanes);
   for (unsigned lane = 0; lane < kWarp; ++lane)
     if (lanes.mask >> lane & 1) threads_[warp * kWarp + lane].state = State::kReady;
@@ -176,48 +177,42 @@ void Worker::report_stuck(unsigned warp) {
 
 // Let all go on if they wait at one barrier; false when the block is done or the launch has failed.
 bool Worker::release_barrier() {
-  const Thread *waiting = nullptr, *finished = nullptr;
-  int sum = 0, conjunction = 1, disjunction = 0;
-  for (const Thread &thread : threads_) {
-    if (thread.state == State::kFinished) {
-      finished = &thread;
-      continue;
-    }
-    if (waiting && thread.barrier_line != waiting->barrier_line) {
-      report(static_cast<int>(thread.number), "waits at the __syncthreads of line %d, while others wait at line %d",
-             thread.barrier_line, waiting->barrier_line);
-      launch_->failed = true;
-      return false;
-    }
-    waiting = &thread;
-    sum += thread.barrier_value != 0;
-    conjunction &= thread.barrier_value != 0;
-    disjunction |= thread.barrier_value != 0;
-  }
-  if (!waiting) return false;
-  if (finished) {
-    report(static_cast<int>(finished->number), "has ended, while others wait at the __syncthreads of line %d",
-           waiting->barrier_line);
-    launch_->failed = true;
-    return false;
-  }
+  if (!is_barrier_met()) return false;
+  int votes = 0;
+  for (const Thread &thread : threads_) votes += thread.barrier_value != 0;
+  int all = votes == static_cast<int>(threads_.size());
   for (Thread &thread : threads_) {
     thread.state = State::kReady;
-    thread.barrier_value = thread.barrier_reduction == '+'   ? sum
-                           : thread.barrier_reduction == '&' ? conjunction
-                                                             : disjunction;
+    char reduction = thread.barrier_reduction;
+    thread.barrier_value = reduction == '+' ? votes : reduction == '&' ? all : votes != 0;
     thread.known.fill(0);
     thread.known[thread.lane] = 1;
   }
   counters_.barriers += warps_;
   shadow_.barrier();
-  count_logs();
   return true;
 }
 
-void Worker::count_logs() {
-  if (!counts_) return;
-  for (unsigned warp = 0; warp < warps_; ++warp) logs_[warp].count(counters_);
+// Whether all threads wait at one barrier. Where some do and others do not, the launch fails.
+bool Worker::is_barrier_met() {
+  const Thread *waiting = nullptr, *finished = nullptr, *elsewhere = nullptr;
+  for (const Thread &thread : threads_) {
+    if (thread.state == State::kFinished)
+      finished = &thread;
+    else if (waiting && thread.barrier_line != waiting->barrier_line)
+      elsewhere = &thread;
+    else
+      waiting = &thread;
+  }
+  if (waiting && elsewhere)
+    report(static_cast<int>(elsewhere->number), "waits at the __syncthreads of line %d, while others wait at line %d",
+           elsewhere->barrier_line, waiting->barrier_line);
+  else if (waiting && finished)
+    report(static_cast<int>(finished->number), "has ended, while others wait at the __syncthreads of line %d",
+           waiting->barrier_line);
+  bool is_met = waiting && !elsewhere && !finished;
+  if (waiting && !is_met) launch_->failed = true;
+  return is_met;
 }
 
 }  // namespace simulator

@@ -66,7 +66,7 @@ class Worker {
   // From a CUDA thread: end the launch.
   [[noreturn]] void abandon();
   void log(const void *site, Access access, uint64_t address, unsigned size) {
-    while (counts_ && !logs_[thread_->warp].record(*thread_, site, access, address, size)) suspend();
+    while (counts_ && !log_.record(*thread_, site, access, address, size)) suspend();
   }
 
  private:
@@ -83,7 +83,7 @@ class Worker {
   bool execute_group(unsigned warp, Thread &leader);
   void report_stuck(unsigned warp);
   bool release_barrier();
-  void count_logs();
+  bool is_barrier_met();
 
   Stacks stacks_;
   Context scheduler_;
@@ -98,7 +98,7 @@ class Worker {
   SharedMemory shared_;
   Shadow shadow_;
   Counters counters_;
-  std::vector<WarpLog> logs_;
+  WarpLog log_;  // of the warp that runs
   std::unique_ptr<Order> warp_order_, lane_order_;
 };
 

@@ -27,24 +27,24 @@ inline T simulator_atomically(T *address, T operand, T compare, Operation) {
 }
 
 // `new_value` is in terms of old, operand and compare, all of type T.
-#define SIMULATOR_ATOMIC(name, new_value)                                                        \
-  template <class T>                                                                             \
-  struct simulator_##name {                                                                      \
-    T operator()(T old, T operand, T compare) const {                                            \
-      (void)old, (void)operand, (void)compare;                                                   \
-      return new_value;                                                                          \
-    }                                                                                            \
-  };                                                                                             \
-  template <class T>                                                                             \
-  inline T name(T *address, std::common_type_t<T> operand) {                                     \
-    return simulator_atomically(address, static_cast<T>(operand), T{}, simulator_##name<T>());   \
+#define SIMULATOR_ATOMIC(name, new_value)                                                      \
+  template <class T>                                                                           \
+  struct simulator_##name {                                                                    \
+    T operator()(T old, T operand, T compare) const {                                          \
+      (void)old, (void)operand, (void)compare;                                                 \
+      return new_value;                                                                        \
+    }                                                                                          \
+  };                                                                                           \
+  template <class T>                                                                           \
+  inline T name(T *address, std::common_type_t<T> operand) {                                   \
+    return simulator_atomically(address, static_cast<T>(operand), T{}, simulator_##name<T>()); \
   }
 
 SIMULATOR_ATOMIC(atomicAdd, static_cast<T>(old + operand))
 SIMULATOR_ATOMIC(atomicSub, static_cast<T>(old - operand))
 SIMULATOR_ATOMIC(atomicMin, operand < old ? operand : old)
 SIMULATOR_ATOMIC(atomicMax, operand > old ? operand : old)
-SIMULATOR_ATOMIC(atomicAnd, old & operand)
+SIMULATOR_ATOMIC(atomicAnd, old &operand)
 SIMULATOR_ATOMIC(atomicOr, old | operand)
 SIMULATOR_ATOMIC(atomicXor, old ^ operand)
 SIMULATOR_ATOMIC(atomicExch, operand)
@@ -58,8 +58,7 @@ struct simulator_compare_and_swap {
 };
 template <class T>
 inline T atomicCAS(T *address, std::common_type_t<T> compare, std::common_type_t<T> value) {
-  return simulator_atomically(address, static_cast<T>(value), static_cast<T>(compare),
-                              simulator_compare_and_swap<T>());
+  return simulator_atomically(address, static_cast<T>(value), static_cast<T>(compare), simulator_compare_and_swap<T>());
 }
 
 // Loads through the read-only cache and with hints, which change nothing here.

@@ -10,8 +10,8 @@ using std::isinf;
 using std::isnan;
 using std::signbit;
 
-#define SIMULATOR_MIN_MAX(T)                            \
-  inline T max(T a, T b) { return a > b ? a : b; }      \
+#define SIMULATOR_MIN_MAX(T)                       \
+  inline T max(T a, T b) { return a > b ? a : b; } \
   inline T min(T a, T b) { return a < b ? a : b; }
 SIMULATOR_MIN_MAX(signed char)
 SIMULATOR_MIN_MAX(unsigned char)

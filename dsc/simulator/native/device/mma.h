@@ -20,11 +20,11 @@ struct tf32;
 // How an element is stored, and the core's name of its type.
 template <class T>
 struct element;
-#define SIMULATOR_ELEMENT(T, Stored, name)                     \
-  template <>                                                  \
-  struct element<T> {                                          \
-    using storage = Stored;                                    \
-    static constexpr SimulatorType type = SIMULATOR_##name;    \
+#define SIMULATOR_ELEMENT(T, Stored, name)                  \
+  template <>                                               \
+  struct element<T> {                                       \
+    using storage = Stored;                                 \
+    static constexpr SimulatorType type = SIMULATOR_##name; \
   }
 SIMULATOR_ELEMENT(__half, __half, F16);
 SIMULATOR_ELEMENT(__nv_bfloat16, __nv_bfloat16, BF16);
@@ -52,8 +52,8 @@ struct extent<accumulator, M, N, K> {
 
 template <class Use, int M, int N, int K, class T, class Layout = void>
 struct fragment {
-  static constexpr bool is_known = (M == 16 && N == 16 && (K == 16 || K == 8)) || (M == 32 && N == 8 && K == 16) ||
-                                   (M == 8 && N == 32 && K == 16);
+  static constexpr bool is_known =
+      (M == 16 && N == 16 && (K == 16 || K == 8)) || (M == 32 && N == 8 && K == 16) || (M == 8 && N == 32 && K == 16);
   static_assert(is_known, "a shape of wmma that the simulator does not know");
   using size = extent<Use, M, N, K>;
   using storage = typename element<T>::storage;
@@ -91,8 +91,8 @@ inline void fill_fragment(Fragment &to, T value) {
 template <int M, int N, int K, class A, class LayoutA, class B, class LayoutB, class C, class D>
 inline void mma_sync(fragment<accumulator, M, N, K, D> &d, const fragment<matrix_a, M, N, K, A, LayoutA> &a,
                      const fragment<matrix_b, M, N, K, B, LayoutB> &b, const fragment<accumulator, M, N, K, C> &c) {
-  static constexpr SimulatorMma shape = {M, N, K, element<A>::type, element<B>::type, element<C>::type,
-                                         element<D>::type, false};
+  static constexpr SimulatorMma shape = {
+      M, N, K, element<A>::type, element<B>::type, element<C>::type, element<D>::type, false};
   simulator_wmma_mma(&shape, d.x, a.x, b.x, c.x);
 }
 

@@ -24,7 +24,5 @@ void call(void (*kernel)(Arguments...), void **arguments) {
 
 }  // namespace simulator
 
-#define SIMULATOR_KERNEL(kernel, max_threads)                                                              \
-  {                                                                                                        \
-#kernel, [](void **arguments) { simulator::call(&kernel, arguments); }, simulator::count(&kernel), max_threads \
-  }
+#define SIMULATOR_KERNEL(kernel, max_threads) \
+  {#kernel, [](void **arguments) { simulator::call(&kernel, arguments); }, simulator::count(&kernel), max_threads}

@@ -58,34 +58,34 @@ inline Narrow<F> from_bits(unsigned bits) {
 }  // namespace simulator
 
 // A function of one, two or three numbers, and of pairs of them; `value` is in terms of floats a, b and c.
-#define SIMULATOR_UNARY(name, value)                                     \
-  template <class F>                                                     \
-  inline simulator::Narrow<F> name(simulator::Narrow<F> x) {             \
-    float a = x;                                                         \
-    return value;                                                        \
+#define SIMULATOR_UNARY(name, value)                         \
+  template <class F>                                         \
+  inline simulator::Narrow<F> name(simulator::Narrow<F> x) { \
+    float a = x;                                             \
+    return value;                                            \
   }
-#define SIMULATOR_BINARY(name, value)                                                   \
-  template <class F>                                                                    \
-  inline simulator::Narrow<F> name(simulator::Narrow<F> x, simulator::Narrow<F> y) {    \
-    float a = x, b = y;                                                                 \
-    return value;                                                                       \
+#define SIMULATOR_BINARY(name, value)                                                \
+  template <class F>                                                                 \
+  inline simulator::Narrow<F> name(simulator::Narrow<F> x, simulator::Narrow<F> y) { \
+    float a = x, b = y;                                                              \
+    return value;                                                                    \
   }
-#define SIMULATOR_COMPARISON(name, value)                                   \
-  template <class F>                                                        \
-  inline bool name(simulator::Narrow<F> x, simulator::Narrow<F> y) {        \
-    float a = x, b = y;                                                     \
-    return value;                                                           \
+#define SIMULATOR_COMPARISON(name, value)                            \
+  template <class F>                                                 \
+  inline bool name(simulator::Narrow<F> x, simulator::Narrow<F> y) { \
+    float a = x, b = y;                                              \
+    return value;                                                    \
   }
-#define SIMULATOR_PAIRWISE(name, function)                                                          \
-  template <class F>                                                                                \
-  inline simulator::NarrowPair<F> name(simulator::NarrowPair<F> a, simulator::NarrowPair<F> b) {    \
-    return {function(a.x, b.x), function(a.y, b.y)};                                                \
+#define SIMULATOR_PAIRWISE(name, function)                                                       \
+  template <class F>                                                                             \
+  inline simulator::NarrowPair<F> name(simulator::NarrowPair<F> a, simulator::NarrowPair<F> b) { \
+    return {function(a.x, b.x), function(a.y, b.y)};                                             \
   }
 
 namespace simulator {
 SIMULATOR_BINARY(operator+, a + b)
 SIMULATOR_BINARY(operator-, a - b)
-SIMULATOR_BINARY(operator*, a * b)
+SIMULATOR_BINARY(operator*, a *b)
 SIMULATOR_BINARY(operator/, a / b)
 SIMULATOR_UNARY(operator-, -a)
 SIMULATOR_COMPARISON(operator<, a < b)

@@ -5,7 +5,8 @@
 template <class A, class B, class Sum>
 inline Sum simulator_dp4a(unsigned a, unsigned b, Sum sum) {
   for (int i = 0; i < 4; ++i)
-    sum += static_cast<Sum>(static_cast<int>(static_cast<A>(a >> 8 * i)) * static_cast<int>(static_cast<B>(b >> 8 * i)));
+    sum +=
+        static_cast<Sum>(static_cast<int>(static_cast<A>(a >> 8 * i)) * static_cast<int>(static_cast<B>(b >> 8 * i)));
   return sum;
 }
 inline int __dp4a(int a, int b, int c) {

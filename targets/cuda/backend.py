@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import tvm
-import tvm_ffi
 from tvm import tirx
-from tvm.ir import TensorLoad
 
 from dsc.host import FAMILY
 from dsc.needs import Needs
@@ -78,7 +76,7 @@ class CudaBackend:
         return threaded(func, self.machine)
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
-        """Functions that touch no tensor of the device are the host's."""
+        """Functions of tensors in the host's memory, or of none, are the host's."""
         on_host = {name for name, func in module.functions.items() if _is_hosts(func)}
         lowered = tvm.IRModule({})
         if on_host:
@@ -115,12 +113,9 @@ class CudaBackend:
 
 
 def _is_hosts(func: tirx.PrimFunc) -> bool:
-    """Whether a function is marked as the host's, or reads and writes nothing."""
-    if func.attrs and (ON_HOST in func.attrs or "tirx.is_host_func" in func.attrs):
-        return True
-    touched: list[object] = []
-    tvm_ffi.structural_walk(func.body, ((TensorLoad, tirx.BufferStore), touched.append))
-    return not touched
+    """Whether a function is marked as the host's, or has no tensors."""
+    marked = bool(func.attrs) and (ON_HOST in func.attrs or "tirx.is_host_func" in func.attrs)
+    return marked or not any(tirx.is_buffer_var(parameter) for parameter in func.params)
 
 
 def _of_kind(module: tvm.IRModule, *, device: bool) -> tvm.IRModule:

@@ -24,6 +24,8 @@ from dsc.targets.rocm.functions import FUNCTIONS
 from dsc.targets.rocm.lowering import device_passes
 from dsc.targets.rocm.resources import check, resources
 from dsc.targets.rocm.toolchain import find_lld
+from dsc.targets.rocm.unrolling import by_a_few_steps
+from dsc.targets.tir.passes import each
 from dsc.targets.x86.machines import BY_TAG as HOSTS
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ class RocmBackend:
         return threaded(func, self.machine)
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
-        """Loops over registers are unrolled here: LLVM is not told to."""
+        """Loops are unrolled here: LLVM is not told to."""
+        module = each(by_a_few_steps, "dsc.by_a_few_steps")(module)
         with self.target, tvm.transform.PassContext(opt_level=3):
             return lower(module, self.target, self.host, FUNCTIONS, device_passes())
 

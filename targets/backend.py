@@ -10,6 +10,9 @@ import tvm
 
 from dsc.needs import Needs
 
+ON_HOST = "dsc.on_host"
+"""Attribute of functions whose tensors are in the host's memory, whatever the target is."""
+
 
 class Backend(Protocol):
     """Makes code for one machine. `dsc.codegen` calls it for each kernel, several at once."""

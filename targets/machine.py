@@ -63,6 +63,8 @@ class Machine(ABC):
     """What multiplies and adds. Where several have the same operands, the widest comes first."""
     source: str
     """Where the numbers are from."""
+    memory_bytes: int | None = None
+    """For weights, inputs and all that is in between; None where the operating system shares it out."""
 
     @abstractmethod
     def bandwidth(self, footprint: float, cores: int = 1) -> float:

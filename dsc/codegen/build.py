@@ -8,6 +8,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
+import numpy as np
 import tvm
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 
@@ -22,7 +23,8 @@ from dsc.files import scratch_folder
 from dsc.ir import Graph, dims_of, element_of
 from dsc.lower import unsupported
 from dsc.lower.sizes import SizeRequirements
-from dsc.runtime.manifest import Manifest
+from dsc.runtime.manifest import Manifest, TensorSpec
+from dsc.runtime.weights import total_size
 from dsc.targets.backend import Backend
 from dsc.targets.family import AnyTarget
 
@@ -69,6 +71,7 @@ def build(
             failures,
         )
         emitted = emitter.emit()
+        _check_memory(emitted, target)
         try:
             library = compile_module(emitted.module, backend, lambda done, total: tell("compile", done, total), observe)
         except KernelError as error:
@@ -105,6 +108,23 @@ def _check_sizes(graph: Graph) -> None:
         if math.prod(sizes) > _MAX_ELEMENTS:
             name = f" {value.name_hint!r}" if value.name_hint else ""
             raise UnsupportedModelError(f"value{name} of shape {list(dims_of(value.type) or ())} has too many elements")
+
+
+def _check_memory(emitted: Emitted, target: AnyTarget) -> None:
+    """Whether weights, inputs and outputs fit, as far as sizes are known; what is in between comes on top."""
+    there = target.machine.memory_bytes
+    weights = total_size(emitted.parameters.weights)
+    ends = sum(_least_bytes(spec) for spec in (*emitted.inputs, *emitted.outputs))
+    if there is not None and weights + ends > there:
+        raise UnsupportedModelError(
+            f"the model needs {(weights + ends) / 1e9:.1f} GB at least ({weights / 1e9:.1f} GB of weights), and "
+            f"{target.name} has {there / 1e9:.1f} GB; compile for a larger device, or a smaller model or batch"
+        )
+
+
+def _least_bytes(spec: TensorSpec) -> int:
+    """Of an input or output, each dim that is not known taken to be 1."""
+    return np.dtype(spec.dtype).itemsize * math.prod(d for d in spec.shape if isinstance(d, int))
 
 
 def compile_module(

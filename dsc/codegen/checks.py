@@ -18,6 +18,7 @@ from dsc.lower.sizes import SizeRequirements
 from dsc.lower.walk import Place
 from dsc.runtime.checks import PASSED
 from dsc.runtime.manifest import Check, Checks
+from dsc.targets.backend import ON_HOST
 
 
 @dataclass
@@ -76,7 +77,7 @@ class CheckList:
             body.append(tirx.IfThenElse(tirx.Not(_without_zero(condition)), tirx.SeqStmt(failed), None))
         params = [status, *self.places]
         return tirx.PrimFunc(params, tirx.SeqStmt(body)).with_attrs(
-            {"s_tir": True, "tirx.noalias": True, "tirx.is_host_func": True}
+            {"s_tir": True, "tirx.noalias": True, ON_HOST: True}
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dsc.targets.backend import Backend
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.cuda.host import native
-from dsc.targets.cuda.machines import BY_TAG
+from dsc.targets.cuda.machines import BY_TAG, DEFAULT
 from dsc.targets.gpu.kernels import gpu_kernels
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Kernel
@@ -17,10 +17,10 @@ class Cuda:
     """`dsc.targets.Family` of NVIDIA's GPUs."""
 
     name = "cuda"
-    default = "sm_80"
+    default = DEFAULT
 
     def tags(self) -> Sequence[str]:
-        """Compute capabilities."""
+        """Compute capabilities, the oldest first."""
         return tuple(BY_TAG)
 
     def machine(self, tag: str) -> Gpu:
@@ -28,7 +28,7 @@ class Cuda:
         return BY_TAG[tag]
 
     def native(self) -> Gpu:
-        """The GPU of this host. Raises `UsageError` where there is none."""
+        """The first GPU of the host. Raises `UsageError` where there is none."""
         return native()
 
     def kernels(self, machine: Gpu) -> Sequence[Kernel[Gpu]]:

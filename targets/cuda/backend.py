@@ -22,14 +22,12 @@ from dsc.targets.cuda.imports import with_images
 from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.toolchain import assemble, find_nvcc
 from dsc.targets.gpu.generic.threaded import threaded
+from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.x86.machines import BY_TAG as HOSTS
 
 Assemble: TypeAlias = Callable[[str, str], bytes]
 """Makes an image that CUDA's driver loads of a kernel's source and ``sm_80``; raises what says why it cannot."""
-HOST = HOSTS["x86-64-v2"]
-"""Nothing is computed there, so any will do: artifacts run beside a GPU in whatever host."""
 UNROLLED_LATER = {"tirx.UnrollLoop": {"explicit_unroll": False}}
 """By nvcc, which is told to: the code stays short."""
 _FALLBACK = "TVM_COMPILE_FORCE_FALLBACK"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import tvm
 
 from dsc.errors import UsageError
-from dsc.targets.cuda.machines import BY_TAG, MACHINES
+from dsc.targets.cuda.machines import BY_TAG, DEFAULT, MACHINES
 from dsc.targets.gpu.machine import Gpu
 
 
@@ -16,8 +16,8 @@ def native() -> Gpu:
     device = tvm.cuda(0)
     if not device.exist:
         raise UsageError(
-            "cuda:native needs an NVIDIA GPU with its driver and CUDA's runtime library (libcudart), and there is none "
-            f"here; name a machine to compile for another, as cuda:{MACHINES[1].arch}"
+            "there is no NVIDIA GPU here, or its driver or CUDA's runtime library (libcudart.so.13) cannot be loaded; "
+            f"name a machine to compile for another, as cuda:{DEFAULT}"
         )
     machine = closest(str(device.compute_version))
     return replace(

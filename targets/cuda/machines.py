@@ -94,5 +94,5 @@ MACHINES: tuple[Gpu, ...] = (
     ),
 )  # fmt: skip
 BY_TAG = {machine.arch: machine for machine in MACHINES}
-DEFAULT = BY_TAG["sm_80"]
+DEFAULT = "sm_80"
 """What plain ``cuda`` stands for where no device says otherwise."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
 
-PACKAGES = ("nvidia-cuda-nvcc", "nvidia-cuda-runtime", "nvidia-cuda-cccl")
+PACKAGES = ("nvidia-cuda-nvcc", "nvidia-cuda-cccl")
 """What brings nvcc, ptxas and the headers by pip."""
 QUIET = ("-diag-suppress", "177")
 """Variables that are never read: TVM's code has some."""

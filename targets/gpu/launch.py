@@ -9,7 +9,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim
+from dsc.lower.exprs import Dim, ceildiv
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.tir.loops import Loops, when
 
@@ -31,6 +31,16 @@ def launch(blocks: Dim, threads: int, loops: Loops) -> Iterator[tuple[Expr, Expr
 def synchronize() -> None:
     """Waits until all threads of the block are here, and what they wrote to shared memory can be read."""
     T.evaluate(T.tvm_storage_sync("shared"))
+
+
+@contextmanager
+def shared_out(length: Dim, threads: int, thread: Expr, loops: Loops) -> Iterator[Expr]:
+    """A loop over one thread's part of `length` places: neighbouring threads have neighbouring ones."""
+    with loops.each(ceildiv(length, threads)) as step:
+        place = T.Bind(step * threads + thread)
+        exact = isinstance(length, int) and length % threads == 0
+        with when(None if exact else place < loops.const(length)):
+            yield place
 
 
 class Group:

@@ -9,7 +9,7 @@ from tvm.ir import TensorLoad
 
 from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
-from dsc.targets.backend import Backend
+from dsc.targets.backend import ON_HOST, Backend
 from dsc.targets.tir.passes import common_subexpressions, compacted_blocks, each
 from dsc.targets.tir.plain_shapes import plain_shapes
 
@@ -59,7 +59,7 @@ def _of_kind(module: tvm.IRModule, target: tvm.target.Target, *, device: bool) -
 
 def _is_hosts(func: tirx.PrimFunc) -> bool:
     """Whether a function is marked as the host's, or reads and writes nothing."""
-    if func.attrs and "tirx.is_host_func" in func.attrs:
+    if func.attrs and (ON_HOST in func.attrs or "tirx.is_host_func" in func.attrs):
         return True
     touched: list[object] = []
     tvm_ffi.structural_walk(func.body, ((TensorLoad, tirx.BufferStore), touched.append))

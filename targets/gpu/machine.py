@@ -30,7 +30,6 @@ class Gpu(Machine):
     registers_per_thread: int
     """Of 32 bits, at most."""
     memory_bytes: int
-    """For weights, inputs and all that is in between."""
     l2_bytes: int
     l2_bandwidth: float
     """What all multiprocessors together read from it."""

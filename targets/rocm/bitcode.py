@@ -84,7 +84,7 @@ def _called(func: tirx.PrimFunc) -> set[str]:
 
 
 def _controls(machine: Gpu) -> str:
-    """What AMD's library asks of the machine and of how exact it shall be (ROCm-Device-Libs, doc/OCML.md, "Controls")."""
+    """What AMD's library asks of the machine, and of how exact it shall be (ROCm-Device-Libs, OCML.md, "Controls")."""
     stepping = machine.arch.removeprefix("gfx")
     number = int(stepping[:-2]) * 1000 + int(stepping[-2:-1], 16) * 100 + int(stepping[-1:], 16)
     bytes_ = {

@@ -24,9 +24,9 @@ def test_the_default_is_the_host():
 
 def test_every_tag_makes_a_tvm_target():
     for tag in targets.tags():
-        target = targets.target(tag)
-        assert isinstance(target.backend().target, tvm.target.Target)
-        assert target.machine.vector_bits in (128, 256, 512)
+        assert isinstance(targets.target(tag).backend().target, tvm.target.Target)
+    for machine in MACHINES:
+        assert machine.vector_bits in (128, 256, 512)
 
 
 def test_rows_say_where_they_are_from_and_widest_first():
@@ -114,8 +114,9 @@ def test_multiprocessors_of_a_gpu_share_its_memory():
     row = MultiplyAdd(name="FFMA", a="float32", b="float32", accumulator="float32", n=32, rate=2, latency=4, source="")
     gpu = Gpu(
         name="gpu:test", source="", arch="test", frequency=1e9, cores=10, launch_seconds=1e-5, instructions=(row,),
-        warp=32, max_threads=1024, shared_bytes=1 << 15, registers=1 << 16, l2_bytes=1 << 20, l2_bandwidth=4e12,
-        dram_bandwidth=1e12,
+        warp=32, max_threads=1024, resident_threads=2048, resident_blocks=16, shared_bytes=1 << 15,
+        shared_bytes_total=1 << 16, registers=1 << 16, registers_per_thread=255, memory_bytes=1 << 30, l2_bytes=1 << 20,
+        l2_bandwidth=4e12, dram_bandwidth=1e12,
     )  # fmt: skip
     assert [gpu.bandwidth(size, 5) for size in (1 << 20, 1 << 21)] == [2e12, 0.5e12]
     assert roofline(gpu, Work(operations=0, bytes=2e12, tasks=10)) == pytest.approx(2 + 1e-5)

@@ -22,7 +22,7 @@ from dsc.lower.floats import condition
 from dsc.targets.cpu.gemm.product import same_place
 from dsc.targets.cpu.inline import Leaf
 from dsc.targets.gpu.contraction.source import Contraction
-from dsc.targets.gpu.contraction.tiling import STAGES, VECTOR, Tiling
+from dsc.targets.gpu.contraction.tiling import SEGMENT, STAGES, VECTOR, Tiling
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import launch, synchronize
 from dsc.targets.gpu.tile import RegisterTile, unrolled
@@ -284,7 +284,8 @@ class _Loaded:
         """Which element a thread loads: its position across the tile, and in depth."""
         position = i * self.tiling.threads + thread
         if self.by_depth:
-            across, k = self.loops.split(position, self.tiling.depth)
-            return across, k
+            rest, low = self.loops.split(position, SEGMENT)
+            high, across = self.loops.split(rest, self.width)
+            return across, high * SEGMENT + low
         k, across = self.loops.split(position, self.width)
         return across, k

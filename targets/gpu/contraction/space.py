@@ -48,12 +48,17 @@ class ContractionSpace:
 
     @cached_property
     def _layout(self) -> Layout:
-        return Layout(self._by_depth(self.source.a), self._by_depth(self.source.b))
+        """Neighbours in depth are loaded together only where there are none from row to row, or column to column."""
+        source, axes = self.source, self.source.acc.op.axis
+        rows, columns = axes[source.split[0] : source.split[1]], axes[source.split[1] :]
+        return Layout(
+            not self._neighbours(source.a, rows) and self._neighbours(source.a, source.acc.op.reduce_axis),
+            not self._neighbours(source.b, columns) and self._neighbours(source.b, source.acc.op.reduce_axis),
+        )
 
-    def _by_depth(self, operand: Expr) -> bool:
-        """Whether elements of an operand are neighbours in memory along its depth."""
-        stage = self.source.acc.op
-        return 1 in steps(stage, operand, self.source.params, _last(stage.reduce_axis))
+    def _neighbours(self, operand: Expr, axes: Sequence[tirx.IterVar]) -> bool:
+        """Whether elements of an operand lie side by side along some axes, the last of which varies fastest."""
+        return 1 in steps(self.source.acc.op, operand, self.source.params, _last(axes))
 
 
 def _last(axes: Sequence[tirx.IterVar]) -> tirx.Var:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import tvm_ffi
@@ -18,7 +17,7 @@ from dsc.targets.gpu.elements import Combiner, Elements
 from dsc.targets.gpu.generic.plan import Plan
 from dsc.targets.gpu.generic.rows import Read, Reduced, Rows
 from dsc.targets.gpu.generic.shares import Shares, is_alike
-from dsc.targets.gpu.launch import Group, launch
+from dsc.targets.gpu.launch import Group, launch, shared_out
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.tir.loops import Loops, argument, flat, function, when
 
@@ -144,7 +143,7 @@ class _Launch:
                 with when(together.is_first), elements.scope():
                     self._store(elements, at, walked=False)
                 if self.rows.along:
-                    with self._shared_out(self.rows.length, together) as place, elements.scope():
+                    with shared_out(self.rows.length, group, together.lane, self.loops) as place, elements.scope():
                         self._store(elements, at | self.along(place), walked=True)
 
     # --- reductions
@@ -168,7 +167,7 @@ class _Launch:
         total: tirx.Buffer = T.alloc_buffer((1,), combine.dtype, scope="local")
         T.buffer_store(total, combine.start, [0])
         sizes = dims(axis.dom.extent for axis in stage.reduce_axis)
-        with self._shared_out(product(sizes), group) as place:
+        with shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
             starts = [axis.dom.min for axis in stage.reduce_axis]
             walked = [start + i for start, i in zip(starts, self.loops.unravel(place, sizes), strict=True)]
             with when(combine.condition(indices, walked)):
@@ -176,14 +175,6 @@ class _Launch:
                 T.buffer_store(total, combine(total[0], element), [0])
         group.reduce(total, combine)
         return total
-
-    @contextmanager
-    def _shared_out(self, length: Dim, group: Group) -> Iterator[Expr]:
-        """A loop over this thread's part of `length` places: neighbours have neighbouring ones."""
-        with self.loops.each(ceildiv(length, group.threads)) as step:
-            place = T.Bind(step * group.threads + group.lane)
-            with when(None if _divides(group.threads, length) else place < self.loops.const(length)):
-                yield place
 
     # --- places
 

@@ -29,7 +29,8 @@ SHUFFLE_CYCLES = 30
 VECTOR_GAIN = 0.5
 """A vector is one load, but the rest is done for each of its elements: so much of the work is loads."""
 MISSES = 0.5
-"""Share of what reductions read that is not near since an earlier read: windows overlap, products share operands."""
+"""Share of the memory that reads touch which is not near since an earlier one: windows overlap, products share operands,
+and neighbours of a scattered element are read soon."""
 BARRIER_CYCLES = 60
 """A round of a reduction by way of shared memory."""
 
@@ -69,6 +70,7 @@ def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shar
         elements = math.ceil(length / group) * group if output.walked else 1
         visit = _visit(machine, output.tensor, output.at, rows, memory, _neighbour(rows, shares, None))
         cycles += count * elements / machine.warp * visit.cycles(machine) / shares.vector**VECTOR_GAIN
+        loaded += MISSES * count * elements / machine.warp * visit.l2_bytes
         _add(read, visit, count * (length if output.walked else 1))
     blocks = max(1, math.ceil(threads / shares.threads))
     moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)

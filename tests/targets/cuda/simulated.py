@@ -1,0 +1,75 @@
+"""Kernels for CUDA, run on the simulated device and compared with ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tvm
+from tvm import tirx
+
+from dsc.codegen.objects import compile_kernels, write_imports, write_object
+from dsc.files import scratch_folder
+from dsc.runtime.library import load_library
+from dsc.simulator import Simulation
+from dsc.targets import Implementation, Kernel, Point, Refusal, Space, target
+from dsc.targets.cuda.backend import CudaBackend
+from dsc.targets.gpu.machine import Gpu
+from tests.targets.regions import Region
+
+Choose = Callable[[Space], Sequence[Point]]
+
+
+def machine(tag: str = "sm_80") -> Gpu:
+    """The GPU of that tag."""
+    found = target(f"cuda:{tag}").machine
+    assert isinstance(found, Gpu)
+    return found
+
+
+def backend(simulation: Simulation) -> CudaBackend:
+    """The backend, with images for the simulated device in place of nvcc's."""
+    return CudaBackend(machine(simulation.arch), assemble=lambda source, _: simulation.compile(source))
+
+
+def best(space: Space) -> list[Point]:
+    """The point of least estimate."""
+    return [min(space.points(), key=space.estimate)]
+
+
+def every(space: Space) -> list[Point]:
+    """All points."""
+    return list(space.points())
+
+
+def library(functions: Mapping[str, tirx.PrimFunc], made: CudaBackend) -> tvm.runtime.Module:
+    """All functions in one library, as a model has them: linked and loaded again."""
+    named = {name: func.with_attr("global_symbol", name) for name, func in functions.items()}
+    with scratch_folder() as folder:
+        code = compile_kernels(tvm.IRModule(named), made)
+        objects = [folder / "kernels.o", folder / "imports.o"]
+        write_object(code, objects[0])
+        write_imports(code, code, made, objects[1])
+        made.link(objects, folder / "lib.so")
+        return load_library((folder / "lib.so").read_bytes(), "kernels")
+
+
+def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Simulation, choose: Choose = best) -> None:
+    """Builds the chosen points of every region, all in one library, and compares each with ONNX Runtime."""
+    built: list[tuple[Region, Point, Implementation]] = []
+    for region in regions:
+        space = kernel.match(region.workload(), machine(simulation.arch))
+        assert not isinstance(space, Refusal), f"{region.text}: {space.reason}"
+        built += [(region, point, space.build(point)) for point in choose(space)]
+    functions = {f"k{i}": implementation.func for i, (_, _, implementation) in enumerate(built)}
+    code, device = library(functions, backend(simulation)), tvm.cuda(0)
+    for name, (region, point, _) in zip(functions, built, strict=True):
+        arrays = region.arrays()
+        expected = region.reference(arrays)
+        inputs = [tvm.runtime.tensor(array, device) for array in arrays]
+        outputs = [tvm.runtime.tensor(np.full_like(array, 77), device) for array in expected]
+        code[name](*inputs, *outputs)
+        for output, array in zip(outputs, expected, strict=True):
+            message = f"{region.text} {point}"
+            np.testing.assert_allclose(output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=message)
+    assert not simulation.faults()

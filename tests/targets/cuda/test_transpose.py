@@ -1,0 +1,38 @@
+"""Transposing copies by way of shared memory, against ONNX Runtime."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsc.simulator import simulated_cuda
+from dsc.targets import Refusal
+from dsc.targets.gpu.transpose import Transpose
+from tests.targets.cuda.simulated import check, every, machine
+from tests.targets.regions import Region
+
+COPIES = [
+    Region("(float[96,128] x) => (float[128,96] y) { y = Transpose(x) }"),
+    Region("(float[33,9] x) => (float[9,33] y) { y = Transpose(x) }"),
+    Region("(float[3,40,5,17] x) => (float[3,17,5,40] y) { y = Transpose<perm=[0,3,2,1]>(x) }"),
+    Region("(float16[2,3,70,31] x) => (float16[2,31,70,3] y) { y = Transpose<perm=[0,3,2,1]>(x) }", atol=0),
+    Region("(int64[1,19,64] x) => (int64[1,64,19] y) { y = Transpose<perm=[0,2,1]>(x) }"),
+    Region("(float[b,s,65] x) => (float[b,65,s] y) { y = Transpose<perm=[0,2,1]>(x) }", {"b": 2, "s": 41}),
+]
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse"])
+def test_copies(order: str) -> None:
+    possible = [region for region in COPIES if not isinstance(Transpose().match(region.workload(), machine()), Refusal)]
+    assert len(possible) >= 5
+    with simulated_cuda("sm_80", order=order) as simulation:
+        check(Transpose(), possible, simulation, every)
+        whole = simulation.counters()["k0_kernel"]
+    assert whole.coalescing == 1.0
+    assert whole.bank_conflicts == 0
+
+
+def test_rows_that_stay_rows_are_refused() -> None:
+    region = Region("(float[2,5,12,64] x) => (float[2,12,5,64] y) { y = Transpose<perm=[0,2,1,3]>(x) }")
+    found = Transpose().match(region.workload(), machine())
+    assert isinstance(found, Refusal)
+    assert "as they are" in found.reason

@@ -25,7 +25,7 @@ def by_a_few_steps(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
     def loop(node: tirx.For, mutator: StructuralMutator) -> tirx.Stmt:
         inner = mutator.default_mutate(node)
-        long = isinstance(node.extent, tirx.IntImm) and node.extent.value > STEPS
+        long = isinstance(node.extent, tirx.IntImm) and node.extent.value >= STEPS
         if node.kind != tirx.ForKind.UNROLLED or node.loop_var in chosen or not long:
             return inner
         return _in_parts(inner)

@@ -62,7 +62,7 @@ def test_a_package_adds_a_family(installed: Callable[..., None]) -> None:
     found = targets.target("toy:haswell")
     assert [kernel.name for kernel in found.kernels()] == ["cpu.generic"]
     assert "layout" not in str(dsc.pipeline.preset(2, found))
-    with pytest.raises(UsageError, match=r"unknown target 'riscv': known families are arm, cuda, toy, x86"):
+    with pytest.raises(UsageError, match=r"unknown target 'riscv': known families are arm, cuda, rocm, toy, x86"):
         targets.target("riscv")
 
 
@@ -106,7 +106,7 @@ def test_a_broken_family_is_named_and_left_out(
     load: Callable[[], object], said: str, installed: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     installed(Entry("broken", load), Entry("toy", lambda: Toy))
-    assert set(targets.families()) == {"arm", "cuda", "x86", "toy"}
+    assert set(targets.families()) == {"arm", "cuda", "rocm", "x86", "toy"}
     assert f"target family broken is left out: {said}" in caplog.text
     compile_model(relu(), target="x86")
 

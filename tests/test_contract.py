@@ -16,7 +16,7 @@ FILES = sorted(
     file for place in SHARED for file in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*"))
     if file.suffix in (".py", ".c")
 )  # fmt: skip
-ONE_DEVICE = {"dsc/runtime/devices/cuda.py", "dsc/runtime/devices/registry.py"}
+ONE_DEVICE = {f"dsc/runtime/devices/{name}.py" for name in ("cuda", "rocm", "registry")}
 """What is about one device, or lists them."""
 VENDORS = ("x86", "amd", "intel", "zen", "neon", "cuda", "rocm", "nvidia", "arm64", "aarch64")
 MEANT_FOR_ALL = (

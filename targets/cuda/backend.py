@@ -14,9 +14,7 @@ from typing import TypeAlias
 import tvm
 from tvm import tirx
 
-from dsc.host import FAMILY
 from dsc.needs import Needs
-from dsc.targets.arm.machines import BY_TAG as ARM
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
@@ -24,14 +22,12 @@ from dsc.targets.cuda.imports import with_images
 from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.toolchain import assemble, find_nvcc
 from dsc.targets.gpu.generic.threaded import threaded
+from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.x86.machines import BY_TAG as X86
 
 Assemble: TypeAlias = Callable[[str, str], bytes]
 """Makes an image that CUDA's driver loads of a kernel's source and ``sm_80``; raises what says why it cannot."""
-HOST = ARM["armv8-a"] if FAMILY == "arm" else X86["x86-64-v2"]
-"""The least of the host's family: nothing is computed there, and so the artifact runs beside a GPU in whatever host."""
 UNROLLED_LATER = {"tirx.UnrollLoop": {"explicit_unroll": False}}
 """By nvcc, which is told to: the code stays short."""
 _FALLBACK = "TVM_COMPILE_FORCE_FALLBACK"

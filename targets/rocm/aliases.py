@@ -20,7 +20,7 @@ class AliasError(DscError):
 
 
 def without_aliases(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """The name under which memory was allocated in place of all others. Raises `AliasError` where they differ in type."""
+    """The name that memory was allocated under in place of all others. Raises `AliasError` where types differ."""
     allocated: set[tirx.Var] = set()
     names: dict[tirx.Var, tirx.Var] = {}
     differing: list[str] = []
@@ -29,9 +29,9 @@ def without_aliases(func: tirx.PrimFunc) -> tirx.PrimFunc:
         allocated.add(node.buffer)
 
     def declare(node: tirx.DeclBuffer) -> None:
-        source = _source(node)
-        source = names.get(source, source) if source is not None else None
-        if source not in allocated:
+        declared = _source(node)
+        source = names.get(declared, declared) if declared is not None else None
+        if source is None or source not in allocated:
             return
         names[node.buffer] = source
         if source.dtype != node.buffer.dtype:

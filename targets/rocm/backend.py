@@ -1,4 +1,4 @@
-"""The backend of AMD's GPUs: LLVM writes their code, lld makes code objects of it, the host's backend what launches it."""
+"""The backend of AMD's GPUs: code by LLVM, code objects by lld, and what launches them by the host's backend."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dsc.needs import Needs
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.gpu.generic.threaded import threaded
+from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.rocm.bitcode import libraries
@@ -24,11 +25,10 @@ from dsc.targets.rocm.functions import FUNCTIONS
 from dsc.targets.rocm.lowering import device_passes
 from dsc.targets.rocm.resources import check, resources
 from dsc.targets.rocm.toolchain import find_lld
-from dsc.targets.x86.machines import BY_TAG as HOSTS
+from dsc.targets.rocm.unrolling import by_a_few_steps
+from dsc.targets.tir.passes import each
 
 _LOG = logging.getLogger(__name__)
-HOST = HOSTS["x86-64-v2"]
-"""Nothing is computed there, so any will do: artifacts run beside a GPU in whatever host."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class RocmBackend:
         return threaded(func, self.machine)
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
-        """Loops over registers are unrolled here: LLVM is not told to."""
+        """Loops are unrolled here: LLVM is not told to."""
+        module = each(by_a_few_steps, "dsc.by_a_few_steps")(module)
         with self.target, tvm.transform.PassContext(opt_level=3):
             return lower(module, self.target, self.host, FUNCTIONS, device_passes())
 

@@ -32,6 +32,17 @@ declare void @llvm.amdgcn.s.barrier()
 alone, which orders nothing: LLVM may move loads across it, and does not wait for what was written before."""
 
 
+STEP = "dsc_step"
+STEP_CODE = f"""
+define linkonce_odr hidden void @{STEP}() nounwind {{
+  call void asm sideeffect "", ""() noduplicate
+  ret void
+}}
+"""
+"""What a loop begins with that LLVM shall not unroll: nothing that there may be twice."""
+OWN = {BARRIER: BARRIER_CODE, STEP: STEP_CODE}
+
+
 def barriers(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Calls of `BARRIER` where threads of a block wait for each other."""
 
@@ -49,7 +60,7 @@ def libraries(module: tvm.IRModule, machine: Gpu, folder: Path) -> list[str]:
     Raises `UsageError` where AMD's library is called and not there.
     """
     called = set[str]().union(*map(_called, module.functions.values()))
-    texts = {"barrier.ll": BARRIER_CODE} if BARRIER in called else {}
+    texts = {f"{name}.ll": code for name, code in OWN.items() if name in called}
     found = []
     if of_library := sorted(name for name in called if name.startswith(OCML)):
         found.append(str(find_ocml(of_library[0])))
@@ -73,7 +84,7 @@ def _called(func: tirx.PrimFunc) -> set[str]:
 
 
 def _controls(machine: Gpu) -> str:
-    """What AMD's library asks of the machine and of how exact it shall be (ROCm-Device-Libs, doc/OCML.md, "Controls")."""
+    """What AMD's library asks of the machine, and of how exact it shall be (ROCm-Device-Libs, OCML.md, "Controls")."""
     stepping = machine.arch.removeprefix("gfx")
     number = int(stepping[:-2]) * 1000 + int(stepping[-2:-1], 16) * 100 + int(stepping[-1:], 16)
     bytes_ = {

@@ -28,7 +28,7 @@ def native() -> Gpu:
 
 
 def arch_of(version: int) -> str:
-    """``gfx90a`` of 90010: major, minor and stepping in two decimal digits each, the last two written as hexadecimal."""
+    """``gfx90a`` of 90010: major, minor and stepping in two decimal digits each, the latter in hexadecimal there."""
     major, minor, stepping = version // 10000, version // 100 % 100, version % 100
     return f"gfx{major}{minor:x}{stepping:x}"
 

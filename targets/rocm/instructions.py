@@ -25,10 +25,9 @@ def fma(wave: int, source: str) -> MultiplyAdd:
 
 
 def packed_fma(source: str) -> MultiplyAdd:
-    """float32, two neighbouring registers at a time; LLVM makes it of vectors of two."""
+    """float32, two registers of each operand at a time; LLVM makes it of neighbouring products."""
     return MultiplyAdd(
-        name="v_pk_fma_f32", a=FLOAT, b=FLOAT, accumulator=FLOAT, n=128, rate=1.0, latency=4,
-        intrinsic="llvm.fma.v2f32", source=source,
+        name="v_pk_fma_f32", a=FLOAT, b=FLOAT, accumulator=FLOAT, n=128, rate=1.0, latency=4, source=source,
     )  # fmt: skip
 
 

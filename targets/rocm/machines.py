@@ -77,12 +77,12 @@ MACHINES: tuple[Gpu, ...] = (
     ),
     _gpu(
         "gfx90a", product=_MI250, units=110, ghz=1.7, wave=64,
-        rows=(fma(64, _MI250), packed_fma(_MI250), dot4(64, "sdot4", _MI250), *cdna2(_MI250)),
+        rows=(packed_fma(_MI250), fma(64, _MI250), dot4(64, "sdot4", _MI250), *cdna2(_MI250)),
         waves=32, register_kib=512, registers=512, l2_mib=8, l2_gb=6963, dram_gb=1638, memory_gib=64, line=128,
     ),
     _gpu(
         "gfx942", product=_MI300, units=304, ghz=2.1, wave=64,
-        rows=(fma(64, _MI300), packed_fma(_MI300), dot4(64, "sdot4", _MI300), *cdna3(_MI300)),
+        rows=(packed_fma(_MI300), fma(64, _MI300), dot4(64, "sdot4", _MI300), *cdna3(_MI300)),
         waves=32, register_kib=512, registers=512, l2_mib=32, l2_gb=34406, dram_gb=5300, memory_gib=192, line=128,
     ),
     _gpu(

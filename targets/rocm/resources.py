@@ -41,7 +41,7 @@ def resources(assembly: str) -> tuple[Resources, ...]:
     found = _METADATA.search(assembly)
     if found is None:
         raise ValueError("the assembly has no metadata of kernels")
-    _, *kernels = _KERNEL.split(found[1].partition("amdhsa.kernels:\n")[2].partition("\namdhsa.")[0].join(["", ""]))
+    _, *kernels = _KERNEL.split(found[1].partition("amdhsa.kernels:\n")[2].partition("\namdhsa.")[0])
     return tuple(map(_of, kernels))
 
 

@@ -16,6 +16,8 @@ LINKERS = ("ld.lld", *(f"ld.lld-{version}" for version in range(22, 14, -1)))
 """As distributions call it."""
 ROCM = Path("/opt/rocm")
 """Where AMD's packages are."""
+SYSTEM = Path("/usr/lib")
+"""Where distributions have theirs, in a folder for each kind of machine."""
 
 
 @tvm_ffi.register_error
@@ -54,7 +56,7 @@ def link(code: bytes) -> bytes:
 def find_ocml(called: str) -> Path:
     """AMD's library of functions as LLVM's bitcode. Raises `UsageError`, which names the function that is called, where
     it is not."""
-    folders = [_rocm(), *sorted(Path("/usr/lib").glob("*-linux-*"))]
+    folders = [_rocm(), *sorted(SYSTEM.glob("*-linux-*"))]
     for folder in folders:
         if (found := folder / "amdgcn" / "bitcode" / "ocml.bc").exists():
             return found

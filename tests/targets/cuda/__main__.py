@@ -1,4 +1,4 @@
-"""ONNX's operator cases through the generic kernel of GPUs on the simulated device: every n-th, as the argument says."""
+"""ONNX's operator cases through the generic kernel of GPUs on the simulated device: all, or every n-th."""
 
 from __future__ import annotations
 

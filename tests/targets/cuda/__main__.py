@@ -39,8 +39,8 @@ def judged(cases: Sequence[Case], simulation: Simulation) -> dict[str, str]:
     """What came of each case that has a lowering."""
     built: dict[str, tuple[Case, tirx.PrimFunc]] = {}
     for case in cases:
-        space = Generic().match(case.workload, machine())
         try:
+            space = Generic().match(case.workload, machine())
             built[case.name] = case, space.build(min(space.points(), key=space.estimate)).func
         except UnsupportedOpError:
             continue

@@ -82,6 +82,10 @@ guard: $(VENV)/.dev  ## ONNX's node cases and ragged sizes with guard pages arou
 mutations: setup  ## Break kernels for GPUs in all places, and see what the simulator notices (minutes): ONLY="matmul scan"
 	@$(BIN)/python -m tests.simulator.mutations $(ONLY)
 
+.PHONY: cuda-cases
+cuda-cases: $(VENV)/.dev  ## ONNX's node cases through the GPU kernels, on the simulated CUDA device: ONE_IN=1 (minutes)
+	@$(BIN)/python -m tests.targets.cuda --one-in $(or $(ONE_IN),1)
+
 .PHONY: free-sizes
 free-sizes: $(VENV)/.dev  ## ONNX's node cases with every dim of every input free (a quarter of an hour)
 	@DSC_ALL_FREE_CASES=1 $(BIN)/python -m pytest -q tests/meaning/test_node_cases_of_free_sizes.py

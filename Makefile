@@ -79,6 +79,10 @@ fuzz: $(VENV)/.dev  ## Thousands of random graphs against the references: COUNT=
 guard: $(VENV)/.dev  ## ONNX's node cases and ragged sizes with guard pages around every tensor (minutes)
 	@$(BIN)/python -m tests.guards $(ONLY)
 
+.PHONY: cuda-cases
+cuda-cases: $(VENV)/.dev  ## ONNX's node cases through the GPU kernels, on the simulated CUDA device: ONE_IN=1 (minutes)
+	@$(BIN)/python -m tests.targets.cuda --one-in $(or $(ONE_IN),1)
+
 .PHONY: free-sizes
 free-sizes: $(VENV)/.dev  ## ONNX's node cases with every dim of every input free (a quarter of an hour)
 	@DSC_ALL_FREE_CASES=1 $(BIN)/python -m pytest -q tests/meaning/test_node_cases_of_free_sizes.py

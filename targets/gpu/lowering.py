@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tvm
-import tvm_ffi
 from tvm import s_tir, tirx
-from tvm.ir import TensorLoad
 
 from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
@@ -23,7 +21,7 @@ def lower(
 ) -> tvm.IRModule:
     """Functions with launches, as what code is generated from: the host's by `host`, the device's by its own passes.
 
-    Functions that touch no tensor of the device are the host's.
+    Functions of tensors in the host's memory, or of none, are the host's.
     functions: how the device computes elementary functions.
     """
     on_host = {name for name, func in module.functions.items() if _is_hosts(func)}
@@ -58,12 +56,9 @@ def _of_kind(module: tvm.IRModule, target: tvm.target.Target, *, device: bool) -
 
 
 def _is_hosts(func: tirx.PrimFunc) -> bool:
-    """Whether a function is marked as the host's, or reads and writes nothing."""
-    if func.attrs and (ON_HOST in func.attrs or "tirx.is_host_func" in func.attrs):
-        return True
-    touched: list[object] = []
-    tvm_ffi.structural_walk(func.body, ((TensorLoad, tirx.BufferStore), touched.append))
-    return not touched
+    """Whether a function is marked as the host's, or has no tensors."""
+    marked = bool(func.attrs) and (ON_HOST in func.attrs or "tirx.is_host_func" in func.attrs)
+    return marked or not any(tirx.is_buffer_var(parameter) for parameter in func.params)
 
 
 def _kernel_passes(functions: Expansions) -> tvm.transform.Pass:

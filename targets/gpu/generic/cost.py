@@ -29,8 +29,8 @@ SHUFFLE_CYCLES = 30
 VECTOR_GAIN = 0.5
 """A vector is one load, but the rest is done for each of its elements: so much of the work is loads."""
 MISSES = 0.5
-"""Share of the memory that reads touch which is not near since an earlier one: windows overlap, products share operands,
-and neighbours of a scattered element are read soon."""
+"""Share of the memory that reads touch which is not near since an earlier one: windows overlap, products share
+operands, and neighbours of a scattered element are read soon."""
 BARRIER_CYCLES = 60
 """A round of a reduction by way of shared memory."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tvm import te
 
+from dsc.lower.exprs import same
 from dsc.targets.cpu.inline import is_one_of
 from dsc.targets.gpu.generic.rows import Apart, Rows, Stored, rows_of
 from dsc.targets.kernel import Refusal
@@ -43,14 +44,15 @@ def plan(inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> Plan | Re
                         return problem
                     stored.append(found.tensor)
 
-    problem = add(_distinct(outputs))
+    wanted = _distinct(outputs)
+    problem = add(wanted) if wanted else None
     return Plan(tuple(launches), tuple(stored)) if problem is None else problem
 
 
 def _distinct(outputs: Sequence[te.Tensor]) -> list[te.Tensor]:
-    """Each result once: two may be one tensor."""
+    """Each result that has elements, once: two may be one tensor."""
     found: list[te.Tensor] = []
     for output in outputs:
-        if not is_one_of(output, found):
+        if not is_one_of(output, found) and not any(same(size, 0) for size in output.shape):
             found.append(output)
     return found

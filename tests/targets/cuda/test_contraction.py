@@ -127,3 +127,19 @@ def ptxas(source: str, arch: str) -> str:
         (folder / "k.cu").write_text(source)
         options = ["-cubin", f"-arch={arch}", "-Xptxas", "-v", str(folder / "k.cu"), "-o", str(folder / "k.cubin")]
         return compile_with(find_nvcc(), options, arch)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("(float[128,96] x, float[96,256] w) => (float[128,256] y) { y = MatMul(x, w) }", 0.9),
+        ("(float[128,96] x, float[256,96] w) => (float[128,256] y) { y = Gemm<transB=1>(x, w) }", 0.9),
+        ("(float[1,64,16,28] x, float[128,64,1,1] w) => (float[1,128,16,28] y) { y = Conv(x, w) }", 0.9),
+        ("(float[1,8,28,28] x, float[64,8,3,3] w) => (float[1,64,28,28] y) { y = Conv<pads=[1,1,1,1]>(x, w) }", 0.8),
+    ],
+)
+def test_neighbours_load_neighbours_and_banks_do_not_conflict(text: str, share: float, simulation: Simulation) -> None:
+    check(Contract(), [Region(text, atol=1e-4)], simulation, lambda _: [TILINGS[3]])
+    (counted,) = simulation.counters().values()
+    assert counted.coalescing >= share
+    assert counted.bank_conflicts == 0

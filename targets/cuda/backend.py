@@ -73,7 +73,7 @@ class CudaBackend:
         return threaded(func, self.machine)
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
-        """Functions that touch no tensor of the device are the host's."""
+        """Functions of tensors in the host's memory, or of none, are the host's."""
         with self.target, tvm.transform.PassContext(opt_level=3, config=UNROLLED_LATER):
             return lower(module, self.target, self.host, FUNCTIONS, device_passes())
 

@@ -16,13 +16,20 @@ SPATIAL = 0
 def threaded(func: tirx.PrimFunc, machine: Gpu) -> tirx.PrimFunc:
     """`func` with a thread for each element of each stage; one thread for what is no loop over elements."""
     sch = s_tir.Schedule(func)
-    for block in _blocks(sch):
+    if not has_block(sch, "root"):
+        return _by_one_thread(func)
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
         _one_thread_each(sch, block, min(THREADS, machine.max_threads))
     return sch.mod["main"]
 
 
-def _blocks(sch: s_tir.Schedule) -> list[SBlockRV]:
-    return list(sch.get_child_blocks(sch.get_sblock("root"))) if has_block(sch, "root") else []
+def _by_one_thread(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """A launch of one thread: `func` is one stage that has no axes, as a scatter, so a schedule has no loop to bind."""
+    body = func.body
+    for tag in ("threadIdx.x", "blockIdx.x"):
+        axis = tirx.IterVar(None, tirx.Var(tag, "int32"), tirx.IterVar.ThreadIndex, tag)
+        body = tirx.For(tirx.Var(tag, "int32"), 0, 1, tirx.ForKind.THREAD_BINDING, body, thread_binding=axis)
+    return func.with_body(body)
 
 
 def _one_thread_each(sch: s_tir.Schedule, block: SBlockRV, threads: int) -> None:

@@ -26,10 +26,11 @@ REGIONS = {
     "transpose": "(float[5,17,9] x) => (float[9,5,17] y) { y = Transpose<perm=[2,0,1]>(x) }",
     "pool": "(float[2,5,15,15] x) => (float[2,5,7,7] y) { y = MaxPool<kernel_shape=[3,3],strides=[2,2]>(x) }",
     "depthwise": "(float[1,6,9,9] x, float[6,1,3,3] w) => (float[1,6,7,7] y) { y = Conv<group=6>(x, w) }",
-    "product": "(float[99,70] a, float[70,67] b, float[67] c) => (float[99,67] y) { p = MatMul(a, b)  y = Add(p, c) }",
-    "convolution": "(float[1,13,19,19] x, float[24,13,3,3] w) => (float[1,24,17,17] y) { y = Conv(x, w) }",
+    "product": "(float[999,511] a, float[511,777] b) => (float[999,777] y) { p = MatMul(a, b)  y = Relu(p) }",
+    "convolution": "(float[1,33,39,39] x, float[65,33,3,3] w) => (float[1,65,37,37] y) { y = Conv(x, w) }",
     "gather": "(float[11,6] x, int64[4] i) => (float[4,6] y) { y = Gather(x, i) }",
     "scatter": "(float[9] x, int64[3] i, float[3] u) => (float[9] y) { a = Abs(u)  y = ScatterElements(x, i, a) }",
+    "lone scatter": "(float[9] x, int64[3] i, float[3] u) => (float[9] y) { y = ScatterElements(x, i, u) }",
 }
 
 

@@ -108,6 +108,6 @@ def test_elsewhere_the_name_alone_is_the_default_and_says_so(caplog: pytest.LogC
 
 def test_without_the_cross_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("dsc.targets.arm.FAMILY", "x86")
+    monkeypatch.setattr(Arm, "is_host", False)
     with pytest.raises(UsageError, match=r"\(aarch64-linux-gnu-gcc\).*apt-get install gcc-aarch64-linux-gnu"):
         targets.target("arm:cortex-a76").backend().require_tools()

@@ -1,0 +1,47 @@
+"""What families of CPUs have in common: a table of machines, the CPU kernels, code by LLVM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dsc.targets.backend import Backend
+from dsc.targets.cpu.backend import CpuBackend
+from dsc.targets.cpu.kernels import cpu_kernels
+from dsc.targets.cpu.link import HOST, Compiler
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.kernel import Kernel
+
+
+class CpuFamily:
+    """The part of a `dsc.targets.Family` that is the same for every instruction set. What is left to say is the table,
+    and which machine the host is."""
+
+    name: str
+    default: str
+    machines: Mapping[str, Cpu]
+    """By tag."""
+    cross: Compiler
+    """Makes code for them on another host."""
+
+    is_host: bool
+    """Whether this host is one of them."""
+
+    def tags(self) -> Sequence[str]:
+        """Those of the table."""
+        return tuple(self.machines)
+
+    def machine(self, tag: str) -> Cpu:
+        """The machine of that tag."""
+        return self.machines[tag]
+
+    def kernels(self, machine: Cpu) -> Sequence[Kernel[Cpu]]:
+        """The CPU kernels; they read what they need to know from `machine`."""
+        return cpu_kernels()
+
+    def passes(self, machine: Cpu) -> str:
+        """Channels in blocks of a vector."""
+        return f"layout{{block={machine.lanes()}}}"
+
+    def backend(self, machine: Cpu) -> Backend:
+        """Code by LLVM, linked with dsc's thread pool by the system's C compiler, or across from another host."""
+        return CpuBackend(machine, HOST if self.is_host else self.cross)

@@ -10,7 +10,6 @@ from dsc.targets.gpu.floats import extremes_as_choices, halves_in_float32
 from dsc.targets.rocm.aliases import without_aliases
 from dsc.targets.rocm.bitcode import barriers
 from dsc.targets.rocm.exchange import exchanges
-from dsc.targets.rocm.scalars import one_by_one
 from dsc.targets.tir.lets import flat_lets
 from dsc.targets.tir.passes import each
 from dsc.targets.tir.plain_shapes import plain_shapes
@@ -26,7 +25,6 @@ def device_passes() -> tvm.transform.Pass:
             each(extremes_as_choices, "dsc.extremes_as_choices"),
             each(halves_in_float32, "dsc.halves_in_float32"),
             each(without_aliases, "dsc.without_aliases"),
-            each(one_by_one, "dsc.one_by_one"),
             each(exchanges, "dsc.exchanges"),
             each(barriers, "dsc.barriers"),
             tirx.transform.LowerIntrin(),

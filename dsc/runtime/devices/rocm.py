@@ -21,8 +21,8 @@ class Rocm(SeparateMemory):
         super().__init__(tvm.rocm(0))
 
     def check(self, facts: Facts, target: str, source: str) -> None:
-        """The instruction set: a code object runs on no other."""
-        wanted = facts.get("arch", "")
+        """The instruction set, as far as TVM tells it: without its stepping. HIP refuses code for another one."""
+        wanted = str(facts.get("arch", ""))
         needed = f"{source} was compiled for {target} and needs an AMD GPU of type {wanted}"
         if tvm.get_global_func(_RUNTIME, allow_missing=True) is None:
             raise ArtifactError(
@@ -34,3 +34,15 @@ class Rocm(SeparateMemory):
                 f"{needed}; there is none here, or its driver cannot be used. See what rocminfo says, or compile for "
                 "another target"
             )
+        found = str(self.handle.compute_version)
+        if found != version(wanted):
+            raise ArtifactError(
+                f"{needed}, of version {version(wanted)}; the GPU here has {found}: compile the model again with "
+                "--target rocm"
+            )
+
+
+def version(arch: str) -> str:
+    """``9.4`` of ``gfx942``, ``11.0`` of ``gfx1100``: what stands before the stepping."""
+    digits = arch.removeprefix("gfx")
+    return f"{digits[:-2]}.{digits[-2:-1]}"

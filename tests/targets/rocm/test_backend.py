@@ -14,6 +14,7 @@ import dsc
 from dsc.codegen.objects import compile_kernels
 from dsc.errors import ArtifactError, UsageError
 from dsc.pipeline import compile_model
+from dsc.runtime.devices.rocm import Rocm as RocmDevice
 from dsc.targets import Target, target
 from dsc.targets.rocm import Rocm, toolchain
 from dsc.targets.rocm.backend import RocmBackend
@@ -59,6 +60,34 @@ def test_an_artifact_carries_code_objects_and_says_what_it_needs(tmp_path: Path)
         match=r"net\.dsc was compiled for rocm:gfx90a and needs an AMD GPU of type gfx90a.*no ROCm runtime",
     ):
         dsc.load(file)
+
+
+class Gpu:
+    """What TVM says of a GPU."""
+
+    def __init__(self, version: str | None) -> None:
+        self.exist, self.compute_version = version is not None, version
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ("9.4", None),
+        ("9.0", r"model.dsc was compiled for rocm:gfx942 .* of version 9\.4; the GPU here has 9\.0"),
+        (None, r"needs an AMD GPU of type gfx942; there is none here.*rocminfo"),
+    ],
+)
+def test_the_device_is_what_the_code_is_for(
+    there: str | None, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = RocmDevice()
+    device.handle = Gpu(there)
+    monkeypatch.setattr(tvm, "get_global_func", lambda name, allow_missing: object())
+    if said is None:
+        device.check({"arch": "gfx942"}, "rocm:gfx942", "model.dsc")
+        return
+    with pytest.raises(ArtifactError, match=said):
+        device.check({"arch": "gfx942"}, "rocm:gfx942", "model.dsc")
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:

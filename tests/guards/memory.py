@@ -7,7 +7,7 @@ import subprocess
 from enum import IntEnum
 from pathlib import Path
 
-from dsc.targets.cpu.link import find_compiler
+from dsc.targets.cpu.link import HOST
 
 
 class Placement(IntEnum):
@@ -21,7 +21,7 @@ class Placement(IntEnum):
 def build_guard(folder: Path) -> Path:
     """The library to preload."""
     source, library = Path(__file__).with_name("guard.c"), folder / "guard.so"
-    subprocess.run([find_compiler(), "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run([HOST.find(), "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
 
 

@@ -17,7 +17,7 @@ from dsc.errors import UsageError
 from dsc.host import usable_cores
 from dsc.runtime import load
 from tests.runtime.artifacts import COLUMNS, Sum
-from tests.runtime.threads import threads_of_this_process
+from tests.runtime.threads import ended, new_threads, threads_of_this_process
 
 
 def _input(rows: int = 5, seed: int = 0) -> np.ndarray:
@@ -184,11 +184,10 @@ def test_workers_end_with_their_module(artifact: Path) -> None:
     before = threads_of_this_process()
     module = load(artifact, threads=4)
     module.run({"x": _input()})
-    workers = threads_of_this_process() - before
-    assert len(workers) == 3
+    workers = new_threads(before, 3)
     del module
     gc.collect()
-    assert not workers & threads_of_this_process()
+    assert ended(workers)
 
 
 def test_save_and_profile(artifact: Path, compiled_sum: Sum, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from dsc.errors import ArtifactError, UnsupportedModelError, UsageError
 from dsc.pipeline import compile_model
 from dsc.simulator import Simulation, simulated_cuda
 from dsc.targets import Target
-from dsc.targets.backend import ON_HOST, Backend
+from dsc.targets.backend import ON_HOST
 from dsc.targets.cuda import Cuda, toolchain
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.cuda.imports import with_images
@@ -48,14 +48,9 @@ def feeds(batch: int) -> dict[str, np.ndarray]:
     return {"x": RANDOM.standard_normal((batch, 16)).astype(np.float32), "i": RANDOM.integers(0, 10, batch)}
 
 
-@dataclass(frozen=True)
-class Simulated(Cuda):
+def on(simulation: Simulation) -> Cuda:
     """The family, with images for the simulated device."""
-
-    simulation: Simulation
-
-    def backend(self, machine: Gpu) -> Backend:
-        return CudaBackend(machine, assemble=lambda source, _: self.simulation.compile(source))
+    return Cuda(assemble=lambda source, _: simulation.compile(source))
 
 
 def entries(image: bytes) -> set[tuple[int, int]]:
@@ -93,7 +88,7 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_whole_model_with_a_free_batch(simulation: Simulation, tmp_path: Path) -> None:
-    compiled = compile_model(MODEL.proto(), target=Target(Simulated(simulation), machine()))
+    compiled = compile_model(MODEL.proto(), target=Target(on(simulation), machine()))
     assert not any(choice.failures for choice in compiled.model.choices)
     module = compiled.model.load(threads=1)
     for batch in (1, 5, 130):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from dsc import environment
 from dsc.errors import UsageError
 from dsc.files import cache_dir, made_once, scratch_folder, temporary_trouble
 from dsc.host import cpu_features, usable_cores
@@ -41,10 +41,10 @@ def compiler() -> str:
 def run(arguments: Sequence[str], source: str = "") -> subprocess.CompletedProcess[str]:
     """Run the compiler, its scratch files in a folder of its own. Raises `UsageError` where it cannot run."""
     with scratch_folder() as folder:
-        environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
+        variables = environment.copied(LC_ALL="C", TMPDIR=str(folder))
         try:
             result = subprocess.run(
-                [compiler(), *arguments], input=source, capture_output=True, text=True, check=False, env=environment
+                [compiler(), *arguments], input=source, capture_output=True, text=True, check=False, env=variables
             )
         except OSError as error:
             raise UsageError(f"{compiler()} cannot be run: {error.strerror}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from dsc import environment
 from dsc.errors import UsageError
 from dsc.files import scratch_folder, temporary_trouble
 
@@ -72,9 +72,9 @@ def _thread_pool(command: str, compiler: Compiler) -> bytes:
 
 def _run(arguments: Sequence[str], folder: Path, compiler: Compiler) -> None:
     """Run the compiler. Its own scratch files go to `folder`, with ours; its messages are read below."""
-    environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
+    variables = environment.copied(LC_ALL="C", TMPDIR=str(folder))
     try:
-        result = subprocess.run(arguments, capture_output=True, errors="replace", check=False, env=environment)
+        result = subprocess.run(arguments, capture_output=True, errors="replace", check=False, env=variables)
     except OSError as error:
         raise UsageError(f"the C compiler {arguments[0]} cannot be run: {error.strerror}") from error
     if result.returncode != 0:

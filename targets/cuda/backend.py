@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TypeAlias
 import tvm
 from tvm import tirx
 
+from dsc import environment
 from dsc.needs import Needs
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
@@ -31,7 +29,6 @@ Assemble: TypeAlias = Callable[[str, str], bytes]
 UNROLLED_LATER = {"tirx.UnrollLoop": {"explicit_unroll": False}}
 """By nvcc, which is told to: the code stays short."""
 _FALLBACK = "TVM_COMPILE_FORCE_FALLBACK"
-_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -101,18 +98,5 @@ class CudaBackend:
 
 def _source_module(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
     """CUDA C++ of functions of the device. TVM would have it compiled at once where its CUDA runtime is loaded."""
-    with _LOCK, _kept_as_source():
+    with environment.changed(_FALLBACK, "1"):
         return tvm.get_global_func("target.build.cuda")(module, target)
-
-
-@contextmanager
-def _kept_as_source() -> Iterator[None]:
-    before = os.environ.get(_FALLBACK)
-    os.environ[_FALLBACK] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_FALLBACK]
-        else:
-            os.environ[_FALLBACK] = before

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from dsc import environment
 from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
 
@@ -63,7 +64,7 @@ def assemble(source: str, arch: str) -> bytes:
 def compile_with(nvcc: Path, options: list[str], arch: str) -> str:
     """What nvcc prints. Raises `AssemblerError` where it fails."""
     command = [str(nvcc), "-std=c++17", *QUIET, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment.copied())
     said = done.stdout + done.stderr
     if done.returncode:
         lines = [line.strip() for line in said.splitlines() if line.strip()]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tvm_ffi
 
+from dsc import environment
 from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
 
@@ -47,7 +48,9 @@ def link(code: bytes) -> bytes:
         given, linked = folder / "kernel.o", folder / "kernel.hsaco"
         given.write_bytes(code)
         command = [str(find_lld()), "--no-undefined", "-shared", "-o", str(linked), str(given)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, env=environment.copied()
+        )
         if done.returncode:
             raise LinkerError(f"ld.lld refuses the kernel: {done.stderr.strip()[:2000] or 'no reason given'}")
         return linked.read_bytes()

@@ -12,7 +12,7 @@ NAME = "DSC_TEST_CHANGED"
 
 
 def test_programs_are_started_while_a_variable_changes() -> None:
-    """As compilers are while TVM is told something by a variable: of MiniLM's kernels for CUDA one was not compiled, its
+    """As compilers are while TVM is told something by a variable: one of MiniLM's kernels was not compiled, as its
     compiler could not be started ("Bad address")."""
 
     def change(_: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -49,6 +49,21 @@ class Family(Protocol[M]):
     def backend(self, machine: M) -> Backend:
         """What makes code for the machine."""
         ...
+
+
+class MachineTable(Generic[M]):
+    """The part of a `Family` whose machines are all in a table."""
+
+    machines: Mapping[str, M]
+    """By tag."""
+
+    def tags(self) -> Sequence[str]:
+        """Those of the table, in its order."""
+        return tuple(self.machines)
+
+    def machine(self, tag: str) -> M:
+        """The machine of that tag."""
+        return self.machines[tag]
 
 
 @dataclass(frozen=True)

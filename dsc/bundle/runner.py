@@ -14,6 +14,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from dsc import environment
 from dsc.bundle.runtime import RuntimeFiles
 from dsc.errors import UsageError
 from dsc.files import cache_dir, made_once, scratch_folder, temporary_trouble
@@ -123,10 +124,10 @@ def _said(arguments: Sequence[str]) -> str:
 
 
 def _called(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
+    variables = environment.copied(LC_ALL="C", TMPDIR=str(folder))
     try:
         return subprocess.run(
-            arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False, env=environment
+            arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False, env=variables
         )
     except OSError as error:
         raise UsageError(f"the C++ compiler {arguments[0]} cannot be run: {error.strerror}") from error

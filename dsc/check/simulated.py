@@ -26,5 +26,4 @@ def simulated(
         raise UsageError(f"{target.name} cannot be simulated: machines of cuda can, as --target cuda:sm_80")
     kind = int(order) if order.isdecimal() else order
     with simulated_cuda(target.machine.arch, order=kind, checks=checks) as simulation:
-        family = replace(target.family, assemble=lambda source, _: simulation.compile(source))
-        yield replace(target, family=family), simulation
+        yield replace(target, family=Cuda(lambda source, _: simulation.compile(source))), simulation

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dsc import environment
 from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
 from dsc.host import usable_cores
@@ -204,7 +205,11 @@ def _source_line(image: bytes, source: str, offset: int) -> str:
         library.write_bytes(unpacked(image))
         try:
             told = subprocess.run(
-                ["addr2line", "-e", str(library), hex(offset - 1)], capture_output=True, text=True, check=False
+                ["addr2line", "-e", str(library), hex(offset - 1)],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=environment.copied(),
             )
         except OSError:
             return ""

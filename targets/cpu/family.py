@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.kernels import cpu_kernels
 from dsc.targets.cpu.link import HOST, Compiler
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.family import MachineTable
 from dsc.targets.kernel import Kernel
 
 
-class CpuFamily:
+class CpuFamily(MachineTable[Cpu]):
     """The part of a `dsc.targets.Family` that is the same for every instruction set. What is left to say is the table,
     and which machine the host is."""
 
     name: str
     default: str
-    machines: Mapping[str, Cpu]
-    """By tag."""
     cross: Compiler
     """Makes code for them on another host."""
 
     is_host: bool
     """Whether this host is one of them."""
-
-    def tags(self) -> Sequence[str]:
-        """Those of the table."""
-        return tuple(self.machines)
-
-    def machine(self, tag: str) -> Cpu:
-        """The machine of that tag."""
-        return self.machines[tag]
 
     def kernels(self, machine: Cpu) -> Sequence[Kernel[Cpu]]:
         """The CPU kernels; they read what they need to know from `machine`."""

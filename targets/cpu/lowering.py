@@ -10,7 +10,7 @@ from dsc.lower.functions import Expansions, expanded
 from dsc.targets.cpu.bfloat16 import bfloat16_operands
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
-from dsc.targets.tir.passes import any_alignment, common_subexpressions, compacted_blocks, each
+from dsc.targets.tir.passes import any_alignment, compacted_blocks, each, flat_loops
 from dsc.targets.tir.plain_shapes import plain_shapes
 
 
@@ -28,22 +28,7 @@ def tir_passes(functions: Expansions) -> tvm.transform.Pass:
             s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
             s_tir.transform.ConvertBlocksToOpaque(),
             compacted_blocks(),
-            s_tir.transform.LowerMatchBuffer(),
-            s_tir.transform.StmtSimplify(),
-            s_tir.transform.AnnotateIrregularLoop(),
-            s_tir.transform.LowerOpaqueBlock(),
-            tirx.transform.FlattenBuffer(),
-            tirx.transform.NarrowDataType(32),
-            s_tir.transform.LoopPartition(),
-            tirx.transform.VectorizeLoop(True),
-            tirx.transform.StorageRewrite(),
-            tirx.transform.UnrollLoop(),
-            s_tir.transform.RenormalizeSplitPattern(),
-            tirx.transform.StmtSimplify(),
-            tirx.transform.RemoveNoOp(),
-            s_tir.transform.RewriteUnsafeSelect(),
-            common_subexpressions(),
-            tirx.transform.VerifyMemory(),
+            *flat_loops(),
             tirx.transform.SplitHostDevice(),
             tirx.transform.MakePackedAPI(),
             # vector loads that need no alignment cost nothing more on data that is aligned

@@ -186,6 +186,16 @@ def _turned(vectors: list[Expr]) -> list[Expr]:
     return vectors
 
 
+def transposing_copy(workload: Workload) -> tuple[tirx.PrimFunc, Copy] | Refusal:
+    """The workload unscheduled, and the one copy that it is, whose two contiguous axes differ; or why it is none."""
+    if len(workload.inputs) != 1 or len(workload.outputs) != 1:
+        return Refusal("not one input and one output")
+    func = prepared(workload)
+    found = stages(s_tir.Schedule(func))
+    copy = Copy.of(found[0]) if len(found) == 1 else f"{len(found)} stages"
+    return Refusal(copy) if isinstance(copy, str) else (func, copy)
+
+
 def _buffers(func: tirx.PrimFunc) -> list[tirx.Buffer]:
     return [parameter for parameter in func.params if tirx.is_buffer_var(parameter)]
 
@@ -198,13 +208,10 @@ class Transpose:
 
     def match(self, workload: Workload, machine: Cpu) -> TransposeSpace | Refusal:
         """The space, where the body is one copy whose two contiguous axes differ and are long enough."""
-        if len(workload.inputs) != 1 or len(workload.outputs) != 1:
-            return Refusal("not one input and one output")
-        func = prepared(workload)
-        found = stages(s_tir.Schedule(func))
-        copy = Copy.of(found[0]) if len(found) == 1 else f"{len(found)} stages"
-        if isinstance(copy, str):
-            return Refusal(copy)
+        found = transposing_copy(workload)
+        if isinstance(found, Refusal):
+            return found
+        func, copy = found
         lanes = _lanes(copy, machine.lanes(element_bits(func.params[0])))
         if lanes < SMALLEST:
             return Refusal(f"an axis is shorter than {SMALLEST} elements, or of unknown length")

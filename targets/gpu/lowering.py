@@ -8,7 +8,7 @@ from tvm import s_tir, tirx
 from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
 from dsc.targets.backend import ON_HOST, Backend
-from dsc.targets.tir.passes import common_subexpressions, compacted_blocks, each
+from dsc.targets.tir.passes import compacted_blocks, each, flat_loops
 from dsc.targets.tir.plain_shapes import plain_shapes
 
 
@@ -78,22 +78,7 @@ def _kernel_passes(functions: Expansions) -> tvm.transform.Pass:
             s_tir.transform.LiftThreadBinding(),
             compacted_blocks(),
             s_tir.transform.UnifyThreadBinding(),
-            s_tir.transform.LowerMatchBuffer(),
-            s_tir.transform.StmtSimplify(),
-            s_tir.transform.AnnotateIrregularLoop(),
-            s_tir.transform.LowerOpaqueBlock(),
-            tirx.transform.FlattenBuffer(),
-            tirx.transform.NarrowDataType(32),
-            s_tir.transform.LoopPartition(),
-            tirx.transform.VectorizeLoop(True),
-            tirx.transform.StorageRewrite(),
-            tirx.transform.UnrollLoop(),
-            s_tir.transform.RenormalizeSplitPattern(),
-            tirx.transform.StmtSimplify(),
-            tirx.transform.RemoveNoOp(),
-            s_tir.transform.RewriteUnsafeSelect(),
-            common_subexpressions(),
-            tirx.transform.VerifyMemory(),
+            *flat_loops(),
             tirx.transform.AnnotateEntryFunc(),
             s_tir.transform.ThreadSync("shared"),
             s_tir.transform.ThreadSync("shared.dyn"),

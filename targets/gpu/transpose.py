@@ -11,16 +11,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tvm import s_tir, tirx
+from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, product, static
 from dsc.lower.nominal import nominal, volume
 from dsc.lower.workload import Workload
-from dsc.targets.cpu.generic.prepare import prepared
-from dsc.targets.cpu.generic.stages import element_bits, stages
-from dsc.targets.cpu.transpose import Axis, Copy
+from dsc.targets.cpu.generic.stages import element_bits
+from dsc.targets.cpu.transpose import Axis, Copy, transposing_copy
 from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.launch import launch, synchronize
 from dsc.targets.gpu.machine import Gpu
@@ -135,13 +134,10 @@ class Transpose:
 
     def match(self, workload: Workload, machine: Gpu) -> TransposeSpace | Refusal:
         """The space, where the body is one such copy."""
-        if len(workload.inputs) != 1 or len(workload.outputs) != 1:
-            return Refusal("not one input and one output")
-        func = prepared(workload)
-        found = stages(s_tir.Schedule(func))
-        copy = Copy.of(found[0]) if len(found) == 1 else f"{len(found)} stages"
-        if isinstance(copy, str):
-            return Refusal(copy)
+        found = transposing_copy(workload)
+        if isinstance(found, Refusal):
+            return found
+        func, copy = found
         if min(nominal(axis.extent) for axis in (copy.inner_in, copy.inner_out)) < SMALLEST:
             return Refusal(f"an axis is shorter than {SMALLEST} elements")
         return TransposeSpace(func, copy, machine)

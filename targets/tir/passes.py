@@ -59,6 +59,28 @@ def common_subexpressions() -> tvm.transform.Pass:
     return apply
 
 
+def flat_loops() -> list[tvm.transform.Pass]:
+    """From blocks without patterns to loops over flat memory, simplified: what CPUs and GPUs have in common."""
+    return [
+        s_tir.transform.LowerMatchBuffer(),
+        s_tir.transform.StmtSimplify(),
+        s_tir.transform.AnnotateIrregularLoop(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        s_tir.transform.LoopPartition(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.StorageRewrite(),
+        tirx.transform.UnrollLoop(),
+        s_tir.transform.RenormalizeSplitPattern(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        s_tir.transform.RewriteUnsafeSelect(),
+        common_subexpressions(),
+        tirx.transform.VerifyMemory(),
+    ]
+
+
 def any_alignment(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Forgets that arguments are aligned to 64 bytes: arrays of the caller are not, and are not copied then."""
 

@@ -23,6 +23,18 @@
 #include <time.h>
 #include <unistd.h>
 
+/* glibc 2.34 took threads into its main library, and gave them a new version there. The old one is still in it, and in the
+ * libpthread of all before: with that, what is linked on a new system runs on an old board as well. */
+#if defined(__GLIBC__) && defined(__x86_64__)
+#define OLDEST_GLIBC "GLIBC_2.2.5"
+#elif defined(__GLIBC__) && defined(__aarch64__)
+#define OLDEST_GLIBC "GLIBC_2.17"
+#endif
+#ifdef OLDEST_GLIBC
+__asm__(".symver pthread_create, pthread_create@" OLDEST_GLIBC);
+__asm__(".symver pthread_join, pthread_join@" OLDEST_GLIBC);
+#endif
+
 #define EXPORT __attribute__((visibility("default")))
 #define MAX_THREADS 256
 #define CACHE_LINE 64

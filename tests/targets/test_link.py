@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from dsc.errors import UsageError
+from dsc.targets.arm import Arm
 from dsc.targets.cpu.link import HOST, Compiler, link
+
+OLD_GLIBC = (2, 17)
+"""Of 2012, the first for 64-bit Arm: older than any system that is still in use."""
 
 
 def compiler(folder: Path, script: str) -> Compiler:
@@ -66,3 +72,13 @@ def test_the_compilers_scratch_is_ours(tmp_path: Path) -> None:
     compiling, linking = (tmp_path / "said").read_text().split()
     assert Path(compiling).name.startswith("dsc-")
     assert linking == str(tmp_path / "out")
+
+
+@pytest.mark.parametrize("linker", [HOST, Arm.cross], ids=["host", "arm"])
+def test_what_is_linked_here_runs_with_an_old_c_library(linker: Compiler, tmp_path: Path) -> None:
+    library = tmp_path / "lib.so"
+    link([], library, linker)
+    said = subprocess.run(["readelf", "--version-info", library], capture_output=True, text=True, check=True).stdout
+    wanted = {tuple(map(int, version.split("."))) for version in re.findall(r"GLIBC_([\d.]+)", said)}
+    assert wanted
+    assert max(wanted) <= OLD_GLIBC

@@ -37,14 +37,13 @@ def dot_products(rate: float, latency: int, source: str) -> tuple[MultiplyAdd, .
 
 
 def matrix_products_of_bytes(rate: float, latency: int, source: str) -> tuple[MultiplyAdd, ...]:
-    """FEAT_I8MM: unsigned times signed bytes, and 2 x 8 by 8 x 2 of signed ones."""
+    """FEAT_I8MM: unsigned times signed bytes, and 2 x 8 by 8 x 2 of any but signed times unsigned ones."""
     return (
         _bytes("usdot", "uint8", "int8", rate, latency, source),
-        MultiplyAdd(
-            name="smmla", a="int8", b="int8", accumulator="int32", m=2, n=2, k=8, rate=rate, latency=latency,
-            intrinsic="llvm.aarch64.neon.smmla.v4i32.v16i8", source=source,
-        ),
-    )  # fmt: skip
+        _matrices_of_bytes("smmla", "int8", "int8", rate, latency, source),
+        _matrices_of_bytes("ummla", "uint8", "uint8", rate, latency, source),
+        _matrices_of_bytes("usmmla", "uint8", "int8", rate, latency, source),
+    )
 
 
 def bfloat16_products(rate: float, dot: int, matrix: int, source: str) -> tuple[MultiplyAdd, ...]:
@@ -64,5 +63,12 @@ def bfloat16_products(rate: float, dot: int, matrix: int, source: str) -> tuple[
 def _bytes(name: str, a: str, b: str, rate: float, latency: int, source: str) -> MultiplyAdd:
     return MultiplyAdd(
         name=name, a=a, b=b, accumulator="int32", n=4, k=4, rate=rate, latency=latency,
+        intrinsic=f"llvm.aarch64.neon.{name}.v4i32.v16i8", source=source,
+    )  # fmt: skip
+
+
+def _matrices_of_bytes(name: str, a: str, b: str, rate: float, latency: int, source: str) -> MultiplyAdd:
+    return MultiplyAdd(
+        name=name, a=a, b=b, accumulator="int32", m=2, n=2, k=8, rate=rate, latency=latency,
         intrinsic=f"llvm.aarch64.neon.{name}.v4i32.v16i8", source=source,
     )  # fmt: skip

@@ -63,8 +63,12 @@ class Cpu(Machine):
         return self.features.issuperset(features)
 
     def multiply_adds(self, a: str, b: str, accumulator: str) -> tuple[MultiplyAdd, ...]:
-        """Those of a row and vectors: register tiles are made of no others."""
+        """Those of a row and vectors: most register tiles are made of no others."""
         return tuple(row for row in super().multiply_adds(a, b, accumulator) if row.m == 1)
+
+    def matrix_products(self, a: str, b: str, accumulator: str) -> tuple[MultiplyAdd, ...]:
+        """Those of several rows at once, whose operands and sums are one register each."""
+        return tuple(row for row in super().multiply_adds(a, b, accumulator) if row.m > 1)
 
     def multiply_add(self, lanes: int, a: str = "float32", b: str = "float32", sum_: str = "float32") -> MultiplyAdd:
         """The narrowest instruction for so many sums at least; LookupError where there is none."""

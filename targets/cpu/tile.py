@@ -94,6 +94,9 @@ class RegisterTile:
         else:
             self._put(i, v, self[i, v] + tirx.call_llvm_pure_intrin(result, row.intrinsic, *operands))
 
+    def finish(self) -> None:
+        """Ends the adding: before it, sums may be in another order. Here they are not."""
+
     def __getitem__(self, position: tuple[int, int]) -> Expr:
         """A vector of sums, by row and vector."""
         i, v = position

@@ -20,6 +20,7 @@ from dsc.targets import AnyTarget, Target, target
 from dsc.targets.arm.instructions import A76, V1, dot_products, matrix_products_of_bytes, smlal
 from dsc.targets.cpu.gemm.integers import WORDS
 from dsc.targets.cpu.gemm.panels import Panels
+from dsc.targets.cpu.matrix_tile import MatrixTile
 from dsc.targets.cpu.tile import RegisterTile, reinterpreted
 from dsc.targets.kernel import ArrayType
 from dsc.targets.x86 import X86
@@ -150,6 +151,22 @@ class ByArithmetic(RegisterTile):
         self._put(i, v, total)
 
 
+class MatricesByArithmetic(MatrixTile):
+    """The same of instructions that multiply matrices."""
+
+    def multiply_add(self, i: int, v: int, a: Expr, b: Expr) -> None:
+        row, total = self.instruction, self.matrix(i, v)
+        left, right = (reinterpreted(x, f"{t}x16") for t, x in ((row.a, a), (row.b, b)))
+        for k in range(row.k):
+            orders = ((0, 0, 1, 1), (0, 1, 0, 1))
+            places = [[tirx.const(k + row.k * each, "int32") for each in order] for order in orders]
+            x, y = (
+                tirx.Shuffle([value], at).astype("int32x4") for value, at in zip((left, right), places, strict=True)
+            )
+            total = total + x * y
+        self._put_matrix(i, v, total)
+
+
 @pytest.fixture
 def vnni(monkeypatch: pytest.MonkeyPatch) -> AnyTarget:
     """This host, as if it had VNNI."""
@@ -169,6 +186,7 @@ ARM = {
 def with_arms(monkeypatch: pytest.MonkeyPatch, name: str) -> AnyTarget:
     """This host, as if it had these instructions of Arm's."""
     monkeypatch.setattr("dsc.targets.cpu.gemm.code.RegisterTile", ByArithmetic)
+    monkeypatch.setattr("dsc.targets.cpu.gemm.code.MatrixTile", MatricesByArithmetic)
     machine = target("x86").machine
     floats = machine.multiply_adds("float32", "float32", "float32")
     return Target(X86(), replace(machine, lane_operand=True, instructions=(*floats, *ARM[name])))

@@ -14,6 +14,7 @@ from dsc.runtime.devices import device
 from dsc.targets import target
 from dsc.targets.arm import machines as arm
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.matrix_tile import MatrixTile, most_stacked_rows
 from dsc.targets.cpu.tile import RegisterTile, most_rows
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, argument, function
@@ -117,3 +118,43 @@ def test_whole_vectors_only_for_what_is_no_plain_arithmetic() -> None:
     row = next(row for _, row in CASES.values() if row.intrinsic is not None)
     with function(), pytest.raises(ValueError, match=f"{row.name} has {row.n} lanes"):
         RegisterTile(row, 1, row.n + 1)
+
+
+MATRICES = {row.name: row for machine in arm.MACHINES for row in machine.instructions if row.m > 1}
+
+
+def small_matrix_product(row: MultiplyAdd, rows: int, vectors: int) -> tirx.PrimFunc:
+    """``out = a @ b``, `a` as [rows / m][steps * m * k], `b` in panels as [steps][columns * k]."""
+    loops, columns, k, size = Loops("int32"), vectors * row.m * row.n, row.k, row.m * row.k
+    with function() as made:
+        a = argument("a", (rows // row.m, STEPS * size), STORED.get(row.a, row.a))
+        b = argument("b", (STEPS, columns * k), STORED.get(row.b, row.b))
+        out = argument("out", (rows, columns), row.accumulator)
+        tile = MatrixTile(row, rows, columns)
+        tile.clear()
+        with loops.each(STEPS) as step:
+            left = [a[stack, loops.span(step * size, size)] for stack in range(rows // row.m)]
+            tile.step(left, [b[step, loops.span(start * k, lanes * k)] for start, lanes in tile.vectors])
+        tile.finish()
+        tile.store(out, lambda i: [i], loops)
+    return made.get()
+
+
+@pytest.mark.parametrize("vectors", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("name", MATRICES)
+def test_the_inner_loop_of_matrices_is_the_instruction_and_nothing_spills(name: str, vectors: int) -> None:
+    """Their numbers: tests/bundle/test_arm_kernels.py."""
+    row, backend = MATRICES[name], target("arm:neoverse-v1").backend()
+    rows = most_stacked_rows(row, vectors, 32)
+    func = small_matrix_product(row, rows, vectors).with_attr("global_symbol", "product")
+    (loop,) = ARM.innermost_loops(backend.assembly(compile_kernel("product", func, backend)), name)
+    wanted = rows // row.m * vectors * row.m
+    assert ARM.count(loop, name) in (wanted, 2 * wanted)  # where LLVM unrolls it
+    assert not ARM.on_stack(loop) + ARM.calls(loop)
+
+
+def test_matrices_of_other_sizes_are_refused() -> None:
+    row = MATRICES["smmla"]
+    for rows, columns in ((3, 4), (2, 6)):
+        with function(), pytest.raises(ValueError, match="smmla is of 2 x 2 sums"):
+            MatrixTile(row, rows, columns)

@@ -23,6 +23,7 @@ from dsc.targets.cpu.gemm.operands import Operands, Panel, Row, Rows
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.inline import Inliner, Keep, Kept
+from dsc.targets.cpu.matrix_tile import MatrixTile
 from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.kernel import ArrayType
 from dsc.targets.machine import MultiplyAdd
@@ -69,12 +70,14 @@ class _Writer:
 
     def _tile(self, place: Place, rows_of_a: Rows, panel: Panel) -> None:
         rows = self.tiling.rows
-        tile = RegisterTile(self.instruction, rows, self.tiling.columns, self.tiling.lanes)
+        kind = RegisterTile if self.instruction.m == 1 else MatrixTile
+        tile = kind(self.instruction, rows, self.tiling.columns, self.tiling.lanes)
         ragged = not (isinstance(self.source.m, int) and self.source.m % rows == 0)
         wanted = [T.Bind(place.row_tile * rows + i) for i in range(rows)]
         a_rows = rows_of_a(place, wanted, ragged)
         tile.clear()
         self._multiply(tile, a_rows, panel)
+        tile.finish()
         kept = Kept(self.source.kept, self.tiling.lanes)
         for is_full, width in self.frame.widths(place.panel):
             with when(is_full):

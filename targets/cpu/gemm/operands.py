@@ -21,7 +21,8 @@ Panel: TypeAlias = Callable[[Expr, Expr], Expr]
 Element: TypeAlias = Callable[[Expr], Expr]
 """Gives an element of a row of `a` by column."""
 Row: TypeAlias = Callable[[Expr, int], Expr]
-"""Gives the elements of a row of `a` for a step, or for so many from one on."""
+"""Gives the elements of a row of `a` for a step, or for so many from one on. Rows that one instruction multiplies are
+one."""
 Rows: TypeAlias = Callable[[Place, Sequence[Expr], bool], list[Row]]
 """Gives some rows of `a`; told whether some may be beyond the last."""
 
@@ -98,30 +99,42 @@ class Operands:
 
     def _packed_rows(self, task: Task) -> Rows:
         """Copies the rows of a task, as the instruction wants their elements, to a buffer of the task's own."""
-        loops, tiling = self.loops, self.tiling
-        width, last = self.instruction.n * self.neighbours, loops.const(self.source.m) - 1
+        loops, tiling, stacked = self.loops, self.tiling, self.tiling.stacked
+        width = self.neighbours if stacked > 1 else self.instruction.n * self.neighbours
+        last = loops.const(self.source.m) - 1
         count = tiling.rows * (tiling.block if tiling.by_rows else self.frame.row_tiles)
-        scratch = T.alloc_buffer((count, self.frame.steps * self.neighbours), self.instruction.a)
+        scratch = T.alloc_buffer((count // stacked, self.frame.steps * self.neighbours * stacked), self.instruction.a)
         with loops.each(task.count * tiling.rows) as i:
             row = self._element_of_a(task, T.Bind(tirx.min(task.first * tiling.rows + i, last)))
             whole = self.source.k // width if isinstance(self.source.k, int) else 0
             with loops.each(whole) as part, loops.each(width, T.vectorized) as lane:
-                T.buffer_store(scratch, row(part * width + lane), [i, part * width + lane])
+                T.buffer_store(scratch, row(part * width + lane), self._in_stacks(i, part * width, lane))
             with loops.each(self.frame.steps * self.neighbours - whole * width) as rest:
                 k = whole * width + rest
-                T.buffer_store(scratch, self._or_zero(k, row, self.instruction.a), [i, k])
+                step, neighbour = loops.split(k, self.neighbours)
+                value = self._or_zero(k, row, self.instruction.a)
+                T.buffer_store(scratch, value, self._in_stacks(i, step * self.neighbours, neighbour))
 
         def rows(place: Place, wanted: Sequence[Expr], ragged: bool) -> list[Row]:
-            first = T.Bind(place.tile * tiling.rows)
+            first, size = T.Bind(place.tile * (tiling.rows // stacked)), self.neighbours * stacked
 
-            def reader(i: int) -> Row:
-                return lambda step, count: scratch[
-                    first + i, loops.span(step * self.neighbours, count * self.neighbours)
-                ]
+            def reader(stack: int) -> Row:
+                return lambda step, count: scratch[first + stack, loops.span(step * size, count * size)]
 
-            return [reader(i) for i in range(len(wanted))]
+            return [reader(stack) for stack in range(len(wanted) // stacked)]
 
         return rows
+
+    def _in_stacks(self, row: Expr, step: Expr, neighbour: Expr) -> list[Expr]:
+        """Where an element of a row is in its copy: the first of a step or of several, and its place after that.
+
+        Of rows that one instruction multiplies, the elements of a step lie side by side.
+        """
+        stacked = self.tiling.stacked
+        if stacked == 1:
+            return [row, step + neighbour]
+        stack, within = self.loops.split(row, stacked)
+        return [stack, step * stacked + within * self.neighbours + neighbour]
 
     def _or_zero(self, k: Expr, element: Element, dtype: str) -> Expr:
         """The element at `k`; 0 beyond the last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal
@@ -13,6 +13,7 @@ from dsc.targets.cpu.gemm.panels import Panels
 from dsc.targets.cpu.gemm.product import FLOAT32, Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.matrix_tile import most_stacked_rows
 from dsc.targets.cpu.tile import most_rows
 from dsc.targets.kernel import ArrayType, Implementation
 from dsc.targets.machine import MultiplyAdd
@@ -41,13 +42,13 @@ class GemmSpace:
     def points(self) -> Sequence[Tiling]:
         """All tilings worth considering."""
         return [
-            Tiling(rows, vectors, lanes, axis, block, self._depth(lanes))
-            for rows, vectors, lanes in self._tiles()
-            for axis, block in self._axes(rows, vectors * lanes)
+            replace(tile, axis=axis, block=block)
+            for tile in (*self._tiles(), *self._matrix_tiles())
+            for axis, block in self._axes(tile.rows, tile.columns)
         ]
 
-    def _tiles(self) -> Iterator[tuple[int, int, int]]:
-        """Tiles that fit the registers."""
+    def _tiles(self) -> Iterator[Tiling]:
+        """Tiles of rows and vectors that fit the registers; how they are shared out is left open."""
         m = self.source.m
         widest, *narrower = [row.n for row in self.machine.multiply_adds(*self.source.operands)]
         for lanes in (widest, *narrower[:1]) if widest > 8 else (widest,):
@@ -57,7 +58,18 @@ class GemmSpace:
                 most = most_rows(instruction, vectors, self.machine.vector_registers, self._depth(lanes) > 1)
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
                     if rows * vectors >= instruction.latency or rows in (m, most):
-                        yield rows, vectors, lanes
+                        yield Tiling(rows, vectors, lanes, "none", depth=self._depth(lanes))
+
+    def _matrix_tiles(self) -> Iterator[Tiling]:
+        """The same, of instructions that multiply several rows at once."""
+        for row in self._matrix_products:
+            lanes, m = row.m * row.n, self.source.m
+            for vectors in range(1, min(MAX_VECTORS, math.ceil(self._columns / lanes)) + 1):
+                largest = most_stacked_rows(row, vectors, self.machine.vector_registers)
+                most = min(largest, math.ceil(m / row.m) * row.m) if isinstance(m, int) else largest
+                for rows in range(row.m, most + 1, row.m):
+                    if rows * vectors >= row.latency or rows == most:
+                        yield Tiling(rows, vectors, lanes, "none", stacked=row.m)
 
     def _depth(self, lanes: int) -> int:
         """As many steps as a vector has lanes, where the elements of `a` lie side by side and lanes are operands."""
@@ -102,7 +114,14 @@ class GemmSpace:
     def _columns(self) -> int:
         return nominal(self.source.n)
 
-    def _instruction(self, lanes: int) -> MultiplyAdd:
+    @cached_property
+    def _matrix_products(self) -> tuple[MultiplyAdd, ...]:
+        return self.machine.matrix_products(*self.source.operands)
+
+    def _instruction(self, lanes: int, stacked: int = 1) -> MultiplyAdd:
+        """Of sums in vectors of so many lanes, and of so many rows at once."""
+        if stacked > 1:
+            return next(row for row in self._matrix_products if (row.m, row.m * row.n) == (stacked, lanes))
         return self.machine.multiply_add(lanes, *self.source.operands)
 
     @cached_property
@@ -131,18 +150,20 @@ class GemmSpace:
 
     def _cycles_per_k(self, point: Tiling) -> float:
         """Cycles for one rank-1 update of a tile."""
-        machine, instruction, k = self.machine, self._instruction(point.lanes), self._steps
-        multiply = point.rows * point.vectors / instruction.rate
-        of_a = point.rows / machine.broadcasts if point.depth == 1 else point.rows * 32 / machine.load_bits
+        machine, instruction, k = self.machine, self._instruction(point.lanes, point.stacked), self._steps
+        updates = instruction.k / self.machine.multiply_adds(*self.source.operands)[0].k
+        multiply = point.rows * point.vectors / (instruction.rate * updates)
+        in_vectors = point.depth > 1 or point.stacked > 1
+        of_a = point.rows * 32 / machine.load_bits if in_vectors else point.rows / machine.broadcasts
         load = point.vectors * 32 * point.lanes / machine.load_bits + of_a
-        visible = VISIBLE * load if point.depth > 1 else 0.0
+        visible = VISIBLE * load if in_vectors else 0.0
         panel_bytes = 4 * k * point.columns
         if panel_bytes > machine.l1_bytes // 2:
             level = machine.l2_bandwidth if panel_bytes <= machine.l2_bytes // 2 else machine.beyond_l2
             load = max(load, 4 * point.columns * machine.frequency / level)
         # rows of `a` that are a multiple of a way apart fall into the same set of L1
         crowded = 1.3 if point.rows > machine.l1_ways and (4 * k) % machine.l1_way_bytes == 0 else 1.0
-        return crowded * max(multiply, load, instruction.latency) + visible
+        return crowded * max(multiply, load, instruction.latency / updates) + visible
 
     def _tile_cycles(self, point: Tiling) -> float:
         return TILE_CYCLES + STORE_CYCLES * point.rows * point.vectors
@@ -158,7 +179,7 @@ class GemmSpace:
 
     def build(self, point: Tiling) -> Implementation:
         """The code, and how a constant `b` is packed into panels."""
-        source, instruction = self.source, self._instruction(point.lanes)
+        source, instruction = self.source, self._instruction(point.lanes, point.stacked)
         if source.weight is None:
             return Implementation(write(source, point, instruction, ()))
         packing = Panels(

@@ -18,6 +18,8 @@ class Tiling:
     """Row tiles in one task, where they are divided."""
     depth: int = 1
     """Steps whose elements of `a` are loaded together, and multiplied from their lanes."""
+    stacked: int = 1
+    """Rows that one instruction multiplies."""
 
     @property
     def by_rows(self) -> bool:

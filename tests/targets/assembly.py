@@ -95,7 +95,7 @@ X86 = Syntax(
 """A leading ``v`` is AVX's form; the three forms of a fused multiply-add are one."""
 
 _ARM_ARITHMETIC = (
-    r"f(mla|mls|add|sub|mul|div|max|min|maxnm|minnm|sqrt|neg|abs)|(s|u|us|su)dot|(s|u)ml[as]l2?|bfdot"
+    r"f(mla|mls|add|sub|mul|div|max|min|maxnm|minnm|sqrt|neg|abs)|(s|u|us|su)dot|(s|u)ml[as]l2?|bfdot|(s|u|us|bf)mmla"
     r"|add|sub|mul|sshl|ushl|shl|sshr|ushr"
 )
 

@@ -15,7 +15,7 @@ from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image
 from dsc.simulator.machines import Limits, limits
-from dsc.simulator.simulation import Simulation, simulated_cuda
+from dsc.simulator.simulation import Simulation, simulated_cuda, simulated_environment, simulated_rocm
 
 __all__ = [
     "Counters",
@@ -27,4 +27,6 @@ __all__ = [
     "compile_image",
     "limits",
     "simulated_cuda",
+    "simulated_environment",
+    "simulated_rocm",
 ]

@@ -1,11 +1,11 @@
-"""A simulated CUDA device in this process, for as long as a block lasts."""
+"""A simulated GPU in this process, for as long as a block lasts."""
 
 from __future__ import annotations
 
 import ctypes
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +15,13 @@ from dsc import environment
 from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
 from dsc.host import usable_cores
-from dsc.simulator.core import Core, Record
+from dsc.simulator.core import Core, Record, device_variable
 from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image, image_id, unpacked
 from dsc.simulator.machines import limits
-from dsc.simulator.tvm_runtime import load
+from dsc.simulator.toolchain import core_folder
+from dsc.simulator.tvm_runtime import load_cuda, load_rocm
 
 ORDERS = ("forward", "reverse")
 _FORWARD, _REVERSE, _RANDOM = range(3)
@@ -29,7 +30,7 @@ _active: list[Simulation] = []
 
 
 class Simulation:
-    """What a simulated device is asked; `simulated_cuda` gives one."""
+    """What a simulated device is asked; `simulated_cuda` and `simulated_rocm` give one."""
 
     def __init__(self, core: Core, arch: str, checks: bool) -> None:
         """Not for callers."""
@@ -118,6 +119,32 @@ def simulated_cuda(
     launch fails and the block raises `KernelError`.
     Raises `UsageError` where a simulation is active already, or the real CUDA is in the process.
     """
+    with _simulated(load_cuda, arch, order, checks, workers) as simulation, _compiling(simulation):
+        yield simulation
+
+
+@contextmanager
+def simulated_rocm(
+    arch: str = "gfx942",
+    *,
+    order: str | int = "forward",
+    checks: bool = True,
+    workers: int | None = None,
+) -> Iterator[Simulation]:
+    """A ROCm device `tvm.rocm(0)` that this process's CPU executes, while the block lasts, as `simulated_cuda` does.
+
+    Code that is loaded within the block must be the simulator's images. Raises as `simulated_cuda`, also where HIP's
+    headers are missing (see `dsc.hip`).
+    """
+    with _simulated(load_rocm, arch, order, checks, workers) as simulation:
+        yield simulation
+
+
+@contextmanager
+def _simulated(
+    load: Callable[[], Core], arch: str, order: str | int, checks: bool, workers: int | None
+) -> Iterator[Simulation]:
+    """A device under the runtime that `load` loads, while the block lasts."""
     if _active:
         raise UsageError("a simulation is active already: one process has one simulated device")
     kind, seed = _order(order)
@@ -126,11 +153,22 @@ def simulated_cuda(
     simulation = Simulation(core, arch, checks)
     _active.append(simulation)
     try:
-        with _compiling(simulation), _told(simulation):
+        with _told(simulation):
             yield simulation
     finally:
         _active.remove(simulation)
         core.end()
+
+
+def simulated_environment(arch: str, *, order: str | int = "forward", workers: int | None = None) -> dict[str, str]:
+    """The environment variables that give a program a simulated device, in place of HIP's library or CUDA's.
+
+    The program gets what kernels break as errors of its launches; counters are not to be had. Raises as
+    `simulated_cuda`.
+    """
+    kind, seed = _order(order)
+    device = device_variable(limits(arch), kind, seed, False, workers or usable_cores())
+    return {"LD_LIBRARY_PATH": str(core_folder()), "DSC_SIMULATED_DEVICE": device}
 
 
 def _order(order: str | int) -> tuple[int, int]:

@@ -6,17 +6,15 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
 
 from dsc.cxx import identity, run_compiler, write_sources
 from dsc.errors import UsageError
 from dsc.files import cache_dir, made_once, scratch_folder
+from dsc.installed import RUNTIME_LIBRARIES, TVM, TVM_FFI, installed
 
 LIBRARY = "libdsc_hip.so"
-_TVM, _FFI = "apache-tvm", "apache-tvm-ffi"
-_RUNTIME = {"libtvm_runtime.so": (_TVM, "tvm/lib/libtvm_runtime.so"), "libtvm_ffi.so": (_FFI, "tvm_ffi/lib/libtvm_ffi.so")}
 _TVM_HEADERS = {
     "include/tvm/runtime/base.h": "tvm/include/tvm/runtime/base.h",
     "include/tvm/runtime/device_api.h": "tvm/include/tvm/runtime/device_api.h",
@@ -55,14 +53,10 @@ def sources() -> Mapping[str, bytes]:
 
 def _tvm_headers() -> Iterator[tuple[str, bytes]]:
     for name, place in _TVM_HEADERS.items():
-        yield name, _installed(_TVM, place).read_bytes()
-    root = _installed(_FFI, _FFI_HEADERS)
+        yield name, installed(TVM, place).read_bytes()
+    root = installed(TVM_FFI, _FFI_HEADERS)
     for path in root.rglob("*.h"):
         yield f"include/{path.relative_to(root)}", path.read_bytes()
-
-
-def _installed(package: str, place: str) -> Path:
-    return Path(str(distribution(package).locate_file(place)))
 
 
 def compile_library(compiler: str) -> Path:
@@ -79,7 +73,7 @@ def compile_library(compiler: str) -> Path:
             units = [name for name in sources() if name.endswith(".cpp")]
             # in one piece: headers take most of the time
             (folder / _UNIT).write_text("".join(f'#include "{name}"\n' for name in units))
-            needed = [str(_installed(*place)) for place in _RUNTIME.values()]
+            needed = [str(installed(*place)) for place in RUNTIME_LIBRARIES.values()]
             command = [compiler, *_FLAGS, "-idirafter", str(headers), _UNIT, "-o", str(aside), *needed, "-ldl"]
             run_compiler(command, folder, f"the library that drives AMD's GPUs ({LIBRARY})", _ADVICE)
     return target

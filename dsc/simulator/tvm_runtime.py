@@ -57,8 +57,8 @@ def _refuse_real(libraries: re.Pattern[str], name: str) -> None:
     real = sorted(path for path in _loaded() if libraries.search(path) and not path.startswith(str(core_folder())))
     if real:
         raise UsageError(
-            f"this process has loaded the real {name} ({', '.join(real)}), and cannot simulate one as well: simulate in "
-            "a process that has no access to the device and its libraries"
+            f"this process has loaded the real {name} ({', '.join(real)}), and cannot simulate one as well: simulate "
+            "in a process that has no access to the device and its libraries"
         )
 
 

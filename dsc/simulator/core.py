@@ -14,7 +14,6 @@ from dsc.simulator.machines import Limits
 from dsc.simulator.toolchain import core_folder
 
 _THREADS = 1024
-_STATIC_SHARED = 48 << 10
 _REGISTERS = 65536
 
 
@@ -26,7 +25,7 @@ class _Machine(ctypes.Structure):
             (name, ctypes.c_int)
             for name in (
                 "major minor processors clock_khz max_threads max_threads_per_processor shared_bytes "
-                "shared_bytes_optin shared_bytes_per_processor registers l2_bytes"
+                "shared_bytes_optin shared_bytes_per_processor registers l2_bytes warp sector_bytes"
             ).split()
         ),
         ("memory", ctypes.c_size_t),
@@ -103,11 +102,13 @@ class Core:
             limits.clock_khz,
             _THREADS,
             limits.threads_per_processor,
-            _STATIC_SHARED,
+            limits.static_shared,
             limits.shared_per_block,
             limits.shared_per_processor,
             _REGISTERS,
             limits.l2_bytes,
+            limits.warp,
+            limits.sector_bytes,
             limits.memory,
         )
         self._set_machine(ctypes.byref(machine))

@@ -94,9 +94,9 @@ class Core:
         function.restype, function.argtypes = result, arguments
         return function  # type: ignore[no-any-return]
 
-    def begin(self, limits: Limits, order: int, seed: int, counts: bool, workers: int) -> None:
+    def begin(self, arch: str, limits: Limits, order: int, seed: int, counts: bool, workers: int) -> None:
         """There is a device from now on, and nothing has happened on it."""
-        self._set_machine(ctypes.byref(_machine(limits)))
+        self._set_machine(ctypes.byref(_machine(arch, limits)))
         self._set(ctypes.byref(_Settings(True, order, seed, counts, workers)))
         self._clear()
 
@@ -162,12 +162,12 @@ class Core:
         self._free(address)
 
 
-def device_variable(limits: Limits, order: int, seed: int, counts: bool, workers: int) -> str:
+def device_variable(arch: str, limits: Limits, order: int, seed: int, counts: bool, workers: int) -> str:
     """The environment variable that gives a program a device; it is read when a stand-in is loaded."""
-    return (bytes(_machine(limits)) + bytes(_Settings(True, order, seed, counts, workers))).hex()
+    return (bytes(_machine(arch, limits)) + bytes(_Settings(True, order, seed, counts, workers))).hex()
 
 
-def _machine(limits: Limits) -> _Machine:
+def _machine(arch: str, limits: Limits) -> _Machine:
     return _Machine(
         limits.major,
         limits.minor,
@@ -183,7 +183,7 @@ def _machine(limits: Limits) -> _Machine:
         limits.warp,
         limits.sector_bytes,
         limits.memory,
-        limits.arch.encode(),
+        arch.encode(),
     )
 
 

@@ -19,17 +19,17 @@ class Limits:
     clock_khz: int
     threads_per_processor: int
     shared_per_block: int
-    """At most, where a kernel asks for it as dynamic shared memory; see `static_shared`."""
+    """At most, where a kernel asks for it as dynamic shared memory."""
     shared_per_processor: int
     l2_bytes: int
     memory: int
     source: str
     static_shared: int = 48 * _KIB
+    """Of a block, in variables of a kernel."""
     warp: int = 32
+    """Lanes."""
     sector_bytes: int = 32
     """Of global memory, that are moved together."""
-    arch: str = ""
-    """What HIP calls the instruction set; NVIDIA's follow from the capability."""
 
 
 _GUIDE = "CUDA C++ Programming Guide, table Technical Specifications per Compute Capability"
@@ -42,48 +42,32 @@ _ROWS = (
     Limits(9, 0, 132, 1980000, 2048, 227 * _KIB, 228 * _KIB, 50 << 20, 80 * _GIB, f"{_GUIDE}; H100 SXM"),
     Limits(10, 0, 148, 1965000, 2048, 227 * _KIB, 228 * _KIB, 126 << 20, 180 * _GIB, f"{_GUIDE}; B200"),
 )
+CUDA = {f"sm_{row.major}{row.minor}": row for row in _ROWS}
 
 
-def _amd(
-    arch: str,
-    major: int,
-    minor: int,
-    *,
-    units: int,
-    mhz: int,
-    threads: int,
-    l2_mib: int,
-    memory_gib: int,
-    warp: int,
-    line: int,
-    product: str,
-) -> Limits:
-    """A GPU of AMD's; a block may share all local memory of a compute unit."""
-    limits = (units, mhz * 1000, threads, _LOCAL, _LOCAL, l2_mib << 20, memory_gib * _GIB)
-    source = f"LLVM 22, User Guide for AMDGPU Backend; {product}"
-    return Limits(major, minor, *limits, source, _LOCAL, warp, line, arch)
+def _amd(version: tuple[int, int], units: int, mhz: int, waves: int, warp: int, l2: int, memory: int, line: int,
+         product: str) -> Limits:
+    """A row of AMD's, all of whose local memory a block may have. units: compute units. waves: that one holds. l2: in
+    MiB. memory: in GiB. line: bytes that L2 gives at least."""
+    return Limits(
+        *version, units, mhz * 1000, waves * warp, 64 * _KIB, 64 * _KIB, l2 << 20, memory * _GIB,
+        f"LLVM 22, User Guide for AMDGPU Backend; {product}", static_shared=64 * _KIB, warp=warp, sector_bytes=line,
+    )  # fmt: skip
 
 
-_LOCAL = 64 * _KIB
-_AMD = (
-    _amd("gfx906", 9, 0, units=60, mhz=1725, threads=2560, l2_mib=4, memory_gib=16, warp=64, line=64, product="MI50"),
-    _amd("gfx90a", 9, 0, units=110, mhz=1700, threads=2048, l2_mib=8, memory_gib=64, warp=64, line=128,
-         product="Instinct MI250X, one of its two dies"),
-    _amd("gfx942", 9, 4, units=304, mhz=2100, threads=2048, l2_mib=32, memory_gib=192, warp=64, line=128,
-         product="Instinct MI300X"),
-    _amd("gfx1030", 10, 3, units=80, mhz=2250, threads=1024, l2_mib=4, memory_gib=16, warp=32, line=128,
-         product="Radeon RX 6900 XT"),
-    _amd("gfx1100", 11, 0, units=96, mhz=2500, threads=1024, l2_mib=6, memory_gib=24, warp=32, line=128,
-         product="Radeon RX 7900 XTX"),
-    _amd("gfx1200", 12, 0, units=32, mhz=3130, threads=1024, l2_mib=4, memory_gib=16, warp=32, line=128,
-         product="Radeon RX 9060 XT"),
-)  # fmt: skip
-BY_ARCH = {f"sm_{row.major}{row.minor}": row for row in _ROWS} | {row.arch: row for row in _AMD}
+AMD = {
+    "gfx906": _amd((9, 0), 60, 1725, 40, 64, 4, 16, 64, "Radeon Instinct MI50"),
+    "gfx90a": _amd((9, 0), 110, 1700, 32, 64, 8, 64, 128, "Instinct MI250X, one of its two dies"),
+    "gfx942": _amd((9, 4), 304, 2100, 32, 64, 32, 192, 128, "Instinct MI300X"),
+    "gfx1030": _amd((10, 3), 80, 2250, 32, 32, 4, 16, 128, "Radeon RX 6900 XT"),
+    "gfx1100": _amd((11, 0), 96, 2500, 32, 32, 6, 24, 128, "Radeon RX 7900 XTX"),
+    "gfx1200": _amd((12, 0), 32, 3130, 32, 32, 4, 16, 128, "Radeon RX 9060 XT"),
+}
 
 
 def limits(arch: str) -> Limits:
     """Of ``sm_80``, ``gfx942`` and the like. Raises `UsageError` naming those that are known."""
-    found = BY_ARCH.get(arch) or BY_ARCH.get(arch.removesuffix("a"))
+    found = AMD.get(arch) or CUDA.get(arch.removesuffix("a"))
     if found is None:
-        raise UsageError(f"the simulator does not know the limits of {arch}; it knows {', '.join(BY_ARCH)}")
+        raise UsageError(f"the simulator does not know the limits of {arch}; it knows {', '.join([*CUDA, *AMD])}")
     return found

@@ -32,7 +32,7 @@ void *open_library() {
   return nullptr;
 }
 
-// Null, and why, where a function is missing. The library is kept for as long as the process lives.
+// Null, and why, where a function is missing; else the library is kept for as long as the process lives.
 const Api *bind(void *library, std::string &reason) {
   static Api bound;
   const char *missing = nullptr;
@@ -46,6 +46,7 @@ const Api *bind(void *library, std::string &reason) {
 #undef DSC_HIP_FIND
 #undef DSC_HIP_TEXT
   if (!missing) return &bound;
+  dlclose(library);
   reason = std::string("this system's libamdhip64.so has no ") + missing + ": " + kAdvice;
   return nullptr;
 }

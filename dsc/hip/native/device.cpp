@@ -49,6 +49,8 @@ class Gpus final : public DeviceAPI {
       *answer = kPromisedThreads;
     } else if (kind == tvm::runtime::kAvailableGlobalMemory) {
       *answer = static_cast<int64_t>(free_memory(device.device_id));
+    } else if (kind == tvm::runtime::kApiVersion) {
+      *answer = int64_t{HIP_VERSION};
     } else {
       answer_property(properties(device.device_id), kind, answer);
     }
@@ -167,7 +169,7 @@ class Gpus final : public DeviceAPI {
         *answer = static_cast<int64_t>(gpu.totalGlobalMem);
         return;
       default:
-        return;
+        *answer = nullptr;
     }
   }
 };

@@ -9,6 +9,7 @@ namespace dsc::hip {
 namespace {
 
 constexpr const char *kFormat = "hsaco";
+constexpr size_t kElfHeader = 64;  // bytes, that HIP reads without asking how many there are
 
 const std::map<std::string, LaunchNumber> &launch_numbers() {
   static const std::map<std::string, LaunchNumber> names = {
@@ -87,6 +88,7 @@ ModuleBytes parse(std::string_view bytes) {
   ModuleBytes found;
   for (uint64_t left = reader.length(); left; --left) found.kernels.push_back(read_signature(reader));
   found.code = reader.string();
+  if (found.code.size() < kElfHeader) throw std::invalid_argument("its code is cut short");
   if (!reader.is_done()) throw std::invalid_argument("there is more after its end");
   return found;
 }

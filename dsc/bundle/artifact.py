@@ -72,7 +72,7 @@ class Artifact:
 def read_artifact(path: Path) -> Iterator[Artifact]:
     """The artifact at `path`, which may be for another processor than this.
 
-    Raises `ArtifactError` where it is damaged, of another version of TVM, or for a device that there are no bundles for;
+    Raises `ArtifactError` where it is damaged, of another version of TVM, or for a device that has no bundles;
     `UsageError` where it cannot be read.
     """
     manifest = inspect(path, check=True)
@@ -93,8 +93,8 @@ def _cpu(manifest: Manifest, source: str) -> tuple[str, tuple[str, ...]]:
     devices = [need.device for need in manifest.needs]
     if devices[:1] != ["cpu"] or devices[1:] not in ([], *([gpu] for gpu in GPUS)):
         raise ArtifactError(
-            f"{source} was compiled for {manifest.target} and runs on {', '.join(devices)}: there are bundles for CPUs, "
-            f"and for the GPUs {' and '.join(GPUS)} beside one; compile the model with --target for those"
+            f"{source} was compiled for {manifest.target} and runs on {', '.join(devices)}: there are bundles for CPUs, and "
+            f"for the GPUs {' and '.join(GPUS)} beside one; compile the model with --target for those"
         )
     facts = manifest.needs[0].facts
     arch, features = facts.get("arch"), facts.get("features", ())

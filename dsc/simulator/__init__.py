@@ -16,7 +16,13 @@ from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image
 from dsc.simulator.machines import Limits, limits
-from dsc.simulator.simulation import Simulation, simulated_cuda, simulated_kernels
+from dsc.simulator.simulation import (
+    Simulation,
+    simulated_cuda,
+    simulated_environment,
+    simulated_kernels,
+    simulated_rocm,
+)
 
 __all__ = [
     "Counters",
@@ -28,5 +34,7 @@ __all__ = [
     "compile_image",
     "limits",
     "simulated_cuda",
+    "simulated_environment",
     "simulated_kernels",
+    "simulated_rocm",
 ]

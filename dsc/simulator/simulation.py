@@ -16,12 +16,13 @@ from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
 from dsc.host import usable_cores
 from dsc.simulator import amd
-from dsc.simulator.core import Core, Record, core
+from dsc.simulator.core import Core, Record, core, device_variable
 from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image, image_id, unpacked
 from dsc.simulator.machines import AMD, limits
-from dsc.simulator.tvm_runtime import load
+from dsc.simulator.toolchain import core_folder
+from dsc.simulator.tvm_runtime import load_cuda, load_rocm
 
 ORDERS = ("forward", "reverse")
 _FORWARD, _REVERSE, _RANDOM = range(3)
@@ -30,7 +31,7 @@ _active: list[Simulation] = []
 
 
 class Simulation:
-    """What a simulated device is asked; `simulated_cuda` and `simulated_kernels` give one."""
+    """What a simulated device is asked; `simulated_cuda`, `simulated_rocm` and `simulated_kernels` give one."""
 
     def __init__(self, core: Core, arch: str, checks: bool) -> None:
         """Not for callers."""
@@ -120,7 +121,24 @@ def simulated_cuda(
     launch fails and the block raises `KernelError`.
     Raises `UsageError` where a simulation is active already, or the real CUDA is in the process.
     """
-    with _session(load, arch, order, checks, workers) as simulation, _compiling(simulation), _told(simulation):
+    with _session(load_cuda, arch, order, checks, workers) as simulation, _compiling(simulation), _told(simulation):
+        yield simulation
+
+
+@contextmanager
+def simulated_rocm(
+    arch: str = "gfx942",
+    *,
+    order: str | int = "forward",
+    checks: bool = True,
+    workers: int | None = None,
+) -> Iterator[Simulation]:
+    """A ROCm device `tvm.rocm(0)` that this process's CPU executes, while the block lasts.
+
+    It runs artifacts whose code is the simulator's images. Arguments and errors are those of `simulated_cuda`; HIP's
+    headers and a C++ compiler are needed too (see `dsc.hip`).
+    """
+    with _session(load_rocm, arch, order, checks, workers) as simulation, _told(simulation):
         yield simulation
 
 
@@ -149,7 +167,7 @@ def _session(
         raise UsageError("a simulation is active already: one process has one simulated device")
     kind, seed = _order(order)
     found, loaded = limits(arch), load()
-    loaded.begin(found, kind, seed, checks, workers or usable_cores())
+    loaded.begin(arch, found, kind, seed, checks, workers or usable_cores())
     simulation = Simulation(loaded, arch, checks)
     _active.append(simulation)
     try:
@@ -157,6 +175,17 @@ def _session(
     finally:
         _active.remove(simulation)
         loaded.end()
+
+
+def simulated_environment(arch: str, *, order: str | int = "forward", workers: int | None = None) -> dict[str, str]:
+    """The environment variables that give a program a simulated device, in place of HIP's library or CUDA's.
+
+    The program gets what kernels break as errors of its launches; counters are not to be had. Raises as
+    `simulated_cuda`.
+    """
+    kind, seed = _order(order)
+    device = device_variable(arch, limits(arch), kind, seed, False, workers or usable_cores())
+    return {"LD_LIBRARY_PATH": str(core_folder()), "DSC_SIMULATED_DEVICE": device}
 
 
 def _order(order: str | int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ struct Machine {
   int warp = 32;          // lanes
   int sector_bytes = 32;  // of global memory, that are moved together
   size_t memory = size_t{40} << 30;
+  char arch[32] = "";  // what HIP calls the instruction set; CUDA tells it by `major` and `minor`
 };
 
 // How lanes, warps and blocks follow one another between two points where they wait.

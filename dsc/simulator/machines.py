@@ -45,8 +45,9 @@ _ROWS = (
 CUDA = {f"sm_{row.major}{row.minor}": row for row in _ROWS}
 
 
-def _amd(version: tuple[int, int], units: int, mhz: int, waves: int, warp: int, l2: int, memory: int, line: int,
-         product: str) -> Limits:
+def _amd(
+    version: tuple[int, int], units: int, mhz: int, waves: int, warp: int, l2: int, memory: int, line: int, product: str
+) -> Limits:
     """A row of AMD's, all of whose local memory a block may have. units: compute units. waves: that one holds. l2: in
     MiB. memory: in GiB. line: bytes that L2 gives at least."""
     return Limits(

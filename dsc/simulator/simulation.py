@@ -241,7 +241,7 @@ def _copied(core: Core, arguments: Sequence[np.ndarray | int | float]) -> Iterat
                 ctypes.memmove(address, contiguous.ctypes.data, argument.nbytes)
                 values.append(ctypes.c_void_p(address))
             elif isinstance(argument, np.generic):
-                values.append(np.ctypeslib.as_ctypes_type(argument.dtype)(argument.item()))
+                values.append(np.ctypeslib.as_ctypes(np.array(argument)))
             else:
                 values.append(ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument))
         yield values

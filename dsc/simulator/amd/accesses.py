@@ -9,9 +9,11 @@ from dsc.simulator.amd.ir import Line
 from dsc.simulator.amd.types import bytes_of, type_at
 
 _PRIVATE = "5"
-_LOAD = re.compile(r"%\S+ = load (?:volatile )?(?P<type>.+?), ptr(?: addrspace\((?P<space>\d)\))? (?P<pointer>\S+?)(?:, align (?P<align>\d+))?$")  # noqa: E501
-_STORE = re.compile(r"store (?:volatile )?(?P<type>.+), ptr(?: addrspace\((?P<space>\d)\))? (?P<pointer>\S+?)(?:, align (?P<align>\d+))?$")  # noqa: E501
-_ATOMIC = re.compile(r"%\S+ = atomicrmw (?:volatile )?\w+ ptr(?: addrspace\((?P<space>\d)\))? (?P<pointer>\S+), (?P<type>.+)$")  # noqa: E501
+_POINTER = r"ptr(?: addrspace\((?P<space>\d)\))? (?P<pointer>\S+?)"
+_ALIGNED = r"(?:, align (?P<align>\d+))?$"
+_LOAD = re.compile(rf"%\S+ = load (?:volatile )?(?P<type>.+?), {_POINTER}{_ALIGNED}")
+_STORE = re.compile(rf"store (?:volatile )?(?P<type>.+), {_POINTER}{_ALIGNED}")
+_ATOMIC = re.compile(rf"%\S+ = atomicrmw (?:volatile )?\w+ {_POINTER}, (?P<type>.+)$")
 _BETWEEN = re.compile(r"(?:%\S+ = )?(?:load|store|atomicrmw|cmpxchg|br|ret|(?:tail )?call (?!.*@llvm\.))\b")
 _ORDERED = re.compile(r"(?:%\S+ = )?(?:load|store) atomic\b|%\S+ = cmpxchg\b")
 

@@ -1,4 +1,4 @@
-"""Images of AMD's kernels: LLVM's code for the host, compiled by the LLVM that TVM brings, which wrote the kernels too."""
+"""Images of AMD's kernels: LLVM's code for the host, compiled by TVM's LLVM, which wrote the kernels too."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def compile_image(code: str, arch: str, checks: bool = True) -> bytes:
     Raises `UnknownInstructionError` for what the simulator does not know, with the line; `UsageError` for an
     architecture that is not AMD's, or where there is no linker.
     """
-    limits(arch)
+    lanes = limits(arch).warp
     if arch not in AMD:
         raise UsageError(f"{arch!r} is no architecture of AMD's: they are written as gfx942")
-    translated = translate(code, checks)
+    translated = translate(code, lanes, checks)
     with scratch_folder() as folder:
         text, compiled, library = folder / "kernels.ll", folder / "kernels.o", folder / "kernels.so"
         text.write_text(translated)

@@ -40,7 +40,10 @@ declare ptr @simulator_dynamic_shared(i64) memory(none)
 
 _AXES = "xyz"
 _FLOATS = {"f16": "half", "f32": "float", "f64": "double"}
-_SWIZZLES, _DPP = range(0x8000), ((0x00, 0xFF), (0x101, 0x10F), (0x111, 0x11F), (0x121, 0x12F), (0x140, 0x143), (0x150, 0x16F))  # noqa: E501
+_MASKS = range(0x8000)
+"""Patterns of ds_swizzle that permute 32 lanes; others permute four."""
+_DPP = ((0x00, 0xFF), (0x101, 0x10F), (0x111, 0x11F), (0x121, 0x12F), (0x140, 0x143), (0x150, 0x16F))
+"""Controls that are known: quad_perm; row_shl, shr and ror; mirrors and broadcasts; row_share and row_xmask."""
 
 
 def replaced(call: Call) -> list[str] | None:
@@ -76,7 +79,7 @@ def _index(name: str) -> Replacement:
 def _swizzle(call: Call, _: re.Match[str]) -> list[str]:
     bits, pattern = call.arguments
     number = _literal(pattern)
-    if number not in _SWIZZLES and number >> 8 != 0x80:
+    if number not in _MASKS and number >> 8 != 0x80:
         raise ValueError(f"the simulator does not know ds_swizzle with pattern {number:#x}")
     return [call.of("simulator_amd_swizzle", [f"i32 {call.line}", bits, pattern])]
 

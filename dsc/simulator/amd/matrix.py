@@ -14,9 +14,11 @@ _TYPES = ("f16", "bf16", "xf32", "f32", "s8", "u8", "s32")
 _ELEMENT_BYTES = {"f16": 2, "bf16": 2, "xf32": 4, "f32": 4, "s8": 1, "u8": 1, "s32": 4}
 _MFMA, _WMMA_REPEATED, _WMMA = range(3)
 """SimulatorAmdLayout (native/device/amd.h)."""
-_MFMA_NAME = re.compile(r"llvm\.amdgcn\.mfma\.(?P<sum>f32|i32)\.(?P<m>\d+)x(?P<n>\d+)x(?P<k>\d+)\.?(?P<type>f16|bf16|xf32|f32|i8)(?:\.1k)?")  # noqa: E501
+_SHAPE = r"(?P<sum>f32|i32)\.(?P<m>\d+)x(?P<n>\d+)x(?P<k>\d+)"
+_MFMA_NAME = re.compile(rf"llvm\.amdgcn\.mfma\.{_SHAPE}\.?(?P<type>f16|bf16|xf32|f32|i8)(?:\.1k)?")
 _WMMA_NAME = re.compile(r"llvm\.amdgcn\.wmma\.(?P<sum>f32|i32)\.16x16x16\.(?P<type>f16|bf16|iu8)(?:\.v\d+\w+)*")
-_WAVE64, _WAVE32 = 64, 32
+LANES = {"mfma": 64, "wmma": 32}
+"""Of the wavefronts that have them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Product:
 
 def matrix(call: Call, _: re.Match[str]) -> list[str]:
     """A call of the function that stands for the instruction. Raises ValueError for one that is not known."""
-    _, operands = _product(call)
+    operands = _product(call)[1]
     return [call.of(_name(call), [f"i32 {call.line}", *operands])]
 
 
@@ -59,26 +61,21 @@ def _name(call: Call) -> str:
 
 def _definition(call: Call) -> str:
     product, operands = _product(call)
-    name, result = _name(call), call.type.strip().split(" ")[-1] if "<" not in call.type else _vector(call.type)
-    types = [*(type_at(operand) for operand in operands), result]
-    parameters = ", ".join(f"{type} %{name}" for type, name in zip(types, "abc", strict=False))
-    lines = [
-        f"@{name}.shape = private constant {product.text}",
-        f"define internal {result} @{name}(i32 %line, {parameters}) #0 {{",
-        *(f"  %{name}.place = alloca {type}" for type, name in zip(types, "abcd", strict=True)),
-        *(f"  store {type} %{name}, ptr %{name}.place" for type, name in zip(types, "abc", strict=False)),
-        f"  call void @simulator_amd_matrix(i32 %line, ptr @{name}.shape, "
-        "ptr %a.place, ptr %b.place, ptr %c.place, ptr %d.place)",
-        f"  %d = load {result}, ptr %d.place",
-        f"  ret {result} %d",
-        "}",
-    ]
-    return "\n".join(lines)
-
-
-def _vector(type: str) -> str:
-    """The vector in a type with attributes before it."""
-    return type[type.index("<") :].strip()
+    function, result = _name(call), call.type[call.type.index("<") :].strip()
+    a, b, c = map(type_at, operands)
+    return "\n".join(
+        [
+            f"@{function}.shape = private constant {product.text}",
+            f"define internal {result} @{function}(i32 %line, {a} %a, {b} %b, {c} %c) #0 {{",
+            *(f"  %{name}.at = alloca {type}" for name, type in zip("abcd", (a, b, c, result), strict=True)),
+            *(f"  store {type} %{name}, ptr %{name}.at" for name, type in zip("abc", (a, b, c), strict=True)),
+            f"  call void @simulator_amd_matrix(i32 %line, ptr @{function}.shape, "
+            "ptr %a.at, ptr %b.at, ptr %c.at, ptr %d.at)",
+            f"  %d = load {result}, ptr %d.at",
+            f"  ret {result} %d",
+            "}",
+        ]
+    )
 
 
 def _product(call: Call) -> tuple[Product, list[str]]:
@@ -92,7 +89,7 @@ def _product(call: Call) -> tuple[Product, list[str]]:
 
 def _elements(product: Product, lines: int) -> int:
     """Those of a lane: of a factor with so many lines, or of the sum (0)."""
-    lanes = _WAVE64 if product.layout == _MFMA else _WAVE32
+    lanes = LANES["mfma" if product.layout == _MFMA else "wmma"]
     if lines == 0:
         return product.m * product.n // lanes
     return product.k if product.layout == _WMMA_REPEATED else product.k * lines // lanes
@@ -124,11 +121,11 @@ def _wmma(call: Call) -> tuple[Product, list[str]]:
         raise ValueError(f"the simulator does not know {call.name}")
     if match["type"] == "iu8":
         a_signed, a, b_signed, b, c, clamp = call.arguments
-        types = tuple("s8" if each.endswith("true") else "u8" for each in (a_signed, b_signed))
+        of_a, of_b = ("s8" if each.endswith("true") else "u8" for each in (a_signed, b_signed))
         total, saturates = "s32", clamp.endswith("true")
     else:
         a, b, c = call.arguments
-        types, total, saturates = (match["type"], match["type"]), "f32", False
-    is_repeated = bytes_of(type_at(a)) == 16 * _ELEMENT_BYTES[types[0]]
+        of_a, of_b, total, saturates = match["type"], match["type"], "f32", False
+    is_repeated = bytes_of(type_at(a)) == 16 * _ELEMENT_BYTES[of_a]
     layout = _WMMA_REPEATED if is_repeated else _WMMA
-    return Product(layout, 16, 16, 16, *types, total, saturates), [a, b, c]
+    return Product(layout, 16, 16, 16, of_a, of_b, total, saturates), [a, b, c]

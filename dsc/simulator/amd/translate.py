@@ -14,7 +14,7 @@ from dsc.simulator.amd.accesses import access_of, orders
 from dsc.simulator.amd.intrinsics import DECLARATIONS, replaced
 from dsc.simulator.amd.ir import Call, Function, Line, Module, call_of, parse
 from dsc.simulator.amd.lines import LineTable
-from dsc.simulator.amd.matrix import definitions
+from dsc.simulator.amd.matrix import LANES, definitions
 from dsc.simulator.amd.shared import Places, Variable, variables
 from dsc.simulator.amd.table import kernel_table
 from dsc.simulator.errors import UnknownInstructionError
@@ -26,20 +26,27 @@ attributes #0 = { nounwind "target-cpu"="x86-64-v3" "probe-stack"="inline-asm" }
 _SPACES = re.compile(r",? ?addrspace\((\d+)\)")
 _KNOWN_SPACES = frozenset("01345")
 _VISIBILITY = re.compile(r"\b(?:dllexport|protected|hidden|local_unnamed_addr|unnamed_addr)(?: |$)")
-_LINKAGE = re.compile(r"\b(?:private|internal|available_externally|linkonce|weak|linkonce_odr|weak_odr|dso_local|amdgpu_kernel|amdgpu_gfx|fastcc) ")  # noqa: E501
+_LINKAGE = re.compile(
+    r"\b(?:private|internal|available_externally|linkonce|weak|linkonce_odr|weak_odr|dso_local|fastcc|"
+    r"amdgpu_kernel|amdgpu_gfx) "
+)
 _BARRIER = "llvm.amdgcn.s.barrier"
-_ADDRESS_AS_NUMBER = re.compile(r"\b(?:ptrtoint (?:\([^)]*)?ptr addrspace\([35]\)|inttoptr .* to ptr addrspace\([35]\))")
+_NARROW = r"ptr addrspace\([35]\)"
+_ADDRESS_AS_NUMBER = re.compile(rf"\b(?:ptrtoint (?:\([^)]*)?{_NARROW}|inttoptr .* to {_NARROW})")
 _EMPTY_ASSEMBLY = re.compile(r'(?:tail )?call void asm sideeffect "", ""\(\)')
 _IGNORED = re.compile(r"fence |(?:tail )?call void @llvm\.(?:lifetime\.|dbg\.|experimental\.noalias|assume\()")
 
 
-def translate(text: str, checks: bool) -> str:
-    """The host's code of a module of kernels; `checks` is whether accesses to memory are watched.
+def translate(text: str, lanes: int, checks: bool) -> str:
+    """The host's code of a module of kernels.
+
+    lanes: of a wavefront.
+    checks: whether accesses to memory are watched.
 
     Raises UnknownInstructionError, naming the line, for what has no meaning here.
     """
     module = parse(text)
-    translation = _Translation(module, text.splitlines(), checks)
+    translation = _Translation(module, text.splitlines(), lanes, checks)
     functions = [translation.function(function) for function in module.functions]
     return "\n".join(
         [
@@ -61,6 +68,7 @@ class _Translation:
 
     module: Module
     source: Sequence[str]
+    lanes: int
     checks: bool
     shared: dict[str, Variable] = field(init=False)
     table: LineTable = field(default_factory=LineTable)
@@ -134,7 +142,9 @@ class _Translation:
             if not call.name.startswith("llvm.") and call.name not in self._defined:
                 raise ValueError(f"the simulator does not know {call.name}")
             return [line.text]
-        if re.search(r"\.(?:mfma|wmma)\.", call.name):
+        if match := re.search(r"\.(mfma|wmma)\.", call.name):
+            if self.lanes != LANES[match[1]]:
+                raise ValueError(f"{call.name} is not of wavefronts of {self.lanes} lanes")
             self.products.append(call)
         return made
 
@@ -160,5 +170,5 @@ def _plain(text: str) -> str:
     for space in _SPACES.findall(text):
         if space not in _KNOWN_SPACES:
             raise ValueError(f"the simulator does not know address space {space}")
-    text = re.sub(r'addrspacecast (\(?)ptr', r"bitcast \1ptr", text) if "addrspacecast" in text else text
+    text = re.sub(r"addrspacecast (\(?)ptr", r"bitcast \1ptr", text) if "addrspacecast" in text else text
     return re.sub(r' syncscope\("[^"]*"\)', "", _SPACES.sub("", text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc import hip
 from dsc.check.simulated import simulated
 from dsc.errors import ArtifactError, UsageError
 from dsc.pipeline import compile_model
 from dsc.simulator import limits, simulated_environment, simulated_rocm, simulation
 from dsc.targets import target
 from dsc.targets.cpu.link import HOST
-from tests.bundle.bundles import Bundled, bundle, compile_to
+from tests.bundle.bundles import Bundled, bundle, compile_to, tool
 from tests.bundle.models import WORDS, words_feeds
 from tests.compiled import TextModel
 
@@ -55,10 +57,13 @@ def cuda(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @contextmanager
-def environment(monkeypatch: pytest.MonkeyPatch, arch: str, order: str | int = "forward") -> Iterator[None]:
-    """Programs get a simulated GPU."""
+def environment(
+    monkeypatch: pytest.MonkeyPatch, arch: str, order: str | int = "forward", **more: str
+) -> Iterator[None]:
+    """Programs get a simulated GPU, and more variables."""
+    variables = {**simulated_environment(arch, order=order), **more}
     with monkeypatch.context() as context:
-        for name, value in simulated_environment(arch, order=order).items():
+        for name, value in variables.items():
             context.setenv(name, value)
         yield
 
@@ -165,3 +170,33 @@ def test_a_bundle_without_what_drives_its_gpu(rocm: Made, cuda: Made, monkeypatc
     assert "needs a GPU of type gfx942; " in said
     said = cuda.bundled.command(cuda.bundled.folder).failed(2)
     assert "needs a GPU of type sm_80" in said
+
+
+def test_what_drives_the_gpu_with_sanitizers(rocm: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built anew by the bundle's CMakeLists.txt; runs, a run that fails, and what is left at the end."""
+    copy = Bundled(tmp_path / "model", rocm.bundled.manifest)
+    shutil.copytree(rocm.bundled.folder, copy.folder)
+    (copy.folder / hip.LIBRARY).unlink()
+    options = [
+        "-DCMAKE_BUILD_TYPE=None",
+        "-DCMAKE_CXX_FLAGS=-g1 -fsanitize=address,undefined -fno-sanitize-recover=all",
+    ]
+    for words in (["-B", "build", *options], ["--build", "build", "--target", "dsc_hip"]):
+        done = subprocess.run([tool("cmake"), *words], cwd=copy.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        assert "warning" not in done.stderr
+    preloaded = {"LD_PRELOAD": ":".join(compilers_library(f"lib{name}.so") for name in ("asan", "ubsan"))}
+    feeds = words_feeds(3, 4, rows=3)
+    with environment(monkeypatch, "gfx942", **preloaded):
+        for found, wanted in zip(copy.run(feeds, tmp_path, "--repeat", "3"), WORDS.reference(feeds), strict=True):
+            np.testing.assert_allclose(found, wanted, **RELATIVE)
+        assert "index 5" in copy.try_run({**feeds, "ids": np.full((3, 4), 5)}, tmp_path).failed(2)
+    with_memory(monkeypatch, 100)
+    with environment(monkeypatch, "gfx942", **preloaded):
+        assert copy.try_run(feeds, tmp_path).failed(3).startswith("not enough memory: HIP: allocating ")
+
+
+def compilers_library(name: str) -> str:
+    """The path of a library that comes with the compiler."""
+    done = subprocess.run([tool("g++"), f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

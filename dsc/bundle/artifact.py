@@ -93,8 +93,8 @@ def _cpu(manifest: Manifest, source: str) -> tuple[str, tuple[str, ...]]:
     devices = [need.device for need in manifest.needs]
     if devices[:1] != ["cpu"] or devices[1:] not in ([], *([gpu] for gpu in GPUS)):
         raise ArtifactError(
-            f"{source} was compiled for {manifest.target} and runs on {', '.join(devices)}: there are bundles for CPUs, and "
-            f"for the GPUs {' and '.join(GPUS)} beside one; compile the model with --target for those"
+            f"{source} was compiled for {manifest.target} and runs on {', '.join(devices)}: there are bundles for CPUs "
+            f"and for the GPUs {' and '.join(GPUS)} beside one; compile the model with --target for those"
         )
     facts = manifest.needs[0].facts
     arch, features = facts.get("arch"), facts.get("features", ())

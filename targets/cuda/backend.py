@@ -16,11 +16,11 @@ from dsc.needs import Needs
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
-from dsc.targets.cuda.imports import with_images
 from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.toolchain import assemble, find_nvcc
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
+from dsc.targets.gpu.imports import CUDA, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
 
@@ -39,7 +39,7 @@ class CudaBackend:
     host: Backend = field(default_factory=lambda: CpuBackend(HOST))
     """Makes the code that launches kernels, and what runs on the host itself."""
     assemble: Assemble = assemble
-    _images: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    _images: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
     """Of all sources so far."""
 
     @property
@@ -80,13 +80,13 @@ class CudaBackend:
         if len(device.functions):
             made = _source_module(device, self.target)
             source = str(made.inspect_source("cuda"))
-            self._images[source] = self.assemble(source, self.machine.arch)
+            self._images[source.encode()] = self.assemble(source, self.machine.arch)
             code.import_module(made)
         return code
 
     def pack(self, imports: bytes) -> bytes:
         """The images of what `generate` made, in place of its source."""
-        return with_images(imports, self._images)
+        return with_images(imports, CUDA, self._images)
 
     def assembly(self, code: tvm.runtime.Module) -> str:
         """CUDA C++."""

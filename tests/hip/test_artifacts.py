@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from dsc.targets.cpu.link import HOST
 from tests.bundle.bundles import Bundled, bundle, compile_to, tool
 from tests.bundle.models import WORDS, words_feeds
 from tests.compiled import TextModel
+from tests.hip.code_objects import metadata, modules_in
 
 RELATIVE = {"rtol": 1e-6, "atol": 1e-6}
 """The same operations, some of them fused."""
@@ -84,6 +86,19 @@ def test_by_python(rocm: Made, order: str) -> None:
                 np.testing.assert_allclose(found, wanted, **RELATIVE)
         with pytest.raises(UsageError, match="index 5"):
             module.run({**words_feeds(1, 1, rows=1), "ids": np.array([[5]])})
+
+
+def test_many_threads(rocm: Made) -> None:
+    """Each has a session of its own; the GPU is chosen in every one of them."""
+
+    def right(seed: int) -> bool:
+        feeds = words_feeds(seed % 4 + 1, 2, rows=1, seed=seed)
+        found = module.run(feeds).values()
+        return all(np.allclose(f, w, **RELATIVE) for f, w in zip(found, WORDS.reference(feeds), strict=True))
+
+    with simulated_rocm("gfx942"), ThreadPoolExecutor(4) as pool:
+        module = dsc.load(rocm.artifact)
+        assert all(pool.map(right, range(16)))
 
 
 @pytest.mark.parametrize("order", ["forward", 7])
@@ -149,6 +164,15 @@ def test_code_of_the_device_on_the_simulator(tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match=told):
             dsc.load(tmp_path / "exp.dsc")
     assert artifacts[0].library == artifacts[1].library
+
+
+def test_kernels_take_what_they_are_given() -> None:
+    """Of real code objects, whose metadata HIP goes by: it copies as many bytes as each argument has there."""
+    library = compile_model(WORDS.proto(), target="rocm:gfx1100").model.library
+    found = list(modules_in(library))
+    assert len(found) >= 4
+    for takes, code in found:
+        assert metadata(code) == takes
 
 
 def test_cuda_from_a_bundle(cuda: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

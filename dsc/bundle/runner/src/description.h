@@ -65,8 +65,8 @@ struct Description {
   std::string target;                /* name of the machine */
   std::string arch;                  /* as uname has it */
   std::vector<std::string> features; /* as Linux names them */
-  GpuNeed gpu;
   std::string runtime;               /* "apache-tvm 0.27.0" */
+  GpuNeed gpu;
   std::vector<File> files;
   std::vector<TensorSpec> inputs, outputs;
   std::vector<Parameter> parameters; /* in the order in which the code takes them */

@@ -27,7 +27,8 @@ void check_rocm(const std::string &arch, const std::string &needed) {
   const tvm::Value found = tvm::call(tvm::global_function("dsc.hip.architecture"), {tvm::argument(int64_t{0})});
   const std::string name = tvm::text(found), set = name.substr(0, name.find(':'));
   if (set != arch)
-    throw Failure(DSC_ERROR_UNFIT, needed + "; the GPU here is " + set + ": compile the model with --target rocm:" + set);
+    throw Failure(DSC_ERROR_UNFIT,
+                  needed + "; the GPU here is " + set + ": compile the model with --target rocm:" + set);
 }
 
 tvm::Value cuda_attribute(int64_t kind) {
@@ -41,8 +42,8 @@ void check_cuda(const std::string &arch, const std::string &needed) {
     throw Failure(DSC_ERROR_UNFIT, needed + "; there is none here. See what nvidia-smi says");
   const std::string version = tvm::text(cuda_attribute(COMPUTE_VERSION));
   int major = 0, minor = 0, wanted = 0;
-  const bool is_known = std::sscanf(version.c_str(), "%d.%d", &major, &minor) == 2 &&
-                        std::sscanf(arch.c_str(), "sm_%d", &wanted) == 1;
+  const bool is_known =
+      std::sscanf(version.c_str(), "%d.%d", &major, &minor) == 2 && std::sscanf(arch.c_str(), "sm_%d", &wanted) == 1;
   if (!is_known || major * 10 + minor < wanted)
     throw Failure(DSC_ERROR_UNFIT, needed + " or later; the GPU here has capability " + version +
                                        ": compile the model with --target cuda for it");

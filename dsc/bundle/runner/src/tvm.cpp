@@ -141,8 +141,7 @@ Value tensor(const void *data, DLDataType type, const std::vector<int64_t> &dims
 }
 
 const DLTensor &as_tensor(const Value &value) {
-  if (!value.is(kTVMFFITensor))
-    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tensor");
+  if (!value.is(kTVMFFITensor)) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tensor");
   return *TVMFFITensorGetDLTensorPtr(value.any().v_obj);
 }
 

@@ -48,7 +48,8 @@ std::string unused_path(int file) {
 // Kernels call the core by name, whoever has loaded it for itself.
 void show_core_to_all() {
   Dl_info own;
-  if (dladdr(reinterpret_cast<void *>(&show_core_to_all), &own)) dlopen(own.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+  if (dladdr(reinterpret_cast<void *>(&show_core_to_all), &own))
+    dlopen(own.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
 }
 
 // Libraries are loaded from memory, by the name that the system gives an open file.

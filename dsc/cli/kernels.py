@@ -29,10 +29,8 @@ def estimated(kernels: Sequence[Kernel]) -> str | None:
         return None
     seconds = sum(kernel["calls"] * _seconds(kernel) for kernel in kernels)
     least = sum(kernel["calls"] * _roofline(kernel["bound"]) for kernel in kernels)
-    return (
-        f"estimate: {seconds * 1e6:,.0f} us a run, {_share(least, seconds)} of the roofline ({least * 1e6:,.0f} us); by "
-        "the machine's figures, nothing was measured"
-    )
+    share = f"{_share(least, seconds)} of the roofline ({least * 1e6:,.0f} us)"
+    return f"estimate: {seconds * 1e6:,.0f} us a run, {share}; by the machine's figures, nothing was measured"
 
 
 def _figures(kernel: Kernel) -> list[str]:

@@ -149,7 +149,10 @@ def compile_module(
     """
     with scratch_folder() as folder:
         output = folder / "lib.so"
-        backend.link(write_objects(module, backend, folder, KernelCode() if kernels is None else kernels, progress, observe), output)
+        backend.link(
+            write_objects(module, backend, folder, KernelCode() if kernels is None else kernels, progress, observe),
+            output,
+        )
         return output.read_bytes()
 
 

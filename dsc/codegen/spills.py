@@ -13,6 +13,8 @@ _LOG = logging.getLogger(__name__)
 TOLERATED = 1.25
 """Times the fastest's estimate that a candidate without spills may take: estimates take all to be in registers, and
 what goes to memory in an inner loop costs at least as much as that."""
+TRIES = 3
+"""Candidates of a workload that are compiled before the fastest is taken as it is."""
 
 
 @dataclass
@@ -24,13 +26,10 @@ class Spills:
 
     def fastest(self, workload: Workload, candidates: Sequence[Candidate]) -> Candidate:
         """The chooser of -O2 beside these: the first by estimate that did not spill, unless it is much slower."""
-        fastest = fastest_by_estimate(workload, candidates)
-        for candidate in candidates:
-            if candidate.estimate > TOLERATED * fastest.estimate:
-                break
-            if (workload.key(), candidate.kernel.name, str(candidate.point)) not in self._found:
-                return candidate
-        return fastest
+        fastest, key = fastest_by_estimate(workload, candidates), workload.key()
+        spilled = [(kernel, point) for found, kernel, point in self._found if found == key]
+        near = [c for c in candidates if c.estimate <= TOLERATED * fastest.estimate] if len(spilled) < TRIES else []
+        return next((c for c in near if (c.kernel.name, str(c.point)) not in spilled), fastest)
 
     def note(self, choices: Sequence[Choice]) -> bool:
         """Note which of the choices, whose resources are known, spill; whether any was not known to."""

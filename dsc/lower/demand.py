@@ -19,7 +19,7 @@ class Demand:
     """Of one run."""
 
     multiply_adds: int
-    """In sums of products: matrix products, convolutions, both products of attention. Other arithmetic is not counted."""
+    """In sums of products: of matrices, of convolutions, both of attention. Other arithmetic is not counted."""
     element: str
     """Type of their factors; that of the most of them. ``float32`` where there are none."""
     weight_bytes: int
@@ -39,9 +39,7 @@ def demand(workload: Workload) -> Demand | None:
     weights = activations = 0
     for operand, tensor in zip(workload.operands, body.inputs, strict=True):
         size = min(volume(tensor.shape), sum(_reads(stage, tensor) for stage in stages)) * _element_bytes(tensor)
-        weights, activations = (
-            (weights + size, activations) if operand.constant else (weights, activations + size)
-        )
+        weights, activations = (weights + size, activations) if operand.constant else (weights, activations + size)
     activations += sum(volume(tensor.shape) * _element_bytes(tensor) for tensor in body.outputs)
     return Demand(sum(count for count, _ in products), element, weights, activations)
 
@@ -96,8 +94,8 @@ def _reads(stage: te.Tensor, tensor: te.Tensor) -> int:
         return 0
     if not isinstance(stage.op, te.ComputeOp):
         return volume(tensor.shape)
-    loads = sum(tensor.same_as(read) for value in stage.op.body for read in _loads(value))
-    return loads * _steps(stage.op)
+    reads = [read for value in stage.op.body for read in _loads(value) if tensor.same_as(read)]
+    return len(reads) * _steps(stage.op)
 
 
 def _loads(expr: Expr) -> list[te.Tensor]:
@@ -113,4 +111,4 @@ def _loads(expr: Expr) -> list[te.Tensor]:
 
 
 def _element_bytes(tensor: te.Tensor) -> int:
-    return max(1, tvm_ffi.dtype(str(tensor.dtype)).bits // 8)
+    return max(1, int(tvm_ffi.dtype(str(tensor.dtype)).bits) // 8)

@@ -29,6 +29,7 @@ from dsc.targets.rocm.toolchain import find_lld
 from dsc.targets.rocm.unrolling import by_a_few_steps
 from dsc.targets.tir.passes import each
 
+
 @dataclass(frozen=True)
 class RocmBackend:
     """`dsc.targets.Backend` of a GPU, whose host is `host`."""

@@ -1,4 +1,4 @@
-"""Kernels for CUDA, run on the simulated device and compared with ONNX Runtime."""
+"""Kernels for CUDA, run on a device, simulated or not, and compared with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tvm import tirx
 from dsc.codegen.objects import compile_kernels, write_imports, write_object
 from dsc.files import scratch_folder
 from dsc.runtime.library import load_library
-from dsc.simulator import Simulation
 from dsc.targets import Implementation, Kernel, Point, Refusal, Space, target
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.gpu.machine import Gpu
+from tests.gpu.device import Device
 from tests.targets.regions import Region
 
 Choose = Callable[[Space], Sequence[Point]]
@@ -27,8 +27,8 @@ def machine(tag: str = "sm_80") -> Gpu:
     return found
 
 
-def backend(simulation: Simulation) -> CudaBackend:
-    """The backend, with images for the simulated device in place of nvcc's."""
+def backend(simulation: Device) -> CudaBackend:
+    """The backend, with images for that device."""
     return CudaBackend(machine(simulation.arch), assemble=lambda source, _: simulation.compile(source))
 
 
@@ -54,7 +54,7 @@ def library(functions: Mapping[str, tirx.PrimFunc], made: CudaBackend) -> tvm.ru
         return load_library((folder / "lib.so").read_bytes(), "kernels")
 
 
-def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Simulation, choose: Choose = best) -> None:
+def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Device, choose: Choose = best) -> None:
     """Builds the chosen points of every region, all in one library, and compares each with ONNX Runtime."""
     built: list[tuple[Region, Point, Implementation]] = []
     for region in regions:

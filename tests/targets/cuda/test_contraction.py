@@ -11,7 +11,6 @@ import pytest
 import tvm
 
 from dsc.files import scratch_folder
-from dsc.simulator import Simulation, simulated_cuda
 from dsc.targets import Point, Refusal, Space
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.cuda.toolchain import compile_with, find_nvcc
@@ -19,6 +18,7 @@ from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.contraction.source import Contraction, contraction_of
 from dsc.targets.gpu.contraction.tiling import TILINGS
 from dsc.targets.gpu.estimate import Launch, resident_blocks
+from tests.gpu.device import Device
 from tests.targets.cuda.simulated import check, every, machine
 from tests.targets.regions import Region
 from tests.targets.test_gemm import COMPUTED, CONSTANT, SIZES, dense
@@ -43,18 +43,16 @@ def in_turn(space: Space) -> Sequence[Point]:
     return [TILINGS[(len(source.params) + len(str(source.shape)) + len(str(source.k))) % len(TILINGS)]]
 
 
-def test_products(simulation: Simulation) -> None:
+def test_products(simulation: Device) -> None:
     check(Contract(), [replace(region, atol=1e-4) for region in PRODUCTS[::3]], simulation, in_turn)
 
 
-def test_convolutions(simulation: Simulation) -> None:
+def test_convolutions(simulation: Device) -> None:
     check(Contract(), CONVOLUTIONS, simulation, in_turn)
 
 
-@pytest.mark.parametrize("order", ["forward", "reverse"])
-def test_every_tiling(order: str) -> None:
-    with simulated_cuda("sm_80", order=order) as simulation:
-        check(Contract(), [replace(dense(71, 133, 37), atol=1e-4)], simulation, every)
+def test_every_tiling(in_any_order: Device) -> None:
+    check(Contract(), [replace(dense(71, 133, 37), atol=1e-4)], in_any_order, every)
 
 
 def test_how_a_convolution_is_a_product() -> None:
@@ -138,7 +136,7 @@ def ptxas(source: str, arch: str) -> str:
         ("(float[1,8,28,28] x, float[64,8,3,3] w) => (float[1,64,28,28] y) { y = Conv<pads=[1,1,1,1]>(x, w) }", 0.8),
     ],
 )
-def test_neighbours_load_neighbours_and_banks_do_not_conflict(text: str, share: float, simulation: Simulation) -> None:
+def test_neighbours_load_neighbours_and_banks_do_not_conflict(text: str, share: float, simulation: Device) -> None:
     check(Contract(), [Region(text, atol=1e-4)], simulation, lambda _: [TILINGS[3]])
     (counted,) = simulation.counters().values()
     assert counted.coalescing >= share

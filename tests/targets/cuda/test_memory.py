@@ -30,7 +30,9 @@ def test_more_than_the_device_has_is_one_message(simulation: Device) -> None:
     compiled = compile_model(MODEL.proto(), target=Target(Cuda(lambda source, _: simulation.compile(source)), onto))
     module = compiled.model.load(threads=1)
     rows = int(1.5 * onto.memory_bytes / (4 * WIDE))
-    with pytest.raises(UsageError, match=rf"not enough memory for what is computed of inputs of shapes x: \[{rows}, 2\]"):
+    with pytest.raises(
+        UsageError, match=rf"not enough memory for what is computed of inputs of shapes x: \[{rows}, 2\]"
+    ):
         module.run({"x": np.ones((rows, 2), np.float32)})
     fitting = {"x": RANDOM.standard_normal((1, 2)).astype(np.float32)}
     (expected,) = MODEL.reference(fitting)

@@ -40,6 +40,7 @@ setup: $(VENV)/.dev  ## Virtual environment with dsc and the development tools
 	@$(call need,/usr/bin/qemu-aarch64-static,qemu-user-static)
 	@$(call need,/usr/bin/ld.lld-19,lld-19)
 	@$(call need,/usr/share/doc/rocm-device-libs,rocm-device-libs)
+	@$(call need,/usr/include/hip/hip_runtime_api.h,libamdhip64-dev)
 
 .PHONY: demo
 demo: $(VENV)/.runtime  ## Compile a real network, verify it, classify a photograph, compare latencies

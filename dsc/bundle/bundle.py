@@ -12,8 +12,9 @@ from dsc.bundle import layout
 from dsc.bundle.artifact import Artifact, read_artifact
 from dsc.bundle.description import describe
 from dsc.bundle.readme import readme
-from dsc.bundle.runner import compile_runner, find_compiler, runner_sources
+from dsc.bundle.runner import compile_runner, runner_sources
 from dsc.bundle.runtime import runtime_files
+from dsc.cxx import find_compiler
 from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing_folder
 from dsc.runtime.manifest import LIBRARY, MANIFEST, MEMBERS, WEIGHTS

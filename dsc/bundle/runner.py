@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from dsc import environment
 from dsc.bundle.runtime import RuntimeFiles
-from dsc.errors import UsageError
-from dsc.files import cache_dir, made_once, scratch_folder, temporary_trouble
+from dsc.cxx import identity, run_compiler, write_sources
+from dsc.files import cache_dir, made_once, scratch_folder
 from dsc.host import usable_cores
 
 LIBRARY, COMMAND = "libdsc.so", "dsc-run"
 BINARIES = (LIBRARY, COMMAND)
-_HOST_COMPILERS = ("c++", "g++", "clang++")
 _COMPILING = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread", "-Iinclude", "-c")
 _LINKING = ("-pthread", "-s", "-Wl,--build-id=none", "-Wl,-rpath,$ORIGIN")
 """No build id, no symbol tables: the same sources give the same bytes."""
 _FLAGS = (*_COMPILING, *_LINKING)
+_ADVICE = "--compiler names another; without one, the bundle is built on the board by its CMakeLists.txt"
 
 
 @cache
@@ -41,19 +36,6 @@ def _read(folder: Traversable, place: str) -> list[tuple[str, bytes]]:
         name = f"{place}{item.name}"
         found += _read(item, f"{name}/") if item.is_dir() else [(name, item.read_bytes())]
     return found
-
-
-def find_compiler(arch: str, command: str | None) -> str | None:
-    """A C++ compiler for processors of `arch`; None where there is none.
-
-    command: the one to take. Raises `UsageError` where that is not there.
-    """
-    if command is not None:
-        if found := shutil.which(command):
-            return found
-        raise UsageError(f"there is no compiler {command}")
-    names = _HOST_COMPILERS if arch == platform.machine() else (f"{arch}-linux-gnu-g++",)
-    return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def compile_runner(compiler: str, runtime: RuntimeFiles) -> Mapping[str, bytes]:
@@ -77,7 +59,7 @@ def _contents(paths: Mapping[str, Path]) -> dict[str, bytes]:
 
 def _key(compiler: str, sources: Mapping[str, bytes]) -> str:
     """Different for all that gives other code."""
-    digest = hashlib.sha256(repr((os.path.realpath(compiler), _said([compiler, "--version"]), _FLAGS)).encode())
+    digest = hashlib.sha256(repr((identity(compiler), _FLAGS)).encode())
     for name, content in sources.items():
         digest.update(repr((name, len(content))).encode() + content)
     return digest.hexdigest()[:32]
@@ -85,9 +67,7 @@ def _key(compiler: str, sources: Mapping[str, bytes]) -> str:
 
 def _compiled(compiler: str, sources: Mapping[str, bytes]) -> Mapping[str, bytes]:
     with scratch_folder() as folder:
-        for name, content in sources.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        write_sources(folder, sources)
         with ThreadPoolExecutor(usable_cores()) as pool:
             library, command = pool.map(lambda part: _object(compiler, folder, part), ("src", "tool"))
         # libtvm_runtime is needed by the model's code, although nothing here calls it
@@ -105,29 +85,5 @@ def _object(compiler: str, folder: Path, part: str) -> str:
     return f"{part}.o"
 
 
-def _run(arguments: Sequence[str], folder: Path) -> None:
-    """Run the compiler in `folder`, where its own scratch files go too."""
-    done = _called(arguments, folder)
-    if done.returncode != 0:
-        said = done.stderr.strip()
-        if trouble := temporary_trouble(said):
-            raise trouble
-        raise UsageError(
-            f"{arguments[0]} could not compile the runner: {said[-2000:] or f'exit code {done.returncode}'}\n"
-            "--compiler names another; without one, the bundle is built on the board by its CMakeLists.txt"
-        )
-
-
-def _said(arguments: Sequence[str]) -> str:
-    with scratch_folder() as folder:
-        return _called(arguments, folder).stdout
-
-
-def _called(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    variables = environment.copied(LC_ALL="C", TMPDIR=str(folder))
-    try:
-        return subprocess.run(
-            arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False, env=variables
-        )
-    except OSError as error:
-        raise UsageError(f"the C++ compiler {arguments[0]} cannot be run: {error.strerror}") from error
+def _run(arguments: list[str], folder: Path) -> None:
+    run_compiler(arguments, folder, "the runner", _ADVICE)

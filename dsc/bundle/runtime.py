@@ -10,15 +10,10 @@ from pathlib import Path
 
 from dsc.errors import UsageError
 from dsc.files import cache_dir
+from dsc.installed import RUNTIME_LIBRARIES, TVM, TVM_FFI, installed
 from dsc.models.packages import Package, members
 
-_TVM, _FFI = "apache-tvm", "apache-tvm-ffi"
-_PLACES = {
-    "libtvm_runtime.so": (_TVM, "tvm/lib/libtvm_runtime.so"),
-    "libtvm_ffi.so": (_FFI, "tvm_ffi/lib/libtvm_ffi.so"),
-}
-"""In which package a library is, and where."""
-LIBRARIES = tuple(_PLACES)
+LIBRARIES = tuple(RUNTIME_LIBRARIES)
 _HEADER_PLACES = {
     "include/tvm/ffi/c_api.h": "tvm_ffi/include/tvm/ffi/c_api.h",
     "include/dlpack/dlpack.h": "tvm_ffi/include/dlpack/dlpack.h",
@@ -56,18 +51,14 @@ def runtime_files(arch: str, folder: Path | None) -> RuntimeFiles:
     if folder is not None:
         libraries = {name: folder / name for name in LIBRARIES}
     elif arch == platform.machine():
-        libraries = {name: _installed(package, place) for name, (package, place) in _PLACES.items()}
+        libraries = {name: installed(package, place) for name, (package, place) in RUNTIME_LIBRARIES.items()}
     else:
         libraries = {name: _fetched(arch, name) for name in LIBRARIES}
     for path in libraries.values():
         _check_machine(path, arch)
-    headers = {name: _installed(_FFI, place) for name, place in _HEADER_PLACES.items()}
+    headers = {name: installed(TVM_FFI, place) for name, place in _HEADER_PLACES.items()}
     licences = {name: _licence(name) for name in LICENCES}
-    return RuntimeFiles(libraries, headers, licences, f"{_TVM} {version(_TVM)}")
-
-
-def _installed(package: str, place: str) -> Path:
-    return Path(str(distribution(package).locate_file(place)))
+    return RuntimeFiles(libraries, headers, licences, f"{TVM} {version(TVM)}")
 
 
 def _licence(name: str) -> Path:
@@ -80,7 +71,7 @@ def _licence(name: str) -> Path:
 
 
 def _fetched(arch: str, name: str) -> Path:
-    package, place = _PLACES[name]
+    package, place = RUNTIME_LIBRARIES[name]
     wheel = Package(package, version(package), None, "wheel", f"{_PLATFORM}_{arch}")
     target = cache_dir() / "runtime" / arch / f"{package}-{wheel.version}"
     try:

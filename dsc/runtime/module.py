@@ -22,7 +22,7 @@ from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing
 from dsc.host import usable_cores
 from dsc.runtime.container import check_member, read_manifest
-from dsc.runtime.devices import Staging, needed_device
+from dsc.runtime.devices import Device, Staging, needed_device
 from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
 from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
@@ -33,7 +33,7 @@ _MAX_THREADS = 256
 _DISAGREEMENT = ("ErrorContext(fn=main, loc=param[", "zip() argument", "When changing to a larger dtype")
 """What TVM says of an argument of another type than compiled, and Python and numpy of other outputs."""
 _NO_MEMORY = ("bad_alloc", "out of memory")
-"""What TVM and CUDA say where a tensor cannot be allocated."""
+"""What TVM and CUDA say where a tensor cannot be allocated; other devices raise MemoryError."""
 _NOT_KERNELS = ("vm.", "shape_func")
 """How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
 
@@ -55,7 +55,7 @@ class Module:
         mapped = _map(file)
         _check_members(mapped, self.manifest, source)
         code = _member(mapped, self.manifest, LIBRARY).tobytes()
-        weights = [self.device.put(array, Staging()) for array in _weights(mapped, self.manifest, source)]
+        weights = _put(self.device, _weights(mapped, self.manifest, source), source)
         self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
         library = load_library(code, source)
         self.device.start(library, self.threads)
@@ -91,8 +91,8 @@ class Module:
                         f"{self._source}: its code takes or gives other than its manifest says"
                     ) from error
                 raise
-            except RuntimeError as error:
-                if not any(sign in str(error) for sign in _NO_MEMORY):
+            except (RuntimeError, MemoryError) as error:
+                if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
                     raise
                 shapes = ", ".join(f"{spec.name}: {list(a.shape)}" for spec, a in zip(self.inputs, arrays, strict=True))
                 raise UsageError(f"not enough memory for what is computed of inputs of shapes {shapes}") from error
@@ -254,3 +254,14 @@ def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[np.nda
         raw = content[start + entry.offset :][: entry.size]
         arrays.append(stored(raw.view(entry.dtype).reshape(entry.shape)))
     return arrays
+
+
+def _put(device: Device, weights: list[np.ndarray], source: str) -> list[tvm.runtime.Tensor]:
+    """The weights where kernels read them. Raises `ArtifactError` where the device has no room for them."""
+    try:
+        return [device.put(array, Staging()) for array in weights]
+    except MemoryError as error:
+        size = sum(array.nbytes for array in weights)
+        raise ArtifactError(
+            f"{source}: its weights take {size} bytes, for which {device.name} has no room: {error}"
+        ) from error

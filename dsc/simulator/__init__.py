@@ -1,4 +1,5 @@
-"""CUDA kernels executed on the CPU, and watched: for numbers, and for rules of CUDA, without a device.
+"""Kernels of GPUs executed on the CPU, and watched: for numbers, and for rules of CUDA and of AMD's GPUs, without a
+device.
 
     >>> from dsc.simulator import simulated_cuda
     >>> with simulated_cuda("sm_80", order="reverse") as simulation:
@@ -15,7 +16,13 @@ from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image
 from dsc.simulator.machines import Limits, limits
-from dsc.simulator.simulation import Simulation, simulated_cuda
+from dsc.simulator.simulation import (
+    Simulation,
+    simulated_cuda,
+    simulated_environment,
+    simulated_kernels,
+    simulated_rocm,
+)
 
 __all__ = [
     "Counters",
@@ -27,4 +34,7 @@ __all__ = [
     "compile_image",
     "limits",
     "simulated_cuda",
+    "simulated_environment",
+    "simulated_kernels",
+    "simulated_rocm",
 ]

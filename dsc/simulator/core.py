@@ -14,7 +14,6 @@ from dsc.simulator.machines import Limits
 from dsc.simulator.toolchain import core_folder
 
 _THREADS = 1024
-_STATIC_SHARED = 48 << 10
 _REGISTERS = 65536
 
 
@@ -26,10 +25,11 @@ class _Machine(ctypes.Structure):
             (name, ctypes.c_int)
             for name in (
                 "major minor processors clock_khz max_threads max_threads_per_processor shared_bytes "
-                "shared_bytes_optin shared_bytes_per_processor registers l2_bytes"
+                "shared_bytes_optin shared_bytes_per_processor registers l2_bytes warp sector_bytes"
             ).split()
         ),
         ("memory", ctypes.c_size_t),
+        ("arch", ctypes.c_char * 32),
     ]
 
 
@@ -94,23 +94,9 @@ class Core:
         function.restype, function.argtypes = result, arguments
         return function  # type: ignore[no-any-return]
 
-    def begin(self, limits: Limits, order: int, seed: int, counts: bool, workers: int) -> None:
+    def begin(self, arch: str, limits: Limits, order: int, seed: int, counts: bool, workers: int) -> None:
         """There is a device from now on, and nothing has happened on it."""
-        machine = _Machine(
-            limits.major,
-            limits.minor,
-            limits.processors,
-            limits.clock_khz,
-            _THREADS,
-            limits.threads_per_processor,
-            _STATIC_SHARED,
-            limits.shared_per_block,
-            limits.shared_per_processor,
-            _REGISTERS,
-            limits.l2_bytes,
-            limits.memory,
-        )
-        self._set_machine(ctypes.byref(machine))
+        self._set_machine(ctypes.byref(_machine(arch, limits)))
         self._set(ctypes.byref(_Settings(True, order, seed, counts, workers)))
         self._clear()
 
@@ -174,6 +160,31 @@ class Core:
     def free(self, address: int) -> None:
         """Give back what `allocate` gave."""
         self._free(address)
+
+
+def device_variable(arch: str, limits: Limits, order: int, seed: int, counts: bool, workers: int) -> str:
+    """The environment variable that gives a program a device; it is read when a stand-in is loaded."""
+    return (bytes(_machine(arch, limits)) + bytes(_Settings(True, order, seed, counts, workers))).hex()
+
+
+def _machine(arch: str, limits: Limits) -> _Machine:
+    return _Machine(
+        limits.major,
+        limits.minor,
+        limits.processors,
+        limits.clock_khz,
+        _THREADS,
+        limits.threads_per_processor,
+        limits.static_shared,
+        limits.shared_per_block,
+        limits.shared_per_processor,
+        _REGISTERS,
+        limits.l2_bytes,
+        limits.warp,
+        limits.sector_bytes,
+        limits.memory,
+        arch.encode(),
+    )
 
 
 def _texts(array: Any) -> list[str]:

@@ -19,11 +19,17 @@ class Limits:
     clock_khz: int
     threads_per_processor: int
     shared_per_block: int
-    """At most, where a kernel asks for it as dynamic shared memory; static shared memory ends at 48 KiB."""
+    """At most, where a kernel asks for it as dynamic shared memory."""
     shared_per_processor: int
     l2_bytes: int
     memory: int
     source: str
+    static_shared: int = 48 * _KIB
+    """Of a block, in variables of a kernel."""
+    warp: int = 32
+    """Lanes."""
+    sector_bytes: int = 32
+    """Of global memory, that are moved together."""
 
 
 _GUIDE = "CUDA C++ Programming Guide, table Technical Specifications per Compute Capability"
@@ -36,12 +42,33 @@ _ROWS = (
     Limits(9, 0, 132, 1980000, 2048, 227 * _KIB, 228 * _KIB, 50 << 20, 80 * _GIB, f"{_GUIDE}; H100 SXM"),
     Limits(10, 0, 148, 1965000, 2048, 227 * _KIB, 228 * _KIB, 126 << 20, 180 * _GIB, f"{_GUIDE}; B200"),
 )
-BY_ARCH = {f"sm_{row.major}{row.minor}": row for row in _ROWS}
+CUDA = {f"sm_{row.major}{row.minor}": row for row in _ROWS}
+
+
+def _amd(
+    version: tuple[int, int], units: int, mhz: int, waves: int, warp: int, l2: int, memory: int, line: int, product: str
+) -> Limits:
+    """A row of AMD's, all of whose local memory a block may have. units: compute units. waves: that one holds. l2: in
+    MiB. memory: in GiB. line: bytes that L2 gives at least."""
+    return Limits(
+        *version, units, mhz * 1000, waves * warp, 64 * _KIB, 64 * _KIB, l2 << 20, memory * _GIB,
+        f"LLVM 22, User Guide for AMDGPU Backend; {product}", static_shared=64 * _KIB, warp=warp, sector_bytes=line,
+    )  # fmt: skip
+
+
+AMD = {
+    "gfx906": _amd((9, 0), 60, 1725, 40, 64, 4, 16, 64, "Radeon Instinct MI50"),
+    "gfx90a": _amd((9, 0), 110, 1700, 32, 64, 8, 64, 128, "Instinct MI250X, one of its two dies"),
+    "gfx942": _amd((9, 4), 304, 2100, 32, 64, 32, 192, 128, "Instinct MI300X"),
+    "gfx1030": _amd((10, 3), 80, 2250, 32, 32, 4, 16, 128, "Radeon RX 6900 XT"),
+    "gfx1100": _amd((11, 0), 96, 2500, 32, 32, 6, 24, 128, "Radeon RX 7900 XTX"),
+    "gfx1200": _amd((12, 0), 32, 3130, 32, 32, 4, 16, 128, "Radeon RX 9060 XT"),
+}
 
 
 def limits(arch: str) -> Limits:
-    """Of ``sm_80`` and the like. Raises `UsageError` naming those that are known."""
-    found = BY_ARCH.get(arch.removesuffix("a"))
+    """Of ``sm_80``, ``gfx942`` and the like. Raises `UsageError` naming those that are known."""
+    found = AMD.get(arch) or CUDA.get(arch.removesuffix("a"))
     if found is None:
-        raise UsageError(f"the simulator does not know the limits of {arch}; it knows {', '.join(BY_ARCH)}")
+        raise UsageError(f"the simulator does not know the limits of {arch}; it knows {', '.join([*CUDA, *AMD])}")
     return found

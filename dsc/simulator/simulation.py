@@ -1,11 +1,11 @@
-"""A simulated CUDA device in this process, for as long as a block lasts."""
+"""A simulated device in this process, for as long as a block lasts."""
 
 from __future__ import annotations
 
 import ctypes
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +15,14 @@ from dsc import environment
 from dsc.errors import DscError, UsageError
 from dsc.files import scratch_folder
 from dsc.host import usable_cores
-from dsc.simulator.core import Core, Record
+from dsc.simulator import amd
+from dsc.simulator.core import Core, Record, core, device_variable
 from dsc.simulator.counters import Counters
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image, image_id, unpacked
-from dsc.simulator.machines import limits
-from dsc.simulator.tvm_runtime import load
+from dsc.simulator.machines import AMD, limits
+from dsc.simulator.toolchain import core_folder
+from dsc.simulator.tvm_runtime import load_cuda, load_rocm
 
 ORDERS = ("forward", "reverse")
 _FORWARD, _REVERSE, _RANDOM = range(3)
@@ -29,19 +31,20 @@ _active: list[Simulation] = []
 
 
 class Simulation:
-    """What a simulated device is asked; `simulated_cuda` gives one."""
+    """What a simulated device is asked; `simulated_cuda`, `simulated_rocm` and `simulated_kernels` give one."""
 
     def __init__(self, core: Core, arch: str, checks: bool) -> None:
         """Not for callers."""
         self._core, self._checks = core, checks
         self.arch = arch
+        self._make = amd.compile_image if arch in AMD else compile_image
         self._compiled: dict[int, tuple[bytes, str]] = {}
         self._refused: UnknownInstructionError | None = None
 
     def compile(self, source: str) -> bytes:
-        """The image of CUDA source for this device, as `compile_image`."""
+        """The image of CUDA source for this device, or of LLVM's code for AMD's, as the `compile_image` of either."""
         try:
-            image = compile_image(source, self.arch, self._checks)
+            image = self._make(source, self.arch, self._checks)
         except UnknownInstructionError as error:
             self._refused = error
             raise
@@ -71,7 +74,7 @@ class Simulation:
     ) -> None:
         """Compile a source and launch a kernel of it, without TVM.
 
-        arguments: arrays, which the kernel reads and writes in global memory, ints (of 32 bits) and floats.
+        arguments: arrays, which the kernel reads and writes in global memory, ints (of 32 bits, or NumPy's) and floats.
         shared: bytes of dynamic shared memory.
         Raises `KernelError` where the kernel breaks a rule; the arrays are as they were then.
         """
@@ -118,19 +121,71 @@ def simulated_cuda(
     launch fails and the block raises `KernelError`.
     Raises `UsageError` where a simulation is active already, or the real CUDA is in the process.
     """
+    with _session(load_cuda, arch, order, checks, workers) as simulation, _compiling(simulation), _told(simulation):
+        yield simulation
+
+
+@contextmanager
+def simulated_rocm(
+    arch: str = "gfx942",
+    *,
+    order: str | int = "forward",
+    checks: bool = True,
+    workers: int | None = None,
+) -> Iterator[Simulation]:
+    """A ROCm device `tvm.rocm(0)` that this process's CPU executes, while the block lasts.
+
+    It runs artifacts whose code is the simulator's images. Arguments and errors are those of `simulated_cuda`; HIP's
+    headers and a C++ compiler are needed too (see `dsc.hip`).
+    """
+    with _session(load_rocm, arch, order, checks, workers) as simulation, _told(simulation):
+        yield simulation
+
+
+@contextmanager
+def simulated_kernels(
+    arch: str,
+    *,
+    order: str | int = "forward",
+    checks: bool = True,
+    workers: int | None = None,
+) -> Iterator[Simulation]:
+    """A device for `Simulation.launch` alone, which no runtime of TVM's sees: CUDA's, or AMD's, as ``gfx942``.
+
+    Arguments and errors are those of `simulated_cuda`.
+    """
+    with _session(core, arch, order, checks, workers) as simulation:
+        yield simulation
+
+
+@contextmanager
+def _session(
+    load: Callable[[], Core], arch: str, order: str | int, checks: bool, workers: int | None
+) -> Iterator[Simulation]:
+    """The core, by `load`, with a device."""
     if _active:
         raise UsageError("a simulation is active already: one process has one simulated device")
     kind, seed = _order(order)
-    core = load()
-    core.begin(limits(arch), kind, seed, checks, workers or usable_cores())
-    simulation = Simulation(core, arch, checks)
+    found, loaded = limits(arch), load()
+    loaded.begin(arch, found, kind, seed, checks, workers or usable_cores())
+    simulation = Simulation(loaded, arch, checks)
     _active.append(simulation)
     try:
-        with _compiling(simulation), _told(simulation):
-            yield simulation
+        yield simulation
     finally:
         _active.remove(simulation)
-        core.end()
+        loaded.end()
+
+
+def simulated_environment(arch: str, *, order: str | int = "forward", workers: int | None = None) -> dict[str, str]:
+    """The environment variables that give a program a simulated device, in place of HIP's library or CUDA's.
+
+    The program gets what kernels break as errors of its launches; counters are not to be had. Raises as
+    `simulated_cuda`.
+    """
+    kind, seed = _order(order)
+    device = device_variable(arch, limits(arch), kind, seed, False, workers or usable_cores())
+    return {"LD_LIBRARY_PATH": str(core_folder()), "DSC_SIMULATED_DEVICE": device}
 
 
 def _order(order: str | int) -> tuple[int, int]:
@@ -185,9 +240,10 @@ def _copied(core: Core, arguments: Sequence[np.ndarray | int | float]) -> Iterat
                 arrays.append((address, argument))
                 ctypes.memmove(address, contiguous.ctypes.data, argument.nbytes)
                 values.append(ctypes.c_void_p(address))
+            elif isinstance(argument, np.generic):
+                values.append(np.ctypeslib.as_ctypes(np.array(argument)))
             else:
-                is_int = isinstance(argument, int | np.integer)
-                values.append(ctypes.c_int(int(argument)) if is_int else ctypes.c_float(argument))
+                values.append(ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument))
         yield values
         for address, array in arrays:
             flat = np.empty(array.size, array.dtype)
@@ -214,7 +270,7 @@ def _source_line(image: bytes, source: str, offset: int) -> str:
         except OSError:
             return ""
     lines = source.splitlines()
-    match = re.search(r"(?:kernels\.cu|<stdin>):(\d+)", told.stdout)
+    match = re.search(r"(?:kernels\.cu|kernels\.ll|<stdin>):(\d+)", told.stdout)
     if match is None or not 0 < int(match[1]) <= len(lines):
         return ""
     return f"line {match[1]}: {lines[int(match[1]) - 1].strip()}"

@@ -22,7 +22,9 @@ _INSTALL = "install it (Debian and Ubuntu: `apt-get install g++`)"
 _NEEDED = frozenset({"avx2", "bmi2", "f16c", "fma"})
 """Of what x86-64-v3 is, the features that count here, as Linux names them."""
 _PRELUDE = "prelude.h"
-_LIBRARIES = ("libcudart.so.13", "libcuda.so.1")
+_CORE = "libcudart.so.13"
+_OTHERS = ("libcuda.so.1", "libamdhip64.so.6")
+"""By whose names programs ask for what the core has."""
 
 
 @cache
@@ -67,7 +69,8 @@ def _kept(resource: object) -> Path:
 
 
 def core_folder() -> Path:
-    """Where the core is, as libcudart.so.13 and libcuda.so.1; built on first use and kept in the cache."""
+    """Where the core is, as libcudart.so.13, libcuda.so.1 and libamdhip64.so.6; built on first use and kept in the
+    cache."""
     target = cache_dir() / "simulator" / f"core-{_fingerprint()}"
     with made_once(target) as aside:
         if aside is not None:
@@ -93,7 +96,7 @@ def _precompiled(folder: Path, checks: bool) -> Path:
 
 
 def _build(folder: Path) -> None:
-    """One library has everything and goes by the name of the runtime's; the driver's only needs to be there."""
+    """One library has everything and goes by the name of CUDA's runtime; the others are names that bring it along."""
     sources = sorted((native() / "core").glob("*.cpp"))
     objects = [folder / f"{source.stem}.o" for source in sources]
     jobs = [[*CORE, "-c", str(source), "-o", str(to)] for source, to in zip(sources, objects, strict=True)]
@@ -104,9 +107,10 @@ def _build(folder: Path) -> None:
         jobs.append([*flags, str(native() / "device" / _PRELUDE), "-o", str(header)])
     with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(_checked, jobs))
-    runtime, driver = (folder / name for name in _LIBRARIES)
-    _link(runtime, f"-Wl,--version-script={_version_script(folder)}", *map(str, objects), "-ldl", "-pthread")
-    _link(driver)
+    core = folder / _CORE
+    _link(core, f"-Wl,--version-script={_version_script(folder)}", *map(str, objects), "-ldl", "-pthread")
+    for name in _OTHERS:
+        _link(folder / name, "-Wl,--no-as-needed", str(core), "-Wl,-rpath,$ORIGIN")
     for path in objects:
         path.unlink()
 
@@ -118,7 +122,7 @@ def _link(library: Path, *arguments: str) -> None:
 def _version_script(folder: Path) -> Path:
     """TVM's library asks for symbols of this version."""
     script = folder / "versions.map"
-    script.write_text(f"{_LIBRARIES[0]} {{ global: *; }};\n")
+    script.write_text(f"{_CORE} {{ global: *; }};\n")
     return script
 
 

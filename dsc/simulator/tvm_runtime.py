@@ -1,4 +1,4 @@
-"""TVM's runtime for CUDA on top of the stand-ins, whether tvm is imported already or not."""
+"""TVM's runtime for CUDA, and dsc's for ROCm, on top of the stand-ins, whether tvm is imported already or not."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import re
 from functools import cache
 from pathlib import Path
 
+from dsc import hip
 from dsc.errors import UsageError
 from dsc.simulator.core import Core, core
 from dsc.simulator.toolchain import core_folder
 
 _LIBRARY = "libtvm_runtime_cuda.so"
-_REAL = re.compile(r"/lib(?:cuda|cudart)\.so[.\d]*$")
+_HIP_STAND_IN = "libamdhip64.so.6"
+_CUDA = re.compile(r"/lib(?:cuda|cudart)\.so[.\d]*$")
+_HIP = re.compile(r"/libamdhip64\.so[.\d]*$")
 
 
 @cache
-def load() -> Core:
+def load_cuda() -> Core:
     """The core, with TVM's runtime for CUDA loaded on top of it; for as long as the process lives.
 
     tvm looks for that library when it is imported, and goes on without it where CUDA is missing. A library that could
     not be loaded is not there, so it is loaded here for the first time, when the stand-ins have the names that it
     needs. Raises `UsageError` where the process has the real CUDA: the two cannot be in one.
     """
-    _refuse_real_cuda()
+    _refuse_real(_CUDA, "CUDA")
     simulator = core()
     import tvm
 
@@ -37,12 +40,25 @@ def load() -> Core:
     return simulator
 
 
-def _refuse_real_cuda() -> None:
-    real = sorted(path for path in _loaded() if _REAL.search(path) and not path.startswith(str(core_folder())))
+@cache
+def load_rocm() -> Core:
+    """The core, with the devices ``rocm`` of dsc's library on top of it; for as long as the process lives.
+
+    Raises `UsageError` where that library cannot be made, or the process has the real HIP.
+    """
+    _refuse_real(_HIP, "HIP")
+    simulator = core()
+    ctypes.CDLL(str(core_folder() / _HIP_STAND_IN))
+    hip.load()
+    return simulator
+
+
+def _refuse_real(libraries: re.Pattern[str], name: str) -> None:
+    real = sorted(path for path in _loaded() if libraries.search(path) and not path.startswith(str(core_folder())))
     if real:
         raise UsageError(
-            f"this process has loaded the real CUDA ({', '.join(real)}), and cannot simulate one as well: simulate in "
-            "a process that has no access to the device and its libraries"
+            f"this process has loaded the real {name} ({', '.join(real)}), and cannot simulate one as well: simulate "
+            "in a process that has no access to the device and its libraries"
         )
 
 

@@ -16,12 +16,12 @@ from dsc.needs import Needs
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
-from dsc.targets.cuda.imports import with_images
 from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.resources import resources
 from dsc.targets.cuda.toolchain import Assembled, assemble, find_nvcc
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
+from dsc.targets.gpu.imports import CUDA, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.resources import block_threads
@@ -43,8 +43,10 @@ class CudaBackend:
     host: Backend = field(default_factory=lambda: CpuBackend(HOST))
     """Makes the code that launches kernels, and what runs on the host itself."""
     assemble: Assemble = assemble
-    _assembled: dict[str, Assembled] = field(default_factory=dict, repr=False, compare=False)
+    _images: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
     """Of all sources so far."""
+    _said: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """What nvcc had to say of them."""
 
     @property
     def needs(self) -> tuple[Needs, ...]:
@@ -84,14 +86,16 @@ class CudaBackend:
         if len(device.functions):
             made = _source_module(device, self.target)
             source = str(made.inspect_source("cuda"))
-            image = self.assemble(source, self.machine.arch)
-            self._assembled[source] = image if isinstance(image, Assembled) else Assembled(image, "")
+            assembled = self.assemble(source, self.machine.arch)
+            if isinstance(assembled, Assembled):
+                self._said[source] = assembled.said
+            self._images[source.encode()] = assembled.image if isinstance(assembled, Assembled) else assembled
             code.import_module(made)
         return code
 
     def pack(self, imports: bytes) -> bytes:
         """The images of what `generate` made, in place of its source."""
-        return with_images(imports, {source: made.image for source, made in self._assembled.items()})
+        return with_images(imports, CUDA, self._images)
 
     def assembly(self, code: tvm.runtime.Module) -> str:
         """CUDA C++."""
@@ -99,7 +103,7 @@ class CudaBackend:
 
     def resources(self, lowered: tvm.IRModule, code: tvm.runtime.Module) -> tuple[KernelResources, ...]:
         """By ptxas; none where another made the image."""
-        said = "".join(self._assembled[str(module.inspect_source("cuda"))].said for module in code.imports)
+        said = "".join(self._said.get(str(module.inspect_source("cuda")), "") for module in code.imports)
         threads = block_threads(devices_part(lowered, self.target))
         return resources(said, self.machine, threads) if said else ()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import tvm
 from tvm import tirx
@@ -16,6 +17,7 @@ from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
+from dsc.targets.gpu.imports import ROCM, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.resources import block_threads
@@ -25,9 +27,12 @@ from dsc.targets.rocm.code_object import code_object
 from dsc.targets.rocm.functions import FUNCTIONS
 from dsc.targets.rocm.lowering import device_passes
 from dsc.targets.rocm.resources import check, kernel_resources, resources
-from dsc.targets.rocm.toolchain import find_lld
+from dsc.targets.rocm.toolchain import find_lld, link
 from dsc.targets.rocm.unrolling import by_a_few_steps
 from dsc.targets.tir.passes import each
+
+Assemble: TypeAlias = Callable[[str, str], bytes]
+"""Makes an image of LLVM's code of kernels, as text, and ``gfx942``; raises what says why it cannot."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class RocmBackend:
     machine: Gpu
     host: Backend = field(default_factory=lambda: CpuBackend(HOST))
     """Makes the code that launches kernels, and what runs on the host itself."""
+    assemble: Assemble | None = None
+    """A simulator's, whose images take the place of code objects. None: code objects, by lld."""
+    _images: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """Of all object files of LLVM's so far, which stand for them until `pack`."""
 
     @property
     def needs(self) -> tuple[Needs, ...]:
@@ -57,9 +66,10 @@ class RocmBackend:
         return tvm.target.Target(config, host=self.host.target)
 
     def require_tools(self) -> None:
-        """lld, and what the host's code needs."""
+        """lld, unless another makes the images, and what the host's code needs."""
         self.host.require_tools()
-        find_lld()
+        if self.assemble is None:
+            find_lld()
 
     def plain(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
         """Each element a thread's; what is no loop over elements one thread's."""
@@ -76,15 +86,29 @@ class RocmBackend:
         device = devices_part(lowered, self.target)
         if len(device.functions):
             with scratch_folder() as folder:
-                made = code_object(device, self.target, libraries(device, self.machine, folder))
+                made = self._code_object(device, libraries(device, self.machine, folder))
             for used in resources(str(made.inspect_source("asm"))):
                 check(used, self.machine)
             code.import_module(made)
         return code
 
+    def _code_object(self, device: tvm.IRModule, found: Sequence[str]) -> tvm.runtime.Module:
+        """By lld; or the object file as it is, and an image that takes its place in `pack`."""
+        if self.assemble is None:
+            return code_object(device, self.target, found, link)
+        objects: list[bytes] = []
+
+        def left(code: bytes) -> bytes:
+            objects.append(code)
+            return code
+
+        made = code_object(device, self.target, found, left)
+        self._images[objects[0]] = self.assemble(str(made.inspect_source("llvm")), self.machine.arch)
+        return made
+
     def pack(self, imports: bytes) -> bytes:
-        """As it is: TVM serializes code objects in the form that its ROCm runtime loads."""
-        return imports
+        """As it is, in the form that TVM's ROCm runtime loads; with a simulator's images in place of object files."""
+        return imports if self.assemble is None else with_images(imports, ROCM, self._images)
 
     def assembly(self, code: tvm.runtime.Module) -> str:
         """AMD's instructions."""

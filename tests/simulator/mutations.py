@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dsc.simulator import KernelError, simulated_cuda
@@ -83,13 +83,20 @@ def main() -> None:
     parser.add_argument("kernels", nargs="*", default=[case.name for case in CASES])
     parser.add_argument("--unchecked", action="store_true")
     arguments = parser.parse_args()
+    report(
+        (case.name, mutant, verdict(case, mutant.source, not arguments.unchecked))
+        for case in (BY_NAME[name] for name in arguments.kernels)
+        for mutant in mutants(case.source)
+    )
+
+
+def report(judged: Iterable[tuple[str, Mutant, str]]) -> None:
+    """Print the verdicts on mutants of kernels by their kinds, and those that are not noticed."""
     counted: Counter[tuple[str, str]] = Counter()
-    for case in (BY_NAME[name] for name in arguments.kernels):
-        for mutant in mutants(case.source):
-            found = verdict(case, mutant.source, not arguments.unchecked)
-            counted[mutant.kind, found.split(":")[0]] += 1
-            if found == "nothing":
-                print(f"{case.name}:{mutant.line}: {mutant.kind}: not noticed", flush=True)
+    for name, mutant, found in judged:
+        counted[mutant.kind, found.split(":")[0]] += 1
+        if found == "nothing":
+            print(f"{name}:{mutant.line}: {mutant.kind}: not noticed", flush=True)
     for kind in sorted({kind for kind, _ in counted}):
         shares = {found: counted[kind, found] for found in ("rule", "numbers", "nothing")}
         print(f"{kind}: {shares['rule']} by a rule, {shares['numbers']} by numbers, {shares['nothing']} not noticed")

@@ -106,12 +106,12 @@ BROKEN = {
     ),
     "a barrier that some miss": Broken(
         "  if (t < 32) __syncthreads(); y[t] = x[t];",
-        "has ended, while others wait at the __syncthreads of line 3",
+        "has ended, while others wait at the barrier of line 3",
         checks_only=False,
     ),
     "two barriers at once": Broken(
         "  if (t < 32)\n    __syncthreads();\n  else\n    __syncthreads();\n  y[t] = x[t];",
-        "waits at the __syncthreads of line 6, while others wait at line 4",
+        "waits at the barrier of line 6, while others wait at line 4",
         checks_only=False,
     ),
     "a shuffle that some miss": Broken(

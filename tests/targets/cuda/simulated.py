@@ -1,4 +1,4 @@
-"""Kernels for CUDA, run on a device, simulated or not, and compared with ONNX Runtime."""
+"""Kernels for GPUs, CUDA's or AMD's, run on a device, simulated or not, and compared with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from dsc.codegen.objects import compile_kernels, write_imports, write_object
 from dsc.files import scratch_folder
 from dsc.runtime.library import load_library
 from dsc.targets import Implementation, Kernel, Point, Refusal, Space, target
+from dsc.targets.backend import Backend
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.rocm.backend import RocmBackend
 from tests.gpu.device import Device
 from tests.targets.regions import Region
 
@@ -21,15 +23,22 @@ Choose = Callable[[Space], Sequence[Point]]
 
 
 def machine(tag: str = "sm_80") -> Gpu:
-    """The GPU of that tag."""
-    found = target(f"cuda:{tag}").machine
+    """The GPU of that tag, of AMD's as ``gfx942``."""
+    found = target(f"{'rocm' if tag.startswith('gfx') else 'cuda'}:{tag}").machine
     assert isinstance(found, Gpu)
     return found
 
 
-def backend(simulation: Device) -> CudaBackend:
+def backend(simulation: Device) -> CudaBackend | RocmBackend:
     """The backend, with images for that device."""
-    return CudaBackend(machine(simulation.arch), assemble=lambda source, _: simulation.compile(source))
+    gpu = machine(simulation.arch)
+    make = RocmBackend if simulation.arch.startswith("gfx") else CudaBackend
+    return make(gpu, assemble=lambda source, _: simulation.compile(source))
+
+
+def device(simulation: Device) -> tvm.runtime.Device:
+    """The device, as TVM has it."""
+    return tvm.rocm(0) if simulation.arch.startswith("gfx") else tvm.cuda(0)
 
 
 def best(space: Space) -> list[Point]:
@@ -42,7 +51,7 @@ def every(space: Space) -> list[Point]:
     return list(space.points())
 
 
-def library(functions: Mapping[str, tirx.PrimFunc], made: CudaBackend) -> tvm.runtime.Module:
+def library(functions: Mapping[str, tirx.PrimFunc], made: Backend) -> tvm.runtime.Module:
     """All functions in one library, as a model has them: linked and loaded again."""
     named = {name: func.with_attr("global_symbol", name) for name, func in functions.items()}
     with scratch_folder() as folder:
@@ -62,12 +71,12 @@ def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Device, ch
         assert not isinstance(space, Refusal), f"{region.text}: {space.reason}"
         built += [(region, point, space.build(point)) for point in choose(space)]
     functions = {f"k{i}": implementation.func for i, (_, _, implementation) in enumerate(built)}
-    code, device = library(functions, backend(simulation)), tvm.cuda(0)
+    code, on = library(functions, backend(simulation)), device(simulation)
     for name, (region, point, _) in zip(functions, built, strict=True):
         arrays = region.arrays()
         expected = region.reference(arrays)
-        inputs = [tvm.runtime.tensor(array, device) for array in arrays]
-        outputs = [tvm.runtime.tensor(np.full_like(array, 77), device) for array in expected]
+        inputs = [tvm.runtime.tensor(array, on) for array in arrays]
+        outputs = [tvm.runtime.tensor(np.full_like(array, 77), on) for array in expected]
         code[name](*inputs, *outputs)
         for output, array in zip(outputs, expected, strict=True):
             message = f"{region.text} {point}"

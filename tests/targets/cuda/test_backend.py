@@ -21,9 +21,9 @@ from dsc.targets import Target
 from dsc.targets.backend import ON_HOST
 from dsc.targets.cuda import Cuda, toolchain
 from dsc.targets.cuda.backend import CudaBackend
-from dsc.targets.cuda.imports import with_images
 from dsc.targets.cuda.toolchain import AssemblerError, assemble, find_nvcc
 from dsc.targets.gpu.generic.kernel import Generic, PlannedSpace
+from dsc.targets.gpu.imports import CUDA, with_images
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Implementation, Kernel
 from tests.compiled import TextModel
@@ -198,6 +198,6 @@ def test_every_source_has_an_image() -> None:
     assert b"k_kernel" in packed
     assert struct.unpack("<Q", packed[:8])[0] == len(packed) - 8
     with pytest.raises(ValueError, match=r"was not compiled"):
-        with_images(imports, {})
+        with_images(imports, CUDA, {})
     with pytest.raises(ValueError, match=r"another size"):
-        with_images(imports + b"x", {})
+        with_images(imports + b"x", CUDA, {})

@@ -2,18 +2,13 @@
 #include <cstring>
 
 #include "errors.h"
-#include "launch.h"
+#include "modules.h"
 
 using namespace simulator;
 
 #define API extern "C" __attribute__((visibility("default")))
 
 namespace {
-
-struct Function {
-  const Image *image;
-  const SimulatorKernel *kernel;
-};
 
 // CUlaunchConfig.
 struct LaunchConfig {
@@ -29,26 +24,14 @@ constexpr int kMaxDynamicSharedBytes = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHAR
 }  // namespace
 
 API int cuDeviceGetName(char *name, int size, int) {
-  strncpy(name, kDeviceName, static_cast<size_t>(size));
+  strncpy(name, kCudaName, static_cast<size_t>(size));
   return kSuccess;
 }
 
-API int cuModuleLoadData(void **module, const void *bytes) {
-  std::string error;
-  *module = load_image(bytes, error);
-  if (!*module) set_image_error(error.c_str());
-  return *module ? kSuccess : kInvalidImage;
-}
-API int cuModuleUnload(void *module) {
-  unload_image(static_cast<Image *>(module));
-  return kSuccess;
-}
+API int cuModuleLoadData(void **module, const void *bytes) { return load_module(module, bytes); }
+API int cuModuleUnload(void *module) { return unload_module(module); }
 API int cuModuleGetFunction(void **function, void *module, const char *name) {
-  const auto &image = *static_cast<Image *>(module);
-  const SimulatorKernel *kernel = find_kernel(image, name);
-  if (!kernel) return kNotFound;
-  *function = new Function{&image, kernel};  // as long as the process: CUDA has no call to release one
-  return kSuccess;
+  return module_function(function, module, name);
 }
 
 API int cuFuncSetAttribute(void *, int attribute, int value) {
@@ -59,11 +42,9 @@ API int cuFuncSetAttribute(void *, int attribute, int value) {
 // Attributes say how blocks are spread over a device (clusters, cooperation), which is not simulated.
 API int cuLaunchKernelEx(const LaunchConfig *config, void *function, void **arguments, void **) {
   if (config->attribute_count) return kNotSupported;
-  const auto &called = *static_cast<Function *>(function);
   SimulatorIndex grid{config->grid[0], config->grid[1], config->grid[2]};
   SimulatorIndex block{config->block[0], config->block[1], config->block[2]};
-  bool is_right = launch(*called.image, *called.kernel, grid, block, config->shared_bytes, arguments);
-  return is_right ? kSuccess : kLaunchFailed;
+  return launch_function(function, grid, block, config->shared_bytes, arguments);
 }
 
 API int cuGetErrorName(int error, const char **name) {

@@ -1,4 +1,4 @@
-// The numbers of cudaError and CUresult that the stand-ins return, and what is said of them.
+// The numbers of cudaError, CUresult and hipError_t, which are the same, that the stand-ins return, and what is said of them.
 #pragma once
 
 namespace simulator {
@@ -15,7 +15,8 @@ enum Error {
   kNotSupported = 801,
 };
 
-constexpr char kDeviceName[] = "dsc's simulator of CUDA";
+constexpr char kCudaName[] = "dsc's simulator of CUDA";
+constexpr char kHipName[] = "dsc's simulator of ROCm";
 
 // Of a launch that failed, the fault itself; of an image that cannot be loaded, why.
 const char *error_name(int error);

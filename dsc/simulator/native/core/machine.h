@@ -16,7 +16,10 @@ struct Machine {
   int shared_bytes_per_processor = 164 << 10;
   int registers = 65536;
   int l2_bytes = 40 << 20;
+  int warp = 32;          // lanes
+  int sector_bytes = 32;  // of global memory, that are moved together
   size_t memory = size_t{40} << 30;
+  char arch[32] = "";  // what HIP calls the instruction set; CUDA tells it by `major` and `minor`
 };
 
 // How lanes, warps and blocks follow one another between two points where they wait.

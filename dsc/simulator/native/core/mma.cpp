@@ -190,7 +190,7 @@ extern "C" void simulator_mma(const SimulatorMma *shape, const uint32_t *a, cons
   take_part(part);
   bool is_half = shape->d == SIMULATOR_F16;
   int products = shape->k == 4 && shape->m == 8 ? 4 : 1;
-  int registers = shape->m * shape->n * products / static_cast<int>(kWarp) / (is_half ? 2 : 1);
+  int registers = shape->m * shape->n * products / static_cast<int>(kCudaWarp) / (is_half ? 2 : 1);
   memcpy(d, result, sizeof(uint32_t) * static_cast<size_t>(registers));
   Worker &worker = *Worker::current();
   if (worker.thread().lane) return;

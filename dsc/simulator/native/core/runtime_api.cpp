@@ -1,9 +1,9 @@
 // The functions of libcudart.so.13 that TVM's runtime for CUDA calls. Everything is done when a function returns, so
 // streams and events are names only.
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
+#include "copies.h"
 #include "errors.h"
 #include "global_memory.h"
 #include "machine.h"
@@ -86,23 +86,6 @@ struct Properties {
   size_t memory;
 };
 
-double milliseconds() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-struct Event {
-  double time = 0;
-};
-
-int copy(void *to, const void *from, size_t size) {
-  auto is_bad = [size](const void *address) {
-    return size && in_global_range(address) && !in_one_allocation(address, size);
-  };
-  if (is_bad(to) || is_bad(from)) return kInvalidValue;
-  memcpy(to, from, size);
-  return kSuccess;
-}
-
 }  // namespace
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -123,7 +106,7 @@ API int cudaDeviceGetAttribute(int *value, int which, int) {
 API int cudaGetDeviceProperties(void *properties, int) {
   auto *first = static_cast<Properties *>(properties);
   memset(first, 0, sizeof(*first));
-  strcpy(first->name, kDeviceName);
+  strcpy(first->name, kCudaName);
   first->memory = machine().memory;
   return kSuccess;
 }
@@ -147,8 +130,8 @@ API int cudaFreeHost(void *memory) {
   free(memory);
   return kSuccess;
 }
-API int cudaMemcpyAsync(void *to, const void *from, size_t size, int, void *) { return copy(to, from, size); }
-API int cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, void *) { return copy(to, from, size); }
+API int cudaMemcpyAsync(void *to, const void *from, size_t size, int, void *) { return copy_memory(to, from, size); }
+API int cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, void *) { return copy_memory(to, from, size); }
 
 API const char *cudaGetErrorName(int error) { return error_name(error); }
 API const char *cudaGetErrorString(int error) { return error_name(error); }
@@ -173,12 +156,12 @@ API int cudaEventDestroy(void *event) {
   return kSuccess;
 }
 API int cudaEventRecord(void *event, void *) {
-  static_cast<Event *>(event)->time = milliseconds();
+  record(*static_cast<Event *>(event));
   return kSuccess;
 }
 API int cudaEventSynchronize(void *) { return kSuccess; }
 API int cudaEventElapsedTime(float *elapsed, void *from, void *to) {
-  *elapsed = static_cast<float>(static_cast<Event *>(to)->time - static_cast<Event *>(from)->time);
+  *elapsed = static_cast<float>(static_cast<Event *>(to)->milliseconds - static_cast<Event *>(from)->milliseconds);
   return kSuccess;
 }
 

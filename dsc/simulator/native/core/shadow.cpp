@@ -23,25 +23,25 @@ uint16_t Shadow::writer(const Thread &thread, const Cell &cell, uint16_t flag) c
   uint16_t self = static_cast<uint16_t>(thread.number) | (has_written_plainly && flag == kAtomicBit ? 0 : flag);
   bool joins = flag == kAtomicBit && cell.written == interval_ && cell.writer & kAtomicBit && cell.writer != self;
   if (!joins) return self;
-  bool is_same_warp = !(cell.writer & kAnyBit) && (cell.writer & kNumber) / kWarp == thread.warp;
+  bool is_same_warp = !(cell.writer & kAnyBit) && (cell.writer & kNumber) / warp_ == thread.warp;
   return self | (is_same_warp ? kWarpBit : kAnyBit);
 }
 
-bool Shadow::knows_writer(const Thread &thread, const Cell &cell) {
+bool Shadow::knows_writer(const Thread &thread, const Cell &cell) const {
   unsigned number = cell.writer & kNumber;
   if (cell.writer & kAnyBit) return false;
   if (!(cell.writer & kWarpBit)) return number == thread.number || knows(thread, number, cell.write_time);
-  if (number / kWarp != thread.warp) return false;
-  for (uint16_t known : thread.known)
-    if (known < cell.write_time) return false;
+  if (number / warp_ != thread.warp) return false;
+  for (unsigned lane = 0; lane < warp_; ++lane)
+    if (thread.known[lane] < cell.write_time) return false;
   return true;
 }
 
 int Shadow::unordered_reader(const Thread &thread, const Cell &cell) const {
   if (cell.read != interval_) return kNobody;
   if (cell.reader_warp == kSeveralWarps) return Hazard::kSeveral;
-  unsigned first = cell.reader_warp * kWarp;
-  for (unsigned lane = 0; lane < kWarp; ++lane) {
+  unsigned first = cell.reader_warp * warp_;
+  for (unsigned lane = 0; lane < warp_; ++lane) {
     bool is_reader = cell.readers >> lane & 1;
     if (is_reader && first + lane != thread.number && !knows(thread, first + lane, cell.read_time))
       return static_cast<int>(first + lane);

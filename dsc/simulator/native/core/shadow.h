@@ -26,7 +26,10 @@ class Shadow {
  public:
   Shadow() : words_(SharedMemory::kBytes / kWord), bytes_(SharedMemory::kBytes) {}
 
-  void begin_launch() { ++launch_; }
+  void begin_launch(unsigned warp) {
+    ++launch_;
+    warp_ = warp;
+  }
   void begin_block() { first_interval_ = ++interval_; }
   void barrier() { ++interval_; }
 
@@ -57,7 +60,7 @@ class Shadow {
   // only counts within an interval.
   struct Cell {
     uint32_t written = 0, read = 0;  // interval of the last write, and of the last read
-    uint32_t readers = 0;            // lanes of one warp that read in that interval
+    uint64_t readers = 0;            // lanes of one warp that read in that interval
     uint16_t writer = 0;
     uint16_t write_time = 0, read_time = 0;
     uint16_t reader_warp = 0;  // or kSeveralWarps
@@ -83,10 +86,10 @@ class Shadow {
     word.split = launch_;
   }
 
-  static bool knows(const Thread &thread, unsigned other, unsigned time) {
-    return other / kWarp == thread.warp && thread.known[other % kWarp] >= time;
+  bool knows(const Thread &thread, unsigned other, unsigned time) const {
+    return other / warp_ == thread.warp && thread.known[other % warp_] >= time;
   }
-  static bool knows_writer(const Thread &thread, const Cell &cell);
+  bool knows_writer(const Thread &thread, const Cell &cell) const;
   bool races_with_write(const Thread &thread, const Cell &cell) const {
     return cell.written == interval_ && cell.writer != thread.number && !knows_writer(thread, cell);
   }
@@ -113,7 +116,7 @@ class Shadow {
     } else if (cell.reader_warp != thread.warp) {
       cell.reader_warp = kSeveralWarps;
     }
-    cell.readers |= 1u << thread.lane;
+    cell.readers |= uint64_t{1} << thread.lane;
     if (time > cell.read_time) cell.read_time = time;
   }
   Hazard write(const Thread &thread, size_t offset, size_t size, uint16_t flag) {
@@ -127,6 +130,7 @@ class Shadow {
 
   std::vector<Cell> words_, bytes_;
   uint32_t interval_ = 0, first_interval_ = 0, launch_ = 0;
+  unsigned warp_ = kCudaWarp;  // lanes
 };
 
 }  // namespace simulator

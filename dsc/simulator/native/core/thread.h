@@ -10,8 +10,10 @@
 
 namespace simulator {
 
-constexpr unsigned kWarp = 32;
-constexpr SimulatorMask kFullWarp = 0xffffffffu;
+// Of a warp, at most; how many there are is the machine's (`Machine::warp`).
+constexpr unsigned kMostLanes = 64;
+// Of CUDA's warps, for which its matrix instructions are made.
+constexpr unsigned kCudaWarp = 32;
 
 struct Collective;
 
@@ -36,13 +38,14 @@ struct Thread {
   int barrier_line = 0;  // what it waits for at kAtBarrier
   char barrier_reduction = 0;
   int barrier_value = 0;
+  bool barrier_orders_memory = true;  // not AMD's, by itself
 
   std::vector<AsyncCopy> open_copies;                   // issued since the last commit
   std::deque<std::vector<AsyncCopy>> committed_copies;  // oldest group first
 
   // What it knows of the other lanes' progress by warp barriers: known[lane] >= t means that all the lane did up to its
   // time t came before. Its own time is known[its lane].
-  std::array<uint16_t, kWarp> known{};
+  std::array<uint16_t, kMostLanes> known{};
 };
 
 }  // namespace simulator

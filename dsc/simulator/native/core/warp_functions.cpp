@@ -103,9 +103,9 @@ struct WarpBarrier : Collective {
       : Collective("__syncwarp", execute_all, mask), thread(Worker::current()->thread()) {}
 
   static void execute_all(Lanes &lanes) {
-    std::array<uint16_t, kWarp> joined{};
+    std::array<uint16_t, kMostLanes> joined{};
     for_each_lane<WarpBarrier>(lanes, [&](unsigned, WarpBarrier &part) {
-      for (unsigned i = 0; i < kWarp; ++i) joined[i] = std::max(joined[i], part.thread.known[i]);
+      for (unsigned i = 0; i < kMostLanes; ++i) joined[i] = std::max(joined[i], part.thread.known[i]);
     });
     uint16_t next = static_cast<uint16_t>(*std::max_element(joined.begin(), joined.end()) + 1);
     for_each_lane<WarpBarrier>(lanes, [&](unsigned lane, WarpBarrier &part) {

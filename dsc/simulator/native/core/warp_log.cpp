@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "machine.h"
+
 namespace simulator {
 
 namespace {
 
-constexpr unsigned kBanks = 32, kBankBytes = 4, kSectorBytes = 32;
+constexpr unsigned kBanks = 32, kBankBytes = 4;
 
 // The number of different values among `count` of them, which are sorted on the way.
 size_t distinct(uint64_t *values, size_t count) {
@@ -19,27 +21,28 @@ struct Sectors {
 };
 
 Sectors global_sectors(const uint64_t *addresses, SimulatorMask lanes, unsigned size) {
-  uint64_t starts[kWarp], sectors[2 * kWarp];
+  const uint64_t sector = static_cast<uint64_t>(machine().sector_bytes);
+  uint64_t starts[kMostLanes], sectors[2 * kMostLanes];
   size_t count = 0, touched = 0;
-  for (unsigned lane = 0; lane < kWarp; ++lane) {
+  for (unsigned lane = 0; lane < kMostLanes; ++lane) {
     if (!(lanes >> lane & 1)) continue;
     starts[count++] = addresses[lane];
-    sectors[touched++] = addresses[lane] / kSectorBytes;
-    sectors[touched++] = (addresses[lane] + size - 1) / kSectorBytes;
+    sectors[touched++] = addresses[lane] / sector;
+    sectors[touched++] = (addresses[lane] + size - 1) / sector;
   }
   Sectors result;
   result.bytes = distinct(starts, count) * size;
   result.taken = distinct(sectors, touched);
-  result.ideal = (result.bytes + kSectorBytes - 1) / kSectorBytes;
+  result.ideal = (result.bytes + sector - 1) / sector;
   return result;
 }
 
 // The passes of lanes whose accesses go together: as many as there are different words in the busiest bank.
 unsigned passes(const uint64_t *addresses, SimulatorMask lanes, unsigned size) {
-  uint64_t words[kWarp * 4];
+  uint64_t words[kBanks * 4];
   size_t count = 0;
   unsigned per_lane = std::max(size / kBankBytes, 1u);
-  for (unsigned lane = 0; lane < kWarp; ++lane)
+  for (unsigned lane = 0; lane < kMostLanes; ++lane)
     for (unsigned i = 0; (lanes >> lane & 1) && i < per_lane; ++i) words[count++] = addresses[lane] / kBankBytes + i;
   count = distinct(words, count);
   unsigned busy[kBanks] = {};
@@ -50,10 +53,11 @@ unsigned passes(const uint64_t *addresses, SimulatorMask lanes, unsigned size) {
 }  // namespace
 
 Wavefronts bank_wavefronts(const uint64_t *addresses, SimulatorMask lanes, unsigned size) {
-  unsigned together = kWarp / std::max(size / kBankBytes, 1u);  // lanes that fill all banks once
-  SimulatorMask group = together == kWarp ? kFullWarp : (SimulatorMask{1} << together) - 1;
+  unsigned words = std::max(size / kBankBytes, 1u);
+  unsigned together = kBanks / (words == 3 ? 4 : words);  // lanes that fill all banks once
+  SimulatorMask group = (SimulatorMask{1} << together) - 1;
   Wavefronts result;
-  for (unsigned first = 0; first < kWarp; first += together) {
+  for (unsigned first = 0; first < kMostLanes; first += together) {
     SimulatorMask part = lanes & group << first;
     if (!part) continue;
     result.taken += passes(addresses, part, size);

@@ -18,7 +18,7 @@ namespace simulator {
 enum class Access : uint8_t { kGlobalLoad, kGlobalStore, kSharedLoad, kSharedStore };
 
 // Passes through the banks that lanes' accesses of `size` bytes take, and what they would take without conflicts.
-// Accesses of 8 and 16 bytes go in two and four passes of 16 and 8 lanes.
+// 32 lanes go in one pass, of accesses of 8 bytes 16, and of wider ones 8.
 struct Wavefronts {
   unsigned taken = 0, ideal = 0;
 };
@@ -40,14 +40,14 @@ class WarpLog {
   struct Site {
     const void *address = nullptr;
     uint32_t round = 0;                      // of the log, for which the rest holds
-    std::array<uint32_t, kWarp> executed{};  // how often, by lane
+    std::array<uint32_t, kMostLanes> executed{};  // how often, by lane
     std::vector<uint32_t> entries;           // by how often
   };
   struct Entry {
     Access access;
     unsigned size;
     SimulatorMask lanes = 0;
-    std::array<uint64_t, kWarp> addresses;
+    std::array<uint64_t, kMostLanes> addresses;
   };
 
   // The entries of an instruction, empty when the log has been counted since; null when there are too many

@@ -40,7 +40,7 @@ void agree(const void *memory, unsigned stride) {
 // Calls function(offset in the fragment, offset in memory), in bytes, for each element of this lane.
 template <class Function>
 void for_each_element(const SimulatorTile &tile, unsigned stride, Function function) {
-  int elements = tile.rows * tile.columns / static_cast<int>(kWarp);
+  int elements = tile.rows * tile.columns / static_cast<int>(kCudaWarp);
   int first = elements * static_cast<int>(Worker::current()->thread().lane);
   for (int i = 0; i < elements; ++i) {
     size_t row = static_cast<size_t>(first + i) / tile.columns, column = static_cast<size_t>(first + i) % tile.columns;
@@ -95,7 +95,7 @@ constexpr int kLargest = 32;  // rows or columns of any shape
 template <class Value>
 void gather(Lanes &lanes, SimulatorType type, const void *Multiply::*fragment, int rows, int columns,
             Value (&matrix)[kLargest][kLargest]) {
-  int elements = rows * columns / static_cast<int>(kWarp);
+  int elements = rows * columns / static_cast<int>(kCudaWarp);
   for_each_lane<Multiply>(lanes, [&](unsigned lane, Multiply &part) {
     for (int i = 0; i < elements; ++i) {
       int at = static_cast<int>(lane) * elements + i;
@@ -114,7 +114,7 @@ void multiply(Lanes &lanes, const SimulatorMma &shape) {
   for (int row = 0; row < shape.m; ++row)
     for (int k = 0; k < shape.k; ++k)
       for (int column = 0; column < shape.n; ++column) c[row][column] += a[row][k] * b[k][column];
-  int elements = shape.m * shape.n / static_cast<int>(kWarp);
+  int elements = shape.m * shape.n / static_cast<int>(kCudaWarp);
   for_each_lane<Multiply>(lanes, [&](unsigned lane, Multiply &part) {
     for (int i = 0; i < elements; ++i) {
       int at = static_cast<int>(lane) * elements + i;

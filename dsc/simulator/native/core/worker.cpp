@@ -35,12 +35,13 @@ void Worker::run(Launch &launch) {
   counters_ = {};
   counts_ = settings().counts && launch.image->module->instrumented;
   unsigned threads = launch.threads();
-  warps_ = (threads + kWarp - 1) / kWarp;
+  warp_size_ = static_cast<unsigned>(machine().warp);
+  warps_ = (threads + warp_size_ - 1) / warp_size_;
   stacks_.reserve(threads);
   threads_.resize(threads);
   log_ = WarpLog();
   shared_.begin_launch(launch.dynamic_shared);
-  shadow_.begin_launch();
+  shadow_.begin_launch(warp_size_);
   warp_order_ = std::make_unique<Order>(settings().order, settings().seed, 0);
   lane_order_ = std::make_unique<Order>(settings().order, settings().seed, 1);
   uint64_t blocks = launch.blocks();
@@ -71,8 +72,8 @@ void Worker::start_block(uint64_t number) {
     thread.context = stacks_.prepare(i, start_thread);
     thread.state = State::kReady;
     thread.number = i;
-    thread.lane = i % kWarp;
-    thread.warp = i / kWarp;
+    thread.lane = i % warp_size_;
+    thread.warp = i / warp_size_;
     thread.index = {i % size.x, i / size.x % size.y, i / size.x / size.y};
     thread.open_copies.clear();
     thread.committed_copies.clear();
@@ -108,10 +109,10 @@ void Worker::resume(Thread &thread) {
 
 // Until every lane is finished or waits for a barrier of the block.
 void Worker::run_warp(unsigned warp) {
-  unsigned first = warp * kWarp;
+  unsigned first = warp * warp_size_;
   for (bool can_go_on = true; can_go_on;) {
     bool is_ready = false;
-    for (unsigned lane : lane_order_->next(kWarp)) {
+    for (unsigned lane : lane_order_->next(warp_size_)) {
       if (first + lane >= threads_.size() || threads_[first + lane].state != State::kReady) continue;
       resume(threads_[first + lane]);
       if (launch_->failed) return;
@@ -126,7 +127,7 @@ void Worker::run_warp(unsigned warp) {
 
 bool Worker::execute_collectives(unsigned warp) {
   if (execute_complete(warp)) return true;
-  for (unsigned i = warp * kWarp; i < threads_.size() && i < (warp + 1) * kWarp; ++i)
+  for (unsigned i = warp * warp_size_; i < threads_.size() && i < (warp + 1) * warp_size_; ++i)
     if (threads_[i].state == State::kAtCollective && !threads_[i].collective->mask)
       return execute_group(warp, threads_[i]);
   return false;
@@ -135,7 +136,7 @@ bool Worker::execute_collectives(unsigned warp) {
 // Those that all their lanes wait for.
 bool Worker::execute_complete(unsigned warp) {
   bool executed = false;
-  for (unsigned i = warp * kWarp; i < threads_.size() && i < (warp + 1) * kWarp; ++i)
+  for (unsigned i = warp * warp_size_; i < threads_.size() && i < (warp + 1) * warp_size_; ++i)
     if (threads_[i].state == State::kAtCollective && threads_[i].collective->mask)
       executed |= execute_group(warp, threads_[i]);
   return executed;
@@ -146,8 +147,8 @@ bool Worker::execute_group(unsigned warp, Thread &leader) {
   const Collective &wanted = *leader.collective;
   Lanes lanes;
   SimulatorMask living = 0;
-  for (unsigned lane = 0; lane < kWarp && warp * kWarp + lane < threads_.size(); ++lane) {
-    Thread &thread = threads_[warp * kWarp + lane];
+  for (unsigned lane = 0; lane < warp_size_ && warp * warp_size_ + lane < threads_.size(); ++lane) {
+    Thread &thread = threads_[warp * warp_size_ + lane];
     if (thread.state != State::kFinished) living |= SimulatorMask{1} << lane;
     if (thread.state != State::kAtCollective) continue;
     const Collective &part = *thread.collective;
@@ -158,18 +159,19 @@ bool Worker::execute_group(unsigned warp, Thread &leader) {
   SimulatorMask needed = wanted.is_aligned ? wanted.mask : wanted.mask & living;
   if (wanted.mask && lanes.mask != needed) return false;
   wanted.execute(lanes);
-  for (unsigned lane = 0; lane < kWarp; ++lane)
-    if (lanes.mask >> lane & 1) threads_[warp * kWarp + lane].state = State::kReady;
+  for (unsigned lane = 0; lane < warp_size_; ++lane)
+    if (lanes.mask >> lane & 1) threads_[warp * warp_size_ + lane].state = State::kReady;
   ++counters_.warp_collectives;
   return true;
 }
 
 // A lane that still waits for others of its warp will wait for ever.
 void Worker::report_stuck(unsigned warp) {
-  for (unsigned i = warp * kWarp; i < threads_.size() && i < (warp + 1) * kWarp; ++i) {
+  for (unsigned i = warp * warp_size_; i < threads_.size() && i < (warp + 1) * warp_size_; ++i) {
     if (threads_[i].state != State::kAtCollective) continue;
     const Collective &waits = *threads_[i].collective;
-    report(static_cast<int>(i), "waits at %s for lanes of mask 0x%08x that do not come", waits.name, waits.mask);
+    report(static_cast<int>(i), "waits at %s for lanes of mask 0x%08llx that do not come", waits.name,
+           static_cast<unsigned long long>(waits.mask));
     launch_->failed = true;
     return;
   }
@@ -180,17 +182,26 @@ bool Worker::release_barrier() {
   if (!is_barrier_met()) return false;
   int votes = 0;
   for (const Thread &thread : threads_) votes += thread.barrier_value != 0;
+  bool orders_memory = true;
   int all = votes == static_cast<int>(threads_.size());
   for (Thread &thread : threads_) {
     thread.state = State::kReady;
     char reduction = thread.barrier_reduction;
     thread.barrier_value = reduction == '+' ? votes : reduction == '&' ? all : votes != 0;
+    orders_memory &= thread.barrier_orders_memory;
+  }
+  counters_.barriers += warps_;
+  if (orders_memory) begin_interval();
+  return true;
+}
+
+// What was done before is ordered before all that follows.
+void Worker::begin_interval() {
+  shadow_.barrier();
+  for (Thread &thread : threads_) {
     thread.known.fill(0);
     thread.known[thread.lane] = 1;
   }
-  counters_.barriers += warps_;
-  shadow_.barrier();
-  return true;
 }
 
 // Whether all threads wait at one barrier. Where some do and others do not, the launch fails.
@@ -205,10 +216,10 @@ bool Worker::is_barrier_met() {
       waiting = &thread;
   }
   if (waiting && elsewhere)
-    report(static_cast<int>(elsewhere->number), "waits at the __syncthreads of line %d, while others wait at line %d",
+    report(static_cast<int>(elsewhere->number), "waits at the barrier of line %d, while others wait at line %d",
            elsewhere->barrier_line, waiting->barrier_line);
   else if (waiting && finished)
-    report(static_cast<int>(finished->number), "has ended, while others wait at the __syncthreads of line %d",
+    report(static_cast<int>(finished->number), "has ended, while others wait at the barrier of line %d",
            waiting->barrier_line);
   bool is_met = waiting && !elsewhere && !finished;
   if (waiting && !is_met) launch_->failed = true;

@@ -84,6 +84,7 @@ class Worker {
   void report_stuck(unsigned warp);
   bool release_barrier();
   bool is_barrier_met();
+  void begin_interval();
 
   Stacks stacks_;
   Context scheduler_;
@@ -92,7 +93,7 @@ class Worker {
   const char *stack_ = nullptr;
   Launch *launch_ = nullptr;
   SimulatorIndex block_{};
-  unsigned warps_ = 0;
+  unsigned warps_ = 0, warp_size_ = 0;
   bool counts_ = false;
 
   SharedMemory shared_;

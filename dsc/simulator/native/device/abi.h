@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#define SIMULATOR_ABI 1
+#define SIMULATOR_ABI 2
 #define SIMULATOR_CONST __attribute__((const))
 
 #pragma GCC visibility push(default)
@@ -16,8 +16,8 @@ struct SimulatorIndex {
   unsigned x, y, z;
 };
 
-// A warp's mask: bit `lane` is set for each lane that takes part.
-typedef uint32_t SimulatorMask;
+// A warp's mask: bit `lane` is set for each lane that takes part. Warps of AMD's have up to 64 lanes.
+typedef uint64_t SimulatorMask;
 
 // Constant while a thread runs, so the compiler may ask once.
 SimulatorIndex simulator_thread_index() SIMULATOR_CONST;

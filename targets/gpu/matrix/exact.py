@@ -12,6 +12,8 @@ from dsc.lower.floats import is_call
 from dsc.targets.cpu.inline import is_one_of
 
 SINGLE, HALF, UPPER_HALF = "float32", "float16", "bfloat16"
+TF32 = "tfloat32"
+"""As instructions have it: a float32 of which 10 bits of the fraction are multiplied."""
 _BITS = 16
 """By which the bits of a bfloat16 are shifted to be a float32."""
 
@@ -62,10 +64,11 @@ def upper_half(value: Expr) -> Expr | None:
 
 
 def narrowed(value: Expr, element: str) -> Expr:
-    """The bits of a value that is exact in a type of 16 bits, in a uint32."""
-    if element == UPPER_HALF:
-        return tirx.reinterpret("uint32", value) >> tirx.const(_BITS, "uint32")
-    return tirx.reinterpret(f"uint{_BITS}", value.astype(HALF)).astype("uint32")
+    """The bits of a value in a type of 16 bits, in a uint32: rounded to the nearest, where it is not exact."""
+    if element == HALF:
+        return tirx.reinterpret(f"uint{_BITS}", value.astype(HALF)).astype("uint32")
+    bits = tirx.reinterpret("uint32", value)
+    return bits >> tirx.const(_BITS, "uint32")
 
 
 def _is_zero(value: Expr) -> bool:

@@ -59,14 +59,14 @@ class Operand:
         """The indices of the factor's element that is in a line of the tile, at a place in the line, and whether it is
         one of the factor; None where it certainly is. Where it is not, the indices are of no element."""
         across, depth = (element, line) if self.transposed else (line, element)
-        side, source = self.side, self.side.source
+        side = self.side
         number, k = self.loops.bind(self.corner.line + across), self.loops.bind(step * self.depth + depth)
         inside: list[Expr] = []
         if not divides(self.corner.lines, side.extent):
             inside.append(number < self.loops.const(side.extent))
-        if not divides(self.depth, source.k):
-            inside.append(k < self.loops.const(source.k))
-        at = [*self.corner.batch, *self.loops.unravel(number, side.lines), *self.loops.unravel(k, source.depth)]
+        if not divides(self.depth, side.deep):
+            inside.append(k < self.loops.const(side.deep))
+        at = [*self.corner.batch, *self.loops.unravel(number, side.lines), *self.loops.unravel(k, side.depth)]
         access = side.factor.access
         if access is not None and (known := access.is_inside(at)) is not None:
             inside.append(known)

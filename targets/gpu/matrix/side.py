@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tvm import tirx
+from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim, product
+from dsc.targets.gpu.access import element_bytes
 from dsc.targets.gpu.contraction.factors import Factor
-from dsc.targets.gpu.contraction.source import Contraction
-from dsc.targets.gpu.matrix.exact import HALF, SINGLE, exact_type, narrowed
+from dsc.targets.gpu.matrix.exact import HALF, SINGLE, TF32, exact_type, narrowed
 from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES
 
 WORD_BITS = 32
@@ -20,38 +20,40 @@ WORD_BITS = 32
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The left factor, whose lines are the rows of the result, or the right one, whose lines are its columns."""
+    """A matrix whose elements are multiplied: of the left factor, whose lines are the rows of the result, or of the
+    right one, whose lines are its columns."""
 
-    source: Contraction
     factor: Factor
     lines: tuple[Dim, ...]
     """Sizes of the axes that make up a line's number."""
-
-    @staticmethod
-    def left(source: Contraction) -> Side:
-        """That of the rows."""
-        return Side(source, source.a, source.rows)
-
-    @staticmethod
-    def right(source: Contraction) -> Side:
-        """That of the columns."""
-        return Side(source, source.b, source.columns)
+    depth: tuple[Dim, ...]
+    """Sizes of the axes that are summed over."""
+    inputs: tuple[te.Tensor, ...]
+    """What the factor is computed from."""
+    element: str
+    """The type in which elements are multiplied."""
 
     @property
     def extent(self) -> Dim:
         """The number of lines."""
         return product(self.lines)
 
+    @property
+    def deep(self) -> Dim:
+        """The number of steps of depth."""
+        return product(self.depth)
+
     @cached_property
-    def element(self) -> str:
+    def exact(self) -> str:
         """The narrowest type in which elements are exact."""
-        return exact_type(self.factor.tensor, self.source.params)
+        return exact_type(self.factor.tensor, self.inputs)
 
     @property
     def value(self) -> Expr:
         """An element, in terms of the factor's variables: as float16 already where it is made wider at the very end."""
         (value,) = self.factor.tensor.op.body
-        return value.value if self.element == HALF and isinstance(value, tirx.Cast) else value
+        is_widened = isinstance(value, tirx.Cast) and str(value.value.expr_ty()) == HALF == self.element
+        return value.value if is_widened else value
 
     @property
     def chunk(self) -> int:
@@ -61,19 +63,22 @@ class Side:
     @property
     def bits(self) -> int:
         """Of an element."""
-        return WORD_BITS if self.element == SINGLE else WORD_BITS // 2
+        return WORD_BITS if self.element == TF32 else WORD_BITS // 2
 
     @cached_property
     def together_in_depth(self) -> int:
         """Neighbours in depth that are loaded at once, up to a chunk."""
-        access = self.factor.access
-        return 1 if access is None else access.vector(self.factor.depth_axes, self.chunk)
+        return self._together(self.factor.depth_axes)
 
     @cached_property
     def together_in_lines(self) -> int:
         """Neighbours from line to line that are loaded at once, up to a chunk."""
+        return self._together(self.factor.side_axes)
+
+    def _together(self, axes: range) -> int:
+        """1 where what is in memory is not what is multiplied."""
         access = self.factor.access
-        return 1 if access is None else access.vector(self.factor.side_axes, self.chunk)
+        return 1 if access is None or element_bytes(access.memory) * 8 != self.bits else access.vector(axes, self.chunk)
 
     @property
     def lines_are_neighbours(self) -> bool:

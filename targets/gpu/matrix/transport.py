@@ -140,15 +140,15 @@ class SingleElements(ThroughRegisters):
 
     def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
         """One element; 0 beyond the depth. (What is beyond the last line is never stored.)"""
-        side, source, loops = self.operand.side, self.operand.side.source, self.loops
+        side, loops = self.operand.side, self.loops
         number, k = self.operand.corner.line + line, step * self.operand.depth + element
         if not divides(self.operand.corner.lines, side.extent):
             number = tirx.min(number, loops.const(side.extent) - 1)
-        deep = None if divides(self.operand.depth, source.k) else T.Bind(k) < loops.const(source.k)
+        deep = None if divides(self.operand.depth, side.deep) else T.Bind(k) < loops.const(side.deep)
         if deep is not None:
-            k = tirx.min(k, loops.const(source.k) - 1)
+            k = tirx.min(k, loops.const(side.deep) - 1)
         at = [*self.operand.corner.batch, *loops.unravel(T.Bind(number), side.lines)]
-        at += loops.unravel(T.Bind(k), source.depth)
+        at += loops.unravel(T.Bind(k), side.depth)
         value = Elements(self.leaves).term(side.factor.tensor.op, side.value, at, [])
         return value if deep is None else tirx.Select(condition(deep), value, tirx.const(0, str(value.expr_ty())))
 

@@ -106,9 +106,9 @@ class Workload:
     """Element type to which a kernel may round the factors of the products before it multiplies them: "float16",
     "bfloat16", "tfloat32"; None: to none but their own. (The pass `precision` states it, as an attribute of the op.)
 
-    The body says nothing of it: products are float32 there, of factors that are mostly ``cast(half, float32)``, which no
-    rounding changes, and summed in float32. Others (an input of the model, the probabilities of an attention) are
-    rounded by whoever takes leave.
+    The body says nothing of it: products there are of float32 and summed in float32. Most factors are
+    ``cast(half, float32)`` of a tensor in memory, which no rounding changes; others (an input of the model, the
+    probabilities of an attention) a kernel rounds itself, if it multiplies in that type.
     """
 
     @cached_property

@@ -21,6 +21,7 @@ from dsc.passes.precision.constants import HalfConstants
 from dsc.passes.precision.products import mark
 from dsc.passes.precision.ranges import Ranges
 from dsc.passes.precision.storage import decide
+from dsc.passes.precision.wrap import wrap_elementwise
 
 _STORED: dict[str, np.dtype[np.generic] | None] = {
     "float16": np.dtype(np.float16),
@@ -47,6 +48,8 @@ class Precision(Pass):
         if self.type not in _STORED:
             raise UsageError(f"precision: type is one of {', '.join(_STORED)}, not {self.type}")
         dtype = _STORED[self.type]
+        if dtype is not None:
+            wrap_elementwise(graph)
         ranges = Ranges(graph, dtype)
         if count := mark(graph, ranges, self.type):
             record.fire(f"a * b => {self.type}(a) * {self.type}(b)", count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import ml_dtypes
 import numpy as np
@@ -23,19 +24,29 @@ def halved(type_: Attribute, dtype: np.dtype[np.generic]) -> TensorType[Attribut
     return TensorType(element_of_dtype(dtype).mlir, type_.get_shape(), type_.encoding)
 
 
-def fits(array: np.ndarray, dtype: np.dtype[np.generic]) -> bool:
-    """Whether rounding to `dtype` leaves each element within half a unit of the largest one's precision.
+class Fit(Enum):
+    """How the numbers of a constant lie to the range of a type."""
 
-    It does not where a finite number is beyond the range (a mask of -1e9), nor where all of them are so small that
-    they have no, or fewer, digits there (an epsilon of 1e-12). Elements that are small beside others do no harm.
-    """
+    WITHIN = auto()
+    """Rounding leaves each within half a unit of the largest one's precision: small ones beside it do no harm."""
+    BEYOND = auto()
+    """A finite number would become infinite: a mask of -1e9."""
+    TINY = auto()
+    """All would lose digits, or become 0: an epsilon of 1e-12."""
+
+
+def fit(array: np.ndarray, dtype: np.dtype[np.generic]) -> Fit:
+    """How an array of floats lies to the range of `dtype`; infinities and NaN are in all types."""
     magnitude = np.abs(array[np.isfinite(array)])
     if not magnitude.size or not magnitude.any():
-        return True
-    limits, largest = ml_dtypes.finfo(dtype), magnitude.max()
+        return Fit.WITHIN
+    largest = magnitude.max()
     with np.errstate(over="ignore"):
-        within = np.isfinite(largest.astype(dtype))
-    return bool(within and largest >= float(limits.smallest_normal))
+        rounded = largest.astype(dtype)
+    if not np.isfinite(rounded):
+        return Fit.BEYOND
+    least = float(ml_dtypes.finfo(dtype).smallest_normal)  # type: ignore[no-untyped-call]
+    return Fit.TINY if largest < least else Fit.WITHIN
 
 
 @dataclass

@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, Float6
 from xdsl.ir import Operation, SSAValue
 
 from dsc.ir import Fact, FusionOp, Graph, OnnxOp, PackOp, UnpackOp, element_of, has, is_constant, onnx
-from dsc.passes.precision.constants import fits
+from dsc.passes.precision.constants import Fit, fit
 
 
 class Range(IntEnum):
@@ -24,7 +24,7 @@ class Range(IntEnum):
     KEPT = 0
     """They stay in the range of half precision."""
     GIVEN = 1
-    """They are the caller's. What they are multiplied with decides what becomes of them, as weights are made for them."""
+    """They are the caller's. What a product makes of them is in range: weights are made for the numbers that come."""
     WIDE = 2
     """They may leave the range, or are whole numbers that must stay exact."""
 
@@ -50,6 +50,8 @@ class Ranges:
         """dtype: in which constants are to be held; None where they stay what they are."""
         self._graph, self._dtype = graph, dtype
         self._known: dict[SSAValue, Range] = dict.fromkeys(graph.inputs, Range.GIVEN)
+        self._fits: dict[SSAValue, Fit] = {}
+        """Of constants that are floats."""
         for op in graph.ops():
             self._visit(op)
 
@@ -73,14 +75,23 @@ class Ranges:
             return self.of(op.operands[0])
         if not isinstance(op, OnnxOp):
             return Range.WIDE
-        if any(self.of(v) == Range.WIDE for v in op.operands if is_constant(v) and _is_float(v)):
-            return Range.WIDE  # a limit or a mask beyond the range, or a number that would become 0
+        if any(self._spoils(op, self._fits[v]) for v in op.operands if v in self._fits):
+            return Range.WIDE
         return self._computed(op, [v for v in op.operands if _is_float(v) and not is_constant(v)])
 
     def _constant(self, value: SSAValue) -> Range:
         array = self._graph.constant(value)
-        exact = array is None or self._dtype is None or not _is_float(value) or fits(array, self._dtype)
-        return Range.KEPT if exact else Range.WIDE
+        if array is not None and self._dtype is not None and _is_float(value):
+            self._fits[value] = fit(array, self._dtype)
+        return Range.KEPT if self._fits.get(value, Fit.WITHIN) is Fit.WITHIN else Range.WIDE
+
+    def _spoils(self, op: OnnxOp, constant: Fit) -> bool:
+        """Whether a constant of an op takes its result out of the range: a mask, or a scale that leaves few digits.
+
+        What is added and compared may be tiny: regions have it in float32.
+        """
+        scales = is_product(op) or isinstance(op, onnx.Mul | onnx.Div)
+        return constant is Fit.BEYOND or (constant is Fit.TINY and scales)
 
     def _computed(self, op: OnnxOp, operands: Sequence[SSAValue]) -> Range:
         """Of the result of an op with these floats among its operands; the others are constants in range."""

@@ -61,6 +61,7 @@ def verify(
     shape: options.ShapeOptions = None,
     pinned: options.Pinned = False,
     passes: options.Passes = None,
+    precision: options.Precision = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -106,7 +107,7 @@ def verify(
         check_runs_here(target, "dsc verify")
     with _target(target, simulate, order) as (onto, simulation), progress() as tell:
         if module is None:
-            compilation = _compiled(source, shapes, onto, opt_level, passes, time, db, tell)
+            compilation = _compiled(source, shapes, onto, opt_level, passes, precision, time, db, tell)
             compiled = compilation.model.load(threads)
         else:
             compiled, shapes = _loaded(module, source, shapes, threads)
@@ -153,6 +154,7 @@ def _compiled(
     target: str | AnyTarget,
     opt_level: int,
     passes: str | None,
+    precision: str,
     tuning_seconds: float,
     database: Path | None,
     tell: Tell,
@@ -165,6 +167,7 @@ def _compiled(
         opt_level=opt_level,
         shapes=shapes,
         passes=passes,
+        precision=precision,
         tuning_seconds=tuning_seconds,
         database=database,
         progress=tell,

@@ -11,6 +11,7 @@ from tvm.ir import Call, Expr, Range
 
 from dsc.lower.exprs import Dim, dims, divides, product, same, simplify
 from dsc.lower.nominal import nominal
+from dsc.lower.rounding import upper_half, widened_bits
 from dsc.lower.tensors import ravel
 from dsc.targets.cpu.inline import Inliner, Leaf
 from dsc.targets.tir.loops import Loops
@@ -36,6 +37,8 @@ class Access:
     """How far apart neighbours along each axis are, in elements."""
     inside: Expr | None
     """In terms of `variables`; None where all elements are in memory."""
+    upper_half: bool = False
+    """Whether memory has bfloat16, in its bits, and the tensor is float32."""
 
     @staticmethod
     def of(tensor: te.Tensor, memory: Sequence[te.Tensor]) -> Access | None:
@@ -50,7 +53,8 @@ class Access:
             return None
         inside = found.known.simplify(tirx.all(*conditions)) if conditions else None
         sizes = tuple(dims(tensor.shape))
-        return Access(source, found.variables, sizes, *line, None if _is_true(inside) else inside)
+        is_half = str(source.dtype) == "uint16" and str(tensor.dtype) == "float32" and _is_widened(found.value)
+        return Access(source, found.variables, sizes, *line, None if _is_true(inside) else inside, is_half)
 
     def position(self, at: Sequence[Expr]) -> Expr:
         """Of an element in memory."""
@@ -102,10 +106,16 @@ class Access:
         return found
 
     def vector(self, axes: Sequence[int], most: int) -> int:
-        """The most elements, a power of two, that are loaded at once wherever the place along `axes`, taken together as
+        """The most elements that are loaded at once as a vector of their type: see `together`."""
+        return self.together(axes, most) if str(self.memory.dtype) in VECTOR_TYPES else 1
+
+    def converted(self, loaded: Expr, dtype: str) -> Expr:
+        """What is loaded, as the tensor has it."""
+        return widened_bits(loaded) if self.upper_half else loaded.astype(dtype)
+
+    def together(self, axes: Sequence[int], most: int) -> int:
+        """The most elements, a power of two, that lie side by side wherever the place along `axes`, taken together as
         in `run`, is a multiple of it: they are aligned, and all inside or none."""
-        if str(self.memory.dtype) not in VECTOR_TYPES:
-            return 1
         within, expected = list[int](), 1
         for axis in reversed(axes):
             size = self.sizes[axis]
@@ -167,7 +177,14 @@ def _is_load(value: Expr, dtype: str, conditions: list[Expr]) -> bool:
         conditions.append(holds)
     if isinstance(value, tirx.Cast) and str(value.value.expr_ty()) == dtype:
         return False  # rounded
-    return isinstance(value, tirx.Var)
+    return isinstance(value, tirx.Var) or _is_widened(value)
+
+
+def _is_widened(value: Expr) -> bool:
+    """Whether a value is what is loaded, a bfloat16 in its bits, as float32; or 0."""
+    while isinstance(value, Call) and str(value.op.name).endswith("if_then_else"):
+        value = value.args[1]
+    return isinstance(upper_half(value), tirx.Var)
 
 
 def _is_zero(value: Expr) -> bool:

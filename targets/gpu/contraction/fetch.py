@@ -53,7 +53,7 @@ class Fetch:
         with when(inside):
             place = self.loops.span(T.Bind(self._position(access, side, k)), vector)
             value = flat(self.buffers[access.memory])[place]
-            T.buffer_store(registers, value.astype(dtype if vector == 1 else f"{dtype}x{vector}"), [span])
+            T.buffer_store(registers, access.converted(value, dtype if vector == 1 else f"{dtype}x{vector}"), [span])
 
     def _row(self, across: Expr) -> Expr:
         count = self._count(self.factor.side_axes)

@@ -1,20 +1,20 @@
 """The code of a contraction by instructions on matrices: a block of threads computes a tile of the result, a step of
 its depth after the other, and each of its warps a part of the tile.
 
-Several steps are in shared memory or on their way there. Every step, threads wait until the oldest has arrived and meet;
-then they start what the newest needs, in the place of the step before, which nobody reads any more, and multiply.
+Several steps are in shared memory or on their way there. Every step, threads wait until the oldest has arrived, and
+meet; then they start what the newest needs, in the place of the step before, which nobody reads any more, and multiply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tvm import te, tirx
+from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import ceildiv, product
-from dsc.targets.cpu.inline import Leaf
+from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.launch import launch, synchronize
 from dsc.targets.gpu.machine import Gpu
@@ -28,17 +28,20 @@ from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, argument, function, when
 
 
-def write(sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu) -> tirx.PrimFunc:
+def write(
+    source: Contraction, sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu
+) -> tirx.PrimFunc:
     """The function that computes the contraction of two factors."""
     with function() as made:
-        _Writer(sides, tiling, fragments, machine).write()
+        _Writer(source, sides, tiling, fragments, machine).write()
     return made.get()
 
 
 class _Writer:
-    def __init__(self, sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu) -> None:
-        self.sides, self.tiling, self.fragments, self.machine = sides, tiling, fragments, machine
-        self.source: Contraction = sides[0].source
+    def __init__(
+        self, source: Contraction, sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu
+    ) -> None:
+        self.source, self.sides, self.tiling, self.fragments, self.machine = source, sides, tiling, fragments, machine
         self.loops = Loops.over(self.source.params)
         self.depth = tiling.chunks * sides[0].chunk
         """Elements of a step."""
@@ -61,12 +64,12 @@ class _Writer:
             self._block(at, T.Bind(row * tiling.rows), T.Bind(column * tiling.columns), thread, threads)
 
     def _block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
-        tiling, fragments, leaves = self.tiling, self.fragments, self._leaves()
+        tiling, fragments, inputs = self.tiling, self.fragments, leaves(self.buffers)
         shared = T.alloc_buffer((tiling.shared_bytes(fragments) // 4,), WORD, scope="shared")
         left = self._operand(self.sides[0], Corner(batch, row, tiling.rows), 0)
         right = self._operand(self.sides[1], Corner(batch, column, tiling.columns), tiling.stages * left.tile.words)
         ways = [
-            transport(operand, shared, thread, threads, self.buffers, leaves, self.machine) for operand in (left, right)
+            transport(operand, shared, thread, threads, self.buffers, inputs, self.machine) for operand in (left, right)
         ]
         warp, lane = self.loops.split(thread, self.machine.warp)
         warp_row, warp_column = self.loops.split(warp, tiling.warps_across)
@@ -74,9 +77,13 @@ class _Writer:
         product_.clear()
         self._steps(ways, lambda stage: product_.add(left, right, shared, stage))
         at = WarpTile(
-            batch, T.Bind(row + warp_row * tiling.warp_rows), T.Bind(column + warp_column * tiling.warp_columns), warp, lane
+            batch,
+            T.Bind(row + warp_row * tiling.warp_rows),
+            T.Bind(column + warp_column * tiling.warp_columns),
+            warp,
+            lane,
         )
-        results = Results(self.source, tiling, fragments, self.buffers, self.outputs, leaves, self.loops)
+        results = Results(self.source, tiling, fragments, self.buffers, self.outputs, inputs, self.loops)
         results.store(product_.sums, shared, at, self.machine.warp)
 
     def _steps(self, ways: Sequence[Transport], multiply: Callable[[Expr], None]) -> None:
@@ -119,12 +126,6 @@ class _Writer:
 
     def _operand(self, side: Side, corner: Corner, base: int) -> Operand:
         return Operand(side, corner, self.depth, is_transposed(side, self.fragments), self.loops, base)
-
-    def _leaves(self) -> dict[te.Tensor, Leaf]:
-        def leaf(buffer: tirx.Buffer) -> Leaf:
-            return lambda indices: buffer[tuple(indices)]
-
-        return {tensor: leaf(buffer) for tensor, buffer in self.buffers.items()}
 
 
 class _Product:

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from tvm import te, tirx
 from tvm.ir import Call, Expr
 
-from dsc.lower.exprs import simplify
 from dsc.lower.floats import is_call
+from dsc.lower.rounding import upper_half
 from dsc.targets.cpu.inline import is_one_of
 
 SINGLE, HALF, UPPER_HALF = "float32", "float16", "bfloat16"
 TF32 = "tfloat32"
 """As instructions have it: a float32 of which 10 bits of the fraction are multiplied."""
-_BITS = 16
-"""By which the bits of a bfloat16 are shifted to be a float32."""
 
 
 def exact_type(tensor: te.Tensor, inputs: Sequence[te.Tensor]) -> str:
@@ -39,7 +37,8 @@ def _of(value: Expr, inputs: Sequence[te.Tensor]) -> str:
         return dtype
     name = str(getattr(value.op, "name", ""))
     if name.endswith("if_then_else"):
-        return _of_choice(*value.args[1:], inputs)
+        _, then, other = value.args
+        return _of_choice(then, other, inputs)
     if upper_half(value) is not None:
         return UPPER_HALF
     return exact_type(value.args[0], inputs) if name == "te.tensor_load" else dtype
@@ -50,32 +49,9 @@ def _of_choice(value: Expr, other: Expr, inputs: Sequence[te.Tensor]) -> str:
     return _of(value, inputs) if _is_zero(other) else str(value.expr_ty())
 
 
-def upper_half(value: Expr) -> Expr | None:
-    """The 16 bits that a float32 is made of by appending zeros, ``reinterpret(float32, uint32(bits) << 16)``; None for
-    anything else."""
-    if not isinstance(value, Call) or not str(value.op.name).endswith("reinterpret"):
-        return None
-    shifted = value.args[0]
-    if str(value.expr_ty()) != SINGLE or not isinstance(shifted, tirx.LShift) or simplify(shifted.b) != _BITS:
-        return None
-    if not isinstance(shifted.a, tirx.Cast) or str(shifted.a.value.expr_ty()) != f"uint{_BITS}":
-        return None
-    return shifted.a.value
-
-
-def narrowed(value: Expr, element: str) -> Expr:
-    """The bits of a value in a type of 16 bits, in a uint32: rounded to the nearest, where it is not exact."""
-    if element == HALF:
-        return tirx.reinterpret(f"uint{_BITS}", value.astype(HALF)).astype("uint32")
-    bits = tirx.reinterpret("uint32", value)
-    return bits >> tirx.const(_BITS, "uint32")
-
-
 def _is_zero(value: Expr) -> bool:
     if is_call(value, "constant"):
         return _is_zero(value.args[0])
     if isinstance(value, tirx.Cast):
         return _is_zero(value.value)
     return isinstance(value, tirx.IntImm | tirx.FloatImm) and value.value == 0
-
-

@@ -25,18 +25,33 @@ class Fragments(Protocol):
     alike: of `a`, lines are rows; of `b`, columns.
     """
 
-    rows: int
-    columns: int
-    chunks: int
-    """Of 16 bytes: the depth."""
-    words: int
-    word: str
-    """The type of the operands' registers."""
-    sums: int
-    run: int
-    """Neighbouring registers of the sums that are neighbours in a row."""
-    transposes: bool
-    """Whether operands of 16 bits can be read from memory whose lines are steps of depth (`load_transposed`)."""
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def chunks(self) -> int:
+        """Of 16 bytes: the depth."""
+        ...
+
+    @property
+    def words(self) -> int: ...
+    @property
+    def word(self) -> str:
+        """The type of the operands' registers."""
+        ...
+
+    @property
+    def sums(self) -> int: ...
+    @property
+    def run(self) -> int:
+        """Neighbouring registers of the sums that are neighbours in a row."""
+        ...
+
+    @property
+    def transposes(self) -> bool:
+        """Whether operands of 16 bits can be read from memory whose lines are steps of depth (`load_transposed`)."""
+        ...
 
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Registers from `at` on, of a matrix with a line for each row or column."""
@@ -46,9 +61,7 @@ class Fragments(Protocol):
         """The same registers, of a matrix with a line for each step of depth."""
         ...
 
-    def multiply(
-        self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr
-    ) -> None:
+    def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
         """Adds the products of two fragments, whose registers begin at the given places, to the sums."""
         ...
 

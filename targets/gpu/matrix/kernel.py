@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from dsc.lower.workload import Workload
-from dsc.targets.gpu.contraction.source import contraction_of
+from dsc.targets.gpu.contraction.factors import Factor
+from dsc.targets.gpu.contraction.packing import packed
+from dsc.targets.gpu.contraction.source import Contraction, contraction_of
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.matrix.exact import SINGLE
+from dsc.targets.gpu.matrix.exact import SINGLE, exact_type
 from dsc.targets.gpu.matrix.instructions import fragments_of
 from dsc.targets.gpu.matrix.side import Side
 from dsc.targets.gpu.matrix.space import MatrixSpace
 from dsc.targets.kernel import Refusal
-
-TF32 = "tfloat32"
-"""As instructions have it: float32 of which 10 bits of the fraction are multiplied."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,35 @@ class ContractMatrices:
         source = contraction_of(workload)
         if isinstance(source, Refusal):
             return source
-        sides = Side.left(source), Side.right(source)
-        elements = [_multiplied_as(side, workload) for side in sides]
-        if elements[0] != elements[1]:
-            return Refusal(f"factors of {elements[0]} and {elements[1]}")
-        rows = machine.multiply_adds(elements[0], elements[1], str(source.acc.dtype))
+        element = _multiplied_as(source, workload)
+        if isinstance(element, Refusal):
+            return element
+        rows = machine.multiply_adds(element, element, str(source.acc.dtype))
         found = {str(row.intrinsic): (row, fragments) for row in rows if (fragments := fragments_of(row)) is not None}
         if not found:
-            return Refusal(f"no instruction on matrices of {elements[0]}")
+            return Refusal(f"no instruction on matrices of {element}")
+        source = packed(source, workload, partial(_by_line, element, any(f.transposes for _, f in found.values())))
+        sides = (
+            Side(source.a, source.rows, source.depth, source.params, element),
+            Side(source.b, source.columns, source.depth, source.params, element),
+        )
         space = MatrixSpace(source, machine, sides, found)
         return space if space.points() else Refusal("no tile fits the machine")
 
 
-def _multiplied_as(side: Side, workload: Workload) -> str:
-    """The type of a factor's elements, as an instruction has it."""
-    return TF32 if side.element == SINGLE and getattr(workload, "multiplied_as", None) == TF32 else side.element
+def _multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
+    """The type in which factors are multiplied: one that both are exact in, or one that they may be rounded to."""
+    exact = {exact_type(factor.tensor, source.params) for factor in (source.a, source.b)}
+    if len(exact) == 1 and exact != {SINGLE}:
+        return exact.pop()
+    if workload.multiplied_as is None or not exact <= {SINGLE, workload.multiplied_as}:
+        return Refusal(f"factors of {' and '.join(sorted(exact))}, which may not be rounded to one type")
+    return workload.multiplied_as
+
+
+def _by_line(element: str, transposes: bool, factor: Factor) -> list[int] | None:
+    """``[batch.., rows or columns.., depth..]``, so that chunks are loaded at once; None where they are already."""
+    side = Side(factor, (), (), (), element)
+    if side.together_in_depth == side.chunk or (transposes and side.together_in_lines == side.chunk):
+        return None
+    return [*range(factor.side_axes.start), *factor.side_axes, *factor.depth_axes]

@@ -13,6 +13,7 @@ from tvm import tirx
 from tvm.ir import Expr
 
 from dsc.lower.exprs import divides
+from dsc.targets.gpu.access import Access
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.side import Side
 from dsc.targets.gpu.matrix.tiling import SharedTile
@@ -55,36 +56,49 @@ class Operand:
         """Elements of a chunk that are side by side in memory."""
         return self.side.together_in_lines if self.transposed else self.side.together_in_depth
 
-    def indices(self, step: Expr, line: Expr, element: Expr) -> tuple[list[Expr], Expr | None]:
-        """The indices of the factor's element that is in a line of the tile, at a place in the line, and whether it is
-        one of the factor; None where it certainly is. Where it is not, the indices are of no element."""
+    def coordinates(self, step: Expr, line: Expr, element: Expr) -> tuple[Expr, Expr]:
+        """Line and depth, of the whole factor, of what is in a line of the tile, at a place in the line."""
         across, depth = (element, line) if self.transposed else (line, element)
-        side = self.side
-        number, k = self.loops.bind(self.corner.line + across), self.loops.bind(step * self.depth + depth)
-        inside: list[Expr] = []
+        return self.loops.bind(self.corner.line + across), self.loops.bind(step * self.depth + depth)
+
+    def position(self, access: Access, number: Expr, k: Expr) -> Expr:
+        """Where an element is in memory."""
+        found = access.start + self.loops.const(0)
+        for index, apart in zip(self.corner.batch, access.steps, strict=False):
+            found = found + index * apart
+        factor = self.side.factor
+        return (
+            found
+            + access.offset(factor.side_axes, number, self.loops)
+            + access.offset(factor.depth_axes, k, self.loops)
+        )
+
+    def is_inside(self, access: Access, number: Expr, k: Expr) -> Expr | None:
+        """Whether a line and a depth are the factor's, and the element is in memory; None where they certainly are."""
+        side, conditions = self.side, list[Expr]()
         if not divides(self.corner.lines, side.extent):
-            inside.append(number < self.loops.const(side.extent))
+            conditions.append(number < self.loops.const(side.extent))
         if not divides(self.depth, side.deep):
-            inside.append(k < self.loops.const(side.deep))
-        at = [*self.corner.batch, *self.loops.unravel(number, side.lines), *self.loops.unravel(k, side.depth)]
-        access = side.factor.access
-        if access is not None and (known := access.is_inside(at)) is not None:
-            inside.append(known)
-        return at, tirx.all(*inside) if inside else None
+            conditions.append(k < self.loops.const(side.deep))
+        if access.inside is not None:
+            conditions += [access.is_inside(self.indices(number, k))]
+        return tirx.all(*conditions) if conditions else None
+
+    def indices(self, number: Expr, k: Expr) -> list[Expr]:
+        """Those of the factor's tensor."""
+        lines, depth = self.loops.unravel(number, self.side.lines), self.loops.unravel(k, self.side.depth)
+        return [*self.corner.batch, *lines, *depth]
 
     def load(
         self, fragments: Fragments, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: FragmentPlace
     ) -> None:
         """Reads the registers of one fragment."""
-        if not self.transposed:
-            fragments.load(
-                lane, to, at, shared, lambda line, chunk: self.tile.place(place.stage, place.line + line, chunk + place.chunk)
-            )
-            return
-        first_step, first_chunk = place.chunk * self.side.chunk, tirx.floordiv(place.line, self.side.chunk)
-        fragments.load_transposed(
-            lane, to, at, shared, lambda step, chunk: self.tile.place(place.stage, step + first_step, chunk + first_chunk)
-        )
+        tile, stage = self.tile, place.stage
+        if self.transposed:
+            step, number = place.chunk * self.side.chunk, tirx.floordiv(place.line, self.side.chunk)
+            fragments.load_transposed(lane, to, at, shared, lambda i, j: tile.place(stage, i + step, j + number))
+        else:
+            fragments.load(lane, to, at, shared, lambda i, j: tile.place(stage, i + place.line, j + place.chunk))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import divides, same
 from dsc.targets.cpu.inline import Leaf
-from dsc.targets.gpu.access import replaced
+from dsc.targets.gpu.access import VECTOR_TYPES, replaced
 from dsc.targets.gpu.contraction.results import Beside
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.elements import Elements
@@ -58,7 +58,8 @@ class Results:
         """buffers, leaves: of the inputs."""
         self.source, self.tiling, self.fragments, self.loops = source, tiling, fragments, loops
         self.leaves, self.outputs = leaves, [flat(output) for output in outputs]
-        self.vectors = source.stored.vector(source.column_axes, VECTOR) == VECTOR
+        whole = all(str(output.dtype) in VECTOR_TYPES for output in source.outputs)
+        self.vectors = whole and source.stored.vector(source.column_axes, VECTOR) == VECTOR
         """Whether results are stored several at a time."""
         self.beside = [(each, flat(buffers[each.tensor])) for each in source.beside if self._is_read_at_once(each)]
         self.strip = Strip.of(tiling, fragments)
@@ -111,6 +112,7 @@ class Results:
             loaded = []
             for beside, memory in self.beside:
                 registers = self._registers(memory.dtype)
+                assert beside.access is not None
                 place = self.loops.span(T.Bind(beside.access.position(at)), VECTOR)
                 T.buffer_store(registers, memory[place], [own])
                 loaded.append((beside, registers))
@@ -125,12 +127,12 @@ class Results:
     def _elements(self, batch: Sequence[Expr], row: Expr, column: Expr, sums: tirx.Buffer) -> None:
         """One result at a time."""
         n = self.source.n
-        with unrolled(VECTOR) as v:
-            with when(None if divides(self.tiling.columns, n) else column + v < self.loops.const(n)):
-                at = self._indices(batch, row, column + v)
-                position = T.Bind(self.source.stored.position(at))
-                for buffer, value in zip(self.outputs, self._values(at, sums[v], v, []), strict=True):
-                    T.buffer_store(buffer, value, [position])
+        exact = divides(self.tiling.columns, n)
+        with unrolled(VECTOR) as v, when(None if exact else column + v < self.loops.const(n)):
+            at = self._indices(batch, row, column + v)
+            position = T.Bind(self.source.stored.position(at))
+            for buffer, value in zip(self.outputs, self._values(at, sums[v], v, []), strict=True):
+                T.buffer_store(buffer, value, [position])
 
     def _values(
         self, at: Sequence[Expr], sum_: Expr, v: Expr, loaded: Sequence[tuple[Beside, tirx.Buffer]]
@@ -159,5 +161,3 @@ class Results:
 
     def _registers(self, dtype: str) -> tirx.Buffer:
         return T.alloc_buffer((VECTOR,), dtype, scope="local")
-
-

@@ -8,11 +8,14 @@ from functools import cached_property
 
 from tvm import te, tirx
 from tvm.ir import Expr
+from xdsl.dialects.builtin import BFloat16Type
 
+from dsc.lower import rounding
 from dsc.lower.exprs import Dim, product
 from dsc.targets.gpu.access import element_bytes
 from dsc.targets.gpu.contraction.factors import Factor
-from dsc.targets.gpu.matrix.exact import HALF, SINGLE, TF32, exact_type, narrowed
+from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.matrix.exact import HALF, SINGLE, TF32, UPPER_HALF, exact_type
 from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES
 
 WORD_BITS = 32
@@ -49,13 +52,6 @@ class Side:
         return exact_type(self.factor.tensor, self.inputs)
 
     @property
-    def value(self) -> Expr:
-        """An element, in terms of the factor's variables: as float16 already where it is made wider at the very end."""
-        (value,) = self.factor.tensor.op.body
-        is_widened = isinstance(value, tirx.Cast) and str(value.value.expr_ty()) == HALF == self.element
-        return value.value if is_widened else value
-
-    @property
     def chunk(self) -> int:
         """Elements in a chunk."""
         return CHUNK_BYTES * 8 // self.bits
@@ -78,7 +74,9 @@ class Side:
     def _together(self, axes: range) -> int:
         """1 where what is in memory is not what is multiplied."""
         access = self.factor.access
-        return 1 if access is None or element_bytes(access.memory) * 8 != self.bits else access.vector(axes, self.chunk)
+        return (
+            1 if access is None or element_bytes(access.memory) * 8 != self.bits else access.together(axes, self.chunk)
+        )
 
     @property
     def lines_are_neighbours(self) -> bool:
@@ -86,9 +84,26 @@ class Side:
         access = self.factor.access
         return access is not None and access.run(self.factor.side_axes) > 1
 
-    def packed(self, values: Sequence[Expr]) -> Expr:
-        """A word, of type float32, from what it holds of elements, the first one lowest."""
-        if len(values) == 1:
-            return values[0]
-        low, high = (narrowed(value, self.element) for value in values)
-        return tirx.reinterpret(SINGLE, low | (high << tirx.const(WORD_BITS // 2, "uint32")))
+    def element_at(self, elements: Elements, at: Sequence[Expr]) -> Expr:
+        """An element in the type in which it is multiplied, or the bits of that: rounded, where it is not exact."""
+        tensor = self.factor.tensor
+        if self.element == UPPER_HALF:
+            return elements.at(self._upper_halves, at)
+        if self.element != HALF:
+            return elements.at(tensor, at)
+        (value,) = tensor.op.body
+        is_widened = isinstance(value, tirx.Cast) and str(value.value.expr_ty()) == HALF
+        return elements.term(tensor.op, value.value, at, []) if is_widened else elements.at(tensor, at).astype(HALF)
+
+    @cached_property
+    def _upper_halves(self) -> te.Tensor:
+        """The elements as bfloat16, in their bits."""
+        return rounding.narrowed(self.factor.tensor, BFloat16Type())
+
+
+def packed(values: Sequence[Expr]) -> Expr:
+    """A word, of type float32, from what it holds of elements, the first one lowest."""
+    if len(values) == 1:
+        return values[0]
+    low, high = (tirx.reinterpret("uint16", value).astype("uint32") for value in values)
+    return tirx.reinterpret(SINGLE, low | (high << tirx.const(WORD_BITS // 2, "uint32")))

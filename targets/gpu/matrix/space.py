@@ -93,4 +93,4 @@ class MatrixSpace:
     def build(self, point: Tiling) -> Implementation:
         """The code."""
         _, fragments = self.instructions[point.instruction]
-        return Implementation(write(self.sides, point, fragments, self.machine), self.source.packings)
+        return Implementation(write(self.source, self.sides, point, fragments, self.machine), self.source.packings)

@@ -145,8 +145,8 @@ SHAPES = (
     (16, 128, 1, 4),
     (16, 64, 1, 2),
 )
-"""Rows and columns of a block's tile, and how many warps share them out. Rows of a warp's part are 32 columns at least, so
-that eight threads read one of its sums: those of two would lie in the same banks."""
+"""Rows and columns of a block's tile, and how many warps share them out. A warp has 32 columns at least, so that eight
+threads read sums of one row: those of two would lie in the same banks."""
 CHUNKS = (4, 8)
 STAGES = (4, 3, 2)
 """Where the estimate is the same, more steps on their way bear more of what it does not know."""

@@ -15,7 +15,7 @@ from dsc.targets.cpu.inline import Leaf
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Operand
-from dsc.targets.gpu.matrix.side import WORD_BITS
+from dsc.targets.gpu.matrix.side import WORD_BITS, packed
 from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS, WORD_BYTES
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, flat, when
@@ -65,8 +65,9 @@ class AsynchronousCopies(Transport):
             line, chunk = self._chunk(i)
             word = T.Bind(self.operand.tile.place(stage, line, chunk))
             with unrolled(side.chunk // width) as part:
-                at, inside = self.operand.indices(step, line, chunk * side.chunk + part * width)
-                position = T.Bind(_guarded(inside, access.position(at), self.loops))
+                place = self.operand.coordinates(step, line, chunk * side.chunk + part * width)
+                inside = self.operand.is_inside(access, *place)
+                position = T.Bind(_guarded(inside, self.operand.position(access, *place), self.loops))
                 target = tirx.address_of(self.shared[word + part * (size // WORD_BYTES)])
                 given = [] if inside is None else [tirx.Select(inside, _bytes(size), _bytes(0))]
                 T.evaluate(T.ptx[instruction](target, tirx.address_of(self.memory[position]), size, *given))
@@ -105,13 +106,15 @@ class Vectors(ThroughRegisters):
         assert access is not None
         with unrolled(self.each) as i, unrolled(side.chunk // width) as part:
             line, chunk = self._chunk(i)
-            at, inside = self.operand.indices(step, line, chunk * side.chunk + part * width)
+            place = self.operand.coordinates(step, line, chunk * side.chunk + part * width)
+            inside = self.operand.is_inside(access, *place)
             to = own.span(i * CHUNK_WORDS + part * words, words)
             if inside is not None:
                 zero = tirx.const(0, WORD)
                 T.buffer_store(self.registers, zero if words == 1 else tirx.Broadcast(zero, words), [to])
             with when(inside):
-                position = T.Bind(tirx.floordiv(access.position(at), self.loops.const(per_word)))
+                first = self.operand.position(access, *place)
+                position = T.Bind(tirx.floordiv(first, self.loops.const(per_word)))
                 T.buffer_store(self.registers, self.memory[self.loops.span(position, words)], [to])
 
 
@@ -136,21 +139,19 @@ class SingleElements(ThroughRegisters):
             with unrolled(CHUNK_WORDS) as word:
                 first = chunk * side.chunk + word * per_word
                 values = [self._element(step, line, first + part) for part in range(per_word)]
-                T.buffer_store(self.registers, side.packed(values), [i * CHUNK_WORDS + word])
+                T.buffer_store(self.registers, packed(values), [i * CHUNK_WORDS + word])
 
     def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
         """One element; 0 beyond the depth. (What is beyond the last line is never stored.)"""
-        side, loops = self.operand.side, self.loops
-        number, k = self.operand.corner.line + line, step * self.operand.depth + element
-        if not divides(self.operand.corner.lines, side.extent):
-            number = tirx.min(number, loops.const(side.extent) - 1)
-        deep = None if divides(self.operand.depth, side.deep) else T.Bind(k) < loops.const(side.deep)
-        if deep is not None:
-            k = tirx.min(k, loops.const(side.deep) - 1)
-        at = [*self.operand.corner.batch, *loops.unravel(T.Bind(number), side.lines)]
-        at += loops.unravel(T.Bind(k), side.depth)
-        value = Elements(self.leaves).term(side.factor.tensor.op, side.value, at, [])
-        return value if deep is None else tirx.Select(condition(deep), value, tirx.const(0, str(value.expr_ty())))
+        operand, side, loops = self.operand, self.operand.side, self.loops
+        number, k = operand.coordinates(step, line, element)
+        if not divides(operand.corner.lines, side.extent):
+            number = T.Bind(tirx.min(number, loops.const(side.extent) - 1))
+        if divides(operand.depth, side.deep):
+            return side.element_at(Elements(self.leaves), operand.indices(number, k))
+        depth = loops.const(side.deep)
+        value = side.element_at(Elements(self.leaves), operand.indices(number, T.Bind(tirx.min(k, depth - 1))))
+        return tirx.Select(condition(k < depth), value, tirx.const(0, str(value.expr_ty())))
 
     def _chunk(self, i: Expr) -> tuple[Expr, Expr]:
         if not self.operand.side.lines_are_neighbours:

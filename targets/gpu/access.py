@@ -45,7 +45,7 @@ class Access:
         """That of a tensor that is computed from `memory`; None where it is more than that."""
         found = traced(tensor, memory)
         conditions: list[Expr] = []
-        if len(found.reads) != 1 or not _is_load(found.value, str(tensor.dtype), conditions):
+        if len(found.reads) != 1 or not _is_load(found.value, conditions):
             return None
         ((source, indices),) = found.reads
         line = linear(ravel(indices, dims(source.shape)), found.variables)
@@ -166,18 +166,22 @@ def traced(tensor: te.Tensor, memory: Sequence[te.Tensor]) -> Traced:
     return Traced(variables, known, reads, value)
 
 
-def _is_load(value: Expr, dtype: str, conditions: list[Expr]) -> bool:
-    """Whether a value is what is loaded, converted to `dtype`, or 0 unless `conditions`, which are appended, hold."""
-    if isinstance(value, tirx.Cast):
-        value = value.value
-    while isinstance(value, Call) and str(value.op.name).endswith("if_then_else"):
-        holds, value, otherwise = value.args
-        if not _is_zero(otherwise):
-            return False
-        conditions.append(holds)
-    if isinstance(value, tirx.Cast) and str(value.value.expr_ty()) == dtype:
-        return False  # rounded
-    return isinstance(value, tirx.Var) or _is_widened(value)
+def _is_load(value: Expr, conditions: list[Expr]) -> bool:
+    """Whether a value is what is loaded, or 0 unless `conditions`, which are appended, hold; converted once, if at all:
+    twice may be rounding."""
+    conversions = 0
+    while not isinstance(value, tirx.Var):
+        if isinstance(value, tirx.Cast):
+            conversions += 1
+            value = value.value
+        elif isinstance(value, Call) and str(value.op.name).endswith("if_then_else"):
+            holds, value, otherwise = value.args
+            if not _is_zero(otherwise):
+                return False
+            conditions.append(holds)
+        else:
+            return conversions == 0 and isinstance(upper_half(value), tirx.Var)
+    return conversions <= 1
 
 
 def _is_widened(value: Expr) -> bool:

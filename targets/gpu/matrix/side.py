@@ -8,7 +8,7 @@ from functools import cached_property
 
 from tvm import te, tirx
 from tvm.ir import Expr
-from xdsl.dialects.builtin import BFloat16Type
+from xdsl.dialects.builtin import BFloat16Type, TensorType
 
 from dsc.lower import rounding
 from dsc.lower.exprs import Dim, product
@@ -98,7 +98,7 @@ class Side:
     @cached_property
     def _upper_halves(self) -> te.Tensor:
         """The elements as bfloat16, in their bits."""
-        return rounding.narrowed(self.factor.tensor, BFloat16Type())
+        return rounding.narrowed(self.factor.tensor, TensorType(BFloat16Type(), []))
 
 
 def packed(values: Sequence[Expr]) -> Expr:

@@ -63,6 +63,7 @@ def verify(
     shape: options.ShapeOptions = None,
     pinned: options.Pinned = False,
     passes: options.Passes = None,
+    precision: options.Precision = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -109,7 +110,7 @@ def verify(
     with _target(target, simulate, order) as (onto, simulation), progress() as tell:
         model_choices: tuple[Choice, ...] = ()
         if module is None:
-            compilation = _compiled(source, shapes, onto, opt_level, passes, time, db, tell)
+            compilation = _compiled(source, shapes, onto, opt_level, passes, precision, time, db, tell)
             model_choices = compilation.model.choices
             compiled = compilation.model.load(threads)
         else:
@@ -169,6 +170,7 @@ def _compiled(
     target: str | AnyTarget,
     opt_level: int,
     passes: str | None,
+    precision: str,
     tuning_seconds: float,
     database: Path | None,
     tell: Tell,
@@ -181,6 +183,7 @@ def _compiled(
         opt_level=opt_level,
         shapes=shapes,
         passes=passes,
+        precision=precision,
         tuning_seconds=tuning_seconds,
         database=database,
         progress=tell,

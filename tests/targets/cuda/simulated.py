@@ -17,6 +17,7 @@ from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.rocm.backend import RocmBackend
 from tests.gpu.device import Device
+from tests.targets.conv_regions import Case, arguments, pack
 from tests.targets.regions import Region
 
 Choose = Callable[[Space], Sequence[Point]]
@@ -81,4 +82,26 @@ def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Device, ch
         for output, array in zip(outputs, expected, strict=True):
             message = f"{region.text} {point}"
             np.testing.assert_allclose(output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=message)
+    assert not simulation.faults()
+
+
+def check_convolutions(
+    kernel: Kernel[Gpu], cases: Sequence[Case], simulation: Device, choose: Choose = best
+) -> None:
+    """The same for convolutions whose images are packed, or not, and whose weights are constant."""
+    built: list[tuple[Case, Point, Implementation]] = []
+    for case in cases:
+        space = kernel.match(case.workload(), machine(simulation.arch))
+        assert not isinstance(space, Refusal), f"{case}: {space.reason}"
+        built += [(case, point, space.build(point)) for point in choose(space)]
+    functions = {f"k{i}": implementation.func for i, (_, _, implementation) in enumerate(built)}
+    code, device = library(functions, backend(simulation)), tvm.cuda(0)
+    for i, (case, point, implementation) in enumerate(built):
+        arrays = case.arrays(seed=i)
+        expected = pack(case.reference(arrays), case.out_block)
+        inputs = [tvm.runtime.tensor(given.numpy(), device) for given in arguments(case, arrays, implementation)]
+        output = tvm.runtime.tensor(np.full(expected.shape, np.nan, np.float32), device)
+        code[f"k{i}"](*inputs, output)
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(output.numpy() / scale, expected / scale, atol=1e-5, err_msg=f"{case} {point}")
     assert not simulation.faults()

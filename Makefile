@@ -109,6 +109,14 @@ $(EXPORTS)/venv/.ready: pyproject.toml constraints.txt | $(VENV)/bin/pip
 simulate: setup  ## Models of the zoo whole, on a simulated GPU, against ONNX Runtime: TARGET=cuda:sm_80 ONLY="squeezenet"
 	@$(BIN)/python -m tests.simulated --target $(or $(TARGET),cuda:sm_80) $(ONLY)
 
+.PHONY: gpu
+gpu: setup  ## The tests that run on a GPU, on the one that is here (skipped where there is none)
+	@$(BIN)/python -m pytest -m gpu -rs tests/gpu tests/targets/cuda
+
+.PHONY: resources
+resources: setup  ## Registers, spills and tensor-core instructions of all kernels of ten models: TARGET=rocm:gfx942 ONLY="gpt2" (minutes)
+	@$(BIN)/python -m tests.resources --target $(or $(TARGET),cuda:sm_80) $(ONLY)
+
 .PHONY: bundles
 bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm ONLY="resnet50 gpt2"
 	@$(BIN)/python -m tests.bundle --target $(or $(TARGET),x86) $(ONLY)

@@ -24,6 +24,7 @@ def compile(
     *,
     shapes: Shapes | None = None,
     passes: str | Pipeline | None = None,
+    precision: str = "fp32",
     threads: int | None = None,
     tuning_seconds: float = 60.0,
     database: str | os.PathLike[str] | None = None,
@@ -37,6 +38,7 @@ def compile(
     opt_level: 0 to 3, see `dsc.pipeline.preset`.
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: a pipeline instead of the preset's, e.g. "canonicalize,fuse{max-epilogue=8}".
+    precision: "fp32", "tf32", "bf16" or "fp16": what tensors are stored and multiplied in (docs/precision.md).
     threads: cores that a run uses; all by default.
     tuning_seconds, database: what opt_level 3 may spend on measuring, and the file in which it remembers.
     Raises DscError: what is wrong, where, and what to do. Nothing is ignored: a Graph takes no shapes, opt_level below
@@ -55,6 +57,7 @@ def compile(
         opt_level=opt_level,
         shapes=shapes,
         passes=passes,
+        precision=precision,
         tuning_seconds=tuning_seconds,
         database=Path(database) if database is not None else None,
     )

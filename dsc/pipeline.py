@@ -16,7 +16,7 @@ from dsc.lower import is_known_to_lack
 from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
-from dsc.request import check_opt_level, check_request
+from dsc.request import PRECISIONS, check_multiplies, check_opt_level, check_precision, check_request
 from dsc.targets import DEFAULT_TARGET, AnyTarget, Target
 from dsc.targets import target as named_target
 from dsc.tune import Database, Tuner
@@ -37,19 +37,22 @@ class Compilation:
     """Time of each phase."""
 
 
-def preset(opt_level: int, target: AnyTarget) -> Pipeline:
+def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeline:
     """The passes of an optimization level for a target.
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize. 2: fuse and lay
-    out as well; kernels by estimate. 3: the same passes; kernels by measurement. Raises UsageError for other levels.
+    out as well; kernels by estimate. 3: the same passes; kernels by measurement.
+    precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
+    Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
     """
     check_opt_level(opt_level)
+    check_precision(precision)
+    check_multiplies(target, precision)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
-    if opt_level == 0:
-        return Pipeline.parse(f"{compilable},fold")
-    if opt_level == 1:
-        return Pipeline.parse(f"{compilable},canonicalize")
-    return Pipeline.parse(",".join(filter(None, (compilable, "canonicalize", "fuse", target.passes()))))
+    levels = (["fold"], ["canonicalize"], ["canonicalize", "fuse", target.passes()])
+    element = PRECISIONS[precision]
+    rounding = "" if element is None else f"precision{{type={element}}}"
+    return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
 
 
 def without_lowering() -> list[str]:
@@ -79,6 +82,7 @@ def compile_model(
     opt_level: int = 2,
     shapes: Shapes | None = None,
     passes: str | Pipeline | None = None,
+    precision: str = "fp32",
     tuning_seconds: float = 60.0,
     database: Path | None = None,
     observers: Sequence[Observer] = (),
@@ -89,15 +93,16 @@ def compile_model(
 
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: instead of the preset of `opt_level`.
+    precision: fp32, tf32, bf16 or fp16, as `preset` has it: what tensors are stored and multiplied in.
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
     dump: a folder for the code of each kernel, from its schedule to its assembly.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
-    check_request(source, target, opt_level, shapes, passes, tuning_seconds, database)
+    check_request(source, target, opt_level, shapes, passes, tuning_seconds, database, precision)
     shapes = checked_shapes(shapes or {})
     tell, clock = progress or _silent, _Clock()
     onto = target if isinstance(target, Target) else named_target(target)
-    pipeline = Pipeline.parse(passes) if isinstance(passes, str) else passes or preset(opt_level, onto)
+    pipeline = Pipeline.parse(passes) if isinstance(passes, str) else passes or preset(opt_level, onto, precision)
     chooser = Tuner(onto, tuning_seconds, Database(database)) if opt_level == 3 else None
 
     tell("import", 0, 1)
@@ -113,6 +118,7 @@ def compile_model(
     provenance = {
         "passes": str(pipeline),
         "opt_level": opt_level,
+        "precision": precision,
         "model": graph.metadata,
         "shapes": shapes,
         "sha256": None if isinstance(source, Graph) else fingerprint(source),

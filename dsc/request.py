@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from dsc.targets import AnyTarget, Target, families
 from dsc.targets import target as named_target
 
 OPT_LEVELS = range(4)
+PRECISIONS = {"fp32": None, "tf32": "tfloat32", "bf16": "bfloat16", "fp16": "float16"}
+"""What may be asked for, and the type of the pass `precision` that it is; None for no pass."""
+_LOG = logging.getLogger(__name__)
 
 
 def check_request(
@@ -24,9 +28,16 @@ def check_request(
     passes: object,
     tuning_seconds: object,
     database: Path | None,
+    precision: object,
 ) -> None:
     """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
     check_target(target)
+    check_precision(precision)
+    if passes is not None and precision != "fp32":
+        raise UsageError(
+            f"precision {precision} adds a pass to the preset, and passes are given in its place: "
+            f"end them with precision{{type={PRECISIONS[str(precision)]}}}"
+        )
     check_opt_level(opt_level)
     if not isinstance(passes, str | Pipeline | None):
         raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
@@ -65,3 +76,28 @@ def check_opt_level(opt_level: object) -> None:
     """Raise UsageError for what is none of the levels."""
     if isinstance(opt_level, bool) or not isinstance(opt_level, int) or opt_level not in OPT_LEVELS:
         raise UsageError(f"there is no optimization level {opt_level!r}: choose one of 0, 1, 2, 3")
+
+
+def check_precision(precision: object) -> None:
+    """Raise UsageError for what is none of the precisions."""
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise UsageError(f"there is no precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+
+
+def check_multiplies(target: AnyTarget, precision: str) -> None:
+    """Raise UsageError where a target cannot multiply as a precision asks for.
+
+    Half precision is for memory as well, so that it goes without such an instruction: by conversion to float32. A
+    warning says so.
+    """
+    element = PRECISIONS[precision]
+    rows = {row.a for row in target.machine.instructions}
+    if element is None or element in rows:
+        return
+    known = ", ".join(name for name, type_ in PRECISIONS.items() if type_ is None or type_ in rows)
+    if precision == "tf32":
+        raise UsageError(f"{target.name} has no instruction that multiplies tf32; it has some for {known}")
+    _LOG.warning(
+        "%s has no instruction that multiplies %s: tensors are stored in it, and multiplied in float32 (it has "
+        "instructions for %s)", target.name, precision, known,
+    )  # fmt: skip

@@ -14,6 +14,7 @@ _BUILTIN = {
     "fold": "dsc.passes.canonicalize:Fold",
     "fuse": "dsc.passes.fuse:Fuse",
     "layout": "dsc.passes.layout:Layout",
+    "precision": "dsc.passes.precision:Precision",
 }
 _plugins: dict[str, type[Pass]] = {}
 

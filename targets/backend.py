@@ -9,6 +9,7 @@ from typing import Protocol
 import tvm
 
 from dsc.needs import Needs
+from dsc.targets.resources import KernelResources
 
 ON_HOST = "dsc.on_host"
 """Attribute of functions whose tensors are in the host's memory, whatever the target is."""
@@ -51,6 +52,11 @@ class Backend(Protocol):
 
     def assembly(self, code: tvm.runtime.Module) -> str:
         """The instructions that `generate` made, or the nearest text to them, for reading."""
+        ...
+
+    def resources(self, lowered: tvm.IRModule, code: tvm.runtime.Module) -> tuple[KernelResources, ...]:
+        """What each launch takes of the device's cores, where its compiler tells; `code` is what `generate` made of
+        `lowered`."""
         ...
 
     def link(self, objects: Sequence[Path], output: Path) -> None:

@@ -52,6 +52,7 @@ def bench(
     target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
     passes: options.Passes = None,
+    precision: options.Precision = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -66,14 +67,14 @@ def bench(
     claim({"--json": json}, [model, module, *(plugin or ())], database=db)
     options.check_tuning(context, opt_level, db)
     if module is not None:
-        compiling = ("opt_level", "target", "passes", "plugin", "time", "db")
+        compiling = ("opt_level", "target", "passes", "precision", "plugin", "time", "db")
         options.refuse(context, f"says how to compile, {module} is compiled already", *compiling)
     load_plugins(plugin)
     from dsc.request import check_runs_here
 
     if module is None:
         check_runs_here(target, "dsc bench")
-    compiler = _Compiler(target, opt_level, shapes, passes, time, db)
+    compiler = _Compiler(target, opt_level, shapes, passes, precision, time, db)
     wanted = [f"zoo:{name}" for name in SPEED_BAR] if zoo else [model or ""]
     before, found = environment(), []
     for text in wanted:
@@ -97,6 +98,7 @@ class _Compiler:
     opt_level: int
     shapes: dict[str, list[int | str]]
     passes: str | None
+    precision: str
     tuning_seconds: float
     database: Path | None
 
@@ -121,6 +123,7 @@ class _Compiler:
                 target=self.target,
                 opt_level=self.opt_level,
                 passes=self.passes,
+                precision=self.precision,
                 tuning_seconds=self.tuning_seconds,
                 database=self.database,
                 progress=tell,

@@ -11,6 +11,7 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import print_table, write_json
+from dsc.cli.kernels import print_kernels
 from dsc.cli.outputs import claim
 from dsc.cli.source import find_model
 from dsc.errors import UsageError
@@ -19,7 +20,7 @@ from dsc.errors import UsageError
 def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A .dsc or ONNX file, or zoo:NAME.")],
     check: Annotated[bool, typer.Option("--check", help="Compare the hashes of all contents too.")] = False,
-    kernels: Annotated[bool, typer.Option("--kernels", help="List the kernels that were chosen.")] = False,
+    kernels: Annotated[bool, typer.Option("--kernels", help="List the kernels, with estimates and resources.")] = False,
     json: options.JsonFile = None,
 ) -> None:
     """Print inputs, outputs, sizes and kernels of an artifact, or the operators of an ONNX model."""
@@ -45,9 +46,7 @@ def _artifact(path: Path, check: bool, kernels: bool, json: Path | None) -> None
     rows += [[name, f"{member.size:,} bytes"] for name, member in manifest.members.items()]
     print_table(["", ""], rows)
     if kernels:
-        columns = ["kind", "kernel", "point", "estimate, us"]
-        found = [[k["kind"], k["kernel"], k["point"], f"{k['estimate'] * 1e6:.1f}"] for k in manifest.kernels]
-        print_table(columns, found)
+        print_kernels(manifest.kernels)
     if check:
         print("all hashes match")
     write_json(json, asdict(manifest))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def opt(
     model: options.ModelArgument,
     passes: options.Passes = None,
+    precision: options.Precision = "fp32",
     opt_level: options.OptLevel = 2,
     target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
@@ -52,7 +53,7 @@ def opt(
     from dsc.pipeline import preset
     from dsc.targets import target as named_target
 
-    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, named_target(target))
+    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, named_target(target), precision)
     graph = import_model(source.path, shapes=parse_shapes(shape))
     observers = options.observers(dump_phases, print_ir_after)
     if verify_each:

@@ -54,6 +54,10 @@ Passes: TypeAlias = Annotated[
     str | None,
     typer.Option("-p", "--passes", help="A pipeline instead of the preset, as 'canonicalize,fuse'."),
 ]
+Precision: TypeAlias = Annotated[
+    str,
+    typer.Option(metavar="fp32|tf32|bf16|fp16", help="What tensors are stored and multiplied in."),
+]
 Plugins: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dsc.cli.console import print_table
+from dsc.cli.kernels import estimated
 
 if TYPE_CHECKING:
     from dsc.pipeline import Compilation
@@ -55,6 +56,10 @@ def print_summary(compilation: Compilation) -> None:
     for choice in compilation.model.choices:
         for kernel, error in choice.failures:
             print(f"{choice.kind}: kernel {kernel} failed ({error}), {choice.kernel} was taken")
+        for point, size in choice.spilled:
+            print(f"{choice.kind}: {point} spills {size} bytes, {choice.kernel} {choice.point} was taken")
+    if (total := estimated([asdict(choice) for choice in compilation.model.choices])) is not None:
+        print(total)
     seconds = ", ".join(f"{phase} {time:.1f} s" for phase, time in compilation.seconds.items())
     print(f"{sum(regions.values())} regions for {compilation.model.manifest.target}: {seconds}")
 

@@ -18,7 +18,7 @@ from dsc.cli.feeds import files_named, read_inputs, read_samples
 from dsc.cli.images import Pixels
 from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
-from dsc.cli.simulated import print_counters
+from dsc.cli.simulated import print_counted, print_counters
 from dsc.cli.source import Source, find_model, parse_ranges
 from dsc.errors import UsageError, VerificationError
 from dsc.host import FAMILY
@@ -26,11 +26,13 @@ from dsc.models import inputs as zoo_inputs
 
 if TYPE_CHECKING:
     from dsc.check import Reference
+    from dsc.check.counted import CountedCall
+    from dsc.codegen import Choice
     from dsc.ir import Graph
     from dsc.pipeline import Compilation
     from dsc.runtime import Module
     from dsc.runtime.manifest import TensorSpec
-    from dsc.simulator import Simulation
+    from dsc.simulator import Counters, Simulation
     from dsc.targets import AnyTarget
 
 Sample = Mapping[str, np.ndarray]
@@ -61,6 +63,7 @@ def verify(
     shape: options.ShapeOptions = None,
     pinned: options.Pinned = False,
     passes: options.Passes = None,
+    precision: options.Precision = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -105,8 +108,10 @@ def verify(
     if module is None and not simulate:
         check_runs_here(target, "dsc verify")
     with _target(target, simulate, order) as (onto, simulation), progress() as tell:
+        model_choices: tuple[Choice, ...] = ()
         if module is None:
-            compilation = _compiled(source, shapes, onto, opt_level, passes, time, db, tell)
+            compilation = _compiled(source, shapes, onto, opt_level, passes, precision, time, db, tell)
+            model_choices = compilation.model.choices
             compiled = compilation.model.load(threads)
         else:
             compiled, shapes = _loaded(module, source, shapes, threads)
@@ -116,12 +121,24 @@ def verify(
         counted = {} if simulation is None else simulation.counters()
     print(verdict)
     print(f"  inputs: {origin}")
+    calls = _estimated(onto, model_choices, counted)
     if simulate:
         print_counters(counted)
+        print_counted(calls)
     simulated = {kernel: asdict(counters) for kernel, counters in counted.items()}
-    write_json(json, {"model": model, "inputs": origin, **verdict.to_json(), "simulated": simulated})
+    report = {"simulated": simulated, "estimated": [{**asdict(call), "seconds": call.seconds} for call in calls]}
+    write_json(json, {"model": model, "inputs": origin, **verdict.to_json(), **report})
     if not verdict.passed:
         raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{verdict.culprit}")
+
+
+def _estimated(onto: str | AnyTarget, choices: Sequence[Choice], counted: Mapping[str, Counters]) -> list[CountedCall]:
+    """What a GPU is expected to take by what was counted, if anything was."""
+    from dsc.check.counted import counted_calls
+    from dsc.targets.gpu.machine import Gpu
+
+    machine = None if isinstance(onto, str) else onto.machine
+    return counted_calls(machine, choices, counted) if isinstance(machine, Gpu) else []
 
 
 def _check_simulation(context: typer.Context, simulate: bool, module: Path | None, opt_level: int) -> None:
@@ -153,6 +170,7 @@ def _compiled(
     target: str | AnyTarget,
     opt_level: int,
     passes: str | None,
+    precision: str,
     tuning_seconds: float,
     database: Path | None,
     tell: Tell,
@@ -165,6 +183,7 @@ def _compiled(
         opt_level=opt_level,
         shapes=shapes,
         passes=passes,
+        precision=precision,
         tuning_seconds=tuning_seconds,
         database=database,
         progress=tell,

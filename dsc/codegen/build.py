@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -15,8 +15,10 @@ from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.dump import KernelObserver
 from dsc.codegen.emit import Emitted, Emitter
-from dsc.codegen.objects import KernelError, write_objects
-from dsc.codegen.selection import Chooser, Failures, fastest_by_estimate
+from dsc.codegen.figures import described
+from dsc.codegen.objects import KernelCode, KernelError, write_objects
+from dsc.codegen.selection import Choice, Chooser, Failures
+from dsc.codegen.spills import Spills
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError
 from dsc.files import scratch_folder
@@ -59,13 +61,12 @@ def build(
     backend = target.backend()
     backend.require_tools()
     tell = progress or (lambda stage, done, total: None)
-    failures = Failures()
-    library: bytes | None = None
-    while library is None:  # once more for each kernel of which no code can be made
+    failures, spills, kernels = Failures(), Spills(), KernelCode()
+    while True:  # once more for kernels of which no code can be made, or none without spills
         emitter = Emitter(
             graph,
             target,
-            chooser or fastest_by_estimate,
+            chooser or spills.fastest,
             lambda done, total: tell("select", done, total),
             required,
             failures,
@@ -73,11 +74,19 @@ def build(
         emitted = emitter.emit()
         _check_memory(emitted, target)
         try:
-            library = compile_module(emitted.module, backend, lambda done, total: tell("compile", done, total), observe)
+            library = compile_module(
+                emitted.module, backend, lambda done, total: tell("compile", done, total), observe, kernels
+            )
         except KernelError as error:
             _note(error, emitted, failures)
-    manifest = _manifest(graph.name, target, emitted, provenance or {})
-    return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(emitted.choices))
+            continue
+        choices = described(emitted, target, kernels)
+        if chooser is not None or not spills.note(choices):
+            break
+    spills.warn(choices, target.name)
+    choices = [replace(choice, spilled=spills.of(choice)) for choice in choices]
+    manifest = _manifest(graph.name, target, emitted, choices, provenance or {})
+    return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(choices))
 
 
 def _note(error: KernelError, emitted: Emitted, failures: Failures) -> None:
@@ -132,15 +141,24 @@ def compile_module(
     backend: Backend,
     progress: Callable[[int, int], None] | None = None,
     observe: KernelObserver | None = None,
+    kernels: KernelCode | None = None,
 ) -> bytes:
-    """The shared library of a Relax module whose PrimFuncs are scheduled."""
+    """The shared library of a Relax module whose PrimFuncs are scheduled.
+
+    kernels: has the code that was made before, and gets the rest.
+    """
     with scratch_folder() as folder:
         output = folder / "lib.so"
-        backend.link(write_objects(module, backend, folder, progress, observe), output)
+        backend.link(
+            write_objects(module, backend, folder, KernelCode() if kernels is None else kernels, progress, observe),
+            output,
+        )
         return output.read_bytes()
 
 
-def _manifest(name: str, target: AnyTarget, emitted: Emitted, provenance: Mapping[str, Any]) -> Manifest:
+def _manifest(
+    name: str, target: AnyTarget, emitted: Emitted, choices: Sequence[Choice], provenance: Mapping[str, Any]
+) -> Manifest:
     return Manifest(
         name=name,
         target=target.name,
@@ -151,5 +169,5 @@ def _manifest(name: str, target: AnyTarget, emitted: Emitted, provenance: Mappin
         versions={package: version(package) for package in ("dsc", "apache-tvm", "apache-tvm-ffi")},
         provenance=dict(provenance),
         checks=emitted.checks,
-        kernels=tuple(asdict(choice) for choice in emitted.choices),
+        kernels=tuple(asdict(choice) for choice in choices),
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import tvm
+import tvm_ffi
 from tvm import relax, tirx
 
 from dsc.codegen.dump import KernelObserver
 from dsc.codegen.relax_passes import relax_passes
 from dsc.host import usable_cores
 from dsc.targets.backend import Backend
+from dsc.targets.resources import KernelResources
 
 
 class KernelError(Exception):
@@ -24,10 +27,30 @@ class KernelError(Exception):
         self.function, self.cause = function, cause
 
 
+@dataclass(frozen=True)
+class MadeCode:
+    """The code of one function of the module."""
+
+    func: tirx.PrimFunc
+    library: tvm.runtime.Module
+    resources: tuple[KernelResources, ...]
+    """What its launches take of the device, if it is known."""
+
+
+class KernelCode(dict[str, MadeCode]):
+    """The code of functions by name; what is compiled again is taken from here where nothing changed."""
+
+    def known(self, name: str, func: tirx.PrimFunc) -> MadeCode | None:
+        """The code of that function, if it was made before."""
+        made = self.get(name)
+        return made if made is not None and tvm_ffi.structural_equal(made.func, func) else None
+
+
 def write_objects(
     module: tvm.IRModule,
     backend: Backend,
     folder: Path,
+    kernels: KernelCode,
     progress: Callable[[int, int], None] | None = None,
     observe: KernelObserver | None = None,
 ) -> list[Path]:
@@ -35,8 +58,8 @@ def write_objects(
 
     There is one for each kernel, and one with the bytecode.
 
-    `progress` is told how many kernels are done, and of how many; `observe` of each kernel. Equal modules give equal
-    files.
+    `kernels` has the code that was made before, and gets what is made now. `progress` is told how many kernels are
+    done, and of how many; `observe` of each that was made. Equal modules give equal files.
     Raises KernelError for the first kernel of which no code can be made.
     """
     with backend.target:
@@ -49,18 +72,14 @@ def write_objects(
 
     def compiled(name: str, func: tirx.PrimFunc, path: Path) -> tvm.runtime.Module:
         nonlocal done
-        try:
-            lowered = backend.lower(tvm.IRModule({tvm.ir.GlobalVar(name): func}))
-            library = backend.generate(lowered)
-        except Exception as error:
-            raise KernelError(name, error) from error
-        write_object(library, path)
-        if observe is not None:
-            observe(name, func, lowered, library)
+        made = kernels.known(name, func)
+        if made is None:
+            made = kernels[name] = _made(name, func, backend, observe)
+        write_object(made.library, path)
         done += 1
         if progress is not None:
             progress(done, len(paths))
-        return library
+        return made.library
 
     # TVM lets go of the interpreter lock while it lowers and generates code.
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -69,6 +88,19 @@ def write_objects(
     paths.append(folder / "bytecode.o")
     write_imports(executable, first, backend, paths[-1])
     return paths
+
+
+def _made(name: str, func: tirx.PrimFunc, backend: Backend, observe: KernelObserver | None) -> MadeCode:
+    """The code of a function. Raises KernelError where none can be made."""
+    try:
+        lowered = backend.lower(tvm.IRModule({tvm.ir.GlobalVar(name): func}))
+        library = backend.generate(lowered)
+        made = MadeCode(func, library, backend.resources(lowered, library))
+    except Exception as error:
+        raise KernelError(name, error) from error
+    if observe is not None:
+        observe(name, func, lowered, library)
+    return made
 
 
 def write_imports(module: tvm.runtime.Module, host: tvm.runtime.Module, backend: Backend, path: Path) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from dsc.lower.demand import Demand
 from dsc.lower.workload import Workload
+from dsc.targets.bound import Bound
 from dsc.targets.family import AnyTarget
 from dsc.targets.kernel import Implementation, Kernel, Point, Refusal, Space
+from dsc.targets.resources import KernelResources
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +55,17 @@ class Choice:
     """How many there were to choose from."""
     failures: tuple[tuple[str, str], ...] = ()
     """(kernel, error) for each that should have computed it and failed."""
+    spilled: tuple[tuple[str, int], ...] = ()
+    """Kernel and point of each that would have been taken but for registers that it keeps in memory, and how many
+    bytes."""
+    calls: int = 0
+    """How often a run of the model calls it."""
+    demand: Demand | None = None
+    """What any kernel has to do; None where sizes are known at run time only."""
+    bound: Bound | None = None
+    """The least time for that."""
+    resources: tuple[KernelResources, ...] = ()
+    """What its launches take of the device, where that is known."""
 
 
 def fastest_by_estimate(_: Workload, candidates: Sequence[Candidate]) -> Candidate:

@@ -10,7 +10,18 @@
 from __future__ import annotations
 
 from dsc.ir import onnx
-from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, is_constant, packed_type, unpacked_type
+from dsc.ir.dialect import (
+    FusionOp,
+    PackOp,
+    UnpackOp,
+    WeightOp,
+    YieldOp,
+    is_constant,
+    multiplied_as,
+    packed_type,
+    set_multiplied_as,
+    unpacked_type,
+)
 from dsc.ir.graph import SMALL_CONSTANT, Graph, context, name_hint
 from dsc.ir.onnx import (
     OPERATORS,
@@ -65,12 +76,14 @@ __all__ = [
     "encoding_parameters",
     "has",
     "is_constant",
+    "multiplied_as",
     "name_hint",
     "onnx",
     "op_text",
     "operator_name",
     "packed_type",
     "register_operator",
+    "set_multiplied_as",
     "shape_of",
     "tensor",
     "unpacked_type",

@@ -24,6 +24,8 @@ from xdsl.utils.exceptions import VerifyException
 from dsc.errors import UsageError
 from dsc.ir.types import DimsAttr, SparseAttr, dims_of, tensor_of_dims
 
+_MULTIPLIED_AS = "multiplied_as"
+
 
 @irdl_op_definition
 class WeightOp(IRDLOperation):
@@ -47,6 +49,18 @@ class WeightOp(IRDLOperation):
 def is_constant(value: SSAValue) -> bool:
     """Whether a value is a small constant (`onnx.Constant`) or a weight (`dsc.weight`)."""
     return isinstance(value.owner, Operation) and value.owner.name in ("onnx.Constant", WeightOp.name)
+
+
+def multiplied_as(op: Operation) -> str | None:
+    """The element type to which factors of the products in a fusion or a lone op may be rounded; see
+    `dsc.lower.workload.Workload.multiplied_as`."""
+    stated = op.attributes.get(_MULTIPLIED_AS)
+    return stated.data if isinstance(stated, StringAttr) else None
+
+
+def set_multiplied_as(op: Operation, element: str) -> None:
+    """State it."""
+    op.attributes[_MULTIPLIED_AS] = StringAttr(element)
 
 
 @irdl_op_definition

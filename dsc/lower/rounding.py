@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tvm import te, tirx
-from tvm.ir import Expr
+from tvm.ir import Call, Expr
 from xdsl.ir import Attribute
 
 from dsc.elements import Encoding, FloatEncoding, IntegerEncoding
 from dsc.lower import minifloats
+from dsc.lower.exprs import same
 from dsc.lower.registry import held
 from dsc.lower.tensors import dtype_of, elementwise, let
 
@@ -36,7 +37,7 @@ def narrowed(tensor: te.Tensor, type_: Attribute) -> te.Tensor:
 def _decoder(encoding: Encoding) -> Callable[[Expr], Expr]:
     if isinstance(encoding, IntegerEncoding):
         return lambda x: _sign_extended(x, encoding.bits) if encoding.signed else x & _const(_ones(encoding), "uint8")
-    return _widened if _is_upper_half(encoding) else lambda x: minifloats.decoded(x, encoding)
+    return widened_bits if _is_upper_half(encoding) else lambda x: minifloats.decoded(x, encoding)
 
 
 def _encoder(encoding: Encoding) -> Callable[[Expr], Expr]:
@@ -62,8 +63,20 @@ def _sign_extended(x: Expr, bits: int) -> Expr:
     return upper >> _const(unused, "int8")
 
 
-def _widened(half: Expr) -> Expr:
+def widened_bits(half: Expr) -> Expr:
+    """The float32 of a bfloat16 in its bits."""
     return tirx.reinterpret("float32", half.astype("uint32") << _u32(_BITS))
+
+
+def upper_half(value: Expr) -> Expr | None:
+    """The bits of which `widened_bits` made a value; None where it is another."""
+    if not isinstance(value, Call) or not str(getattr(value.op, "name", "")).endswith("reinterpret"):
+        return None
+    shifted = value.args[0]
+    if str(value.expr_ty()) != "float32" or not isinstance(shifted, tirx.LShift) or not same(shifted.b, _BITS):
+        return None
+    wide = shifted.a
+    return wide.value if isinstance(wide, tirx.Cast) and str(wide.value.expr_ty()) == f"uint{_BITS}" else None
 
 
 def _rounded(bits: Expr) -> Expr:

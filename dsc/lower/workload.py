@@ -102,6 +102,14 @@ class Workload:
     known: Known
     """Inputs of the body that are no tensors for the kernel: integers, known or given by variables."""
     symbols: Symbols
+    multiplied_as: str | None = None
+    """Element type to which a kernel may round the factors of the products before it multiplies them: "float16",
+    "bfloat16", "tfloat32"; None: to none but their own. (The pass `precision` states it, as an attribute of the op.)
+
+    The body says nothing of it: products there are of float32 and summed in float32. Most factors are
+    ``cast(half, float32)`` of a tensor in memory, which no rounding changes; others (an input of the model, the
+    probabilities of an attention) a kernel rounds itself, if it multiplies in that type.
+    """
 
     @cached_property
     def inputs(self) -> tuple[SSAValue, ...]:
@@ -148,7 +156,7 @@ class Workload:
     @cached_property
     def _key(self) -> str:
         names: dict[SSAValue, str] = {}
-        lines = [self.kind]
+        lines = [self.kind if self.multiplied_as is None else f"{self.kind} multiplied as {self.multiplied_as}"]
         integers = _read_at_compile_time(self.body)
         for index, operand in enumerate(self.operands):
             names[operand.value] = f"%{index}"
@@ -217,6 +225,7 @@ class _Builder:
             kind=self.kind,
             known=self._known(),
             symbols=self.symbols,
+            multiplied_as=dialect.multiplied_as(self.op),
         )
 
     def _operand(self, source: SSAValue, value: SSAValue) -> Operand:

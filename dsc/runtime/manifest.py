@@ -9,6 +9,7 @@ from typing import Any
 
 from dsc.errors import ArtifactError
 from dsc.needs import Needs
+from dsc.runtime.recorded import recorded_kernel
 from dsc.runtime.schema import MalformedError, Value, parse_json
 from dsc.runtime.weights import ELEMENT_TYPES
 
@@ -121,7 +122,7 @@ def _manifest(content: Value) -> Manifest:
         versions={name: version.text() for name, version in at["versions"].entries().items()},
         provenance=_provenance(at["provenance"]),
         checks=_checks(at["checks"], inputs),
-        kernels=tuple(_kernel(item) for item in at["kernels"].items()),
+        kernels=tuple(recorded_kernel(item) for item in at["kernels"].items()),
         members=dict(zip(MEMBERS, map(_member, at["members"].fields(*MEMBERS)), strict=True)),
     )
 
@@ -176,15 +177,6 @@ def _provenance(content: Value) -> dict[str, Any]:
         entries["passes"].text()
     for value in entries["model"].entries().values() if "model" in entries else ():
         value.text()
-    return dict(content.value)
-
-
-def _kernel(content: Value) -> dict[str, Any]:
-    """Free form, but for what is printed."""
-    entries = content.entries()
-    for name in ("kind", "kernel", "point"):
-        entries.get(name, Value(None, f"{content.place}.{name}")).text()
-    entries.get("estimate", Value(None, f"{content.place}.estimate")).number()
     return dict(content.value)
 
 

@@ -32,8 +32,8 @@ from dsc.runtime.weights import parse
 _MAX_THREADS = 256
 _DISAGREEMENT = ("ErrorContext(fn=main, loc=param[", "zip() argument", "When changing to a larger dtype")
 """What TVM says of an argument of another type than compiled, and Python and numpy of other outputs."""
-_NO_MEMORY = "bad_alloc"
-"""What TVM says where a tensor cannot be allocated in the host's memory; devices raise MemoryError."""
+_NO_MEMORY = ("bad_alloc", "out of memory")
+"""What TVM and CUDA say where a tensor cannot be allocated; other devices raise MemoryError."""
 _NOT_KERNELS = ("vm.", "shape_func")
 """How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
 
@@ -92,7 +92,7 @@ class Module:
                     ) from error
                 raise
             except (RuntimeError, MemoryError) as error:
-                if not isinstance(error, MemoryError) and _NO_MEMORY not in str(error):
+                if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
                     raise
                 shapes = ", ".join(f"{spec.name}: {list(a.shape)}" for spec, a in zip(self.inputs, arrays, strict=True))
                 raise UsageError(f"not enough memory for what is computed of inputs of shapes {shapes}") from error

@@ -16,6 +16,7 @@ from dsc.targets.cpu.functions import FUNCTIONS
 from dsc.targets.cpu.link import HOST, Compiler, link
 from dsc.targets.cpu.lowering import tir_passes
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.resources import KernelResources
 
 _CONFIG = {"tirx.enable_buffer_level_predication": False}
 """What TVM does for SVE unless told otherwise: masks, which it then calls LLVM for with indices of the wrong size."""
@@ -73,6 +74,10 @@ class CpuBackend:
 
     def assembly(self, code: tvm.runtime.Module) -> str:
         return str(code.inspect_source("asm"))
+
+    def resources(self, lowered: tvm.IRModule, code: tvm.runtime.Module) -> tuple[KernelResources, ...]:
+        """None: LLVM does not tell."""
+        return ()
 
     def link(self, objects: Sequence[Path], output: Path) -> None:
         link(objects, output, self.compiler)

@@ -17,15 +17,19 @@ from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
 from dsc.targets.cuda.lowering import device_passes
-from dsc.targets.cuda.toolchain import assemble, find_nvcc
+from dsc.targets.cuda.resources import resources
+from dsc.targets.cuda.toolchain import Assembled, assemble, find_nvcc
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.imports import CUDA, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.resources import block_threads
+from dsc.targets.resources import KernelResources
 
-Assemble: TypeAlias = Callable[[str, str], bytes]
-"""Makes an image that CUDA's driver loads of a kernel's source and ``sm_80``; raises what says why it cannot."""
+Assemble: TypeAlias = Callable[[str, str], "bytes | Assembled"]
+"""Makes an image that CUDA's driver loads of a kernel's source and ``sm_80``, with what it has to say of it, if
+anything; raises what says why it cannot."""
 UNROLLED_LATER = {"tirx.UnrollLoop": {"explicit_unroll": False}}
 """By nvcc, which is told to: the code stays short."""
 _FALLBACK = "TVM_COMPILE_FORCE_FALLBACK"
@@ -41,6 +45,8 @@ class CudaBackend:
     assemble: Assemble = assemble
     _images: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
     """Of all sources so far."""
+    _said: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """What nvcc had to say of them."""
 
     @property
     def needs(self) -> tuple[Needs, ...]:
@@ -80,7 +86,10 @@ class CudaBackend:
         if len(device.functions):
             made = _source_module(device, self.target)
             source = str(made.inspect_source("cuda"))
-            self._images[source.encode()] = self.assemble(source, self.machine.arch)
+            assembled = self.assemble(source, self.machine.arch)
+            if isinstance(assembled, Assembled):
+                self._said[source] = assembled.said
+            self._images[source.encode()] = assembled.image if isinstance(assembled, Assembled) else assembled
             code.import_module(made)
         return code
 
@@ -91,6 +100,12 @@ class CudaBackend:
     def assembly(self, code: tvm.runtime.Module) -> str:
         """CUDA C++."""
         return "\n".join(str(module.inspect_source("cuda")) for module in code.imports)
+
+    def resources(self, lowered: tvm.IRModule, code: tvm.runtime.Module) -> tuple[KernelResources, ...]:
+        """By ptxas; none where another made the image."""
+        said = "".join(self._said.get(str(module.inspect_source("cuda")), "") for module in code.imports)
+        threads = block_threads(devices_part(lowered, self.target))
+        return resources(said, self.machine, threads) if said else ()
 
     def link(self, objects: Sequence[Path], output: Path) -> None:
         self.host.link(objects, output)

@@ -32,8 +32,10 @@ def _gpu(
     l2_gb: float,
     dram_gb: float,
     memory_gib: int,
+    copies: bool = True,
 ) -> Gpu:
-    """A row. lanes: multiply-adds of float32 per cycle. shared_kib: of a multiprocessor. l2_gb, dram_gb: GB/s."""
+    """A row. lanes: multiply-adds of float32 per cycle. shared_kib: of a multiprocessor. l2_gb, dram_gb: GB/s. copies:
+    whether it has cp.async."""
     return Gpu(
         name=f"cuda:{arch}",
         source=f"CUDA C++ Programming Guide 13.0; {product}",
@@ -54,6 +56,7 @@ def _gpu(
         l2_bytes=l2_mib * MIB,
         l2_bandwidth=l2_gb * GB,
         dram_bandwidth=dram_gb * GB,
+        copies_to_shared=copies,
     )
 
 
@@ -71,6 +74,7 @@ MACHINES: tuple[Gpu, ...] = (
     _gpu(
         "sm_75", product=_T4, multiprocessors=40, ghz=1.59, lanes=64, tensor=turing(512, _T4),
         threads=1024, blocks=16, shared_kib=64, l2_mib=4, l2_gb=1270, dram_gb=320, memory_gib=16,
+        copies=False,
     ),
     _gpu(
         "sm_80", product=_A100, multiprocessors=108, ghz=1.41, lanes=64, tensor=ampere(1024, _A100),

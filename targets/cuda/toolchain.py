@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from dsc import environment
@@ -15,6 +16,20 @@ PACKAGES = ("nvidia-cuda-nvcc", "nvidia-cuda-cccl")
 """What brings nvcc, ptxas and the headers by pip."""
 QUIET = ("-diag-suppress", "177")
 """Variables that are never read: TVM's code has some."""
+
+
+TELLING = ("-Xptxas", "-v")
+"""Have ptxas say what registers and memory each kernel takes."""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A kernel's code, and what was said of it."""
+
+    image: bytes
+    """Machine code, and PTX for what comes after it."""
+    said: str
+    """By nvcc and ptxas: see `dsc.targets.cuda.resources`."""
 
 
 class AssemblerError(DscError):
@@ -47,8 +62,8 @@ def _in_packages() -> Path | None:
     return found[-1] if found else None
 
 
-def assemble(source: str, arch: str) -> bytes:
-    """The image of a kernel's CUDA C++: machine code for `arch` (``sm_80``), and PTX for what comes after it.
+def assemble(source: str, arch: str) -> Assembled:
+    """The image of a kernel's CUDA C++, for `arch` (``sm_80``).
 
     Raises `AssemblerError`, whose last line is the compiler's first complaint.
     """
@@ -57,8 +72,9 @@ def assemble(source: str, arch: str) -> bytes:
     with scratch_folder() as folder:
         given, image = folder / "kernel.cu", folder / "kernel.fatbin"
         given.write_text(source)
-        compile_with(find_nvcc(), ["-fatbin", "-gencode", code, str(given), "-o", str(image)], arch)
-        return image.read_bytes()
+        options = ["-fatbin", *TELLING, "-gencode", code, str(given), "-o", str(image)]
+        said = compile_with(find_nvcc(), options, arch)
+        return Assembled(image.read_bytes(), said)
 
 
 def compile_with(nvcc: Path, options: list[str], arch: str) -> str:

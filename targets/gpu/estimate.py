@@ -98,6 +98,55 @@ class Tile(Protocol):
     def registers(self) -> int: ...
 
 
+@dataclass(frozen=True)
+class BlockStep:
+    """What a block does for a step of a product's depth, all its threads together."""
+
+    threads: int
+    registers: int
+    """Of a thread."""
+    shared_bytes: int
+    """That the block has."""
+    products: int
+    """Multiply-adds."""
+    shared_traffic: float
+    """Bytes that are read from and written to shared memory."""
+    instructions: float
+    """Of warps, that bring operands to shared memory."""
+    ahead: int = 1
+    """Steps whose operands are on their way while one is multiplied."""
+
+
+ISSUED_PER_CYCLE = 4
+"""Instructions of warps that a multiprocessor starts: one for each of its four schedulers, or vector units."""
+
+
+def steps_seconds(
+    machine: Gpu, step: BlockStep, instruction: MultiplyAdd, blocks: int, steps: int, moved: float, through_l2: float
+) -> float:
+    """Seconds of `blocks` tiles of a product, of so many steps each.
+
+    moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
+    """
+    launch = Launch(
+        blocks, step.threads, cycles=0.0, bytes=moved, registers=step.registers, shared_bytes=step.shared_bytes
+    )
+    resident = resident_blocks(machine, launch)
+    if resident == 0:
+        return math.inf
+    together = min(resident, math.ceil(blocks / machine.cores))
+    at_once = instruction.m * instruction.n * instruction.k * instruction.rate * EFFICIENCY
+    busy = max(
+        step.products / at_once,
+        step.shared_traffic / SHARED_BYTES_PER_CYCLE,
+        step.instructions / ISSUED_PER_CYCLE,
+    )
+    rounds = math.ceil(blocks / (machine.cores * together))
+    cycles = rounds * (steps * max(together * busy, STEP_CYCLES / step.ahead) + STEP_CYCLES)
+    move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
+    return max(cycles / machine.frequency, move) + machine.launch_seconds
+
+
 def tiled_seconds(
     machine: Gpu, tile: Tile, instruction: MultiplyAdd, blocks: int, depth: int, moved: float, through_l2: float
 ) -> float:

@@ -8,10 +8,11 @@ from dsc.targets.gpu.attention import Attention
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.generic.kernel import Generic
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.transpose import Transpose
 from dsc.targets.kernel import Kernel
 
 
 def gpu_kernels() -> Sequence[Kernel[Gpu]]:
     """In order of preference between equal estimates; the last takes any workload."""
-    return (Attention(), Contract(), Transpose(), Generic())
+    return (Attention(), ContractMatrices(), Contract(), Transpose(), Generic())

@@ -39,6 +39,8 @@ class Gpu(Machine):
     """What is fetched from memory at least."""
     vector_bytes: int = 16
     """What one thread loads or stores at once, at most."""
+    copies_to_shared: bool = False
+    """Whether memory is copied to shared memory while threads do other things, without their registers (cp.async)."""
 
     def bandwidth(self, footprint: float, cores: int = 1) -> float:
         shared = self.l2_bandwidth if footprint <= self.l2_bytes else self.dram_bandwidth

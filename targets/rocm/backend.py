@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,18 +20,19 @@ from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.imports import ROCM, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.resources import block_threads
+from dsc.targets.resources import KernelResources
 from dsc.targets.rocm.bitcode import libraries
 from dsc.targets.rocm.code_object import code_object
 from dsc.targets.rocm.functions import FUNCTIONS
 from dsc.targets.rocm.lowering import device_passes
-from dsc.targets.rocm.resources import check, resources
+from dsc.targets.rocm.resources import check, kernel_resources, resources
 from dsc.targets.rocm.toolchain import find_lld, link
 from dsc.targets.rocm.unrolling import by_a_few_steps
 from dsc.targets.tir.passes import each
 
 Assemble: TypeAlias = Callable[[str, str], bytes]
 """Makes an image of LLVM's code of kernels, as text, and ``gfx942``; raises what says why it cannot."""
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class RocmBackend:
         if len(device.functions):
             with scratch_folder() as folder:
                 made = self._code_object(device, libraries(device, self.machine, folder))
-            self._check(made)
+            for used in resources(str(made.inspect_source("asm"))):
+                check(used, self.machine)
             code.import_module(made)
         return code
 
@@ -113,12 +114,12 @@ class RocmBackend:
         """AMD's instructions."""
         return "\n".join(str(module.inspect_source("asm")) for module in code.imports)
 
+    def resources(self, lowered: tvm.IRModule, code: tvm.runtime.Module) -> tuple[KernelResources, ...]:
+        """By the metadata of the code object, in its assembly."""
+        device = devices_part(lowered, self.target)
+        if not len(device.functions):
+            return ()
+        return kernel_resources(self.assembly(code), self.machine, block_threads(device))
+
     def link(self, objects: Sequence[Path], output: Path) -> None:
         self.host.link(objects, output)
-
-    def _check(self, made: tvm.runtime.Module) -> None:
-        """Raises `ResourceError` for a kernel that does not fit; warns of one whose registers go to memory."""
-        for used in resources(str(made.inspect_source("asm"))):
-            check(used, self.machine)
-            if used.vector_spills:
-                _LOG.warning("%s has %d registers too few on %s", used.kernel, used.vector_spills, self.machine.name)

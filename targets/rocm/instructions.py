@@ -49,13 +49,14 @@ def mfma(element: str, size: int, k: int, passes: int, intrinsic: str, source: s
     )  # fmt: skip
 
 
-def wmma(element: str, products: int, intrinsic: str, source: str) -> MultiplyAdd:
-    """A product of 16 rows, columns and depth; a compute unit does `products` multiply-adds per cycle."""
+def wmma(element: str, products: int, intrinsic: str, operands: str, source: str) -> MultiplyAdd:
+    """A product of 16 rows, columns and depth; a compute unit does `products` multiply-adds per cycle. operands: types
+    with which LLVM's name ends."""
     rate = products / 16**3
     return MultiplyAdd(
         name=f"v_{intrinsic.replace('.', '_')}", a=element, b=element,
         accumulator="int32" if element == "int8" else FLOAT, m=16, n=16, k=16,
-        rate=rate, latency=round(2 / rate), intrinsic=f"{_LLVM}.{intrinsic}", source=source,
+        rate=rate, latency=round(2 / rate), intrinsic=f"{_LLVM}.{intrinsic}{operands}", source=source,
     )  # fmt: skip
 
 
@@ -89,10 +90,11 @@ def cdna3(source: str) -> Rows:
     )
 
 
-def rdna(halves: int, bytes_: int, source: str) -> Rows:
-    """Matrix instructions of RDNA 3 and 4: multiply-adds per cycle of half precision, and of bytes."""
+def rdna(halves: int, bytes_: int, elements: int, source: str) -> Rows:
+    """Matrix instructions of RDNA 3 and 4: multiply-adds per cycle of half precision, and of bytes. elements: of an
+    operand of half precision that a thread has, 16 where both halves of the wavefront have the same, else 8."""
     return (
-        wmma("float16", halves, "wmma.f32.16x16x16.f16", source),
-        wmma("bfloat16", halves, "wmma.f32.16x16x16.bf16", source),
-        wmma("int8", bytes_, "wmma.i32.16x16x16.iu8", source),
+        wmma("float16", halves, "wmma.f32.16x16x16.f16", f".v8f32.v{elements}f16", source),
+        wmma("bfloat16", halves, "wmma.f32.16x16x16.bf16", f".v8f32.v{elements}i16", source),
+        wmma("int8", bytes_, "wmma.i32.16x16x16.iu8", "", source),
     )

@@ -91,12 +91,12 @@ MACHINES: tuple[Gpu, ...] = (
     ),
     _gpu(
         "gfx1100", product=_7900, units=96, ghz=2.5, wave=32,
-        rows=(fma(32, _7900), dot4(32, "sudot4", _7900), *rdna(256, 256, _7900)),
+        rows=(fma(32, _7900), dot4(32, "sudot4", _7900), *rdna(256, 256, 16, _7900)),
         waves=32, register_kib=384, registers=256, l2_mib=6, l2_gb=3840, dram_gb=960, memory_gib=24, line=128,
     ),
     _gpu(
         "gfx1200", product=_9060, units=32, ghz=3.13, wave=32,
-        rows=(fma(32, _9060), dot4(32, "sudot4", _9060), *rdna(512, 1024, _9060)),
+        rows=(fma(32, _9060), dot4(32, "sudot4", _9060), *rdna(512, 1024, 8, _9060)),
         waves=32, register_kib=384, registers=256, l2_mib=4, l2_gb=3205, dram_gb=320, memory_gib=16, line=128,
     ),
 )  # fmt: skip

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dsc.errors import DscError
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.resources import of_machine
+from dsc.targets.resources import KernelResources
 
 _METADATA = re.compile(r"\.amdgpu_metadata\n(.*?)\n\s*\.end_amdgpu_metadata", re.DOTALL)
 _KERNEL = re.compile(r"^  - ", re.MULTILINE)
+_MATRIX = re.compile(r"^\s+v_(?:mfma|smfmac|wmma|swmmac)_", re.MULTILINE)
 _ENTRY = re.compile(r"^    \.(\w+): +(\S+)$", re.MULTILINE)
 
 
@@ -23,6 +27,7 @@ class Resources:
 
     kernel: str
     vector_registers: int
+    """With those of accumulation, where they are of one file."""
     accumulation_registers: int
     """Which some machines have for matrix instructions; 0 elsewhere."""
     scalar_registers: int
@@ -56,6 +61,37 @@ def _of(kernel: str) -> Resources:
         scalar_spills=int(entries["sgpr_spill_count"]),
         shared_bytes=int(entries["group_segment_fixed_size"]),
         private_bytes=int(entries["private_segment_fixed_size"]),
+    )
+
+
+def matrix_instructions(assembly: str, kernel: str) -> int:
+    """Those of matrix cores in a kernel's code, each once however often it runs: ``v_mfma_*`` and ``v_wmma_*``.
+
+    Raises ValueError where the assembly has no such kernel.
+    """
+    code = re.search(rf"^{re.escape(kernel)}:\n(.*?)^\.Lfunc_end", assembly, re.MULTILINE | re.DOTALL)
+    if code is None:
+        raise ValueError(f"the assembly has no kernel {kernel}")
+    return len(_MATRIX.findall(code[1]))
+
+
+def kernel_resources(assembly: str, machine: Gpu, threads: Mapping[str, int]) -> tuple[KernelResources, ...]:
+    """Of each kernel what a compute unit has to hold; `threads`: the sizes of their blocks, by name.
+
+    Of registers that went to memory LLVM tells how many, not how often they are stored and loaded.
+    """
+    return tuple(
+        of_machine(
+            machine,
+            used.kernel,
+            threads=threads[used.kernel],
+            registers=used.vector_registers,
+            spilled_bytes=4 * used.vector_spills,
+            stack_bytes=used.private_bytes,
+            shared_bytes=used.shared_bytes,
+            matrix_instructions=matrix_instructions(assembly, used.kernel),
+        )
+        for used in resources(assembly)
     )
 
 

@@ -11,7 +11,7 @@ import tvm
 from tvm import tirx
 
 from dsc.codegen import Candidate, build
-from dsc.codegen.build import fastest_by_estimate
+from dsc.codegen.selection import fastest_by_estimate
 from dsc.errors import UnsupportedModelError
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload

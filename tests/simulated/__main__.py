@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 
 from dsc.targets import target
-from tests.simulated.zoo import BAR, LAUNCHES, NAMES, outcome
+from tests.simulated.zoo import BARS, LAUNCHES, NAMES, outcome
 
 
 def main() -> None:
     """Exit code 1 where a model differs, or takes too many launches."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulated", description=__doc__)
     parser.add_argument("--target", default="cuda:sm_80", help="a GPU that can be simulated")
+    parser.add_argument("--precision", default="fp32", choices=BARS, help="what tensors are stored and multiplied in")
     parser.add_argument("--watch", action="store_true", help="every access to memory: several times as slow")
     parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; five models by default")
     arguments = parser.parse_args()
     onto, failures = target(arguments.target), 0
     print(f"{'model':<20} {'error':>8}  top-1  launches/regions  coalesced  seconds: compile, run")
     for name in arguments.models or NAMES:
-        found = outcome(name, onto, checks=arguments.watch)
+        found = outcome(name, onto, arguments.precision, checks=arguments.watch)
         failures += not found.passed
         top = {True: "same", False: "OTHER", None: "-"}[found.same_top]
         share = "-" if found.coalescing is None else f"{found.coalescing:.0%}"
@@ -28,7 +29,8 @@ def main() -> None:
             + ", ".join(f"{kernel} x{count}" for kernel, count in found.kernels.most_common()),
             flush=True,
         )
-    print(f"{failures} models are beyond {BAR:g} or {LAUNCHES:g} launches a region" if failures else "all passed")
+    bars = f"{BARS[arguments.precision]:g} or {LAUNCHES:g} launches a region"
+    print(f"{failures} models are beyond {bars}" if failures else "all passed")
     raise SystemExit(bool(failures))
 
 

@@ -10,6 +10,7 @@ from tvm import te
 
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.nominal import nominal
+from dsc.targets.gpu.access import VECTOR_TYPES
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.machine import Gpu
 
@@ -17,8 +18,6 @@ THREADS = 128
 """In a block, where no group asks for more."""
 GROUPS = (8, 32, 128, 512)
 VECTORS = (4, 2)
-VECTOR_TYPES = ("float32", "int32", "float16")
-"""Whose vectors all GPU languages of TVM load and store at once."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Kernels for GPUs, CUDA's or AMD's, run on the simulated device and compared with ONNX Runtime."""
+"""Kernels for GPUs, CUDA's or AMD's, run on a device, simulated or not, and compared with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from tvm import tirx
 from dsc.codegen.objects import compile_kernels, write_imports, write_object
 from dsc.files import scratch_folder
 from dsc.runtime.library import load_library
-from dsc.simulator import Simulation
 from dsc.targets import Implementation, Kernel, Point, Refusal, Space, target
 from dsc.targets.backend import Backend
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.rocm.backend import RocmBackend
+from tests.gpu.device import Device
+from tests.targets.conv_regions import Case, arguments, pack
 from tests.targets.regions import Region
 
 Choose = Callable[[Space], Sequence[Point]]
@@ -29,15 +30,15 @@ def machine(tag: str = "sm_80") -> Gpu:
     return found
 
 
-def backend(simulation: Simulation) -> CudaBackend | RocmBackend:
-    """The backend, with images for the simulated device in place of nvcc's or lld's."""
+def backend(simulation: Device) -> CudaBackend | RocmBackend:
+    """The backend, with images for that device."""
     gpu = machine(simulation.arch)
     make = RocmBackend if simulation.arch.startswith("gfx") else CudaBackend
     return make(gpu, assemble=lambda source, _: simulation.compile(source))
 
 
-def device(simulation: Simulation) -> tvm.runtime.Device:
-    """The simulated device, as TVM has it."""
+def device(simulation: Device) -> tvm.runtime.Device:
+    """The device, as TVM has it."""
     return tvm.rocm(0) if simulation.arch.startswith("gfx") else tvm.cuda(0)
 
 
@@ -63,7 +64,7 @@ def library(functions: Mapping[str, tirx.PrimFunc], made: Backend) -> tvm.runtim
         return load_library((folder / "lib.so").read_bytes(), "kernels")
 
 
-def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Simulation, choose: Choose = best) -> None:
+def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Device, choose: Choose = best) -> None:
     """Builds the chosen points of every region, all in one library, and compares each with ONNX Runtime."""
     built: list[tuple[Region, Point, Implementation]] = []
     for region in regions:
@@ -81,4 +82,26 @@ def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Simulation
         for output, array in zip(outputs, expected, strict=True):
             message = f"{region.text} {point}"
             np.testing.assert_allclose(output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=message)
+    assert not simulation.faults()
+
+
+def check_convolutions(
+    kernel: Kernel[Gpu], cases: Sequence[Case], simulation: Device, choose: Choose = best
+) -> None:
+    """The same for convolutions whose images are packed, or not, and whose weights are constant."""
+    built: list[tuple[Case, Point, Implementation]] = []
+    for case in cases:
+        space = kernel.match(case.workload(), machine(simulation.arch))
+        assert not isinstance(space, Refusal), f"{case}: {space.reason}"
+        built += [(case, point, space.build(point)) for point in choose(space)]
+    functions = {f"k{i}": implementation.func for i, (_, _, implementation) in enumerate(built)}
+    code, device = library(functions, backend(simulation)), tvm.cuda(0)
+    for i, (case, point, implementation) in enumerate(built):
+        arrays = case.arrays(seed=i)
+        expected = pack(case.reference(arrays), case.out_block)
+        inputs = [tvm.runtime.tensor(given.numpy(), device) for given in arguments(case, arrays, implementation)]
+        output = tvm.runtime.tensor(np.full(expected.shape, np.nan, np.float32), device)
+        code[f"k{i}"](*inputs, output)
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(output.numpy() / scale, expected / scale, atol=1e-5, err_msg=f"{case} {point}")
     assert not simulation.faults()

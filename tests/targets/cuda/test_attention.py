@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from itertools import count
 
 import numpy as np
-import pytest
 import tvm
 
-from dsc.simulator import Simulation, simulated_cuda
 from dsc.targets import Point, Refusal, Space
 from dsc.targets.gpu.attention import Attention
 from dsc.targets.gpu.attention.blocking import BLOCKINGS
+from tests.gpu.device import Device
 from tests.targets.cuda.simulated import backend, check, every, library, machine
 from tests.targets.regions import Region
 from tests.targets.test_attention import CASES, MASKED, heads
 
 
-def test_layouts_masks_and_lengths(simulation: Simulation) -> None:
+def test_layouts_masks_and_lengths(simulation: Device) -> None:
     turn = count()
 
     def in_turn(space: Space) -> Sequence[Point]:
@@ -28,13 +27,11 @@ def test_layouts_masks_and_lengths(simulation: Simulation) -> None:
     check(Attention(), CASES, simulation, in_turn)
 
 
-@pytest.mark.parametrize("order", ["forward", "reverse"])
-def test_every_blocking(order: str) -> None:
-    with simulated_cuda("sm_80", order=order) as simulation:
-        check(Attention(), [heads((1, 77, 1, 20), MASKED, "float[1,1,1,77] mask")], simulation, every)
+def test_every_blocking(in_any_order: Device) -> None:
+    check(Attention(), [heads((1, 77, 1, 20), MASKED, "float[1,1,1,77] mask")], in_any_order, every)
 
 
-def test_scores_that_grow_and_rows_without_any(simulation: Simulation) -> None:
+def test_scores_that_grow_and_rows_without_any(simulation: Device) -> None:
     """The largest score comes last, is far above the others, or there is none: all are -inf."""
     region = Region(
         "(float[1,70,8] q, float[1,8,70] k, float[1,70,8] v, float[1,70,70] m) => (float[1,70,8] y)"

@@ -16,7 +16,7 @@ from tvm import tirx
 
 from dsc.errors import ArtifactError, UnsupportedModelError, UsageError
 from dsc.pipeline import compile_model
-from dsc.simulator import Simulation, simulated_cuda
+from dsc.simulator import simulated_cuda
 from dsc.targets import Target
 from dsc.targets.backend import ON_HOST
 from dsc.targets.cuda import Cuda, toolchain
@@ -27,6 +27,7 @@ from dsc.targets.gpu.imports import CUDA, with_images
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Implementation, Kernel
 from tests.compiled import TextModel
+from tests.gpu.device import Device
 from tests.targets.cuda.simulated import machine
 from tests.targets.regions import Region
 
@@ -48,8 +49,8 @@ def feeds(batch: int) -> dict[str, np.ndarray]:
     return {"x": RANDOM.standard_normal((batch, 16)).astype(np.float32), "i": RANDOM.integers(0, 10, batch)}
 
 
-def on(simulation: Simulation) -> Cuda:
-    """The family, with images for the simulated device."""
+def on(simulation: Device) -> Cuda:
+    """The family, with images for that device."""
     return Cuda(assemble=lambda source, _: simulation.compile(source))
 
 
@@ -66,7 +67,7 @@ def entries(image: bytes) -> set[tuple[int, int]]:
 
 
 def test_an_image_has_machine_code_and_ptx() -> None:
-    assert entries(assemble(KERNEL, "sm_86")) == {(1, 86), (2, 86)}
+    assert entries(assemble(KERNEL, "sm_86").image) == {(1, 86), (2, 86)}
 
 
 def test_what_nvcc_refuses_it_says_in_the_last_line() -> None:
@@ -87,8 +88,8 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
         find_nvcc()
 
 
-def test_a_whole_model_with_a_free_batch(simulation: Simulation, tmp_path: Path) -> None:
-    compiled = compile_model(MODEL.proto(), target=Target(on(simulation), machine()))
+def test_a_whole_model_with_a_free_batch(simulation: Device, tmp_path: Path) -> None:
+    compiled = compile_model(MODEL.proto(), target=Target(on(simulation), machine(simulation.arch)))
     assert not any(choice.failures for choice in compiled.model.choices)
     module = compiled.model.load(threads=1)
     for batch in (1, 5, 130):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tvm
 
-from dsc.simulator import Simulation, simulated_cuda
 from dsc.targets.gpu.generic.kernel import Generic, Launches, PlannedSpace
 from dsc.targets.gpu.generic.shares import Shares
+from tests.gpu.device import Device
 from tests.targets.cuda.simulated import backend, check, every, library, machine
 from tests.targets.regions import Region
 from tests.targets.test_generic import ELEMENTWISE, REDUCTIONS, ROWS, SHAPES, TWICE, WINDOWS
@@ -41,19 +41,17 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_workloads(group: str, simulation: Simulation) -> None:
+def test_workloads(group: str, simulation: Device) -> None:
     check(Generic(), [region for region in GROUPS[group] if region.block == 1], simulation)
 
 
-@pytest.mark.parametrize("order", ["forward", "reverse"])
-def test_every_way_to_share_rows(order: str) -> None:
+def test_every_way_to_share_rows(in_any_order: Device) -> None:
     regions = [
         Region("(float[5,1100] x) => (float[5,1100] y) { y = Softmax<axis=-1>(x) }"),
         Region("(float[2,37,3] x) => (float[2,37,3] y) { y = Softmax<axis=1>(x) }"),
         Region("(float[33,70] x) => (int64[33] y) { y = ArgMax<axis=1, keepdims=0>(x) }"),
     ]
-    with simulated_cuda("sm_80", order=order) as simulation:
-        check(Generic(), regions, simulation, every)
+    check(Generic(), regions, in_any_order, every)
 
 
 def test_a_softmax_is_one_launch_and_so_is_a_norm() -> None:
@@ -78,7 +76,7 @@ def test_neighbours_share_long_rows_and_take_a_column_each() -> None:
         assert (best.shares[0].group > 1) == shared
 
 
-def test_numbers_that_are_none(simulation: Simulation) -> None:
+def test_numbers_that_are_none(simulation: Device) -> None:
     region = Region(
         "(float[4,40] x) => (float[4,40] y, float[4,1] z) { a = Constant<value_ints=[1]>() y = Relu(x) z = ReduceMax<keepdims=1>(x, a) }"
     )

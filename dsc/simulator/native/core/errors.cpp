@@ -20,7 +20,7 @@ const char *error_name(int error) {
     case kInvalidValue:
       return "an invalid value or address";
     case kOutOfMemory:
-      return "the memory of the simulated device is full";
+      return "out of memory";
     case kNoDevice:
     case kInvalidDevice:
       return "no simulation is active";

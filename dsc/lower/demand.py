@@ -1,0 +1,114 @@
+"""What computing a workload takes at least, whatever kernel does it: the numbers of a roofline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import tvm_ffi
+from tvm import te, tirx
+from tvm.ir import Call, Expr
+
+from dsc.lower.nominal import volume
+from dsc.lower.te import lowered
+from dsc.lower.workload import Workload
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Of one run."""
+
+    multiply_adds: int
+    """In sums of products: of matrices, of convolutions, both of attention. Other arithmetic is not counted."""
+    element: str
+    """Type of their factors; that of the most of them. ``float32`` where there are none."""
+    weight_bytes: int
+    """Of constants, each element that is read once."""
+    activation_bytes: int
+    """Of what is computed at run time, read or written, each element once."""
+
+
+def demand(workload: Workload) -> Demand | None:
+    """The demand of a workload; None where it has sizes that only a run tells."""
+    if workload.symbols.variables:
+        return None
+    body = lowered(workload)
+    stages = list(_stages(body.outputs))
+    products = [found for stage in stages if (found := _products(stage)) is not None]
+    _, element = max(products, default=(0, "float32"))
+    weights = activations = 0
+    for operand, tensor in zip(workload.operands, body.inputs, strict=True):
+        size = min(volume(tensor.shape), sum(_reads(stage, tensor) for stage in stages)) * _element_bytes(tensor)
+        weights, activations = (weights + size, activations) if operand.constant else (weights, activations + size)
+    activations += sum(volume(tensor.shape) * _element_bytes(tensor) for tensor in body.outputs)
+    return Demand(sum(count for count, _ in products), element, weights, activations)
+
+
+def _stages(outputs: Sequence[te.Tensor]) -> Iterator[te.Tensor]:
+    """Every tensor that `outputs` are computed by, once."""
+    seen: set[tuple[te.Operation, int]] = set()
+    stack = [*outputs]
+    while stack:
+        tensor = stack.pop()
+        if (tensor.op, tensor.value_index) not in seen:
+            seen.add((tensor.op, tensor.value_index))
+            stack.extend(tensor.op.input_tensors)
+            yield tensor
+
+
+def _products(stage: te.Tensor) -> tuple[int, str] | None:
+    """How many products a stage sums, and the type of the factors; None where it is no sum of products."""
+    if not isinstance(stage.op, te.ComputeOp) or not stage.op.reduce_axis:
+        return None
+    (reduction, *_) = stage.op.body
+    source = reduction.source[0]
+    if not isinstance(reduction.combiner.result[0], tirx.Add) or not isinstance(source, tirx.Mul):
+        return None
+    return _steps(stage.op), _factor(source.a)
+
+
+def _steps(stage: te.ComputeOp) -> int:
+    """Elements of a stage, or terms of all its sums."""
+    shape = [axis.dom.extent for axis in (*stage.axis, *stage.reduce_axis)]
+    return volume(shape)
+
+
+def _factor(expr: Expr) -> str:
+    """The type of a factor as memory has it: casts to the type of the sums are the kernel's business."""
+    loaded = [_stored(tensor) for tensor in _loads(expr)]
+    return loaded[0] if loaded else str(expr.expr_ty())
+
+
+def _stored(tensor: te.Tensor) -> str:
+    """The type of a tensor, or of what a stage is that casts it, and does nothing else."""
+    stage = tensor.op
+    if isinstance(stage, te.ComputeOp) and not stage.reduce_axis and isinstance(stage.body[0], tirx.Cast):
+        (value, *_) = stage.body
+        return _factor(value)
+    return str(tensor.dtype)
+
+
+def _reads(stage: te.Tensor, tensor: te.Tensor) -> int:
+    """How often a stage reads elements of a tensor, at most."""
+    if not any(tensor.same_as(read) for read in stage.op.input_tensors):
+        return 0
+    if not isinstance(stage.op, te.ComputeOp):
+        return volume(tensor.shape)
+    reads = [read for value in stage.op.body for read in _loads(value) if tensor.same_as(read)]
+    return len(reads) * _steps(stage.op)
+
+
+def _loads(expr: Expr) -> list[te.Tensor]:
+    """The tensors that an expression reads, each time it does."""
+    found: list[te.Tensor] = []
+
+    def note(call: Call) -> None:
+        if str(getattr(call.op, "name", "")) == "te.tensor_load":
+            found.append(call.args[0])
+
+    tvm_ffi.structural_walk(expr, (Call, note))
+    return found
+
+
+def _element_bytes(tensor: te.Tensor) -> int:
+    return max(1, int(tvm_ffi.dtype(str(tensor.dtype)).bits) // 8)

@@ -1,0 +1,50 @@
+"""What a manifest records of a kernel, for reports: free form, but for what is printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsc.runtime.schema import Value
+
+_TEXTS = ("kind", "kernel", "point")
+_DEMAND = ("multiply_adds", "weight_bytes", "activation_bytes")
+_BOUND = ("compute_seconds", "memory_seconds")
+_RESOURCES = ("threads", "registers", "spilled_bytes", "stack_bytes", "shared_bytes", "resident_blocks")
+
+
+def recorded_kernel(content: Value) -> dict[str, Any]:
+    """One of `Manifest.kernels`. Raises `MalformedError` where what is printed is of another form."""
+    entries = content.entries()
+    for name in _TEXTS:
+        _entry(content, name).text()
+    _entry(content, "estimate").number()
+    if "calls" in entries:
+        entries["calls"].integer()
+    if _is_given(entries, "demand") or _is_given(entries, "bound"):
+        _entry(content, "function").text()
+        _entry(content, "calls").integer()
+        for name in _DEMAND:
+            _entry(_entry(content, "demand"), name).integer()
+        for name in _BOUND:
+            _entry(_entry(content, "bound"), name).number()
+    for used in entries["resources"].items() if "resources" in entries else ():
+        _resources(used)
+    return dict(content.value)
+
+
+def _resources(content: Value) -> None:
+    _entry(content, "kernel").text()
+    for name in _RESOURCES:
+        _entry(content, name).integer()
+    _entry(content, "occupancy").number()
+    if _is_given(content.entries(), "matrix_instructions"):
+        _entry(content, "matrix_instructions").integer()
+
+
+def _is_given(entries: dict[str, Value], name: str) -> bool:
+    return name in entries and entries[name].value is not None
+
+
+def _entry(content: Value, name: str) -> Value:
+    """An entry of an object; one without a value, which is refused when it is asked for, where there is none."""
+    return content.entries().get(name, Value(None, f"{content.place}.{name}"))

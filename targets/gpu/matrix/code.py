@@ -1,0 +1,162 @@
+"""The code of a contraction by instructions on matrices: a block of threads computes a tile of the result, a step of
+its depth after the other, and each of its warps a part of the tile.
+
+Several steps are in shared memory or on their way there. Every step, threads wait until the oldest has arrived, and
+meet; then they start what the newest needs, in the place of the step before, which nobody reads any more, and multiply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.lower.exprs import ceildiv, product
+from dsc.targets.gpu.contraction.epilogue import leaves
+from dsc.targets.gpu.contraction.source import Contraction
+from dsc.targets.gpu.launch import launch, synchronize
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.fragments import Fragments
+from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
+from dsc.targets.gpu.matrix.results import Results, WarpTile
+from dsc.targets.gpu.matrix.side import Side
+from dsc.targets.gpu.matrix.tiling import Tiling
+from dsc.targets.gpu.matrix.transport import WORD, Transport, transport
+from dsc.targets.gpu.tile import unrolled
+from dsc.targets.tir.loops import Loops, argument, function, when
+
+
+def write(
+    source: Contraction, sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu
+) -> tirx.PrimFunc:
+    """The function that computes the contraction of two factors."""
+    with function() as made:
+        _Writer(source, sides, tiling, fragments, machine).write()
+    return made.get()
+
+
+class _Writer:
+    def __init__(
+        self, source: Contraction, sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu
+    ) -> None:
+        self.source, self.sides, self.tiling, self.fragments, self.machine = source, sides, tiling, fragments, machine
+        self.loops = Loops.over(self.source.params)
+        self.depth = tiling.chunks * sides[0].chunk
+        """Elements of a step."""
+        self.steps = ceildiv(self.source.k, self.depth)
+
+    def write(self) -> None:
+        """Declares the parameters and writes the kernel."""
+        source, tiling, loops = self.source, self.tiling, self.loops
+        self.buffers = {t: argument(f"in{i}", t.shape, t.dtype) for i, t in enumerate(source.params)}
+        for scalar in source.scalars:
+            T.arg(scalar.name, scalar)
+        self.outputs = [argument(f"out{i}", out.shape, out.dtype) for i, out in enumerate(source.outputs)]
+        loops.assume(source.assumed)
+        down, across = ceildiv(source.m, tiling.rows), ceildiv(source.n, tiling.columns)
+        threads = tiling.warps * self.machine.warp
+        with launch(product(source.batch) * down * across, threads, loops) as (index, thread):
+            rest, column = loops.split(index, across)
+            batch, row = loops.split(rest, down)
+            at = loops.unravel(batch, source.batch) if source.batch else []
+            self._block(at, T.Bind(row * tiling.rows), T.Bind(column * tiling.columns), thread, threads)
+
+    def _block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
+        tiling, fragments, inputs = self.tiling, self.fragments, leaves(self.buffers)
+        shared = T.alloc_buffer((tiling.shared_bytes(fragments) // 4,), WORD, scope="shared")
+        left = self._operand(self.sides[0], Corner(batch, row, tiling.rows), 0)
+        right = self._operand(self.sides[1], Corner(batch, column, tiling.columns), tiling.stages * left.tile.words)
+        ways = [
+            transport(operand, shared, thread, threads, self.buffers, inputs, self.machine) for operand in (left, right)
+        ]
+        warp, lane = self.loops.split(thread, self.machine.warp)
+        warp_row, warp_column = self.loops.split(warp, tiling.warps_across)
+        product_ = _Product(tiling, fragments, lane, warp_row * tiling.warp_rows, warp_column * tiling.warp_columns)
+        product_.clear()
+        self._steps(ways, lambda stage: product_.add(left, right, shared, stage))
+        at = WarpTile(
+            batch,
+            T.Bind(row + warp_row * tiling.warp_rows),
+            T.Bind(column + warp_column * tiling.warp_columns),
+            warp,
+            lane,
+        )
+        results = Results(self.source, tiling, fragments, self.buffers, self.outputs, inputs, self.loops)
+        results.store(product_.sums, shared, at, self.machine.warp)
+
+    def _steps(self, ways: Sequence[Transport], multiply: Callable[[Expr], None]) -> None:
+        """All steps, and what brings their operands."""
+        ahead, loops = self.tiling.stages - 1, self.loops
+        for stage in range(ahead):
+            with when(self._is_step(loops.const(stage))):
+                for way in ways:
+                    way.begin(loops.const(stage), loops.const(stage))
+                    way.finish(loops.const(stage))
+            self._commit()
+        with loops.each(self.steps) as step:
+            self._wait(ahead - 1)
+            synchronize()
+            newest = T.Bind(step + ahead)
+            stage = T.Bind(tirx.floormod(newest, self.tiling.stages))
+            with when(self._is_step(newest)):
+                for way in ways:
+                    way.begin(newest, stage)
+            self._commit()
+            multiply(T.Bind(tirx.floormod(step, self.tiling.stages)))
+            with when(self._is_step(newest)):
+                for way in ways:
+                    way.finish(stage)
+        self._wait(0)
+        synchronize()
+
+    def _is_step(self, step: Expr) -> Expr | None:
+        return step < self.loops.const(self.steps)
+
+    def _commit(self) -> None:
+        """What was copied since the last time is one group."""
+        if self.machine.copies_to_shared:
+            T.evaluate(T.ptx["cp.async.commit_group"]())
+
+    def _wait(self, groups: int) -> None:
+        """Until all but so many groups have arrived."""
+        if self.machine.copies_to_shared:
+            T.evaluate(T.ptx["cp.async.wait_group"](groups))
+
+    def _operand(self, side: Side, corner: Corner, base: int) -> Operand:
+        return Operand(side, corner, self.depth, is_transposed(side, self.fragments), self.loops, base)
+
+
+class _Product:
+    """The sums of a warp, in registers, and the fragments that are multiplied."""
+
+    def __init__(self, tiling: Tiling, fragments: Fragments, lane: Expr, row: Expr, column: Expr) -> None:
+        """row, column: where the warp's part of the tile begins."""
+        self.fragments, self.lane, self.row, self.column = fragments, lane, row, column
+        self.chunks = tiling.chunks
+        self.down = tiling.warp_rows // fragments.rows
+        self.across = tiling.warp_columns // fragments.columns
+        self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), "float32", scope="local")
+        self.a = T.alloc_buffer((fragments.words,), fragments.word, scope="local")
+        self.b = T.alloc_buffer((self.across * fragments.words,), fragments.word, scope="local")
+
+    def clear(self) -> None:
+        """Sets all sums to 0."""
+        with unrolled(self.down * self.across * self.fragments.sums) as i:
+            T.buffer_store(self.sums, tirx.const(0, "float32"), [i])
+
+    def add(self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr) -> None:
+        """The products of one step."""
+        fragments = self.fragments
+        with unrolled(self.chunks // fragments.chunks) as part:
+            chunk = part * fragments.chunks
+            with unrolled(self.across) as j:
+                place = FragmentPlace(stage, self.column + j * fragments.columns, chunk)
+                right.load(fragments, self.lane, self.b, j * fragments.words, shared, place)
+            with unrolled(self.down) as i:
+                place = FragmentPlace(stage, self.row + i * fragments.rows, chunk)
+                left.load(fragments, self.lane, self.a, tirx.const(0, "int32"), shared, place)
+                with unrolled(self.across) as j:
+                    first = (i * self.across + j) * fragments.sums
+                    fragments.multiply(self.sums, first, self.a, tirx.const(0, "int32"), self.b, j * fragments.words)

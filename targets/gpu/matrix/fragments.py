@@ -1,0 +1,76 @@
+"""How the matrices of an instruction lie in the registers of a warp: the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.targets.tir.loops import Loops
+
+CHUNK_BYTES = 16
+"""What a lane reads of shared memory at once, neighbours in depth: the unit in which fragments are read."""
+ChunkPlace: TypeAlias = Callable[[Expr, Expr], Expr]
+"""Where a chunk begins in shared memory, in words of 32 bits: by its line and its number in the line."""
+
+
+class Fragments(Protocol):
+    """A warp's part of a product: ``sums[rows, columns] += a[rows, depth] * b[depth, columns]``, by as many
+    instructions as read `chunks` of every row and column.
+
+    A lane has `words` registers of 32 bits of each operand and `sums` registers of the result. Both operands are read
+    alike: of `a`, lines are rows; of `b`, columns.
+    """
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def chunks(self) -> int:
+        """Of 16 bytes: the depth."""
+        ...
+
+    @property
+    def words(self) -> int: ...
+    @property
+    def word(self) -> str:
+        """The type of the operands' registers."""
+        ...
+
+    @property
+    def sums(self) -> int: ...
+    @property
+    def run(self) -> int:
+        """Neighbouring registers of the sums that are neighbours in a row."""
+        ...
+
+    @property
+    def transposes(self) -> bool:
+        """Whether operands of 16 bits can be read from memory whose lines are steps of depth (`load_transposed`)."""
+        ...
+
+    def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
+        """Registers from `at` on, of a matrix with a line for each row or column."""
+        ...
+
+    def load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
+        """The same registers, of a matrix with a line for each step of depth."""
+        ...
+
+    def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
+        """Adds the products of two fragments, whose registers begin at the given places, to the sums."""
+        ...
+
+    def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
+        """Row and column of a sum."""
+        ...
+
+
+def vector_load(to: tirx.Buffer, at: Expr, shared: tirx.Buffer, word: Expr) -> None:
+    """One chunk of shared memory, to registers from `at` on."""
+    words, span = CHUNK_BYTES // 4, Loops().span
+    T.buffer_store(to, shared[span(word, words)], [span(at, words)])

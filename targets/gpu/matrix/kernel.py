@@ -1,0 +1,63 @@
+"""The kernel for matrix products and convolutions by instructions on matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from dsc.lower.workload import Workload
+from dsc.targets.gpu.contraction.factors import Factor
+from dsc.targets.gpu.contraction.packing import packed
+from dsc.targets.gpu.contraction.source import Contraction, contraction_of
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.exact import SINGLE, exact_type
+from dsc.targets.gpu.matrix.instructions import fragments_of
+from dsc.targets.gpu.matrix.side import Side
+from dsc.targets.gpu.matrix.space import MatrixSpace
+from dsc.targets.kernel import Refusal
+
+
+@dataclass(frozen=True)
+class ContractMatrices:
+    """Matrix products, convolutions and the like of factors that are float16 or bfloat16, or may be rounded to tf32,
+    with sums in float32 and an elementwise epilogue."""
+
+    name: str = "gpu.matrix"
+
+    def match(self, workload: Workload, machine: Gpu) -> MatrixSpace | Refusal:
+        """The tilings of the contraction in `workload`."""
+        source = contraction_of(workload)
+        if isinstance(source, Refusal):
+            return source
+        element = _multiplied_as(source, workload)
+        if isinstance(element, Refusal):
+            return element
+        rows = machine.multiply_adds(element, element, str(source.acc.dtype))
+        found = {str(row.intrinsic): (row, fragments) for row in rows if (fragments := fragments_of(row)) is not None}
+        if not found:
+            return Refusal(f"no instruction on matrices of {element}")
+        source = packed(source, workload, partial(_by_line, element, any(f.transposes for _, f in found.values())))
+        sides = (
+            Side(source.a, source.rows, source.depth, source.params, element),
+            Side(source.b, source.columns, source.depth, source.params, element),
+        )
+        space = MatrixSpace(source, machine, sides, found)
+        return space if space.points() else Refusal("no tile fits the machine")
+
+
+def _multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
+    """The type in which factors are multiplied: one that both are exact in, or one that they may be rounded to."""
+    exact = {exact_type(factor.tensor, source.params) for factor in (source.a, source.b)}
+    if len(exact) == 1 and exact != {SINGLE}:
+        return exact.pop()
+    if workload.multiplied_as is None or not exact <= {SINGLE, workload.multiplied_as}:
+        return Refusal(f"factors of {' and '.join(sorted(exact))}, which may not be rounded to one type")
+    return workload.multiplied_as
+
+
+def _by_line(element: str, transposes: bool, factor: Factor) -> list[int] | None:
+    """``[batch.., rows or columns.., depth..]``, so that chunks are loaded at once; None where they are already."""
+    side = Side(factor, (), (), (), element)
+    if side.together_in_depth == side.chunk or (transposes and side.together_in_lines == side.chunk):
+        return None
+    return [*range(factor.side_axes.start), *factor.side_axes, *factor.depth_axes]

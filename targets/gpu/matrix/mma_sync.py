@@ -1,0 +1,88 @@
+"""Fragments of ``mma.sync``: 16 rows and 16 columns, by pairs of instructions (PTX ISA 9.0, "Matrix Fragments for
+mma.m16n8k16 with floating point type", "ldmatrix").
+
+One ldmatrix reads four matrices of 8 lines by 16 bytes, of which every lane gets 4 bytes: lane ``l`` those at ``4 * (l
+% 4)`` of line ``l // 4``. Those 16 lines of 32 bytes are an operand of 16 rows, or of two times 8 columns.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, ChunkPlace
+from dsc.targets.machine import MultiplyAdd
+
+_NAME = re.compile(r"mma\.sync\.aligned\.m16n8k(?P<k>\d+)\.row\.col\.f32\.(?P<type>f16|bf16|tf32)\..*")
+_BYTES = {"f16": 2, "bf16": 2, "tf32": 4}
+_LOAD = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
+_LOAD_TRANSPOSED = "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16"
+
+
+def mma_sync(row: MultiplyAdd) -> MmaSync | None:
+    """The fragments of an instruction, if it is one of these."""
+    found = _NAME.fullmatch(row.intrinsic or "")
+    if found is None:
+        return None
+    size = _BYTES[found["type"]]
+    return MmaSync(row.intrinsic or "", 2 * CHUNK_BYTES // (size * row.k), rounds=found["type"] == "tf32")
+
+
+@dataclass(frozen=True)
+class MmaSync:
+    """See `Fragments`."""
+
+    name: str
+    """Of the instruction."""
+    steps: int
+    """Instructions for the depth of a fragment."""
+    rounds: bool
+    """Whether operands are float32, to be rounded to tf32."""
+    rows: int = 16
+    columns: int = 16
+    chunks: int = 2
+    words: int = 4
+    word: str = "uint32"
+    sums: int = 8
+    run: int = 2
+
+    @property
+    def transposes(self) -> bool:
+        """ldmatrix transposes elements of 16 bits."""
+        return not self.rounds
+
+    def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
+        """Matrices in the order: lines 0 to 7, lines 8 to 15, then the second chunk of these."""
+        self._load(_LOAD, to, at, shared, place(tirx.floormod(lane, 16), tirx.floordiv(lane, 16)))
+        if self.rounds:
+            for i in range(self.words):
+                single = tirx.reinterpret("float32", to[at + i])
+                T.evaluate(T.ptx["cvt.rna.tf32.f32"](to[at + i], single))
+
+    def load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
+        """Matrices in the same order: lines of memory are 8 steps of depth, chunks are 8 lines of the operand."""
+        step = tirx.floordiv(lane, 16) * 8 + tirx.floormod(lane, 8)
+        self._load(_LOAD_TRANSPOSED, to, at, shared, place(step, tirx.floormod(tirx.floordiv(lane, 8), 2)))
+
+    def _load(self, name: str, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, word: Expr) -> None:
+        registers = [to[at + i] for i in range(self.words)]
+        T.evaluate(T.ptx[name](*registers, tirx.address_of(shared[word])))
+
+    def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
+        """Of each instruction, `a` has 16 rows, that is pairs of matrices, and `b` 8 columns."""
+        words = self.words // self.steps
+        for step in range(self.steps):
+            left = [a[a_at + i] for i in range(step * words, (step + 1) * words)]
+            for half in range(2):
+                right = [b[b_at + i + half] for i in range(step * words, (step + 1) * words, 2)]
+                d = [sums[at + half * 4 + i] for i in range(4)]
+                T.evaluate(T.ptx[self.name](*d, *left, *right, *d))
+
+    def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
+        """Two neighbours each in rows 8 apart, of the first 8 columns and of the second."""
+        half, below, right = register // 4, register // 2 % 2, register % 2
+        return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 2 + (8 * half + right)

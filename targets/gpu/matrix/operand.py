@@ -1,0 +1,116 @@
+"""The tiles of a factor: what each chunk of shared memory holds, and how fragments are read of it.
+
+Where neighbours in depth lie side by side in memory, lines of shared memory are lines of the factor. Where neighbours
+from line to line do, and fragments can be read so, they are steps of depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+from tvm.ir import Expr
+
+from dsc.lower.exprs import divides
+from dsc.targets.gpu.access import Access
+from dsc.targets.gpu.matrix.fragments import Fragments
+from dsc.targets.gpu.matrix.side import Side
+from dsc.targets.gpu.matrix.tiling import SharedTile
+from dsc.targets.tir.loops import Loops
+
+
+@dataclass(frozen=True)
+class Corner:
+    """The tile of a factor that a block works on."""
+
+    batch: Sequence[Expr]
+    """Coordinates of the batch."""
+    line: Expr
+    """The first line."""
+    lines: int
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A factor's tile, for each of the steps."""
+
+    side: Side
+    corner: Corner
+    depth: int
+    """Elements of a step."""
+    transposed: bool
+    """Whether lines of shared memory are steps of depth."""
+    loops: Loops
+    base: int
+    """The word of shared memory at which the tiles begin."""
+
+    @property
+    def tile(self) -> SharedTile:
+        """In shared memory."""
+        lines, elements = (self.depth, self.corner.lines) if self.transposed else (self.corner.lines, self.depth)
+        return SharedTile(lines, elements // self.side.chunk, self.base)
+
+    @property
+    def together(self) -> int:
+        """Elements of a chunk that are side by side in memory."""
+        return self.side.together_in_lines if self.transposed else self.side.together_in_depth
+
+    def coordinates(self, step: Expr, line: Expr, element: Expr) -> tuple[Expr, Expr]:
+        """Line and depth, of the whole factor, of what is in a line of the tile, at a place in the line."""
+        across, depth = (element, line) if self.transposed else (line, element)
+        return self.loops.bind(self.corner.line + across), self.loops.bind(step * self.depth + depth)
+
+    def position(self, access: Access, number: Expr, k: Expr) -> Expr:
+        """Where an element is in memory."""
+        found = access.start + self.loops.const(0)
+        for index, apart in zip(self.corner.batch, access.steps, strict=False):
+            found = found + index * apart
+        factor = self.side.factor
+        return (
+            found
+            + access.offset(factor.side_axes, number, self.loops)
+            + access.offset(factor.depth_axes, k, self.loops)
+        )
+
+    def is_inside(self, access: Access, number: Expr, k: Expr) -> Expr | None:
+        """Whether a line and a depth are the factor's, and the element is in memory; None where they certainly are."""
+        side, conditions = self.side, list[Expr]()
+        if not divides(self.corner.lines, side.extent):
+            conditions.append(number < self.loops.const(side.extent))
+        if not divides(self.depth, side.deep):
+            conditions.append(k < self.loops.const(side.deep))
+        if access.inside is not None:
+            conditions += [access.is_inside(self.indices(number, k))]
+        return tirx.all(*conditions) if conditions else None
+
+    def indices(self, number: Expr, k: Expr) -> list[Expr]:
+        """Those of the factor's tensor."""
+        lines, depth = self.loops.unravel(number, self.side.lines), self.loops.unravel(k, self.side.depth)
+        return [*self.corner.batch, *lines, *depth]
+
+    def load(
+        self, fragments: Fragments, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: FragmentPlace
+    ) -> None:
+        """Reads the registers of one fragment."""
+        tile, stage = self.tile, place.stage
+        if self.transposed:
+            step, number = place.chunk * self.side.chunk, tirx.floordiv(place.line, self.side.chunk)
+            fragments.load_transposed(lane, to, at, shared, lambda i, j: tile.place(stage, i + step, j + number))
+        else:
+            fragments.load(lane, to, at, shared, lambda i, j: tile.place(stage, i + place.line, j + place.chunk))
+
+
+@dataclass(frozen=True)
+class FragmentPlace:
+    """Where a fragment begins."""
+
+    stage: Expr
+    line: Expr
+    chunk: int | Expr
+    """Of the step's depth."""
+
+
+def is_transposed(side: Side, fragments: Fragments) -> bool:
+    """Whether a factor goes to shared memory as memory has it, from line to line: where that loads more at once."""
+    return fragments.transposes and side.together_in_lines > side.together_in_depth

@@ -1,0 +1,96 @@
+"""The tilings of a contraction by instructions on matrices, and the time each is expected to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import tvm_ffi
+
+from dsc.lower.nominal import batch, nominal, volume
+from dsc.targets.gpu.contraction.source import Contraction
+from dsc.targets.gpu.estimate import BlockStep, steps_seconds
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.code import write
+from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
+from dsc.targets.gpu.matrix.operand import is_transposed
+from dsc.targets.gpu.matrix.results import VECTOR
+from dsc.targets.gpu.matrix.side import WORD_BITS, Side
+from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, STAGES, Tiling
+from dsc.targets.kernel import Implementation
+from dsc.targets.machine import MultiplyAdd
+
+LOAD_INSTRUCTIONS = 12
+"""That a thread executes to bring something to shared memory: where it is, whether it is there, to load it."""
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixSpace:
+    """Tiles of blocks and of warps, for each of the machine's instructions."""
+
+    source: Contraction
+    machine: Gpu
+    sides: tuple[Side, Side]
+    instructions: Mapping[str, tuple[MultiplyAdd, Fragments]]
+    """By intrinsic."""
+
+    @cached_property
+    def _points(self) -> tuple[Tiling, ...]:
+        return tuple(point for name in self.instructions for point in self._tilings(name))
+
+    def points(self) -> Sequence[Tiling]:
+        """Those that fit the machine: what is wasted on a small result shows in the estimate."""
+        return self._points
+
+    def _tilings(self, name: str) -> Iterator[Tiling]:
+        _, fragments = self.instructions[name]
+        stages = STAGES if self.machine.copies_to_shared else STAGES[-1:]
+        for shape in SHAPES:
+            for chunks in CHUNKS:
+                for count in stages:
+                    tiling = Tiling(name, *shape, chunks, count)
+                    if tiling.suits(fragments, VECTOR, self.machine):
+                        yield tiling
+
+    def estimate(self, point: Tiling) -> float:
+        """Seconds: steps at the rate of multiplying, of reading operands from shared memory, of bringing them there, or
+        of waiting for them."""
+        row, fragments = self.instructions[point.instruction]
+        source, depth = self.source, point.chunks * self.sides[0].chunk
+        m, n, k, batches = nominal(source.m), nominal(source.n), nominal(source.k), batch(source.batch)
+        down, across = math.ceil(m / point.rows), math.ceil(n / point.columns)
+        step = BlockStep(
+            threads=point.warps * self.machine.warp,
+            registers=point.registers(fragments, self.machine.warp),
+            shared_bytes=point.shared_bytes(fragments),
+            products=point.rows * point.columns * depth,
+            shared_traffic=float(self._read_bytes(point) + point.staged_bytes),
+            instructions=self._instructions(point, fragments),
+            ahead=point.stages - 1,
+        )
+        bits = self.sides[0].bits
+        loaded = bits / 8 * batches * k * (across * m + down * n)
+        tensors = (*source.params, *source.outputs)
+        moved = sum(volume(tensor.shape) * tvm_ffi.dtype(str(tensor.dtype)).itemsize for tensor in tensors)
+        blocks = batches * down * across
+        return steps_seconds(self.machine, step, row, blocks, math.ceil(k / depth), moved, loaded)
+
+    def _read_bytes(self, point: Tiling) -> int:
+        """From shared memory, by all warps, in a step."""
+        return point.warps * (point.warp_rows + point.warp_columns) * point.chunks * CHUNK_BYTES
+
+    def _instructions(self, point: Tiling, fragments: Fragments) -> float:
+        """Of all warps, in a step, to bring operands to shared memory."""
+        loads = 0.0
+        for side, lines in zip(self.sides, (point.rows, point.columns), strict=True):
+            together = side.together_in_lines if is_transposed(side, fragments) else side.together_in_depth
+            at_once = together if together * side.bits >= WORD_BITS else 1
+            loads += lines * point.chunks * side.chunk / at_once
+        return loads * LOAD_INSTRUCTIONS / self.machine.warp
+
+    def build(self, point: Tiling) -> Implementation:
+        """The code."""
+        _, fragments = self.instructions[point.instruction]
+        return Implementation(write(self.source, self.sides, point, fragments, self.machine), self.source.packings)

@@ -1,0 +1,152 @@
+"""The points of the design space, and how tiles lie in shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm import tirx
+from tvm.ir import Expr
+
+from dsc.lower.exprs import ceildiv
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
+
+WORD_BYTES = 4
+CHUNK_WORDS = CHUNK_BYTES // WORD_BYTES
+BANKED_CHUNKS = 8
+"""Chunks side by side that lie in all 32 banks."""
+
+
+REGISTERS_PLANNED = 0.9
+"""Of those that a thread may have: compilers want some for what they load early."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The tile of the result that a block computes, and how its warps share it out."""
+
+    instruction: str
+    """The intrinsic with which it does."""
+    rows: int
+    columns: int
+    warps_down: int
+    warps_across: int
+    chunks: int
+    """Of 16 bytes, of every row and column: the depth of a step."""
+    stages: int
+    """Steps whose operands are in shared memory at once: one is multiplied, the others are on their way."""
+
+    @property
+    def warps(self) -> int:
+        """Of a block."""
+        return self.warps_down * self.warps_across
+
+    @property
+    def warp_rows(self) -> int:
+        """Of the part of the tile that a warp computes."""
+        return self.rows // self.warps_down
+
+    @property
+    def warp_columns(self) -> int:
+        return self.columns // self.warps_across
+
+    @property
+    def staged_words(self) -> int:
+        """Of shared memory, for the operands."""
+        return self.stages * (self.rows + self.columns) * self.chunks * CHUNK_WORDS
+
+    @property
+    def staged_bytes(self) -> int:
+        """Of the operands of one step."""
+        return (self.rows + self.columns) * self.chunks * CHUNK_BYTES
+
+    def suits(self, fragments: Fragments, vector: int, machine: Gpu) -> bool:
+        """Whether warps have whole fragments and lines of whole vectors, threads as many chunks as one another, and a
+        block no more than the machine gives it."""
+        threads = self.warps * machine.warp
+        return (
+            self.warp_rows % fragments.rows == self.warp_columns % fragments.columns == 0
+            and self.chunks % fragments.chunks == 0
+            and self.rows * self.chunks % threads == self.columns * self.chunks % threads == 0
+            and fragments.rows * self.warp_columns % (machine.warp * vector) == 0
+            and threads <= machine.max_threads
+            and self.shared_bytes(fragments) <= machine.shared_bytes
+            and self.registers(fragments, machine.warp) <= REGISTERS_PLANNED * machine.registers_per_thread
+        )
+
+    def shared_bytes(self, fragments: Fragments) -> int:
+        """Of a block: operands, and after them in the same place the sums."""
+        sums = self.warps * Strip.of(self, fragments).words
+        return max(self.staged_words, sums) * WORD_BYTES
+
+    def registers(self, fragments: Fragments, warp: int) -> int:
+        """Of a thread, about: sums, fragments, chunks on their way, addresses."""
+        down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
+        on_their_way = ceildiv((self.rows + self.columns) * self.chunks * CHUNK_WORDS, self.warps * warp)
+        return down * across * fragments.sums + (1 + across) * fragments.words + on_their_way + 32
+
+
+@dataclass(frozen=True)
+class SharedTile:
+    """A matrix in shared memory, lines of chunks, of which eight neighbours in a column lie in different banks.
+
+    Of a chunk's number the last bits are exchanged by those of its line (a swizzle), so no room is lost.
+    """
+
+    lines: int
+    chunks: int
+    base: int = 0
+    """The word at which it begins."""
+
+    @property
+    def words(self) -> int:
+        """Of one stage."""
+        return self.lines * self.chunks * CHUNK_WORDS
+
+    def place(self, stage: Expr, line: Expr, chunk: Expr) -> Expr:
+        """The word at which a chunk begins."""
+        spread = min(self.chunks, BANKED_CHUNKS)
+        key = tirx.floormod(tirx.floordiv(line, BANKED_CHUNKS // spread), spread)
+        moved = tirx.bitwise_xor(chunk, key)
+        return stage * self.words + ((line * self.chunks + moved) * CHUNK_WORDS + self.base)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The sums of a warp's fragments side by side, in shared memory, on their way to those who store them."""
+
+    rows: int
+    columns: int
+    stride: int
+    """Of its rows, in words: those that lanes write together go to different banks."""
+
+    @staticmethod
+    def of(tiling: Tiling, fragments: Fragments) -> Strip:
+        columns = tiling.warp_columns
+        return Strip(fragments.rows, columns, columns + 4 * fragments.run)
+
+    @property
+    def words(self) -> int:
+        return self.rows * self.stride
+
+
+SHAPES = (
+    (128, 128, 2, 2),
+    (256, 128, 4, 2),
+    (128, 256, 2, 4),
+    (128, 64, 2, 2),
+    (64, 128, 2, 2),
+    (64, 64, 2, 2),
+    (128, 32, 4, 1),
+    (32, 128, 1, 4),
+    (32, 64, 2, 2),
+    (64, 32, 4, 1),
+    (32, 32, 2, 1),
+    (16, 128, 1, 4),
+    (16, 64, 1, 2),
+)
+"""Rows and columns of a block's tile, and how many warps share them out. A warp has 32 columns at least, so that eight
+threads read sums of one row: those of two would lie in the same banks."""
+CHUNKS = (4, 8)
+STAGES = (4, 3, 2)
+"""Where the estimate is the same, more steps on their way bear more of what it does not know."""

@@ -1,0 +1,190 @@
+"""The ways from memory to shared memory: without registers, where the machine has that; by vectors; by elements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from tvm import te, tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.lower.exprs import ceildiv, dims, divides, product
+from dsc.lower.floats import condition
+from dsc.targets.cpu.inline import Leaf
+from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.operand import Operand
+from dsc.targets.gpu.matrix.side import WORD_BITS, packed
+from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS, WORD_BYTES
+from dsc.targets.gpu.tile import unrolled
+from dsc.targets.tir.loops import Loops, flat, when
+
+WORD = "float32"
+"""What shared memory, and registers on the way there, are declared as: bits of whatever type."""
+
+
+class Transport(ABC):
+    """Brings one operand's tiles to shared memory: chunks of a tile are shared out among the threads of a block."""
+
+    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int) -> None:
+        """thread: the index in its block of the thread whose code is written, of `threads`."""
+        self.operand, self.shared, self.thread, self.threads = operand, shared, thread, threads
+        self.loops: Loops = operand.loops
+        self.each = operand.tile.lines * operand.tile.chunks // threads
+        """Chunks of a thread."""
+
+    @abstractmethod
+    def begin(self, step: Expr, stage: Expr) -> None:
+        """Starts what brings a step's tile to a stage that nobody reads."""
+
+    @abstractmethod
+    def finish(self, stage: Expr) -> None:
+        """Does what is left to do, once what `begin` loads has been waited for in vain no longer."""
+
+    def _chunk(self, i: Expr) -> tuple[Expr, Expr]:
+        """Line and number of a thread's chunk: neighbouring threads have neighbours in a line."""
+        return self.loops.split(i * self.threads + self.thread, self.operand.tile.chunks)
+
+
+class AsynchronousCopies(Transport):
+    """Memory is copied while threads do other things (cp.async); what is outside is filled with zeros."""
+
+    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, memory: tirx.Buffer) -> None:
+        """memory: the factor's, as one long array."""
+        super().__init__(operand, shared, thread, threads)
+        self.memory = memory
+
+    def begin(self, step: Expr, stage: Expr) -> None:
+        width, side = self.operand.together, self.operand.side
+        size = width * side.bits // 8
+        instruction = f"cp.async.{'cg' if size == CHUNK_WORDS * WORD_BYTES else 'ca'}.shared.global"
+        access = side.factor.access
+        assert access is not None
+        with unrolled(self.each) as i:
+            line, chunk = self._chunk(i)
+            word = T.Bind(self.operand.tile.place(stage, line, chunk))
+            with unrolled(side.chunk // width) as part:
+                place = self.operand.coordinates(step, line, chunk * side.chunk + part * width)
+                inside = self.operand.is_inside(access, *place)
+                position = T.Bind(_guarded(inside, self.operand.position(access, *place), self.loops))
+                target = tirx.address_of(self.shared[word + part * (size // WORD_BYTES)])
+                given = [] if inside is None else [tirx.Select(inside, _bytes(size), _bytes(0))]
+                T.evaluate(T.ptx[instruction](target, tirx.address_of(self.memory[position]), size, *given))
+
+    def finish(self, stage: Expr) -> None:
+        """Nothing: see `dsc.targets.gpu.matrix.code`, which waits."""
+
+
+class ThroughRegisters(Transport):
+    """Registers are loaded while another step is multiplied, and stored after it."""
+
+    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int) -> None:
+        super().__init__(operand, shared, thread, threads)
+        self.registers: tirx.Buffer = T.alloc_buffer((self.each * CHUNK_WORDS,), WORD, scope="local")
+
+    def finish(self, stage: Expr) -> None:
+        with unrolled(self.each) as i:
+            word = T.Bind(self.operand.tile.place(stage, *self._chunk(i)))
+            value = self.registers[Loops().span(i * CHUNK_WORDS, CHUNK_WORDS)]
+            T.buffer_store(self.shared, value, [self.loops.span(word, CHUNK_WORDS)])
+
+
+class Vectors(ThroughRegisters):
+    """Neighbours in memory are loaded at once."""
+
+    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, memory: tirx.Buffer) -> None:
+        """memory: the factor's, as one long array of words."""
+        super().__init__(operand, shared, thread, threads)
+        self.memory = memory
+
+    def begin(self, step: Expr, stage: Expr) -> None:
+        width, side = self.operand.together, self.operand.side
+        per_word = WORD_BITS // side.bits
+        words, own = width // per_word, Loops()
+        access = side.factor.access
+        assert access is not None
+        with unrolled(self.each) as i, unrolled(side.chunk // width) as part:
+            line, chunk = self._chunk(i)
+            place = self.operand.coordinates(step, line, chunk * side.chunk + part * width)
+            inside = self.operand.is_inside(access, *place)
+            to = own.span(i * CHUNK_WORDS + part * words, words)
+            if inside is not None:
+                zero = tirx.const(0, WORD)
+                T.buffer_store(self.registers, zero if words == 1 else tirx.Broadcast(zero, words), [to])
+            with when(inside):
+                first = self.operand.position(access, *place)
+                position = T.Bind(tirx.floordiv(first, self.loops.const(per_word)))
+                T.buffer_store(self.registers, self.memory[self.loops.span(position, words)], [to])
+
+
+class SingleElements(ThroughRegisters):
+    """Elements are loaded, or computed, one by one: those of a chunk by one thread.
+
+    Where neighbours in memory are from line to line, neighbouring threads have neighbouring lines.
+    """
+
+    def __init__(
+        self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, leaves: Mapping[te.Tensor, Leaf]
+    ) -> None:
+        """leaves: the inputs."""
+        super().__init__(operand, shared, thread, threads)
+        self.leaves = leaves
+
+    def begin(self, step: Expr, stage: Expr) -> None:
+        side = self.operand.side
+        per_word = WORD_BITS // side.bits
+        with unrolled(self.each) as i:
+            line, chunk = self._chunk(i)
+            with unrolled(CHUNK_WORDS) as word:
+                first = chunk * side.chunk + word * per_word
+                values = [self._element(step, line, first + part) for part in range(per_word)]
+                T.buffer_store(self.registers, packed(values), [i * CHUNK_WORDS + word])
+
+    def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
+        """One element; 0 beyond the depth. (What is beyond the last line is never stored.)"""
+        operand, side, loops = self.operand, self.operand.side, self.loops
+        number, k = operand.coordinates(step, line, element)
+        if not divides(operand.corner.lines, side.extent):
+            number = T.Bind(tirx.min(number, loops.const(side.extent) - 1))
+        if divides(operand.depth, side.deep):
+            return side.element_at(Elements(self.leaves), operand.indices(number, k))
+        depth = loops.const(side.deep)
+        value = side.element_at(Elements(self.leaves), operand.indices(number, T.Bind(tirx.min(k, depth - 1))))
+        return tirx.Select(condition(k < depth), value, tirx.const(0, str(value.expr_ty())))
+
+    def _chunk(self, i: Expr) -> tuple[Expr, Expr]:
+        if not self.operand.side.lines_are_neighbours:
+            return super()._chunk(i)
+        chunk, line = self.loops.split(i * self.threads + self.thread, self.operand.tile.lines)
+        return line, chunk
+
+
+def transport(
+    operand: Operand,
+    shared: tirx.Buffer,
+    thread: Expr,
+    threads: int,
+    buffers: Mapping[te.Tensor, tirx.Buffer],
+    leaves: Mapping[te.Tensor, Leaf],
+    machine: Gpu,
+) -> Transport:
+    """The best way there is for an operand."""
+    access, side = operand.side.factor.access, operand.side
+    if access is None or operand.together * side.bits < WORD_BITS:
+        return SingleElements(operand, shared, thread, threads, leaves)
+    buffer = next(found for tensor, found in buffers.items() if tensor.same_as(access.memory))
+    if machine.copies_to_shared:
+        return AsynchronousCopies(operand, shared, thread, threads, flat(buffer))
+    words = ceildiv(product(dims(buffer.shape)) * side.bits, WORD_BITS)
+    memory = T.decl_buffer((words,), WORD, data=buffer.data)
+    return Vectors(operand, shared, thread, threads, memory)
+
+
+def _guarded(inside: Expr | None, position: Expr, loops: Loops) -> Expr:
+    """A position that is in memory whatever holds."""
+    return position if inside is None else tirx.Select(condition(inside), position, loops.const(0))
+
+
+def _bytes(count: int) -> Expr:
+    return tirx.const(count, "uint32")

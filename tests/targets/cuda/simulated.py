@@ -75,8 +75,8 @@ def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Device, ch
     code, on = library(functions, backend(simulation)), device(simulation)
     for name, (region, point, _) in zip(functions, built, strict=True):
         arrays = region.arrays()
-        expected = region.reference(arrays)
-        inputs = [tvm.runtime.tensor(array, on) for array in arrays]
+        expected = [region.pack(array, "outputs") for array in region.reference(arrays)]
+        inputs = [tvm.runtime.tensor(region.pack(array, "inputs"), on) for array in arrays]
         outputs = [tvm.runtime.tensor(np.full_like(array, 77), on) for array in expected]
         code[name](*inputs, *outputs)
         for output, array in zip(outputs, expected, strict=True):

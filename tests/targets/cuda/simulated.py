@@ -66,8 +66,8 @@ def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Simulation
     code, device = library(functions, backend(simulation)), tvm.cuda(0)
     for name, (region, point, _) in zip(functions, built, strict=True):
         arrays = region.arrays()
-        expected = region.reference(arrays)
-        inputs = [tvm.runtime.tensor(array, device) for array in arrays]
+        expected = [region.pack(array, "outputs") for array in region.reference(arrays)]
+        inputs = [tvm.runtime.tensor(region.pack(array, "inputs"), device) for array in arrays]
         outputs = [tvm.runtime.tensor(np.full_like(array, 77), device) for array in expected]
         code[name](*inputs, *outputs)
         for output, array in zip(outputs, expected, strict=True):

@@ -173,7 +173,9 @@ class _Launch:
         total: tirx.Buffer = T.alloc_buffer((1,), combine.dtype, scope="local")
         T.buffer_store(total, combine.start, [0])
         sizes = dims(axis.dom.extent for axis in stage.reduce_axis)
-        with shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
+        count = self.rows.count
+        some = None if isinstance(count, int) else count > self.loops.const(0)  # where there is no row, none is read
+        with when(some), shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
             starts = [axis.dom.min for axis in stage.reduce_axis]
             walked = [start + i for start, i in zip(starts, self.loops.unravel(place, sizes), strict=True)]
             limits(self.known, stage.reduce_axis, walked)

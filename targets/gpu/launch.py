@@ -60,7 +60,7 @@ class Group:
 
     def reduce(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr]) -> None:
         """Puts what the threads have in `total`, a register, together; all have the result there."""
-        self._in_warp(total, combine, min(self.threads, self._warp))
+        self._among(total, combine, min(self.threads, self._warp))
         warps, const = self.threads // self._warp, self._loops.const
         if warps <= 1:
             return
@@ -69,14 +69,22 @@ class Group:
             T.buffer_store(parts, total[0], [tirx.floordiv(self._thread, const(self._warp))])
         synchronize()
         T.buffer_store(total, parts[tirx.floormod(self._thread, const(warps))], [0])
-        self._in_warp(total, combine, warps)
+        self._among(total, combine, warps)
 
-    def _in_warp(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
-        """Among `count` neighbours, by exchanging registers."""
-        step = count // 2
-        other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
-        while step:
-            mask = tirx.const(ALL_LANES, "uint32")
-            T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], step, self._warp, self._warp), [0])
-            T.buffer_store(total, combine(total[0], other[0]), [0])
-            step //= 2
+    def _among(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
+        """Among `count` neighbours of a warp."""
+        exchange(total, combine, 1, count, self._warp)
+
+
+def exchange(
+    total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], apart: int, count: int, warp: int
+) -> None:
+    """Puts what `count` threads of a warp, each `apart` from the next, have in `total`, a register, together; all have
+    the result there. Both are powers of two."""
+    other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
+    step = apart * count // 2
+    while step >= apart:
+        mask = tirx.const(ALL_LANES, "uint32")
+        T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], step, warp, warp), [0])
+        T.buffer_store(total, combine(total[0], other[0]), [0])
+        step //= 2

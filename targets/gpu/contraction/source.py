@@ -92,8 +92,11 @@ class Contraction:
         return str(self.a.expr_ty()), str(self.b.expr_ty()), str(self.acc.dtype)
 
 
-def contraction_of(workload: Workload) -> Contraction | Refusal:
-    """The contraction that `workload` is, or why it is none."""
+def contraction_of(workload: Workload, *, single_row: bool = False) -> Contraction | Refusal:
+    """The contraction that `workload` is, or why it is none.
+
+    single_row: whether it may have one row, of no axis: where only one operand differs along the last axes.
+    """
     body = lowered(workload)
     sums = reductions(body.outputs)
     if len(sums) != 1:
@@ -108,6 +111,8 @@ def contraction_of(workload: Workload) -> Contraction | Refusal:
     if isinstance(found, Refusal):
         return found
     split, a, b = found
+    if split[0] == split[1] and not single_row:
+        return Refusal("one operand is the same for all rows")
     epilogue = _epilogue(acc, tuple(body.inputs), tuple(body.outputs))
     if isinstance(epilogue, Refusal):
         return epilogue
@@ -121,7 +126,9 @@ def _split(acc: te.Tensor, left: Expr, right: Expr) -> tuple[tuple[int, int], Ex
     """Where the axes of rows and of columns begin, and the operands that differ along them."""
     sides = [_axes(acc, left), _axes(acc, right)]
     several = [a for a, size in enumerate(dims(acc.shape)) if not same(size, 1)]
-    if not several or (several[-1] in sides[0]) == (several[-1] in sides[1]):
+    if not several:
+        return (len(acc.shape), len(acc.shape)), left, right
+    if (several[-1] in sides[0]) == (several[-1] in sides[1]):
         return Refusal("the operands differ along the same axes")
     (a, rows_of), (b, columns_of) = (left, sides[0]), (right, sides[1])
     if several[-1] in rows_of:
@@ -132,7 +139,7 @@ def _split(acc: te.Tensor, left: Expr, right: Expr) -> tuple[tuple[int, int], Ex
     rows = columns
     while several and several[-1] in rows_of and several[-1] not in columns_of:
         rows = several.pop()
-    return ((rows, columns), a, b) if rows < columns else Refusal("one operand is the same for all rows")
+    return (rows, columns), a, b
 
 
 def _axes(acc: te.Tensor, operand: Expr) -> set[int]:

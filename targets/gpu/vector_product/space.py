@@ -1,0 +1,109 @@
+"""The ways to share a product of a few rows, and the time each is expected to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import tvm_ffi
+from tvm import te
+
+from dsc.lower.nominal import nominal, volume
+from dsc.targets.gpu.estimate import MEMORY_SECONDS, Launch, resident_blocks, seconds
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.vector_product.code import write
+from dsc.targets.gpu.vector_product.sharing import Sharing, sharings
+from dsc.targets.gpu.vector_product.source import VectorProduct
+from dsc.targets.kernel import Implementation
+
+LOAD_BYTES_PER_CYCLE = 128
+"""That a multiprocessor's threads get at once, if it is near."""
+OVERHEAD = 2.0
+"""Instructions for each multiply-add, itself included: conversions, addresses, what is beyond the depth."""
+TAIL_CYCLES = 600
+"""Of a block, when it has multiplied: exchanges, a barrier, the sums of its warps, the epilogue."""
+
+
+@dataclass(frozen=True, eq=False)
+class VectorProductSpace:
+    """Sharings of one product."""
+
+    source: VectorProduct
+
+    def points(self) -> Sequence[Sharing]:
+        """All that fit."""
+        return self._points
+
+    @cached_property
+    def _points(self) -> tuple[Sharing, ...]:
+        return tuple(sharings(self.source, _element_bytes(self.source.contraction.acc)))
+
+    def estimate(self, point: Sharing) -> float:
+        """Seconds: of reading the matrix, mostly."""
+        source, machine, sums = self.source, self.source.machine, self.source.contraction
+        down, across = math.ceil(nominal(source.m) / point.rows), math.ceil(nominal(source.n) / point.width)
+        blocks = volume(source.batch) * down * across * point.slices
+        steps = math.ceil(nominal(sums.k) / (point.step * point.slices))
+        products = blocks * point.threads * steps * point.rows * point.columns * point.depth
+        matrix = blocks * steps * point.step * min(point.width, nominal(source.n)) * self._bytes * self._waste(point)
+        vectors = blocks * steps * point.step * point.rows * self._bytes
+        moved = sum(_bytes(tensor) for tensor in (*sums.params, *sums.outputs))
+        cycles = [
+            OVERHEAD * products * 2 * machine.frequency / machine.peak(),
+            (matrix + vectors * machine.warp / 4) / LOAD_BYTES_PER_CYCLE,
+            (matrix + vectors) * machine.cores * machine.frequency / machine.l2_bandwidth,
+        ]
+        launch = Launch(
+            blocks,
+            point.threads,
+            max(cycles),
+            moved,
+            matrix + vectors,
+            registers=point.registers,
+            shared_bytes=point.shared_bytes(machine, _element_bytes(sums.acc)),
+            in_flight_bytes=point.columns * point.depth * self._bytes,
+        )
+        resident = resident_blocks(machine, launch)
+        if resident == 0:
+            return math.inf
+        rounds = math.ceil(blocks / (machine.cores * resident))
+        tail = MEMORY_SECONDS + rounds * TAIL_CYCLES / machine.frequency
+        return seconds(machine, launch) + tail + self._second_launch(point)
+
+    def build(self, point: Sharing) -> Implementation:
+        """The code."""
+        return Implementation(write(self.source, point))
+
+    @property
+    def _bytes(self) -> int:
+        """Of an element of the matrix."""
+        source = self.source
+        return (source.along_depth if source.by_depth else source.along_columns).element_bytes
+
+    def _waste(self, point: Sharing) -> float:
+        """Bytes of the pieces of memory that are read, for each that is wanted."""
+        source, sector = self.source, self.source.machine.sector_bytes
+        row = nominal(source.contraction.k) if source.by_depth else nominal(source.n)
+        piece = self._bytes * min(row, point.step if source.by_depth else point.width)
+        whole = row * self._bytes % sector == 0 and piece % sector == 0
+        return 1.0 if whole else (piece + sector - self._bytes) / piece
+
+    def _second_launch(self, point: Sharing) -> float:
+        """Seconds of adding the slices, if there are several."""
+        if point.slices == 1:
+            return 0.0
+        machine, sums = self.source.machine, self.source.contraction
+        count = volume(sums.shape)
+        written = 2.0 * count * point.slices * _element_bytes(sums.acc)
+        cycles = count * point.slices * 4.0 / machine.warp
+        return MEMORY_SECONDS + seconds(machine, Launch(math.ceil(count / 128), 128, cycles, written))
+
+
+def _bytes(tensor: te.Tensor) -> float:
+    return float(volume(tensor.shape) * _element_bytes(tensor))
+
+
+def _element_bytes(tensor: te.Tensor) -> int:
+    return max(1, int(tvm_ffi.dtype(str(tensor.dtype)).bits) // 8)

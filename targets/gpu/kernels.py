@@ -15,4 +15,4 @@ from dsc.targets.kernel import Kernel
 
 def gpu_kernels() -> Sequence[Kernel[Gpu]]:
     """In order of preference between equal estimates; the last takes any workload."""
-    return (Attention(), Contract(), MultiplyVectors(), Transpose(), Generic())
+    return (Attention(), MultiplyVectors(), Contract(), Transpose(), Generic())

@@ -76,9 +76,7 @@ class Group:
         exchange(total, combine, 1, count, self._warp)
 
 
-def exchange(
-    total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], apart: int, count: int, warp: int
-) -> None:
+def exchange(total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], apart: int, count: int, warp: int) -> None:
     """Puts what `count` threads of a warp, each `apart` from the next, have in `total`, a register, together; all have
     the result there. Both are powers of two."""
     other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange

@@ -104,8 +104,8 @@ class _Writer:
         if sharing.by_depth:
             with unrolled(sharing.columns) as j:
                 column = T.Bind(self._bounded(block.column + j * sharing.across + block.x, source.n, 1))
-                at = source.at(block.batch, self._first(source.rows), self.loops.unravel(column, source.columns))
-                self._along_depth(block, matrix, source.along_depth, at, step, self._register(0, j))
+                place = source.at(block.batch, self._first(source.rows), self.loops.unravel(column, source.columns))
+                self._along_depth(block, matrix, source.along_depth, place, step, self._register(0, j))
             return
         column = T.Bind(self._bounded(block.column + block.x * sharing.columns, source.n, sharing.columns))
         columns = self.loops.unravel(column, source.columns)
@@ -116,9 +116,8 @@ class _Writer:
 
         with unrolled(sharing.depth) as k:
             walked, inside = self._walked(block, step, k, 1)
-            matrix.vector(
-                self._register(k, 0), sharing.columns, source.along_columns, lambda j: (at(j), walked), inside
-            )  # fmt: skip
+            register, beside = self._register(k, 0), source.along_columns
+            matrix.load(register, sharing.columns, beside, lambda j: (at(j), walked), inside)
 
     def _load_vectors(self, block: _Block, vectors: Operand, step: Expr) -> None:
         """What every row is multiplied by in a step."""
@@ -133,13 +132,11 @@ class _Writer:
     ) -> None:
         """The depths of a thread in a step, into registers from `register` on: at once where they are a vector."""
         depth, axis = self.sharing.depth, last(self.source.stage.reduce_axis)
-        if beside.together >= depth and not self.sharing.interleaved:
-            walked, inside = self._walked(block, step, self.loops.const(0), depth)
-            operand.vector(register, depth, beside, lambda k: (at, _moved(walked, axis, k)), inside)
-            return
-        with unrolled(depth) as k:
-            walked, inside = self._walked(block, step, k, 1)
-            operand.element(register + k, (at, walked), inside)
+        count = 1 if self.sharing.interleaved else min(beside.together, depth)
+        with unrolled(depth // count) as part:
+            walked, inside = self._walked(block, step, part * count, count)
+            first = register + part * count
+            operand.load(first, count, beside, lambda k: (at, _moved(walked, axis, k)), inside)
 
     def _walked(self, block: _Block, step: Expr, k: Expr, count: int) -> tuple[list[Expr], Expr | None]:
         """Indices in depth of the first of `count` neighbours, which is the thread's `k`-th in a step, and whether they
@@ -181,12 +178,11 @@ class _Writer:
         places = sharing.rows * sharing.row_places
         shared = T.alloc_buffer((sharing.parts(warp) * places,), self.dtype, scope="shared")
         part, rest = self.loops.split(block.y, together)
-        with when(tirx.EQ(rest, self.loops.const(0))), unrolled(sharing.rows) as i:
-            with unrolled(sharing.columns // sharing.vector) as group:
-                start = part * places + i * sharing.row_places + group * sharing.pitch + block.x * sharing.vector
-                own = i * sharing.columns + group * sharing.vector
-                values = sums[self.loops.span(own, sharing.vector)]
-                T.buffer_store(shared, values, [self.loops.span(start, sharing.vector)])
+        groups, vector = sharing.columns // sharing.vector, sharing.vector
+        with when(tirx.EQ(rest, self.loops.const(0))), unrolled(sharing.rows) as i, unrolled(groups) as group:
+            start = part * places + i * sharing.row_places + group * sharing.pitch + block.x * vector
+            values = sums[self.loops.span(i * sharing.columns + group * vector, vector)]
+            T.buffer_store(shared, values, [self.loops.span(start, vector)])
         synchronize()
         return shared
 

@@ -21,4 +21,7 @@ class MultiplyVectors:
     def match(self, workload: Workload, machine: Gpu) -> VectorProductSpace | Refusal:
         """The ways to share the product in `workload`."""
         source = vector_product_of(workload, machine)
-        return source if isinstance(source, Refusal) else VectorProductSpace(source)
+        if isinstance(source, Refusal):
+            return source
+        space = VectorProductSpace(source)
+        return space if space.points() else Refusal("its sums do not fit the memory that a block shares")

@@ -52,8 +52,13 @@ def neighbours(
     tensors = tuple(tensor for tensor, _ in beside)
     if not set(steps) <= {0, 1} or len(set(tensors)) < len(tensors):
         return Neighbours((), 1)
+    places = [*stage.axis, *stage.reduce_axis]
     for count in COUNTS:
-        if beside and _in_vectors(axis, count) and all(_is_whole(r, axis.var, count, vector_bytes) for r in beside):
+        if (
+            beside
+            and _in_vectors(axis, count)
+            and all(_is_whole(r, axis.var, count, places, vector_bytes) for r in beside)
+        ):
             return Neighbours(tensors, count)
     return Neighbours(tensors, 1)
 
@@ -93,8 +98,9 @@ def _in_vectors(axis: tirx.IterVar, count: int) -> bool:
     return extent is not None and extent % count == 0
 
 
-def _is_whole(read: Read, index: tirx.Var, count: int, vector_bytes: int) -> bool:
-    """Whether `count` neighbours, the first of which has a multiple of that for its `index`, are a vector."""
+def _is_whole(read: Read, index: tirx.Var, count: int, places: Sequence[tirx.IterVar], vector_bytes: int) -> bool:
+    """Whether `count` neighbours, the first of which has a multiple of that for its `index`, are a vector, wherever
+    that is in `places`."""
     tensor, at = read
     if str(tensor.dtype) not in VECTOR_TYPES or _bits(tensor) * count > 8 * vector_bytes:
         return False
@@ -103,7 +109,10 @@ def _is_whole(read: Read, index: tirx.Var, count: int, vector_bytes: int) -> boo
         flat = flat * size + each
     vector = tirx.Var("vector", str(index.ty))
     first = tvm_ffi.structural_map(flat, (tirx.Var, lambda var: vector * count if var.same_as(index) else var))
-    return bool(sym.Analyzer().can_prove(tirx.EQ(tirx.floormod(first, count), 0)))
+    analyzer = sym.Analyzer()
+    for axis in places:
+        analyzer.bind(axis.var, axis.dom)
+    return bool(analyzer.can_prove(tirx.EQ(tirx.floormod(first, count), 0)))
 
 
 def _bits(tensor: te.Tensor) -> int:

@@ -10,7 +10,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.floats import condition
-from dsc.targets.cpu.inline import Leaf
+from dsc.targets.cpu.inline import Leaf, is_one_of
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.gpu.vector_product.neighbours import Neighbours, reads
@@ -31,20 +31,22 @@ class Operand:
         self._leaves: dict[te.Tensor, Leaf] = {tensor: _load(buffer) for tensor, buffer in memory.items()}
         self.registers: tirx.Buffer = T.alloc_buffer((count,), str(part.expr_ty()), scope="local")
 
-    def element(self, register: Expr, place: Place, inside: Expr | None) -> None:
-        """One of its elements; 0 where that is not `inside`."""
-        self._store(register, self._leaves, place, inside)
-
-    def vector(
+    def load(
         self, first: Expr, count: int, beside: Neighbours, place: Callable[[Expr], Place], inside: Expr | None
     ) -> None:
-        """The elements at ``place(0) .. place(count - 1)``, which are neighbours, in registers from `first` on."""
-        start = place(self._loops.const(0))
-        found = reads(self._stage, self._part, list(self._memory), *start) or []
-        loaded = {t: self._at_once(t, indices, count) for t, indices in found if any(t is b for b in beside.tensors)}
+        """The elements at ``place(0) .. place(count - 1)`` into registers from `first` on: zeros where they are not
+        `inside`. They are neighbours, of which as many may be loaded at once, if there are several."""
+        loaded: dict[te.Tensor, tirx.Buffer] = {}
+        if count > 1:
+            start = place(self._loops.const(0))
+            found = reads(self._stage, self._part, list(self._memory), *start) or []
+            loaded = {t: self._at_once(t, indices, count) for t, indices in found if is_one_of(t, beside.tensors)}
         with unrolled(count) as v:
             own = {tensor: _register(registers, v) for tensor, registers in loaded.items()}
-            self._store(first + v, {**self._leaves, **own}, place(v), inside)
+            value = Elements({**self._leaves, **own}).term(self._stage, self._part, *place(v))
+            if inside is not None:
+                value = tirx.Select(condition(inside), value, tirx.const(0, str(value.expr_ty())))
+            T.buffer_store(self.registers, value, [first + v])
 
     def _at_once(self, tensor: te.Tensor, indices: Sequence[Expr], count: int) -> tirx.Buffer:
         buffer = self._memory[tensor]
@@ -54,12 +56,6 @@ class Operand:
             start = start * size + index
         T.buffer_store(registers, flat(buffer)[self._loops.span(start, count)], [Loops().span(0, count)])
         return registers
-
-    def _store(self, register: Expr, leaves: Mapping[te.Tensor, Leaf], place: Place, inside: Expr | None) -> None:
-        value = Elements(leaves).term(self._stage, self._part, *place)
-        if inside is not None:
-            value = tirx.Select(condition(inside), value, tirx.const(0, str(value.expr_ty())))
-        T.buffer_store(self.registers, value, [register])
 
 
 def _load(buffer: tirx.Buffer) -> Leaf:

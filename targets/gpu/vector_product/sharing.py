@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 from dsc.lower.nominal import nominal
 from dsc.targets.gpu.machine import Gpu
@@ -11,11 +12,17 @@ from dsc.targets.gpu.vector_product.source import VectorProduct
 
 ROWS = 8
 """Of a block, at most: each is as many sums in registers as a thread has columns."""
-THREADS = (128, 256)
+THREADS = (128, 256, 512, 1024)
 """Of a block."""
-DEPTH = 4
-"""Of a thread in a step, where it reads columns: so many loads are under way together."""
-SLICES = (1, 4, 16)
+DEPTHS = (4, 8, 16)
+"""Of a thread in a step, where they are no vector: so many loads are under way together."""
+ACROSS = (64, 32, 16, 8, 4, 2, 1)
+"""Threads that have columns of their own, where neighbouring threads do."""
+DOWN = (256, 128, 64, 32, 16, 8)
+"""Threads that share a column, where neighbouring threads do."""
+COLUMNS = (1, 2, 4)
+"""Of a thread, where it reads neighbours in depth."""
+SLICES = (1, 4, 16, 64)
 """Parts of the depth that are summed by blocks of their own."""
 BANKS = 32
 """Of shared memory, each 4 bytes wide."""
@@ -87,18 +94,26 @@ class Sharing:
     @property
     def registers(self) -> int:
         """Of a thread, about: sums, operands, what is loaded, addresses."""
-        return self.rows * self.columns + self.depth * (self.rows + 2 * self.columns) + 40
+        return self.rows * self.columns + self.depth * (self.rows + self.columns) + 40
 
 
 def sharings(source: VectorProduct, sum_bytes: int) -> Iterator[Sharing]:
-    """All worth considering, whose sums fit the memory that a block shares."""
+    """All worth considering of which a multiprocessor has room for a block; those with wide pieces of memory first."""
     machine, rows = source.machine, _rows(source)
     for made in _by_depth(source, rows) if source.by_depth else _by_column(source, rows):
         for slices in SLICES:
-            long = slices == 1 or nominal(source.contraction.k) >= 2 * slices * made.step
+            is_long = slices == 1 or nominal(source.contraction.k) >= 2 * slices * made.step
             sharing = replace(made, slices=slices)
-            if long and sharing.shared_bytes(machine, sum_bytes) <= machine.shared_bytes:
+            if is_long and _fits(sharing, machine, sum_bytes):
                 yield sharing
+
+
+def _fits(sharing: Sharing, machine: Gpu, sum_bytes: int) -> bool:
+    return (
+        sharing.threads <= machine.max_threads
+        and sharing.registers <= min(machine.registers_per_thread, machine.registers // sharing.threads)
+        and sharing.shared_bytes(machine, sum_bytes) <= machine.shared_bytes
+    )
 
 
 def _rows(source: VectorProduct) -> int:
@@ -110,28 +125,26 @@ def _rows(source: VectorProduct) -> int:
 
 def _by_column(source: VectorProduct, rows: int) -> Iterator[Sharing]:
     """Neighbouring threads have neighbouring columns: those that fill a piece of memory at least."""
-    machine, read = source.machine, source.along_columns
-    columns, size = read.together, read.element_bytes
-    depth = DEPTH if columns * size >= machine.vector_bytes // 2 else 2 * DEPTH
-    apart = source.vectors_along_depth.together < depth
-    across = 1
-    while across <= machine.warp:
-        piece = across * columns * size
-        wide = piece >= 2 * machine.sector_bytes or across * columns >= nominal(source.n)
-        if wide and across * columns < 2 * max(nominal(source.n), columns):
-            broken = nominal(source.n) * size % machine.sector_bytes != 0
-            for threads in THREADS:
-                yield Sharing(rows, columns, depth, across, threads, by_depth=False, interleaved=apart or broken)
-        across *= 2
+    sector, n = source.machine.sector_bytes, nominal(source.n)
+    columns, size = source.along_columns.together, source.along_columns.element_bytes
+    apart = n * size % sector != 0 or source.vectors_along_depth.together == 1
+    for across in ACROSS:
+        fills = across * columns * size >= sector or across * columns >= n
+        if not fills or across * columns >= 2 * max(n, columns):
+            continue
+        for threads, depth in product(THREADS, DEPTHS):
+            if depth == DEPTHS[0] or depth * threads // across < 2 * nominal(source.contraction.k):
+                yield Sharing(rows, columns, depth, across, threads, by_depth=False, interleaved=apart)
 
 
 def _by_depth(source: VectorProduct, rows: int) -> Iterator[Sharing]:
-    """Neighbouring threads have neighbouring vectors of a column."""
-    depth = source.along_depth.together
-    for threads in THREADS:
-        down = 8
-        while down <= threads:
-            if down == 8 or down * depth < 2 * nominal(source.contraction.k):
-                for columns in (1, 2, 4):
-                    yield Sharing(rows, columns, depth, threads // down, threads, by_depth=True)
-            down *= 2
+    """Neighbouring threads have neighbouring vectors of a column, or elements where those are no vectors."""
+    n, k, vector = nominal(source.n), nominal(source.contraction.k), source.along_depth.together
+    depths = DEPTHS if vector == 1 else (vector,)
+    for down, threads, depth, columns in product(DOWN, THREADS, depths, COLUMNS):
+        if down > threads:
+            continue
+        made = Sharing(rows, columns, depth, threads // down, threads, by_depth=True, interleaved=vector == 1)
+        is_smallest = (down, depth, columns) == (DOWN[-1], depths[0], COLUMNS[0])
+        if is_smallest or (made.step < 2 * k and made.width < 2 * n):
+            yield made

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import tvm_ffi
 from tvm import te
 
 from dsc.lower.nominal import nominal, volume
-from dsc.targets.gpu.estimate import MEMORY_SECONDS, Launch, resident_blocks, seconds
-from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 from dsc.targets.gpu.vector_product.code import write
 from dsc.targets.gpu.vector_product.sharing import Sharing, sharings
 from dsc.targets.gpu.vector_product.source import VectorProduct
@@ -20,9 +19,9 @@ from dsc.targets.kernel import Implementation
 
 LOAD_BYTES_PER_CYCLE = 128
 """That a multiprocessor's threads get at once, if it is near."""
-OVERHEAD = 2.0
-"""Instructions for each multiply-add, itself included: conversions, addresses, what is beyond the depth."""
-TAIL_CYCLES = 600
+ELEMENT_INSTRUCTIONS = 2
+"""Of a thread for each element that it loads: conversion, address, what is beyond the depth."""
+TAIL_CYCLES = 300
 """Of a block, when it has multiplied: exchanges, a barrier, the sums of its warps, the epilogue."""
 
 
@@ -46,12 +45,14 @@ class VectorProductSpace:
         down, across = math.ceil(nominal(source.m) / point.rows), math.ceil(nominal(source.n) / point.width)
         blocks = volume(source.batch) * down * across * point.slices
         steps = math.ceil(nominal(sums.k) / (point.step * point.slices))
-        products = blocks * point.threads * steps * point.rows * point.columns * point.depth
+        loaded = point.depth * (point.rows + point.columns)
+        instructions = point.rows * point.columns * point.depth + ELEMENT_INSTRUCTIONS * loaded
+        instructions *= blocks * point.threads * steps
         matrix = blocks * steps * point.step * min(point.width, nominal(source.n)) * self._bytes * self._waste(point)
         vectors = blocks * steps * point.step * point.rows * self._bytes
         moved = sum(_bytes(tensor) for tensor in (*sums.params, *sums.outputs))
         cycles = [
-            OVERHEAD * products * 2 * machine.frequency / machine.peak(),
+            2 * instructions * machine.frequency / machine.peak(),
             (matrix + vectors * machine.warp / 4) / LOAD_BYTES_PER_CYCLE,
             (matrix + vectors) * machine.cores * machine.frequency / machine.l2_bandwidth,
         ]
@@ -68,9 +69,9 @@ class VectorProductSpace:
         resident = resident_blocks(machine, launch)
         if resident == 0:
             return math.inf
-        rounds = math.ceil(blocks / (machine.cores * resident))
-        tail = MEMORY_SECONDS + rounds * TAIL_CYCLES / machine.frequency
-        return seconds(machine, launch) + tail + self._second_launch(point)
+        together = min(resident, math.ceil(blocks / machine.cores))
+        launch = replace(launch, cycles=launch.cycles + TAIL_CYCLES * blocks / together)
+        return seconds(machine, launch) + self._second_launch(point)
 
     def build(self, point: Sharing) -> Implementation:
         """The code."""
@@ -98,7 +99,7 @@ class VectorProductSpace:
         count = volume(sums.shape)
         written = 2.0 * count * point.slices * _element_bytes(sums.acc)
         cycles = count * point.slices * 4.0 / machine.warp
-        return MEMORY_SECONDS + seconds(machine, Launch(math.ceil(count / 128), 128, cycles, written))
+        return seconds(machine, Launch(math.ceil(count / 128), 128, cycles, written))
 
 
 def _bytes(tensor: te.Tensor) -> float:

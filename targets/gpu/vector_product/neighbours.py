@@ -9,7 +9,7 @@ import tvm_ffi
 from tvm import sym, te, tirx
 from tvm.ir import Expr
 
-from dsc.lower.exprs import dims, static
+from dsc.lower.exprs import dims, equal, static
 from dsc.lower.nominal import nominal
 from dsc.targets.cpu.inline import Leaf
 from dsc.targets.gpu.elements import Elements
@@ -112,7 +112,7 @@ def _is_whole(read: Read, index: tirx.Var, count: int, places: Sequence[tirx.Ite
     analyzer = sym.Analyzer()
     for axis in places:
         analyzer.bind(axis.var, axis.dom)
-    return bool(analyzer.can_prove(tirx.EQ(tirx.floormod(first, count), 0)))
+    return bool(analyzer.can_prove(equal(tirx.floormod(first, count), 0)))
 
 
 def _bits(tensor: te.Tensor) -> int:

@@ -14,9 +14,11 @@ ROWS = 8
 """Of a block, at most: each is as many sums in registers as a thread has columns."""
 THREADS = (128, 256, 512, 1024)
 """Of a block."""
-DEPTHS = (4, 8, 16)
+DEPTH = 4
 """Of a thread in a step, where they are no vector: so many loads are under way together."""
-ACROSS = (64, 32, 16, 8, 4, 2, 1)
+BROKEN_PIECES = 4
+"""That threads read together at least where rows do not begin where pieces of memory do: each costs one more."""
+ACROSS = (128, 64, 32, 16, 8, 4, 2, 1)
 """Threads that have columns of their own, where neighbouring threads do."""
 DOWN = (256, 128, 64, 32, 16, 8)
 """Threads that share a column, where neighbouring threads do."""
@@ -124,27 +126,29 @@ def _rows(source: VectorProduct) -> int:
 
 
 def _by_column(source: VectorProduct, rows: int) -> Iterator[Sharing]:
-    """Neighbouring threads have neighbouring columns: those that fill a piece of memory at least."""
-    sector, n = source.machine.sector_bytes, nominal(source.n)
+    """Neighbouring threads have neighbouring columns: all of them, or whole pieces of memory."""
+    sector, n, k = source.machine.sector_bytes, nominal(source.n), nominal(source.contraction.k)
     columns, size = source.along_columns.together, source.along_columns.element_bytes
-    apart = n * size % sector != 0 or source.vectors_along_depth.together == 1
-    for across in ACROSS:
-        fills = across * columns * size >= sector or across * columns >= n
-        if not fills or across * columns >= 2 * max(n, columns):
-            continue
-        for threads, depth in product(THREADS, DEPTHS):
-            if depth == DEPTHS[0] or depth * threads // across < 2 * nominal(source.contraction.k):
-                yield Sharing(rows, columns, depth, across, threads, by_depth=False, interleaved=apart)
+    is_broken = n * size % sector != 0
+    least = BROKEN_PIECES * sector if is_broken else sector
+    apart = is_broken or source.vectors_along_depth.together == 1
+    for across, threads in product(ACROSS, THREADS):
+        made = Sharing(rows, columns, DEPTH, across, threads, by_depth=False, interleaved=apart)
+        fills = made.width * size >= least or made.width >= n or across == ACROSS[0]
+        is_wide = made.width >= 2 * max(n, columns)
+        is_deep = made.step >= 2 * k and threads != THREADS[0]
+        if fills and not is_wide and not is_deep:
+            yield made
 
 
 def _by_depth(source: VectorProduct, rows: int) -> Iterator[Sharing]:
     """Neighbouring threads have neighbouring vectors of a column, or elements where those are no vectors."""
     n, k, vector = nominal(source.n), nominal(source.contraction.k), source.along_depth.together
-    depths = DEPTHS if vector == 1 else (vector,)
-    for down, threads, depth, columns in product(DOWN, THREADS, depths, COLUMNS):
+    depth = DEPTH if vector == 1 else vector
+    for down, threads, columns in product(DOWN, THREADS, COLUMNS):
         if down > threads:
             continue
         made = Sharing(rows, columns, depth, threads // down, threads, by_depth=True, interleaved=vector == 1)
-        is_smallest = (down, depth, columns) == (DOWN[-1], depths[0], COLUMNS[0])
+        is_smallest = (down, columns) == (DOWN[-1], COLUMNS[0])
         if is_smallest or (made.step < 2 * k and made.width < 2 * n):
             yield made

@@ -21,6 +21,8 @@ LOAD_BYTES_PER_CYCLE = 128
 """That a multiprocessor's threads get at once, if it is near."""
 ELEMENT_INSTRUCTIONS = 2
 """Of a thread for each element that it loads: conversion, address, what is beyond the depth."""
+UNDER_WAY = 4
+"""Loads of a thread at once: ptxas keeps about so many, and no registers for more."""
 TAIL_CYCLES = 300
 """Of a block, when it has multiplied: exchanges, a barrier, the sums of its warps, the epilogue."""
 
@@ -64,7 +66,7 @@ class VectorProductSpace:
             matrix + vectors,
             registers=point.registers,
             shared_bytes=point.shared_bytes(machine, _element_bytes(sums.acc)),
-            in_flight_bytes=point.columns * point.depth * self._bytes,
+            in_flight_bytes=self._in_flight_bytes(point),
         )
         resident = resident_blocks(machine, launch)
         if resident == 0:
@@ -82,6 +84,13 @@ class VectorProductSpace:
         """Of an element of the matrix."""
         source = self.source
         return (source.along_depth if source.by_depth else source.along_columns).element_bytes
+
+    def _in_flight_bytes(self, point: Sharing) -> int:
+        """Of the matrix, that a thread has asked for before it waits."""
+        loads, elements = (point.columns, point.depth) if point.by_depth else (point.depth, point.columns)
+        if point.by_depth and point.interleaved:
+            loads, elements = point.columns * point.depth, 1
+        return min(loads, UNDER_WAY) * elements * self._bytes
 
     def _waste(self, point: Sharing) -> float:
         """Bytes of the pieces of memory that are read, for each that is wanted."""

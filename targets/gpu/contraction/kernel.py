@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsc.lower.workload import Workload
+from dsc.targets.gpu.contraction.packing import packed
 from dsc.targets.gpu.contraction.source import contraction_of
 from dsc.targets.gpu.contraction.space import ContractionSpace
 from dsc.targets.gpu.machine import Gpu
@@ -26,4 +27,4 @@ class Contract:
         rows = [row for row in machine.multiply_adds(*source.operands) if row.m == row.k == 1]
         if not rows:
             return Refusal(f"no instruction for {' x '.join(source.operands[:2])}")
-        return ContractionSpace(source, machine, rows[0])
+        return ContractionSpace(packed(source, workload), machine, rows[0])

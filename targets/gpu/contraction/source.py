@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm import te, tirx
@@ -10,66 +10,63 @@ from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.te import lowered
-from dsc.lower.workload import Workload
-from dsc.targets.cpu.gemm.product import same_place, unproven_dims
-from dsc.targets.cpu.inline import Leaf
-from dsc.targets.gpu.elements import Elements
+from dsc.lower.workload import Workload, once
+from dsc.targets.cpu.inline import is_one_of
+from dsc.targets.gpu.access import Access, replaced
+from dsc.targets.gpu.axes import Axis, Parts, in_parts, limits, several, split
+from dsc.targets.gpu.contraction.factors import Factor, Term, by_memory
+from dsc.targets.gpu.contraction.results import Reading, reading
 from dsc.targets.gpu.generic.rows import reductions
-from dsc.targets.kernel import Refusal
-from dsc.targets.tir.loops import function
+from dsc.targets.gpu.neighbours import Read, distinct, placed
+from dsc.targets.kernel import Packing, Refusal
 
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
-    """``acc[batch.., rows.., columns..] = sum over depth.. of a[batch.., rows.., depth..] * b[batch.., depth..,
-    columns..]``, and its epilogue.
+    """``sums[batch.., rows.., columns..] = sum over depth.. of a[batch.., rows.., depth..] * b[batch.., columns..,
+    depth..]``, and its epilogue.
 
-    Of a matrix product, rows and columns are that; of a convolution, channels of the result and its pixels, and the
-    depth is channels and taps (implicit GEMM: `b` is never in memory).
+    Batch, rows and columns are axes of the result, wherever these lie in memory: those that both factors differ along,
+    only `a`, and only `b`. Neighbours along the last of the columns are neighbours in the result. So of a convolution
+    of packed images rows are its pixels and columns the channels of its result, of one of plain images it is the other
+    way round; its groups are batch. The depth is in the order in which the factor that is computed lies in memory: of
+    packed images, blocks of channels, taps, channels of a block (implicit GEMM: `a` is never in memory). Axes of one
+    element are left out.
+
+    An element of a factor is ``Elements(leaves).at(source.a.tensor, [*batch, *rows, *depth])``, with an index for each
+    axis; where it is a load, `source.a.access` tells of what. An element of a result is ``Elements(leaves).at(output,
+    source.place([*batch, *rows, *columns]))``, with `acc` among the leaves for the sum, and belongs into memory at
+    ``source.stored.position([*batch, *rows, *columns])``.
     """
 
     params: tuple[te.Tensor, ...]
-    """The inputs of the workload."""
+    """What the function takes: the inputs of the workload, constants as `packings` arrange them."""
+    packings: Mapping[int, Packing]
+    """By input."""
     scalars: tuple[tirx.Var, ...]
     """Its scalars."""
     acc: te.Tensor
     """The sums, where the epilogue begins."""
-    split: tuple[int, int]
-    """The axes of `acc` at which rows and columns begin."""
-    a: Expr
-    """The operand that differs from row to row, in terms of the variables of `acc` and of its reduction."""
-    b: Expr
+    a: Factor
+    b: Factor
+    batch: tuple[Dim, ...]
+    """Sizes of the axes that number problems of their own."""
+    rows: tuple[Dim, ...]
+    """Sizes of the axes that make up a row's number, the last one varying fastest."""
+    columns: tuple[Dim, ...]
+    """Sizes of the axes that make up a column's number."""
+    depth: tuple[Dim, ...]
+    """Sizes of the axes that are summed over."""
     outputs: tuple[te.Tensor, ...]
-    """Each of the shape of `acc`, and elementwise in it."""
-    beside: tuple[te.Tensor, ...]
-    """Inputs of which the outputs read the element at their own place."""
+    """All of one shape, with one sum for each element."""
+    indices: tuple[Expr, ...]
+    """Those of an element of the outputs, in terms of `stored.variables`."""
+    stored: Access
+    """Where the elements of the outputs lie, by their indices along batch, rows and columns."""
+    beside: tuple[Read, ...]
+    """What the outputs read of the inputs."""
     assumed: tuple[tuple[Dim, Dim], ...]
     """Dims that are equal where the model is right, though nothing proves it."""
-
-    @property
-    def shape(self) -> tuple[Dim, ...]:
-        """Of the sums."""
-        return tuple(dims(self.acc.shape))
-
-    @property
-    def batch(self) -> tuple[Dim, ...]:
-        """Leading dims: of problems of their own."""
-        return self.shape[: self.split[0]]
-
-    @property
-    def rows(self) -> tuple[Dim, ...]:
-        """Dims that make up a row's number."""
-        return self.shape[self.split[0] : self.split[1]]
-
-    @property
-    def columns(self) -> tuple[Dim, ...]:
-        """Dims that make up a column's number."""
-        return self.shape[self.split[1] :]
-
-    @property
-    def depth(self) -> tuple[Dim, ...]:
-        """Dims that are summed over."""
-        return tuple(dims(axis.dom.extent for axis in self.acc.op.reduce_axis))
 
     @property
     def m(self) -> Dim:
@@ -89,16 +86,66 @@ class Contraction:
     @property
     def operands(self) -> tuple[str, str, str]:
         """Types of what is multiplied, and of the sums: as an instruction has them."""
-        return str(self.a.expr_ty()), str(self.b.expr_ty()), str(self.acc.dtype)
+        return str(self.a.tensor.dtype), str(self.b.tensor.dtype), str(self.acc.dtype)
+
+    @property
+    def column_axes(self) -> range:
+        """Which of the indices along batch, rows and columns are the columns'."""
+        before = len(self.batch) + len(self.rows)
+        return range(before, before + len(self.columns))
+
+    def place(self, at: Sequence[Expr]) -> list[Expr]:
+        """The indices of an element of the outputs, by those along batch, rows and columns."""
+        return [replaced(index, self.stored.variables, at) for index in self.indices]
 
 
-def contraction_of(workload: Workload, *, single_row: bool = False) -> Contraction | Refusal:
-    """The contraction that `workload` is, or why it is none.
+@once
+def contraction_of(workload: Workload) -> Contraction | Refusal:
+    """The contraction that `workload` is, or why it is none. It has rows, and columns."""
+    found = product_of(workload)
+    if isinstance(found, Contraction) and not (found.rows and found.columns):
+        return Refusal("one operand is the same for all rows")
+    return found
 
-    single_row: whether it may have one row, of no axis: where only one operand differs along the last axes.
-    """
+
+@once
+def product_of(workload: Workload) -> Contraction | Refusal:
+    """The same; it may have a row that has no axis, or a row and a column."""
     body = lowered(workload)
-    sums = reductions(body.outputs)
+    acc = _sums(body.outputs)
+    if isinstance(acc, Refusal):
+        return acc
+    read = reading(acc, body.inputs, body.outputs)
+    if isinstance(read, Refusal):
+        return read
+    left, right = _terms(acc, read, body.inputs)
+    parts = split(left.axes, [*map(limits(left.axes).simplify, read.sums), *left.indices(), *right.indices()])
+    results, summed = parts[: len(read.axes)], parts[len(read.axes) :]
+    if not _is_permutation(acc, read, results):
+        return Refusal("an op after the product moves elements")
+    indices = tuple(each.index for each in results)
+    axes = several(results)
+    stored = placed(body.outputs[0], read.sizes, indices, axes)
+    assert stored is not None  # its indices are sums of those of the axes
+    sides = _Sides.of(left.within(parts), right.within(parts), stored, axes)
+    if isinstance(sides, Refusal):
+        return sides
+    constants = [tensor for tensor, operand in zip(body.inputs, workload.operands, strict=True) if operand.constant]
+    a, b, depth = sides.factors(several(summed) or list(summed[0].axes[:1]), constants)
+    axes = [*sides.batch, *sides.rows, *sides.columns]
+    stored = placed(body.outputs[0], read.sizes, indices, axes)
+    assert stored is not None
+    beside = [(tensor, in_parts(at, results)) for tensor, at in read.inputs]
+    return Contraction(
+        tuple(body.inputs), {}, workload.scalars, acc, a, b, _sizes(sides.batch), _sizes(sides.rows),
+        _sizes(sides.columns), _sizes(depth), tuple(body.outputs), indices, stored,
+        tuple(distinct([Read.of(tensor, at, axes) for tensor, at in beside])), read.assumed,
+    )  # fmt: skip
+
+
+def _sums(outputs: Sequence[te.Tensor]) -> te.Tensor | Refusal:
+    """The one stage that sums products up."""
+    sums = reductions(outputs)
     if len(sums) != 1:
         return Refusal(f"{len(sums)} reductions")
     (acc,) = sums
@@ -107,79 +154,64 @@ def contraction_of(workload: Workload, *, single_row: bool = False) -> Contracti
         return Refusal("no sum of products")
     if any(same(size, 0) for size in (*dims(acc.shape), *(axis.dom.extent for axis in acc.op.reduce_axis))):
         return Refusal("a product without elements")
-    found = _split(acc, reduction.source[0].a, reduction.source[0].b)
-    if isinstance(found, Refusal):
-        return found
-    split, a, b = found
-    if split[0] == split[1] and not single_row:
-        return Refusal("one operand is the same for all rows")
-    epilogue = _epilogue(acc, tuple(body.inputs), tuple(body.outputs))
-    if isinstance(epilogue, Refusal):
-        return epilogue
-    beside, assumed = epilogue
-    return Contraction(
-        tuple(body.inputs), workload.scalars, acc, split, a, b, tuple(body.outputs), beside, assumed
-    )  # fmt: skip
+    return acc
 
 
-def _split(acc: te.Tensor, left: Expr, right: Expr) -> tuple[tuple[int, int], Expr, Expr] | Refusal:
-    """Where the axes of rows and of columns begin, and the operands that differ along them."""
-    sides = [_axes(acc, left), _axes(acc, right)]
-    several = [a for a, size in enumerate(dims(acc.shape)) if not same(size, 1)]
-    if not several:
-        return (len(acc.shape), len(acc.shape)), left, right
-    if (several[-1] in sides[0]) == (several[-1] in sides[1]):
-        return Refusal("the operands differ along the same axes")
-    (a, rows_of), (b, columns_of) = (left, sides[0]), (right, sides[1])
-    if several[-1] in rows_of:
-        (a, rows_of), (b, columns_of) = (b, columns_of), (a, rows_of)
-    columns = len(acc.shape)
-    while several and several[-1] in columns_of and several[-1] not in rows_of:
-        columns = several.pop()
-    rows = columns
-    while several and several[-1] in rows_of and several[-1] not in columns_of:
-        rows = several.pop()
-    return (rows, columns), a, b
+def _terms(acc: te.Tensor, read: Reading, inputs: Sequence[te.Tensor]) -> tuple[Term, Term]:
+    """The factors, by the axes of the results and of the depth."""
+    (reduction,) = acc.op.body
+    depth = [Axis(axis.var, *dims([axis.dom.extent])) for axis in acc.op.reduce_axis]
+    places = dict(zip((axis.var for axis in acc.op.axis), read.sums, strict=True))
+    places |= {axis.var: axis.var for axis in depth}
+    axes = (*read.axes, *depth)
+    left, right = reduction.source[0].a, reduction.source[0].b
+    return Term(left, places, axes, tuple(inputs)), Term(right, places, axes, tuple(inputs))
 
 
-def _axes(acc: te.Tensor, operand: Expr) -> set[int]:
-    """The axes of the result along which an operand differs."""
-    used = tirx.analysis.undefined_vars(operand)
-    return {a for a, axis in enumerate(acc.op.axis) if any(axis.var.same_as(var) for var in used)}
+def _is_permutation(acc: te.Tensor, read: Reading, results: Sequence[Parts]) -> bool:
+    """Whether each sum is that of one element of the results."""
+    if read.in_place:
+        return True
+    line = placed(acc, dims(acc.shape), in_parts(read.sums, results), several(results))
+    return line is not None and line.is_all()
 
 
-Epilogue = tuple[tuple[te.Tensor, ...], tuple[tuple[Dim, Dim], ...]]
+def _sizes(axes: Sequence[Axis]) -> tuple[Dim, ...]:
+    return tuple(axis.size for axis in axes)
 
 
-def _epilogue(acc: te.Tensor, inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> Epilogue | Refusal:
-    """What is read beside the sums, and dims that must agree, once each output is known to be elementwise in them."""
-    shape = tuple(dims(acc.shape))
-    at = [tirx.Var(f"i{a}", str(tirx.convert(size).ty)) for a, size in enumerate(acc.shape)]
-    moved: list[Sequence[Expr]] = []
-    beside: list[te.Tensor] = []
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """The factors, the right one of which differs along neighbours in the result, and the axes of the result."""
 
-    def reading(tensor: te.Tensor) -> Leaf:
-        def leaf(indices: Sequence[Expr]) -> Expr:
-            here = len(indices) == len(at) and same_place(indices, at, shape)
-            if tensor is acc and not here:
-                moved.append(indices)
-            elif here and not any(tensor is known for known in (acc, *beside)) and _alike(tensor, shape):
-                beside.append(tensor)
-            return tirx.Var("read", str(tensor.dtype))
+    a: Term
+    b: Term
+    batch: list[Axis]
+    rows: list[Axis]
+    columns: list[Axis]
 
-        return leaf
+    @staticmethod
+    def of(left: Term, right: Term, stored: Access, axes: Sequence[Axis]) -> _Sides | Refusal:
+        """The sides of a product whose results lie as `stored` says, by their indices along `axes`."""
+        along_left, along_right = left.differs(), right.differs()
+        if any(axis not in along_left and axis not in along_right for axis in axes):
+            return Refusal("an axis of the result along which nothing differs")
+        neighbours = [axis for axis, step in zip(axes, stored.steps, strict=True) if same(step, 1)] or list(axes[-1:])
+        if not neighbours:
+            return _Sides(left, right, [], [], [])
+        if (neighbours[0] in along_left) == (neighbours[0] in along_right):
+            return Refusal("the operands differ along the same axes")
+        if neighbours[0] in along_left:
+            (left, along_left), (right, along_right) = (right, along_right), (left, along_left)
+        batch = [axis for axis in axes if axis in along_left and axis in along_right]
+        rows = [axis for axis in axes if axis not in along_right]
+        columns = [axis for axis in axes if axis not in along_left]
+        return _Sides(left, right, batch, rows, columns)
 
-    pairs = [unproven_dims(output.shape, shape) for output in outputs]
-    if any(pair is None for pair in pairs):
-        return Refusal("an output is not of the shape of the product")
-    with function():
-        elements = Elements({tensor: reading(tensor) for tensor in (*inputs, acc)})
-        for output in outputs:
-            elements.at(output, at)
-    if elements.problems or moved:
-        return Refusal([*elements.problems, "an op after the product moves elements"][0])
-    return tuple(beside), tuple(pair for found in pairs for pair in found or ())
-
-
-def _alike(tensor: te.Tensor, shape: Sequence[Dim]) -> bool:
-    return len(tensor.shape) == len(shape) and all(map(same, dims(tensor.shape), shape))
+    def factors(self, depth: Sequence[Axis], constants: Sequence[te.Tensor]) -> tuple[Factor, Factor, list[Axis]]:
+        """Both, and the axes of the depth in the order in which the one that is no constant lies in memory."""
+        a = self.a.factor(self.batch, self.rows, depth)
+        fixed = a.access is not None and is_one_of(a.access.memory, constants)
+        ordered = by_memory(self.b.factor(self.batch, self.columns, depth) if fixed else a, depth)
+        a, b = self.a.factor(self.batch, self.rows, ordered), self.b.factor(self.batch, self.columns, ordered)
+        return a, b, ordered

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 VECTOR = 4
 """Elements that a thread loads from shared memory, and stores, at once: 16 bytes of float32."""
-SEGMENT = 8
-"""Neighbours in depth that neighbouring threads load: as many as memory gives at once, and in shared memory, where they
-are in rows of their own, a warp's go to different banks."""
 STAGES = 2
 """Tiles of each operand in shared memory: one is multiplied while the next is written."""
 

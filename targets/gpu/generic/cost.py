@@ -14,6 +14,7 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import dims
 from dsc.lower.nominal import nominal, volume
 from dsc.targets.cpu.inline import Identity, Leaf, identity
+from dsc.targets.gpu.access import element_bytes
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.generic.rows import Rows
@@ -112,7 +113,7 @@ def _visit(
     load_cycles, l2_bytes, read = 0.0, 0.0, dict[Identity, float]()
 
     def reading(source: te.Tensor) -> Leaf:
-        size = _element_bytes(source)
+        size = element_bytes(source)
 
         def leaf(indices: Sequence[Expr]) -> Expr:
             nonlocal load_cycles, l2_bytes
@@ -169,11 +170,7 @@ def _operations(func: tirx.PrimFunc) -> int:
 
 
 def _bytes(tensor: te.Tensor) -> float:
-    return volume(tensor.shape) * _element_bytes(tensor)
-
-
-def _element_bytes(tensor: te.Tensor) -> int:
-    return max(1, tvm_ffi.dtype(str(tensor.dtype)).bits // 8)
+    return volume(tensor.shape) * element_bytes(tensor)
 
 
 def _lanes(machine: Gpu) -> float:

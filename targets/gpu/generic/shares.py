@@ -6,19 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import tvm_ffi
-from tvm import te
+from tvm import te, tirx
+from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.nominal import nominal
+from dsc.targets.cpu.inline import Leaf, identity
+from dsc.targets.gpu.access import VECTOR_TYPES
+from dsc.targets.gpu.axes import Axis
+from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.neighbours import Read, distinct
+from dsc.targets.tir.loops import function
 
 THREADS = 128
 """In a block, where no group asks for more."""
 GROUPS = (8, 32, 128, 512)
 VECTORS = (4, 2)
-VECTOR_TYPES = ("float32", "int32", "float16")
-"""Whose vectors all GPU languages of TVM load and store at once."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,49 @@ def _lengths(rows: Rows) -> list[Dim]:
 
 
 def _fits(rows: Rows, memory: Sequence[te.Tensor], vector: int) -> bool:
-    """Whether all results, and what is shaped as they are, lie in vectors of so many elements."""
+    """Whether all results, and what they read that differs from one element to the next, lie in vectors of so many
+    elements."""
     if not rows.along or not all(output.walked for output in rows.outputs):
         return False
     *_, last = rows.along
     size = rows.shape[last]
-    alike = [tensor for tensor in memory if is_alike(tensor, rows)]
-    types = {str(tensor.dtype) for tensor in (*alike, *(output.tensor for output in rows.outputs))}
+    types = [str(output.tensor.dtype) for output in rows.outputs]
     whole = isinstance(size, int) and size % vector == 0 and all(same(d, 1) for d in rows.shape[last + 1 :])
-    return whole and all(t in VECTOR_TYPES and tvm_ffi.dtype(t).bits * vector <= 128 for t in types)
+    if not whole or not all(t in VECTOR_TYPES and tvm_ffi.dtype(t).bits * vector <= 128 for t in types):
+        return False
+    return all(_is_side_by_side(read, last, vector) or _is_same(read, last) for read in reads(rows, memory))
 
 
-def is_alike(tensor: te.Tensor, rows: Rows) -> bool:
-    """Whether a tensor is of the shape of the results."""
-    sizes = dims(tensor.shape)
-    return len(sizes) == len(rows.shape) and all(map(same, sizes, rows.shape))
+def side_by_side(rows: Rows, memory: Sequence[te.Tensor], vector: int) -> list[Read]:
+    """What results without reductions read of memory that `vector` neighbours of their elements find side by side."""
+    return [read for read in reads(rows, memory) if _is_side_by_side(read, rows.along[-1], vector)]
+
+
+def _is_side_by_side(read: Read, axis: int, vector: int) -> bool:
+    access = read.access
+    return access is not None and access.vector([axis], vector) == vector and access.is_within()
+
+
+def _is_same(read: Read, axis: int) -> bool:
+    """Whether an input is read at one place for all elements along an axis."""
+    return read.access is not None and same(read.access.steps[axis], 0)
+
+
+def reads(rows: Rows, memory: Sequence[te.Tensor]) -> list[Read]:
+    """What results without reductions read of memory."""
+    axes = [Axis(var, size) for var, size in zip(rows.axes, rows.shape, strict=True)]
+    found: list[Read] = []
+
+    def reading(source: te.Tensor) -> Leaf:
+        def leaf(indices: Sequence[Expr]) -> Expr:
+            found.append(Read.of(source, indices, axes))
+            return tirx.Var("loaded", str(source.dtype))
+
+        return leaf
+
+    written = [identity(output.tensor) for output in rows.outputs]
+    with function():
+        elements = Elements({source: reading(source) for source in memory if identity(source) not in written})
+        for output in rows.outputs:
+            elements.at(output.tensor, output.at)
+    return distinct(found)

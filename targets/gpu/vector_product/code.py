@@ -8,22 +8,27 @@ columns beyond the edge are the last ones again, and are not stored; what is bey
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from tvm import te, tirx
+from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, divides, product
-from dsc.targets.cpu.inline import Leaf
+from dsc.targets.gpu.access import is_multiple, ranges
+from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import exchange, launch, shared_out, synchronize
 from dsc.targets.gpu.tile import unrolled
-from dsc.targets.gpu.vector_product.neighbours import Neighbours, last
-from dsc.targets.gpu.vector_product.operand import Operand
+from dsc.targets.gpu.vector_product.operand import Operand, Registers
 from dsc.targets.gpu.vector_product.sharing import THREADS, Sharing
 from dsc.targets.gpu.vector_product.source import VectorProduct
-from dsc.targets.tir.loops import Loops, argument, function, when
+from dsc.targets.tir.loops import Loops, argument, flat, function, when
+
+Indices: TypeAlias = Callable[[Expr], list[Expr]]
+"""Those of the n-th of neighbours."""
 
 
 def write(source: VectorProduct, sharing: Sharing) -> tirx.PrimFunc:
@@ -60,31 +65,35 @@ class _Writer:
     def write(self) -> None:
         """Declares the parameters and writes the launches."""
         source, sharing, sums = self.source, self.sharing, self.sums
-        self.buffers = {tensor: argument(f"in{i}", tensor.shape, tensor.dtype) for i, tensor in enumerate(sums.params)}
-        for scalar in sums.scalars:
-            T.arg(scalar.name, scalar)
-        self.outputs = [argument(f"out{i}", out.shape, out.dtype) for i, out in enumerate(sums.outputs)]
-        self.loops.assume(sums.assumed)
-        if sharing.slices > 1:
-            self.scratch = T.alloc_buffer((sharing.slices, *sums.acc.shape), self.dtype, scope="global")
+        self._declare()
         down, across = ceildiv(source.m, sharing.rows), ceildiv(source.n, sharing.width)
-        parts = [product(source.batch), across, down, sharing.slices]
+        parts = [product(sums.batch), across, down, sharing.slices]
         with launch(product(parts), sharing.threads, self.loops) as (index, thread):
             batch, column, row, slice_ = self.loops.unravel(index, parts)
             high, low = self.loops.split(thread, sharing.down if sharing.by_depth else sharing.across)
             x, y = (high, low) if sharing.by_depth else (low, high)
-            at = self.loops.unravel(batch, source.batch)
             row, column = T.Bind(row * sharing.rows), T.Bind(column * sharing.width)
-            self._block(_Block(at, row, column, slice_, thread, x, y))
+            self._block(_Block(self.loops.unravel(batch, sums.batch), row, column, slice_, thread, x, y))
         if sharing.slices > 1:
             self._add_slices()
+
+    def _declare(self) -> None:
+        sums, slices = self.sums, self.sharing.slices
+        self.buffers = {tensor: argument(f"in{i}", tensor.shape, tensor.dtype) for i, tensor in enumerate(sums.params)}
+        for scalar in sums.scalars:
+            T.arg(scalar.name, scalar)
+        outputs = [argument(f"out{i}", out.shape, out.dtype) for i, out in enumerate(sums.outputs)]
+        self.outputs = [flat(output) for output in outputs]
+        self.loops.assume(sums.assumed)
+        if slices > 1:
+            self.scratch = T.alloc_buffer((slices, *sums.stored.sizes), self.dtype, scope="global")
 
     # --- the sums of a block
 
     def _block(self, block: _Block) -> None:
-        sharing, source, stage = self.sharing, self.source, self.source.stage
-        vectors = Operand(stage, source.vectors.operand, self.buffers, sharing.rows * sharing.depth, self.loops)
-        matrix = Operand(stage, source.matrix.operand, self.buffers, sharing.columns * sharing.depth, self.loops)
+        sharing, source = self.sharing, self.source
+        vectors = Registers(source.vectors, sharing.rows * sharing.depth, self.buffers, self.loops)
+        matrix = Registers(source.matrix, sharing.columns * sharing.depth, self.buffers, self.loops)
         sums = T.alloc_buffer((sharing.rows * sharing.columns,), self.dtype, scope="local")
         with unrolled(sharing.rows * sharing.columns) as i:
             T.buffer_store(sums, tirx.const(0, self.dtype), [i])
@@ -94,70 +103,72 @@ class _Writer:
             self._load_vectors(block, vectors, step)
             with unrolled(sharing.depth) as k, unrolled(sharing.rows) as i, unrolled(sharing.columns) as j:
                 place = i * sharing.columns + j
-                term = vectors.registers[i * sharing.depth + k] * matrix.registers[self._register(k, j)]
+                term = vectors.values[i * sharing.depth + k] * matrix.values[self._register(k, j)]
                 T.buffer_store(sums, sums[place] + term, [place])
         self._store(block, self._shared(block, sums))
 
-    def _load_matrix(self, block: _Block, matrix: Operand, step: Expr) -> None:
+    def _load_matrix(self, block: _Block, matrix: Registers, step: Expr) -> None:
         """The elements of a step: neighbours in depth for each column, or in column for each depth."""
         sharing, source = self.sharing, self.source
         if sharing.by_depth:
             with unrolled(sharing.columns) as j:
                 column = T.Bind(self._bounded(block.column + j * sharing.across + block.x, source.n, 1))
-                place = source.at(block.batch, self._first(source.rows), self.loops.unravel(column, source.columns))
-                self._along_depth(block, matrix, source.along_depth, place, step, self._register(0, j))
+                at = [*block.batch, *self.loops.unravel(column, source.columns)]
+                self._along_depth(block, matrix, source.matrix, at, step, self._register(0, j))
             return
         column = T.Bind(self._bounded(block.column + block.x * sharing.columns, source.n, sharing.columns))
-        columns = self.loops.unravel(column, source.columns)
-        axis = last([source.stage.axis[a] for a in source.matrix.axes])
-
-        def at(j: Expr) -> list[Expr]:
-            return source.at(block.batch, self._first(source.rows), _moved(columns, axis, j))
-
         with unrolled(sharing.depth) as k:
-            walked, inside = self._walked(block, step, k, 1)
-            register, beside = self._register(k, 0), source.along_columns
-            matrix.load(register, sharing.columns, beside, lambda j: (at(j), walked), inside)
+            depth, inside = self._depth(block, step, k, 1)
+            walked = self.loops.unravel(depth, self.sums.depth)
+            columns = self._run(column, source.columns, sharing.columns)
+            matrix.load(
+                self._register(k, 0), sharing.columns, source.axes,
+                lambda j: [*block.batch, *columns(j), *walked], inside,
+            )  # fmt: skip
 
-    def _load_vectors(self, block: _Block, vectors: Operand, step: Expr) -> None:
+    def _load_vectors(self, block: _Block, vectors: Registers, step: Expr) -> None:
         """What every row is multiplied by in a step."""
-        sharing, source = self.sharing, self.source
-        with unrolled(sharing.rows) as i:
+        source = self.source
+        with unrolled(self.sharing.rows) as i:
             row = T.Bind(self._bounded(block.row + i, source.m, 1))
-            at = source.at(block.batch, self.loops.unravel(row, source.rows), self._first(source.columns))
-            self._along_depth(block, vectors, source.vectors_along_depth, at, step, i * sharing.depth)
+            at = [*block.batch, *self.loops.unravel(row, source.rows)]
+            self._along_depth(block, vectors, source.vectors, at, step, i * self.sharing.depth)
 
     def _along_depth(
-        self, block: _Block, operand: Operand, beside: Neighbours, at: list[Expr], step: Expr, register: Expr
+        self, block: _Block, registers: Registers, operand: Operand, at: list[Expr], step: Expr, first: Expr
     ) -> None:
-        """The depths of a thread in a step, into registers from `register` on: at once where they are a vector."""
-        depth, axis = self.sharing.depth, last(self.source.stage.reduce_axis)
-        count = 1 if self.sharing.interleaved else min(beside.together, depth)
-        with unrolled(depth // count) as part:
-            walked, inside = self._walked(block, step, part * count, count)
-            first = register + part * count
-            operand.load(first, count, beside, lambda k: (at, _moved(walked, axis, k)), inside)
+        """The depths of a thread in a step, into registers from `first` on: as many at once as are a vector."""
+        axes = operand.factor.depth_axes
+        count = 1 if self.sharing.interleaved else min(operand.together(axes), self.sharing.depth)
+        with unrolled(self.sharing.depth // count) as part:
+            depth, inside = self._depth(block, step, part * count, count)
+            walked = self._run(depth, self.sums.depth, count)
+            registers.load(first + part * count, count, axes, lambda k: [*at, *walked(k)], inside)
 
-    def _walked(self, block: _Block, step: Expr, k: Expr, count: int) -> tuple[list[Expr], Expr | None]:
-        """Indices in depth of the first of `count` neighbours, which is the thread's `k`-th in a step, and whether they
-        are within the depth, where some may not be."""
+    def _depth(self, block: _Block, step: Expr, k: Expr, count: int) -> tuple[Expr, Expr | None]:
+        """Where the first of `count` neighbours is, which is the thread's `k`-th in a step, and whether they are within
+        the depth, where some may not be."""
         sharing, depth = self.sharing, self.sums.k
         if sharing.interleaved:
             place = T.Bind((step * sharing.depth + k) * sharing.down + block.y)
         else:
             place = T.Bind((step * sharing.down + block.y) * sharing.depth + k)
-        whole = divides(sharing.step * sharing.slices, depth)
-        bounded = place if whole else T.Bind(self._bounded(place, depth, count))
-        inside = None if whole else place < self.loops.const(depth)
-        return self.loops.unravel(bounded, self.sums.depth), inside
+        if divides(sharing.step * sharing.slices, depth):
+            return place, None
+        return T.Bind(self._bounded(place, depth, count)), place < self.loops.const(depth)
+
+    def _run(self, first: Expr, sizes: tuple[Dim, ...], count: int) -> Indices:
+        """The indices of `count` neighbours, from the place `first` on."""
+        at = self.loops.unravel(first, sizes)
+        if count == 1:
+            return lambda _: at
+        if is_multiple(sizes[-1], count):
+            return lambda v: [*at[:-1], at[-1] + v]
+        return lambda v: self.loops.unravel(first + v, sizes)
 
     def _bounded(self, index: Expr, size: Dim, count: int) -> Expr:
         """The index, or the last of which `count` neighbours are within `size`."""
         return tirx.min(index, self.loops.const(size) - count)
-
-    def _first(self, sizes: tuple[Dim, ...]) -> list[Expr]:
-        """Indices of axes in which an operand does not differ."""
-        return [self.loops.const(0)] * len(sizes)
 
     def _register(self, k: Expr | int, j: Expr | int) -> Expr:
         """Where a thread has an element of the matrix: what is loaded at once is side by side."""
@@ -199,7 +210,8 @@ class _Writer:
                 T.buffer_store(total, total[0] + shared[place], [0])
             row, column = T.Bind(block.row + i), T.Bind(block.column + j)
             with when(tirx.all(row < loops.const(source.m), column < loops.const(source.n))):
-                at = source.at(block.batch, loops.unravel(row, source.rows), loops.unravel(column, source.columns))
+                rows, columns = loops.unravel(row, source.rows), loops.unravel(column, source.columns)
+                at = source.at(block.batch, rows, columns)
                 if sharing.slices > 1:
                     T.buffer_store(self.scratch, total[0], [block.slice, *at])
                 else:
@@ -217,11 +229,12 @@ class _Writer:
 
     def _add_slices(self) -> None:
         """A launch with a thread for each sum."""
-        count, (threads, *_), loops = product(self.sums.shape), THREADS, self.loops
+        sizes, (threads, *_), loops = self.sums.stored.sizes, THREADS, self.loops
+        count = product(sizes)
         with launch(ceildiv(count, threads), threads, loops) as (block, thread):
             place = T.Bind(block * threads + thread)
             with when(None if divides(threads, count) else place < loops.const(count)):
-                at = loops.unravel(place, self.sums.shape)
+                at = loops.unravel(place, sizes)
                 total = T.alloc_buffer((1,), self.dtype, scope="local")
                 T.buffer_store(total, tirx.const(0, self.dtype), [0])
                 with unrolled(self.sharing.slices) as part:
@@ -229,19 +242,8 @@ class _Writer:
                 self._epilogue(at, total[0])
 
     def _epilogue(self, at: list[Expr], total: Expr) -> None:
-        """The elements of the outputs at one place, from its sum."""
-
-        def leaf(buffer: tirx.Buffer) -> Leaf:
-            return lambda indices: buffer[tuple(indices)]
-
-        leaves: dict[te.Tensor, Leaf] = {tensor: leaf(buffer) for tensor, buffer in self.buffers.items()}
-        elements = Elements({**leaves, self.sums.acc: lambda _: total})
-        for output, buffer in zip(self.sums.outputs, self.outputs, strict=True):
-            T.buffer_store(buffer, elements.at(output, at), at)
-
-
-def _moved(at: list[Expr], axis: int, by: Expr) -> list[Expr]:
-    """Indices, with one of them further on."""
-    if axis < 0:
-        return at
-    return [index + by if a == axis else index for a, index in enumerate(at)]
+        """The elements of the outputs at one place of the contraction, from its sum."""
+        sums, known = self.sums, ranges(at, self.sums.stored.sizes)
+        elements = Elements({**leaves(self.buffers), sums.acc: lambda _: total}, known)
+        for output, buffer in zip(sums.outputs, self.outputs, strict=True):
+            T.buffer_store(buffer, elements.at(output, sums.place(at)), [sums.stored.position(at)])

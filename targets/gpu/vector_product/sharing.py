@@ -128,10 +128,10 @@ def _rows(source: VectorProduct) -> int:
 def _by_column(source: VectorProduct, rows: int) -> Iterator[Sharing]:
     """Neighbouring threads have neighbouring columns: all of them, or whole pieces of memory."""
     sector, n, k = source.machine.sector_bytes, nominal(source.n), nominal(source.contraction.k)
-    columns, size = source.along_columns.together, source.along_columns.element_bytes
+    columns, size = source.together, source.element_bytes
     is_broken = n * size % sector != 0
     least = BROKEN_PIECES * sector if is_broken else sector
-    apart = is_broken or source.vectors_along_depth.together == 1
+    apart = is_broken or source.vectors_together == 1
     for across, threads in product(ACROSS, THREADS):
         made = Sharing(rows, columns, DEPTH, across, threads, by_depth=False, interleaved=apart)
         fills = made.width * size >= least or made.width >= n or across == ACROSS[0]
@@ -143,7 +143,7 @@ def _by_column(source: VectorProduct, rows: int) -> Iterator[Sharing]:
 
 def _by_depth(source: VectorProduct, rows: int) -> Iterator[Sharing]:
     """Neighbouring threads have neighbouring vectors of a column, or elements where those are no vectors."""
-    n, k, vector = nominal(source.n), nominal(source.contraction.k), source.along_depth.together
+    n, k, vector = nominal(source.n), nominal(source.contraction.k), source.together
     depth = DEPTH if vector == 1 else vector
     for down, threads, columns in product(DOWN, THREADS, COLUMNS):
         if down > threads:

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import tvm_ffi
-from tvm import te
-
 from dsc.lower.nominal import nominal, volume
+from dsc.targets.gpu.access import element_bytes
 from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 from dsc.targets.gpu.vector_product.code import write
 from dsc.targets.gpu.vector_product.sharing import Sharing, sharings
@@ -39,81 +37,70 @@ class VectorProductSpace:
 
     @cached_property
     def _points(self) -> tuple[Sharing, ...]:
-        return tuple(sharings(self.source, _element_bytes(self.source.contraction.acc)))
+        return tuple(sharings(self.source, element_bytes(self.source.contraction.acc)))
 
     def estimate(self, point: Sharing) -> float:
         """Seconds: of reading the matrix, mostly."""
+        launch = self._launch(point)
+        resident = resident_blocks(self.source.machine, launch)
+        if resident == 0:
+            return math.inf
+        together = min(resident, math.ceil(launch.blocks / self.source.machine.cores))
+        launch = replace(launch, cycles=launch.cycles + TAIL_CYCLES * launch.blocks / together)
+        return seconds(self.source.machine, launch) + self._second_launch(point)
+
+    def _launch(self, point: Sharing) -> Launch:
+        """What the threads of the first launch do."""
         source, machine, sums = self.source, self.source.machine, self.source.contraction
         down, across = math.ceil(nominal(source.m) / point.rows), math.ceil(nominal(source.n) / point.width)
-        blocks = volume(source.batch) * down * across * point.slices
+        blocks = volume(sums.batch) * down * across * point.slices
         steps = math.ceil(nominal(sums.k) / (point.step * point.slices))
-        loaded = point.depth * (point.rows + point.columns)
-        instructions = point.rows * point.columns * point.depth + ELEMENT_INSTRUCTIONS * loaded
-        instructions *= blocks * point.threads * steps
-        matrix = blocks * steps * point.step * min(point.width, nominal(source.n)) * self._bytes * self._waste(point)
-        vectors = blocks * steps * point.step * point.rows * self._bytes
-        moved = sum(_bytes(tensor) for tensor in (*sums.params, *sums.outputs))
+        walked = blocks * steps * point.step * source.element_bytes
+        matrix = walked * min(point.width, nominal(source.n)) * self._waste(point)
+        vectors = walked * point.rows
+        instructions = point.rows * point.columns * point.depth
+        instructions += ELEMENT_INSTRUCTIONS * point.depth * (point.rows + point.columns)
         cycles = [
-            2 * instructions * machine.frequency / machine.peak(),
+            2 * blocks * point.threads * steps * instructions * machine.frequency / machine.peak(),
             (matrix + vectors * machine.warp / 4) / LOAD_BYTES_PER_CYCLE,
             (matrix + vectors) * machine.cores * machine.frequency / machine.l2_bandwidth,
         ]
-        launch = Launch(
-            blocks,
-            point.threads,
-            max(cycles),
-            moved,
-            matrix + vectors,
-            registers=point.registers,
-            shared_bytes=point.shared_bytes(machine, _element_bytes(sums.acc)),
-            in_flight_bytes=self._in_flight_bytes(point),
-        )
-        resident = resident_blocks(machine, launch)
-        if resident == 0:
-            return math.inf
-        together = min(resident, math.ceil(blocks / machine.cores))
-        launch = replace(launch, cycles=launch.cycles + TAIL_CYCLES * blocks / together)
-        return seconds(machine, launch) + self._second_launch(point)
+        return Launch(
+            blocks, point.threads, max(cycles), self._moved, matrix + vectors, point.registers,
+            point.shared_bytes(machine, element_bytes(sums.acc)), self._in_flight_bytes(point),
+        )  # fmt: skip
 
     def build(self, point: Sharing) -> Implementation:
         """The code."""
         return Implementation(write(self.source, point))
 
-    @property
-    def _bytes(self) -> int:
-        """Of an element of the matrix."""
-        source = self.source
-        return (source.along_depth if source.by_depth else source.along_columns).element_bytes
+    @cached_property
+    def _moved(self) -> float:
+        """Bytes of all tensors."""
+        sums = self.source.contraction
+        return sum(float(volume(t.shape) * element_bytes(t)) for t in (*sums.params, *sums.outputs))
 
     def _in_flight_bytes(self, point: Sharing) -> int:
         """Of the matrix, that a thread has asked for before it waits."""
         loads, elements = (point.columns, point.depth) if point.by_depth else (point.depth, point.columns)
         if point.by_depth and point.interleaved:
             loads, elements = point.columns * point.depth, 1
-        return min(loads, UNDER_WAY) * elements * self._bytes
+        return min(loads, UNDER_WAY) * elements * self.source.element_bytes
 
     def _waste(self, point: Sharing) -> float:
         """Bytes of the pieces of memory that are read, for each that is wanted."""
         source, sector = self.source, self.source.machine.sector_bytes
-        row = nominal(source.contraction.k) if source.by_depth else nominal(source.n)
-        piece = self._bytes * min(row, point.step if source.by_depth else point.width)
-        whole = row * self._bytes % sector == 0 and piece % sector == 0
-        return 1.0 if whole else (piece + sector - self._bytes) / piece
+        row, size = nominal(source.contraction.k if source.by_depth else source.n), source.element_bytes
+        piece = size * min(row, point.step if source.by_depth else point.width)
+        whole = row * size % sector == 0 and piece % sector == 0
+        return 1.0 if whole else (piece + sector - size) / piece
 
     def _second_launch(self, point: Sharing) -> float:
         """Seconds of adding the slices, if there are several."""
         if point.slices == 1:
             return 0.0
         machine, sums = self.source.machine, self.source.contraction
-        count = volume(sums.shape)
-        written = 2.0 * count * point.slices * _element_bytes(sums.acc)
+        count = volume(sums.stored.sizes)
+        written = 2.0 * count * point.slices * element_bytes(sums.acc)
         cycles = count * point.slices * 4.0 / machine.warp
         return seconds(machine, Launch(math.ceil(count / 128), 128, cycles, written))
-
-
-def _bytes(tensor: te.Tensor) -> float:
-    return float(volume(tensor.shape) * _element_bytes(tensor))
-
-
-def _element_bytes(tensor: te.Tensor) -> int:
-    return max(1, int(tvm_ffi.dtype(str(tensor.dtype)).bits) // 8)

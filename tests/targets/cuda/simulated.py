@@ -15,6 +15,7 @@ from dsc.simulator import Simulation
 from dsc.targets import Implementation, Kernel, Point, Refusal, Space, target
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.gpu.machine import Gpu
+from tests.targets.conv_regions import Case, arguments, pack
 from tests.targets.regions import Region
 
 Choose = Callable[[Space], Sequence[Point]]
@@ -65,11 +66,33 @@ def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Simulation
     code, device = library(functions, backend(simulation)), tvm.cuda(0)
     for name, (region, point, _) in zip(functions, built, strict=True):
         arrays = region.arrays()
-        expected = region.reference(arrays)
-        inputs = [tvm.runtime.tensor(array, device) for array in arrays]
+        expected = [region.pack(array, "outputs") for array in region.reference(arrays)]
+        inputs = [tvm.runtime.tensor(region.pack(array, "inputs"), device) for array in arrays]
         outputs = [tvm.runtime.tensor(np.full_like(array, 77), device) for array in expected]
         code[name](*inputs, *outputs)
         for output, array in zip(outputs, expected, strict=True):
             message = f"{region.text} {point}"
             np.testing.assert_allclose(output.numpy(), array, atol=region.atol, rtol=1e-4, err_msg=message)
+    assert not simulation.faults()
+
+
+def check_convolutions(
+    kernel: Kernel[Gpu], cases: Sequence[Case], simulation: Simulation, choose: Choose = best
+) -> None:
+    """The same for convolutions whose images are packed, or not, and whose weights are constant."""
+    built: list[tuple[Case, Point, Implementation]] = []
+    for case in cases:
+        space = kernel.match(case.workload(), machine(simulation.arch))
+        assert not isinstance(space, Refusal), f"{case}: {space.reason}"
+        built += [(case, point, space.build(point)) for point in choose(space)]
+    functions = {f"k{i}": implementation.func for i, (_, _, implementation) in enumerate(built)}
+    code, device = library(functions, backend(simulation)), tvm.cuda(0)
+    for i, (case, point, implementation) in enumerate(built):
+        arrays = case.arrays(seed=i)
+        expected = pack(case.reference(arrays), case.out_block)
+        inputs = [tvm.runtime.tensor(given.numpy(), device) for given in arguments(case, arrays, implementation)]
+        output = tvm.runtime.tensor(np.full(expected.shape, np.nan, np.float32), device)
+        code[f"k{i}"](*inputs, output)
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(output.numpy() / scale, expected / scale, atol=1e-5, err_msg=f"{case} {point}")
     assert not simulation.faults()

@@ -189,10 +189,10 @@ class _Writer:
         places = sharing.rows * sharing.row_places
         shared = T.alloc_buffer((sharing.parts(warp) * places,), self.dtype, scope="shared")
         part, rest = self.loops.split(block.y, together)
-        groups, vector = sharing.columns // sharing.vector, sharing.vector
-        with when(tirx.EQ(rest, self.loops.const(0))), unrolled(sharing.rows) as i, unrolled(groups) as group:
-            start = part * places + i * sharing.row_places + group * sharing.pitch + block.x * vector
-            values = sums[self.loops.span(i * sharing.columns + group * vector, vector)]
+        lines, vector = sharing.columns // sharing.vector, sharing.vector
+        with when(tirx.EQ(rest, self.loops.const(0))), unrolled(sharing.rows) as i, unrolled(lines) as line:
+            start = part * places + i * sharing.row_places + line * sharing.pitch + block.x * vector
+            values = sums[self.loops.span(i * sharing.columns + line * vector, vector)]
             T.buffer_store(shared, values, [self.loops.span(start, vector)])
         synchronize()
         return shared
@@ -221,11 +221,11 @@ class _Writer:
         """Where a row has a column of the block in shared memory."""
         sharing = self.sharing
         if sharing.by_depth:
-            group, x = self.loops.split(column, sharing.across)
-            return group * sharing.pitch + x
+            line, x = self.loops.split(column, sharing.across)
+            return line * sharing.pitch + x
         x, own = self.loops.split(column, sharing.columns)
-        group, lane = self.loops.split(own, sharing.vector)
-        return group * sharing.pitch + x * sharing.vector + lane
+        line, lane = self.loops.split(own, sharing.vector)
+        return line * sharing.pitch + x * sharing.vector + lane
 
     def _add_slices(self) -> None:
         """A launch with a thread for each sum."""

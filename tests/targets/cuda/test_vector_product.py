@@ -119,6 +119,25 @@ def test_what_is_no_number_spreads_to_its_own_sums_only(transposed: bool, simula
         np.testing.assert_allclose(result.numpy(), expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_bfloat16_is_loaded_in_vectors_of_its_bits(transposed: bool, simulation: Simulation) -> None:
+    """ONNX Runtime has no such product: by NumPy, in float64. The result has 8 bits."""
+    m, n, k = 3, 144, 96
+    space = space_of(product(m, n, k, transposed=transposed, element="bfloat16"))
+    assert space.source.together == 8
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal(size).astype(np.float32) for size in ((m, k), (n, k) if transposed else (k, n)))
+    x, w = ((array.view(np.uint32) >> 16).astype(np.uint16) for array in (x, w))
+    left, right = ((array.astype(np.uint32) << 16).view(np.float32).astype(np.float64) for array in (x, w))
+    code = library({"k": space.build(min(space.points(), key=space.estimate)).func}, backend(simulation))
+    result = tvm.runtime.tensor(np.zeros((m, n), np.uint16), tvm.cuda(0))
+    code["k"](tvm.runtime.tensor(x, tvm.cuda(0)), tvm.runtime.tensor(w, tvm.cuda(0)), result)
+    found = (result.numpy().astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_allclose(found, left @ (right.T if transposed else right), rtol=2**-8, atol=1e-4)
+    (counted,) = simulation.counters().values()
+    assert counted.coalescing >= 0.95
+
+
 @pytest.mark.parametrize(
     ("region", "share"),
     [

@@ -12,7 +12,7 @@ from dsc.targets.machine import MultiplyAdd
 MEMORY_SECONDS = 5e-7
 """From a load's start to its data, from memory: 400 to 600 ns on all of these (Jia et al., 2018, and later ones)."""
 IN_FLIGHT_BYTES = 16
-"""That a thread has asked for at once and not received."""
+"""That a thread has asked for at once and not received, where a kernel does not say."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Launch:
     """Of a thread."""
     shared_bytes: int = 0
     """Of a block."""
+    in_flight_bytes: int = IN_FLIGHT_BYTES
+    """That a thread asks for before it waits."""
 
 
 def resident_blocks(machine: Gpu, launch: Launch) -> int:
@@ -57,7 +59,7 @@ def seconds(machine: Gpu, launch: Launch) -> float:
         return math.inf
     longest = math.ceil(launch.blocks / machine.cores)
     compute = launch.cycles * longest / launch.blocks / machine.frequency
-    busy = min(launch.blocks, machine.cores * resident) * launch.threads * IN_FLIGHT_BYTES
+    busy = min(launch.blocks, machine.cores * resident) * launch.threads * launch.in_flight_bytes
     bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
     move = max(launch.bytes / bandwidth, launch.l2_bytes / machine.l2_bandwidth)
     return max(compute, move) + machine.launch_seconds

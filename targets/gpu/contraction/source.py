@@ -101,7 +101,16 @@ class Contraction:
 
 @once
 def contraction_of(workload: Workload) -> Contraction | Refusal:
-    """The contraction that `workload` is, or why it is none."""
+    """The contraction that `workload` is, or why it is none. It has rows, and columns."""
+    found = product_of(workload)
+    if isinstance(found, Contraction) and not (found.rows and found.columns):
+        return Refusal("one operand is the same for all rows")
+    return found
+
+
+@once
+def product_of(workload: Workload) -> Contraction | Refusal:
+    """The same; it may have a row that has no axis, or a row and a column."""
     body = lowered(workload)
     acc = _sums(body.outputs)
     if isinstance(acc, Refusal):
@@ -188,15 +197,15 @@ class _Sides:
         if any(axis not in along_left and axis not in along_right for axis in axes):
             return Refusal("an axis of the result along which nothing differs")
         neighbours = [axis for axis, step in zip(axes, stored.steps, strict=True) if same(step, 1)] or list(axes[-1:])
-        if not neighbours or (neighbours[0] in along_left) == (neighbours[0] in along_right):
+        if not neighbours:
+            return _Sides(left, right, [], [], [])
+        if (neighbours[0] in along_left) == (neighbours[0] in along_right):
             return Refusal("the operands differ along the same axes")
         if neighbours[0] in along_left:
             (left, along_left), (right, along_right) = (right, along_right), (left, along_left)
         batch = [axis for axis in axes if axis in along_left and axis in along_right]
         rows = [axis for axis in axes if axis not in along_right]
         columns = [axis for axis in axes if axis not in along_left]
-        if not rows:
-            return Refusal("one operand is the same for all rows")
         return _Sides(left, right, batch, rows, columns)
 
     def factors(self, depth: Sequence[Axis], constants: Sequence[te.Tensor]) -> tuple[Factor, Factor, list[Axis]]:

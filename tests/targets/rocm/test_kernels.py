@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from dsc.targets.gpu.contraction import Contract
+from dsc.targets.gpu.vector_product import MultiplyVectors
 from dsc.targets.rocm.machines import BY_TAG
 from tests.targets.regions import Region
 from tests.targets.rocm.compiled import Compiled, compiled, machine, of_implementations
@@ -27,6 +28,8 @@ REGIONS = {
     "pool": "(float[2,5,15,15] x) => (float[2,5,7,7] y) { y = MaxPool<kernel_shape=[3,3],strides=[2,2]>(x) }",
     "depthwise": "(float[1,6,9,9] x, float[6,1,3,3] w) => (float[1,6,7,7] y) { y = Conv<group=6>(x, w) }",
     "product": "(float[999,511] a, float[511,777] b) => (float[999,777] y) { p = MatMul(a, b)  y = Relu(p) }",
+    "few rows": "(float[4,1024] a, float[1024,3072] b) => (float[4,3072] y) { p = MatMul(a, b)  y = Relu(p) }",
+    "few rows of halves": "(float16[1,512] a, float16[4099,512] b) => (float16[1,4099] y) { y = Gemm<transB=1>(a, b) }",
     "convolution": "(float[1,33,39,39] x, float[65,33,3,3] w) => (float[1,65,37,37] y) { y = Conv(x, w) }",
     "attention": "(float[2,70,24] q, float[2,24,70] k, float[2,70,24] v) => (float[2,70,24] y)"
     "{ p = MatMul(q, k)  w = Softmax(p)  y = MatMul(w, v) }",
@@ -45,7 +48,9 @@ def regions(arch: str) -> Compiled:
 def test_every_kind_of_region_fits(arch: str) -> None:
     found = regions(arch)
     assert len(found.used) >= len(REGIONS)
-    assert set(found.kernels) == {"gpu.generic", "gpu.contraction", "gpu.attention", "gpu.transpose"}
+    assert set(found.kernels) == {
+        "gpu.generic", "gpu.contraction", "gpu.attention", "gpu.transpose", "gpu.vector_product"
+    }  # fmt: skip
     for used in found.used:
         assert (used.vector_spills, used.scalar_spills) == (0, 0), used
         assert used.shared_bytes <= machine(arch).shared_bytes, used
@@ -86,6 +91,21 @@ def test_products_are_packed_where_the_machine_has_that() -> None:
         assert len(packed) >= 0.9 * len(multiplied) > 0, multiplied
         per_thread = row.n // machine(arch).warp
         assert len(packed) * per_thread == pytest.approx(8 * point.thread_rows * point.thread_columns, rel=0.1)
+
+
+@pytest.mark.parametrize("arch", ["gfx942", "gfx1100"])
+def test_sums_of_a_few_rows_are_in_registers(arch: str) -> None:
+    """By the points that take the most of them."""
+    points = []
+    for text in (
+        "(float[8,300] a, float[300,1028] b) => (float[8,1028] y) { y = MatMul(a, b) }",
+        "(float16[8,304] a, float16[1003,304] b) => (float16[8,1003] y) { y = Gemm<transB=1>(a, b) }",
+    ):
+        space = MultiplyVectors().match(Region(text).workload(), machine(arch))
+        point = max(space.points(), key=lambda each: (each.slices == 1, each.registers))
+        points.append(space.build(point))
+    for used in of_implementations(arch, points).used:
+        assert (used.private_bytes, used.vector_spills) == (0, 0), used
 
 
 @pytest.mark.parametrize("arch", ["gfx1100"])

@@ -1,0 +1,106 @@
+"""The ways to share a product of a few rows, and the time each is expected to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from dsc.lower.nominal import nominal, volume
+from dsc.targets.gpu.access import element_bytes
+from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
+from dsc.targets.gpu.vector_product.code import write
+from dsc.targets.gpu.vector_product.sharing import Sharing, sharings
+from dsc.targets.gpu.vector_product.source import VectorProduct
+from dsc.targets.kernel import Implementation
+
+LOAD_BYTES_PER_CYCLE = 128
+"""That a multiprocessor's threads get at once, if it is near."""
+ELEMENT_INSTRUCTIONS = 2
+"""Of a thread for each element that it loads: conversion, address, what is beyond the depth."""
+UNDER_WAY = 4
+"""Loads of a thread at once: ptxas keeps about so many, and no registers for more."""
+TAIL_CYCLES = 300
+"""Of a block, when it has multiplied: exchanges, a barrier, the sums of its warps, the epilogue."""
+
+
+@dataclass(frozen=True, eq=False)
+class VectorProductSpace:
+    """Sharings of one product."""
+
+    source: VectorProduct
+
+    def points(self) -> Sequence[Sharing]:
+        """All that fit."""
+        return self._points
+
+    @cached_property
+    def _points(self) -> tuple[Sharing, ...]:
+        return tuple(sharings(self.source, element_bytes(self.source.contraction.acc)))
+
+    def estimate(self, point: Sharing) -> float:
+        """Seconds: of reading the matrix, mostly."""
+        launch = self._launch(point)
+        resident = resident_blocks(self.source.machine, launch)
+        if resident == 0:
+            return math.inf
+        together = min(resident, math.ceil(launch.blocks / self.source.machine.cores))
+        launch = replace(launch, cycles=launch.cycles + TAIL_CYCLES * launch.blocks / together)
+        return seconds(self.source.machine, launch) + self._second_launch(point)
+
+    def _launch(self, point: Sharing) -> Launch:
+        """What the threads of the first launch do."""
+        source, machine, sums = self.source, self.source.machine, self.source.contraction
+        down, across = math.ceil(nominal(source.m) / point.rows), math.ceil(nominal(source.n) / point.width)
+        blocks = volume(sums.batch) * down * across * point.slices
+        steps = math.ceil(nominal(sums.k) / (point.step * point.slices))
+        walked = blocks * steps * point.step * source.element_bytes
+        matrix = walked * min(point.width, nominal(source.n)) * self._waste(point)
+        vectors = walked * point.rows
+        instructions = point.rows * point.columns * point.depth
+        instructions += ELEMENT_INSTRUCTIONS * point.depth * (point.rows + point.columns)
+        cycles = [
+            2 * blocks * point.threads * steps * instructions * machine.frequency / machine.peak(),
+            (matrix + vectors * machine.warp / 4) / LOAD_BYTES_PER_CYCLE,
+            (matrix + vectors) * machine.cores * machine.frequency / machine.l2_bandwidth,
+        ]
+        return Launch(
+            blocks, point.threads, max(cycles), self._moved, matrix + vectors, point.registers,
+            point.shared_bytes(machine, element_bytes(sums.acc)), self._in_flight_bytes(point),
+        )  # fmt: skip
+
+    def build(self, point: Sharing) -> Implementation:
+        """The code."""
+        return Implementation(write(self.source, point))
+
+    @cached_property
+    def _moved(self) -> float:
+        """Bytes of all tensors."""
+        sums = self.source.contraction
+        return sum(float(volume(t.shape) * element_bytes(t)) for t in (*sums.params, *sums.outputs))
+
+    def _in_flight_bytes(self, point: Sharing) -> int:
+        """Of the matrix, that a thread has asked for before it waits."""
+        loads, elements = (point.columns, point.depth) if point.by_depth else (point.depth, point.columns)
+        if point.by_depth and point.interleaved:
+            loads, elements = point.columns * point.depth, 1
+        return min(loads, UNDER_WAY) * elements * self.source.element_bytes
+
+    def _waste(self, point: Sharing) -> float:
+        """Bytes of the pieces of memory that are read, for each that is wanted."""
+        source, sector = self.source, self.source.machine.sector_bytes
+        row, size = nominal(source.contraction.k if source.by_depth else source.n), source.element_bytes
+        piece = size * min(row, point.step if source.by_depth else point.width)
+        whole = row * size % sector == 0 and piece % sector == 0
+        return 1.0 if whole else (piece + sector - size) / piece
+
+    def _second_launch(self, point: Sharing) -> float:
+        """Seconds of adding the slices, if there are several."""
+        if point.slices == 1:
+            return 0.0
+        machine, sums = self.source.machine, self.source.contraction
+        count = volume(sums.stored.sizes)
+        written = 2.0 * count * point.slices * element_bytes(sums.acc)
+        cycles = count * point.slices * 4.0 / machine.warp
+        return seconds(machine, Launch(math.ceil(count / 128), 128, cycles, written))

@@ -21,7 +21,7 @@ class Demand:
     multiply_adds: int
     """In sums of products: of matrices, of convolutions, both of attention. Other arithmetic is not counted."""
     element: str
-    """Type of their factors; that of the most of them. ``float32`` where there are none."""
+    """Type of their factors as they may be multiplied; that of the most of them. ``float32`` where there are none."""
     weight_bytes: int
     """Of constants, each element that is read once."""
     activation_bytes: int
@@ -35,7 +35,8 @@ def demand(workload: Workload) -> Demand | None:
     body = lowered(workload)
     stages = list(_stages(body.outputs))
     products = [found for stage in stages if (found := _products(stage)) is not None]
-    _, element = max(products, default=(0, "float32"))
+    _, stored = max(products, default=(0, "float32"))
+    element = workload.multiplied_as or stored if products else stored
     weights = activations = 0
     for operand, tensor in zip(workload.operands, body.inputs, strict=True):
         size = min(volume(tensor.shape), sum(_reads(stage, tensor) for stage in stages)) * _element_bytes(tensor)

@@ -227,6 +227,10 @@ def test_the_instruction_of_the_docs_is_used() -> None:
     assert all(X86.widths(loop) == {256} for loop in loops)
 
 
+def test_the_bound_of_the_docs() -> None:
+    executed("estimates.md")
+
+
 def test_the_operator_of_the_docs_is_a_plugin(tmp_path: Path) -> None:
     """Alone, and in the epilogue of a product, as the page says."""
     (block,) = blocks("adding-an-operator.md")

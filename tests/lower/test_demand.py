@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,12 @@ DEMANDS = {
 def test_multiply_adds_and_bytes(text: str) -> None:
     products, element, moved = DEMANDS[text]
     assert demand(Region(text).workload()) == Demand(products, element, 0, moved)
+
+
+def test_factors_that_may_be_rounded_are_of_the_type_they_are_rounded_to() -> None:
+    workload = Region("(float[7,30] a, float[30,19] b) => (float[7,19] y) { y = MatMul(a, b) }").workload()
+    rounded = demand(replace(workload, multiplied_as="tfloat32"))
+    assert rounded == replace(demand(workload) or Demand(0, "", 0, 0), element="tfloat32")
 
 
 def test_sizes_that_a_run_tells_demand_nothing_yet() -> None:

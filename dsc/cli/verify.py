@@ -123,11 +123,8 @@ def verify(
         counted = {} if simulation is None else simulation.counters()
     print(verdict)
     print(f"  inputs: {origin}")
-<<<<<<< HEAD
-    calls = _estimated(onto, model_choices, counted)
-=======
     print(f"  precision: {compiled.manifest.provenance.get('precision', 'fp32')}")
->>>>>>> precision
+    calls = _estimated(onto, model_choices, counted)
     if simulate:
         print_counters(counted)
         print_counted(calls)

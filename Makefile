@@ -106,7 +106,7 @@ simulate: setup  ## Models of the zoo whole, on a simulated GPU, against ONNX Ru
 	@$(BIN)/python -m tests.simulated --target $(or $(TARGET),cuda:sm_80) $(ONLY)
 
 .PHONY: bundles
-bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm ONLY="resnet50 gpt2"
+bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm (or rocm, cuda: simulated) ONLY="resnet50 gpt2"
 	@$(BIN)/python -m tests.bundle --target $(or $(TARGET),x86) $(ONLY)
 
 .PHONY: exports

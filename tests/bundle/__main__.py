@@ -31,7 +31,7 @@ def started(onto: AnyTarget) -> Iterator[tuple[AnyTarget, tuple[str, ...]]]:
 def main() -> None:
     """Exit code 1 where a model differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.bundle", description=__doc__)
-    parser.add_argument("--target", default="x86", help="x86, natively; arm, under qemu; cuda, rocm, simulated; or a tag")
+    parser.add_argument("--target", default="x86", help="x86, natively; arm, by qemu; cuda, rocm, simulated; or a tag")
     parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; ten models by default")
     arguments = parser.parse_args()
     print(f"{'model':<20} {'error':>8}  top-1  seconds of compiling and running")

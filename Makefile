@@ -118,7 +118,7 @@ resources: setup  ## Registers, spills and tensor-core instructions of all kerne
 	@$(BIN)/python -m tests.resources --target $(or $(TARGET),cuda:sm_80) $(ONLY)
 
 .PHONY: bundles
-bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm ONLY="resnet50 gpt2"
+bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm (or rocm, cuda: simulated) ONLY="resnet50 gpt2"
 	@$(BIN)/python -m tests.bundle --target $(or $(TARGET),x86) $(ONLY)
 
 .PHONY: exports

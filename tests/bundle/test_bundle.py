@@ -185,7 +185,10 @@ def test_artifacts_that_no_bundle_can_run(tmp_path: Path) -> None:
     nowhere = artifact_for(tmp_path / "d.dsc", Needs("cpu", {"arch": "../vax", "features": ()}))
     with pytest.raises(ArtifactError, match="does not say which processor it needs"):
         write_bundle(nowhere, tmp_path / "b")
-    assert left(tmp_path) == ["a.dsc", "b.dsc", "c.dsc", "d.dsc"]
+    unnamed = artifact_for(tmp_path / "e.dsc", cpu, Needs("rocm", {"arch": "gfx 942"}))
+    with pytest.raises(ArtifactError, match="does not say which GPU it needs"):
+        write_bundle(unnamed, tmp_path / "b")
+    assert left(tmp_path) == ["a.dsc", "b.dsc", "c.dsc", "d.dsc", "e.dsc"]
 
 
 def test_an_artifact_that_changes_meanwhile(

@@ -118,6 +118,8 @@ def test_another_processor(copy: Bundled) -> None:
         (lambda text: text.replace("dsc bundle 2", "dsc bundle 3"), "is of format 'dsc bundle 3', this library reads"),
         (lambda text: text.replace("dsc bundle 2", "something"), "is not the description of a bundle"),
         (lambda text: text + "novelty =x\n", "says 'novelty', which is unknown"),
+        (lambda text: text + "gpu =npu =v1\n", "runs on a device 'npu', which this library does not know"),
+        (lambda text: text + "gpu =rocm\n", "has no text where one is expected"),
         (lambda text: text.replace("input =x float32", "input =x float33"), "names a type that is none"),
         (lambda text: text.replace("input =x float32", "input x float32"), "has no text where one is expected"),
         (lambda text: text.replace("input =x float32", "input =%x float32"), "has a text that is not well formed"),

@@ -83,6 +83,10 @@ guard: $(VENV)/.dev  ## ONNX's node cases and ragged sizes with guard pages arou
 mutations: setup  ## Break kernels for GPUs in all places, and see what the simulator notices (minutes): ONLY="matmul scan"
 	@$(BIN)/python -m tests.simulator.mutations $(ONLY)
 
+.PHONY: amd-mutations
+amd-mutations: setup  ## The same of dsc's kernels for AMD's GPUs, in LLVM's code (minutes): ONLY="product softmax"
+	@$(BIN)/python -m tests.simulator.amd.mutations $(ONLY)
+
 .PHONY: cuda-cases
 cuda-cases: $(VENV)/.dev  ## ONNX's node cases through the GPU kernels, on the simulated CUDA device: ONE_IN=1 (minutes)
 	@$(BIN)/python -m tests.targets.cuda --one-in $(or $(ONE_IN),1)

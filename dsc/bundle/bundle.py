@@ -11,6 +11,7 @@ from typing import TypeAlias
 from dsc.bundle import layout
 from dsc.bundle.artifact import Artifact, read_artifact
 from dsc.bundle.description import describe
+from dsc.bundle.gpu import gpu_files
 from dsc.bundle.readme import readme
 from dsc.bundle.runner import compile_runner, runner_sources
 from dsc.bundle.runtime import runtime_files
@@ -52,7 +53,7 @@ def write_bundle(
     compiler: command of a C++ compiler for the processor; else one that is installed.
     force: replace a folder that holds other things than a bundle.
     The folder is written whole or not at all, and equal artifacts give equal bundles. Raises `ArtifactError` for an
-    artifact that is damaged, or not for a CPU, `UsageError` for what cannot be read, found or written.
+    artifact that is damaged, or for a device without bundles, `UsageError` for what cannot be read, found or written.
     """
     check_output(artifact, output, force=force)
     tell = progress or (lambda phase, done, total: None)
@@ -67,6 +68,9 @@ def write_bundle(
             if command is not None:
                 tell("compile the runner", 0, 1)
                 layout.write(folder, compile_runner(command, found))
+            if content.gpu is not None:
+                tell(f"the library for {content.gpu.device}", 0, 1)
+                layout.write(folder, gpu_files(content.gpu, command))
             _write_model(folder, content, found.version)
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             arch = content.arch

@@ -16,7 +16,7 @@ from dsc.bundle.artifact import Artifact
 from dsc.elements import stored_dtype
 from dsc.runtime.manifest import Check, TensorSpec
 
-FORMAT = 1
+FORMAT = 2
 """Version of the form; a runner reads exactly the one that it knows."""
 _PLAIN = frozenset(range(0x21, 0x7F)) - {ord("%")}
 
@@ -42,6 +42,8 @@ def _lines(content: Artifact, files: Sequence[File], runtime: str) -> Iterator[s
     yield f"model {_text(manifest.name)}"
     yield f"target {_text(manifest.target)}"
     yield f"arch {_text(content.arch)}"
+    if content.gpu is not None:
+        yield f"gpu {_text(content.gpu.device)} {_text(content.gpu.arch)}"
     yield f"runtime {_text(runtime)}"
     yield from (f"feature {_text(feature)}" for feature in content.features)
     yield from (f"file {_text(file.name)} {file.size} {file.sha256}" for file in files)

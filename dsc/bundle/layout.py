@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from dsc.bundle import gpu
 from dsc.bundle.description import File
 from dsc.bundle.runner import BINARIES, runner_sources
 from dsc.bundle.runtime import HEADERS, LIBRARIES, LICENCES
@@ -15,14 +16,14 @@ DESCRIPTION = "bundle.txt"
 README = "README.md"
 CHECKED = (LIBRARY, WEIGHTS, *LIBRARIES)
 """Files whose hashes the runner compares before it uses them."""
-_EXECUTABLE = (*BINARIES, *LIBRARIES)
+_EXECUTABLE = (*BINARIES, *LIBRARIES, *gpu.LIBRARIES)
 _CHUNK = 4 << 20
 
 
 def names() -> frozenset[str]:
     """All files that a bundle may have, relative to it."""
     fixed = (DESCRIPTION, README, MANIFEST, *CHECKED, *BINARIES, *HEADERS, *LICENCES)
-    return frozenset((*fixed, *runner_sources()))
+    return frozenset((*fixed, *runner_sources(), *gpu.LIBRARIES, *gpu.hip_sources()))
 
 
 def foreign(folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from dsc.cli.console import progress
 
 
 def bundle(
-    module: Annotated[Path, typer.Argument(metavar="MODEL.dsc", help="What `dsc compile` wrote, for any CPU.")],
+    module: Annotated[Path, typer.Argument(metavar="MODEL.dsc", help="What `dsc compile` wrote, for a CPU or a GPU.")],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="The folder; the module's name without .dsc by default."),

@@ -115,8 +115,8 @@ def test_another_processor(copy: Bundled) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("dsc bundle 1", "dsc bundle 2"), "is of format 'dsc bundle 2', this library reads"),
-        (lambda text: text.replace("dsc bundle 1", "something"), "is not the description of a bundle"),
+        (lambda text: text.replace("dsc bundle 2", "dsc bundle 3"), "is of format 'dsc bundle 3', this library reads"),
+        (lambda text: text.replace("dsc bundle 2", "something"), "is not the description of a bundle"),
         (lambda text: text + "novelty =x\n", "says 'novelty', which is unknown"),
         (lambda text: text.replace("input =x float32", "input =x float33"), "names a type that is none"),
         (lambda text: text.replace("input =x float32", "input x float32"), "has no text where one is expected"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 
 import numpy as np
@@ -69,6 +70,31 @@ def test_memory_is_given_back(gpu: tvm.runtime.Device) -> None:
     tensor = tvm.runtime.empty((1 << 20,), "float32", gpu)
     assert gpu.available_global_memory == before - (4 << 20)
     del tensor
+    assert gpu.available_global_memory == before
+
+
+def test_memory_of_functions_is_kept_for_the_next(gpu: tvm.runtime.Device) -> None:
+    """As host code asks for it, where kernels hand intermediate results on."""
+    runtime = ctypes.CDLL("libtvm_runtime.so")
+    allocate, free = runtime.TVMBackendAllocWorkspace, runtime.TVMBackendFreeWorkspace
+    allocate.restype, allocate.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_int, ctypes.c_int, ctypes.c_uint64, *[ctypes.c_int] * 2],
+    )
+    free.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
+    kind = gpu.dlpack_device_type()
+
+    def taken() -> list[int]:
+        addresses = [allocate(kind, 0, size, 2, 32) for size in (5000, 300)]
+        for address in reversed(addresses):
+            assert free(kind, 0, address) == 0
+        return addresses
+
+    first = taken()
+    before = gpu.available_global_memory
+    assert len(set(first)) == 2
+    assert all(address % 256 == 0 for address in first)
+    assert taken() == first
     assert gpu.available_global_memory == before
 
 

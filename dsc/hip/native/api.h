@@ -9,6 +9,7 @@ namespace dsc::hip {
 
 // Headers since ROCm 6 replace names of functions whose structures have changed (hipGetDeviceProperties becomes
 // hipGetDevicePropertiesR0600). Such a name is replaced here too, so a function and its structures belong together.
+// clang-format off
 #define DSC_HIP_FUNCTIONS(each) \
   each(hipGetErrorString)       \
   each(hipGetDeviceCount)       \
@@ -32,6 +33,7 @@ namespace dsc::hip {
   each(hipModuleUnload)         \
   each(hipModuleGetFunction)    \
   each(hipModuleLaunchKernel)
+// clang-format on
 
 struct Api {
 #define DSC_HIP_MEMBER(name) decltype(&::name) name;

@@ -18,7 +18,8 @@ class Code {
 
   const std::vector<Signature> &kernels() const { return content_.kernels; }
 
-  // Load it on the current GPU, if it is not yet, and find all kernels in it. Throws an error of TVM's where HIP refuses.
+  // Load it on the current GPU, if it is not yet, and find all kernels in it. Throws an error of TVM's where HIP
+  // refuses.
   void load();
   // A kernel on the current GPU, loaded likewise.
   hipFunction_t function(const std::string &kernel);

@@ -98,7 +98,9 @@ class Gpus final : public DeviceAPI {
     check(result == hipSuccess ? destroyed : result, "making a stream wait for another");
   }
 
-  void *AllocWorkspace(Device device, size_t size, DLDataType) final { return workspace().AllocWorkspace(device, size); }
+  void *AllocWorkspace(Device device, size_t size, DLDataType) final {
+    return workspace().AllocWorkspace(device, size);
+  }
 
   void FreeWorkspace(Device device, void *memory) final { workspace().FreeWorkspace(device, memory); }
 

@@ -25,8 +25,7 @@ Passing passing(const Signature &signature, DLDataType type) {
 
 class Launcher {
  public:
-  Launcher(std::shared_ptr<Code> code, const Signature &signature)
-      : code_(std::move(code)), signature_(signature) {
+  Launcher(std::shared_ptr<Code> code, const Signature &signature) : code_(std::move(code)), signature_(signature) {
     for (DLDataType type : signature_.arguments) passing_.push_back(passing(signature, type));
   }
 
@@ -67,7 +66,8 @@ class Launcher {
 
   std::string description(const LaunchNumbers &numbers) const {
     std::string text = "launching kernel " + signature_.kernel + " with ";
-    const char *after[] = {" x ", " x ", " blocks of ", " x ", " x ", " threads and ", " bytes of dynamic local memory"};
+    const char *after[] = {
+        " x ", " x ", " blocks of ", " x ", " x ", " threads and ", " bytes of dynamic local memory"};
     for (size_t i = 0; i < numbers.size(); ++i) text += std::to_string(numbers[i]) + after[i];
     return text;
   }

@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from dsc.simulator import KernelError, simulated_kernels
+from dsc.targets.gpu.contraction import Contract
 from tests.simulator.mutations import Mutant, report
 from tests.targets.regions import Region
 from tests.targets.rocm.direct import Launch, launch
@@ -25,13 +26,15 @@ TOLERANCE = 1e-5
 REGIONS = {
     "product": "(float[37,50] a, float[50,67] b) => (float[37,67] y) { p = MatMul(a, b)  y = Relu(p) }",
     "convolution": "(float[1,5,9,11] x, float[7,5,3,3] w) => (float[1,7,7,9] y) { y = Conv(x, w) }",
-    "attention": "(float[1,21,24] q, float[1,24,19] k, float[1,19,24] v) => (float[1,21,24] y) "
+    "attention": "(float[1,21,24] q, float[1,24,150] k, float[1,150,24] v) => (float[1,21,24] y) "
     "{ p = MatMul(q, k)  w = Softmax(p)  y = MatMul(w, v) }",
     "softmax": "(float[3,700] x) => (float[3,700] y) { y = Softmax(x) }",
     "norm": "(float[5,77] x, float[77] s, float[77] b) => (float[5,77] y) { y = LayerNormalization(x, s, b) }",
     "transpose": "(float[5,17,9] x) => (float[9,5,17] y) { y = Transpose<perm=[2,0,1]>(x) }",
     "pool": "(float[2,5,15,15] x) => (float[2,5,7,7] y) { y = MaxPool<kernel_shape=[3,3],strides=[2,2]>(x) }",
 }
+KERNELS = {"product": Contract(), "convolution": Contract()}
+"""By tiles in local memory, also where they are so small that others are faster."""
 MOST = 24
 """Mutants of a kind and kernel; of more, so many that lie evenly apart: code is unrolled."""
 _ACCESS = re.compile(
@@ -54,13 +57,15 @@ def case(name: str) -> Case:
     """Of a region."""
     region = Region(REGIONS[name])
     inputs = region.arrays(seed=1)
-    return Case(launch(ARCH, region), tuple(inputs), region.reference(inputs)[0])
+    return Case(launch(ARCH, region, KERNELS.get(name)), tuple(inputs), region.reference(inputs)[0])
 
 
 def mutants(code: str) -> Iterator[Mutant]:
-    """Some of each kind there is."""
+    """Some of each kind there is in the kernel, beside which there are TVM's conversions of halves."""
+    begin = code.index("amdgpu_kernel")
+    end = code.index("\n}", begin)
     for kind, pattern, replacement in _REPLACED:
-        matches = list(re.finditer(pattern, code, re.MULTILINE))
+        matches = list(re.compile(pattern, re.MULTILINE).finditer(code, begin, end))
         for match in matches[:: -(-len(matches) // MOST)] if matches else ():
             changed = code[: match.start()] + match.expand(replacement) + code[match.end() :]
             yield Mutant(kind, code.count("\n", 0, match.start()) + 1, changed)

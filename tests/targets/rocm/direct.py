@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,12 @@ from tvm import tirx
 
 from dsc.codegen.selection import Failures, fastest_by_estimate, select
 from dsc.simulator import Simulation
-from dsc.targets import target
+from dsc.simulator.amd.ir import parse
+from dsc.targets import Kernel, target
 from dsc.targets.gpu.lowering import devices_part
+from dsc.targets.gpu.machine import Gpu
 from dsc.targets.rocm.backend import RocmBackend
-from tests.targets.regions import Region
+from tests.targets.regions import Region, implement
 
 KERNEL = "k_kernel"
 
@@ -35,13 +37,16 @@ class Launch:
         simulation.launch(code, KERNEL, self.grid, self.block, *(arrays[i] for i in self.order))
 
 
-def launch(arch: str, region: Region) -> Launch:
-    """By the kernel and the point of least estimate."""
+def launch(arch: str, region: Region, kernel: Kernel[Gpu] | None = None) -> Launch:
+    """By the kernel of least estimate, or that one, and its point of least estimate."""
     onto = target(f"rocm:{arch}")
-    func = select(region.workload(), onto, fastest_by_estimate, Failures()).implementation.func
+    if kernel is None:
+        func = select(region.workload(), onto, fastest_by_estimate, Failures()).implementation.func
+    else:
+        func = implement(kernel, region, onto.machine).func
     backend = RocmBackend(onto.machine)
     lowered = backend.lower(tvm.IRModule({"k": func.with_attr("global_symbol", "k")}))
-    ((_, kernel),) = devices_part(lowered, backend.target).functions.items()
+    ((_, on_device),) = devices_part(lowered, backend.target).functions.items()
     (made,) = backend.generate(lowered).imports
     extents: dict[str, int] = {}
 
@@ -49,8 +54,16 @@ def launch(arch: str, region: Region) -> Launch:
         if node.attr_key == "thread_extent":
             extents[str(node.node.thread_tag)] = int(node.value)
 
-    tvm_ffi.structural_walk(kernel.body, (tirx.AttrStmt, note))
+    tvm_ffi.structural_walk(on_device.body, (tirx.AttrStmt, note))
     grid, block = (tuple(extents.get(f"{each}Idx.{axis}", 1) for axis in "xyz") for each in ("block", "thread"))
-    inputs = [f"in{i}_ptr" for i in range(len(region.arrays()))]
-    order = [inputs.index(name) if name in inputs else len(inputs) for name in (p.name for p in kernel.params)]
-    return Launch(str(made.inspect_source("llvm")), grid, block, tuple(order))
+    code = str(made.inspect_source("llvm"))
+    return Launch(code, grid, block, tuple(_order(code, [p.name for p in on_device.params], len(region.arrays()))))
+
+
+def _order(code: str, names: Sequence[str], inputs: int) -> Iterator[int]:
+    """Which array each parameter takes; of those without a name LLVM has found out which is only read."""
+    kernel = next(function for function in parse(code).functions if function.is_kernel)
+    known = {f"in{i}_ptr": i for i in range(inputs)}
+    others = iter([i for name, i in known.items() if name not in names])
+    for name, parameter in zip(names, kernel.parameters, strict=True):
+        yield known[name] if name in known else next(others) if "readonly" in parameter else inputs

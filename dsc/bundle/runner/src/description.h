@@ -48,6 +48,12 @@ struct Check {
   std::vector<Place> places;
 };
 
+/* A GPU that runs the kernels; without a name where the processor does. */
+struct GpuNeed {
+  std::string device; /* "rocm" or "cuda" */
+  std::string arch;   /* "gfx942", "sm_80" */
+};
+
 struct File {
   std::string name;
   size_t size;
@@ -60,6 +66,7 @@ struct Description {
   std::string arch;                  /* as uname has it */
   std::vector<std::string> features; /* as Linux names them */
   std::string runtime;               /* "apache-tvm 0.27.0" */
+  GpuNeed gpu;
   std::vector<File> files;
   std::vector<TensorSpec> inputs, outputs;
   std::vector<Parameter> parameters; /* in the order in which the code takes them */

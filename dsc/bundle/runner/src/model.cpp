@@ -26,8 +26,9 @@ Mapping checked(const Description &description, const std::string &folder, const
   return content;
 }
 
-/* The parameters in the order of the code, where they lie in the file. Pages are shared with all that map it. */
-std::vector<tvm::Value> parameters(const Description &description, const Mapping &weights) {
+/* The parameters in the order of the code: where they lie in the file, whose pages are shared with all that map it, or
+ * in the memory of a GPU. */
+std::vector<tvm::Value> parameters(const Description &description, const Mapping &weights, const Device &device) {
   std::vector<tvm::Value> tensors;
   for (const Parameter &parameter : description.parameters) {
     const size_t size =
@@ -35,7 +36,7 @@ std::vector<tvm::Value> parameters(const Description &description, const Mapping
     if (parameter.offset > weights.size() || size > weights.size() - parameter.offset) {
       throw Failure(DSC_ERROR_DAMAGED, "a weight lies outside of the file of weights; make the bundle again");
     }
-    tensors.push_back(tvm::tensor(weights.data() + parameter.offset, parameter.type->stored, parameter.dims));
+    tensors.push_back(device.put(weights.data() + parameter.offset, parameter.type->stored, parameter.dims));
   }
   return tensors;
 }
@@ -54,8 +55,9 @@ dsc_model::dsc_model(const std::string &folder, int threads)
     : description_(dsc::described(folder)),
       threads_(threads),
       weights_(dsc::checked(description_, folder, dsc::WEIGHTS, threads)),
+      device_(dsc::find_device(description_, folder)),
       library_(dsc::code(description_, folder, threads), threads),
-      sessions_(description_, library_.module(), dsc::parameters(description_, weights_)) {}
+      sessions_(description_, *device_, library_.module(), dsc::parameters(description_, weights_, *device_)) {}
 
 void dsc_model::run(const dsc_tensor *inputs, size_t input_count, dsc_tensor *outputs, size_t output_count) {
   dsc::check_inputs(description_, inputs, input_count);

@@ -1,9 +1,11 @@
 /* A model that is loaded: what `dsc_model` points to. */
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "description.h"
+#include "device.h"
 #include "library.h"
 #include "mapping.h"
 #include "session.h"
@@ -22,6 +24,7 @@ struct dsc_model {
   dsc::Description description_;
   int threads_;
   dsc::Mapping weights_;
+  std::unique_ptr<dsc::Device> device_;
   dsc::Library library_;
   dsc::SessionPool sessions_; /* goes first: it refers to the others */
 };

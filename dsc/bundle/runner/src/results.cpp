@@ -18,7 +18,7 @@ struct Free {
 };
 
 /* The tensor, once it is known to be what the description says. */
-const DLTensor &checked(const TensorSpec &spec, const TVMFFIAny &result) {
+const DLTensor &checked(const TensorSpec &spec, const tvm::Value &result) {
   const DLTensor &tensor = tvm::as_tensor(result);
   bool fits = same(tensor.dtype, spec.type->stored) && static_cast<size_t>(tensor.ndim) == spec.dims.size() &&
               tensor.device.device_type == kDLCPU;
@@ -81,10 +81,9 @@ void set_aside(std::vector<Result> &results, const dsc_tensor *outputs) {
 
 }  // namespace
 
-void hand_out(const Description &description, const tvm::Value &results, dsc_tensor *outputs) {
-  const std::vector<TVMFFIAny> found = tvm::items(results);
+void hand_out(const Description &description, const std::vector<tvm::Value> &results, dsc_tensor *outputs) {
   const size_t count = description.outputs.size();
-  if (found.size() != count + (description.index_checks.empty() ? 0 : 1)) {
+  if (results.size() != count) {
     throw Failure(DSC_ERROR_DAMAGED,
                   "the bundle's code gives another number of outputs than its description says; make it again");
   }
@@ -92,7 +91,7 @@ void hand_out(const Description &description, const tvm::Value &results, dsc_ten
   for (size_t i = 0; i < count; ++i) {
     const TensorSpec &spec = description.outputs[i];
     Result &result = leaving[i];
-    result.tensor = &checked(spec, found[i]);
+    result.tensor = &checked(spec, results[i]);
     result.size = byte_size("output " + spec.text(), spec.type->size(), result.tensor->shape, spec.dims.size(),
                             DSC_ERROR_DAMAGED);
     result.from = static_cast<const char *>(result.tensor->data) + result.tensor->byte_offset;

@@ -35,12 +35,22 @@ std::vector<int64_t> dims_of(const dsc_tensor &tensor) { return {tensor.dims, te
 
 }  // namespace
 
-Session::Session(const Description &description, const tvm::Value &library, const std::vector<tvm::Value> &weights)
-    : description_(description), machine_(tvm::call(tvm::module_function(library, "vm_load_executable"), {})) {
+Session::Session(const Description &description, const Device &device, const tvm::Value &library,
+                 const std::vector<tvm::Value> &weights)
+    : description_(description),
+      device_(device),
+      machine_(tvm::call(tvm::module_function(library, "vm_load_executable"), {})) {
   // the pool keeps every size it ever gave out: right for one set of sizes, a leak for many
   const int64_t allocator = description.has_free_dims() ? NAIVE : POOLED;
-  tvm::call(tvm::module_function(machine_, "vm_initialization"),
-            {tvm::argument(int64_t{kDLCPU}), tvm::argument(int64_t{0}), tvm::argument(allocator)});
+  std::vector<DLDevice> devices = {device.handle()};
+  if (device.handle().device_type != kDLCPU) devices.push_back({kDLCPU, 0});  // which computes sizes
+  std::vector<TVMFFIAny> places;
+  for (const DLDevice &each : devices) {
+    places.push_back(tvm::argument(int64_t{each.device_type}));
+    places.push_back(tvm::argument(int64_t{each.device_id}));
+    places.push_back(tvm::argument(allocator));
+  }
+  tvm::call(tvm::module_function(machine_, "vm_initialization"), places);
   std::vector<TVMFFIAny> bound = {tvm::argument(MAIN), tvm::argument(BOUND), tvm::argument(int64_t{1})};
   for (const tvm::Value &weight : weights) bound.push_back(tvm::argument(weight));
   tvm::call(tvm::module_function(machine_, "save_function"), bound);
@@ -53,16 +63,21 @@ Session::Session(const Description &description, const tvm::Value &library, cons
   }
 }
 
-tvm::Value Session::run(const dsc_tensor *inputs) {
+std::vector<tvm::Value> Session::run(const dsc_tensor *inputs) {
   check_sizes(inputs);
   std::vector<tvm::Value> tensors;
   std::vector<TVMFFIAny> arguments;
   for (size_t i = 0; i < description_.inputs.size(); ++i) {
-    tensors.push_back(tvm::tensor(inputs[i].data, description_.inputs[i].type->stored, dims_of(inputs[i])));
+    tensors.push_back(device_.put(inputs[i].data, description_.inputs[i].type->stored, dims_of(inputs[i])));
     arguments.push_back(tvm::argument(tensors.back()));
   }
-  tvm::Value results = tvm::call(main_, arguments);
-  if (!description_.index_checks.empty()) check_indices(results);
+  std::vector<tvm::Value> results;
+  for (tvm::Value &result : tvm::items(tvm::call(main_, arguments))) results.push_back(device_.get(std::move(result)));
+  if (!description_.index_checks.empty()) {
+    if (results.empty()) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives no status");
+    check_indices(results.back());
+    results.pop_back();
+  }
   return results;
 }
 
@@ -85,10 +100,8 @@ void Session::check_sizes(const dsc_tensor *inputs) {
   throw Failure(DSC_ERROR_INPUT, (given.empty() ? "" : given + ". That does not fit ") + failed_text(check, status));
 }
 
-void Session::check_indices(const tvm::Value &results) const {
-  const std::vector<TVMFFIAny> found = tvm::items(results);
-  if (found.empty()) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives no status");
-  const DLTensor &tensor = tvm::as_tensor(found.back());
+void Session::check_indices(const tvm::Value &found) const {
+  const DLTensor &tensor = tvm::as_tensor(found);
   if (!same(tensor.dtype, STATUS_TYPE) || tensor.ndim != 1 || tensor.shape[0] != 3) {
     throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives no status");
   }
@@ -100,9 +113,10 @@ void Session::check_indices(const tvm::Value &results) const {
   throw Failure(DSC_ERROR_INPUT, source + failed_text(check, status));
 }
 
-SessionPool::SessionPool(const Description &description, const tvm::Value &library, std::vector<tvm::Value> weights)
-    : description_(description), library_(library), weights_(std::move(weights)) {
-  give_back(std::make_unique<Session>(description_, library_, weights_));
+SessionPool::SessionPool(const Description &description, const Device &device, const tvm::Value &library,
+                         std::vector<tvm::Value> weights)
+    : description_(description), device_(device), library_(library), weights_(std::move(weights)) {
+  give_back(std::make_unique<Session>(description_, device_, library_, weights_));
 }
 
 std::unique_ptr<Session> SessionPool::take() {
@@ -114,7 +128,7 @@ std::unique_ptr<Session> SessionPool::take() {
       return session;
     }
   }
-  return std::make_unique<Session>(description_, library_, weights_);
+  return std::make_unique<Session>(description_, device_, library_, weights_);
 }
 
 void SessionPool::give_back(std::unique_ptr<Session> session) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "description.h"
+#include "device.h"
 #include "dsc.h"
 #include "tvm.h"
 
@@ -14,17 +15,19 @@ namespace dsc {
 /* A virtual machine with the weights bound. Used by one thread at a time. */
 class Session {
  public:
-  Session(const Description &description, const tvm::Value &library, const std::vector<tvm::Value> &weights);
+  Session(const Description &description, const Device &device, const tvm::Value &library,
+          const std::vector<tvm::Value> &weights);
 
-  /* Compute the outputs of inputs that fit: a tuple, which may share memory with them.
+  /* Compute the outputs of inputs that fit: tensors that the host can read, which may share memory with them.
    * Throws Failure (DSC_ERROR_INPUT) where sizes do not fit what is computed of them, or an index is outside. */
-  tvm::Value run(const dsc_tensor *inputs);
+  std::vector<tvm::Value> run(const dsc_tensor *inputs);
 
  private:
   void check_sizes(const dsc_tensor *inputs);
-  void check_indices(const tvm::Value &results) const;
+  void check_indices(const tvm::Value &found) const;
 
   const Description &description_;
+  const Device &device_;
   tvm::Value machine_, main_, sizes_;
 };
 
@@ -32,7 +35,8 @@ class Session {
 class SessionPool {
  public:
   /* All of these must outlive it. */
-  SessionPool(const Description &description, const tvm::Value &library, std::vector<tvm::Value> weights);
+  SessionPool(const Description &description, const Device &device, const tvm::Value &library,
+              std::vector<tvm::Value> weights);
 
   std::unique_ptr<Session> take();
   /* One whose run was not cut short by a fault. */
@@ -40,6 +44,7 @@ class SessionPool {
 
  private:
   const Description &description_;
+  const Device &device_;
   const tvm::Value &library_;
   std::vector<tvm::Value> weights_;
   std::mutex mutex_;

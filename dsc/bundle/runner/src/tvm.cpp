@@ -22,15 +22,28 @@ TVMFFIAny owned(int32_t type_index, TVMFFIObjectHandle object) {
   if (error == nullptr) throw Failure(DSC_ERROR_INTERNAL, "the runtime failed without saying why");
   const Value keep(owned(kTVMFFIError, error));
   const TVMFFIErrorCell &cell = *TVMFFIErrorGetCellPtr(error);
-  const std::string said(cell.message.data, cell.message.size);
+  const std::string kind(cell.kind.data, cell.kind.size), said(cell.message.data, cell.message.size);
+  if (kind == "MemoryError") throw Failure(DSC_ERROR_MEMORY, "not enough memory: " + said);
   if (said.find("bad_alloc") != std::string::npos) {
     throw Failure(DSC_ERROR_MEMORY, "not enough memory for what is computed of inputs of these sizes");
   }
-  throw Failure(DSC_ERROR_INTERNAL, std::string(cell.kind.data, cell.kind.size) + ": " + said);
+  throw Failure(DSC_ERROR_INTERNAL, kind + ": " + said);
 }
 
 void check(int code) {
   if (code != 0) raise();
+}
+
+const void *behind_header(const Value &object) {
+  return reinterpret_cast<const char *>(object.any().v_obj) + sizeof(TVMFFIObject);
+}
+
+/* Of all elements. */
+size_t byte_size(const Value &tensor) {
+  const DLTensor &described = as_tensor(tensor);
+  size_t count = 1;
+  for (int axis = 0; axis < described.ndim; ++axis) count *= static_cast<size_t>(described.shape[axis]);
+  return (count * described.dtype.bits * described.dtype.lanes + 7) / 8;
 }
 
 /* Memory to point at where a tensor has no elements. */
@@ -67,6 +80,13 @@ TVMFFIAny argument(int64_t number) {
 TVMFFIAny argument(bool truth) {
   TVMFFIAny any = argument(int64_t{truth});
   any.type_index = kTVMFFIBool;
+  return any;
+}
+
+TVMFFIAny argument(void *address) {
+  TVMFFIAny any{};
+  any.type_index = kTVMFFIOpaquePtr;
+  any.v_ptr = address;
   return any;
 }
 
@@ -120,20 +140,55 @@ Value tensor(const void *data, DLDataType type, const std::vector<int64_t> &dims
   return Value(owned(kTVMFFITensor, made));
 }
 
-const DLTensor &as_tensor(const Value &value) { return as_tensor(value.any()); }
-
-const DLTensor &as_tensor(const TVMFFIAny &value) {
-  if (value.type_index != kTVMFFITensor)
-    throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tensor");
-  return *TVMFFITensorGetDLTensorPtr(value.v_obj);
+const DLTensor &as_tensor(const Value &value) {
+  if (!value.is(kTVMFFITensor)) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tensor");
+  return *TVMFFITensorGetDLTensorPtr(value.any().v_obj);
 }
 
-std::vector<TVMFFIAny> items(const Value &array) {
+Value empty(DLDataType type, const std::vector<int64_t> &dims, DLDevice device) {
+  std::vector<TVMFFIAny> numbers;
+  for (int64_t dim : dims) numbers.push_back(argument(dim));
+  const Value shape = call(global_function("ffi.Shape"), numbers);
+  TVMFFIAny type_argument{}, device_argument{}, scope{};
+  type_argument.type_index = kTVMFFIDataType;
+  type_argument.v_dtype = type;
+  device_argument.type_index = kTVMFFIDevice;
+  device_argument.v_device = device;
+  const Value allocate = global_function("runtime.TVMTensorAllocWithScope");
+  return call(allocate, {argument(shape), type_argument, device_argument, scope});
+}
+
+void copy_from(const Value &tensor, const void *data) {
+  const size_t size = byte_size(tensor);
+  if (size == 0) return;
+  const Value copy = global_function("runtime.TVMTensorCopyFromBytes");
+  call(copy, {argument(tensor), argument(const_cast<void *>(data)), argument(static_cast<int64_t>(size))});
+}
+
+void copy_to(const Value &tensor, void *data) {
+  const size_t size = byte_size(tensor);
+  if (size == 0) return;
+  const Value copy = global_function("runtime.TVMTensorCopyToBytes");
+  call(copy, {argument(tensor), argument(data), argument(static_cast<int64_t>(size))});
+}
+
+std::vector<Value> items(const Value &array) {
   if (!array.is(kTVMFFIArray)) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives something that is no tuple");
-  const auto *cell =
-      reinterpret_cast<const TVMFFISeqCell *>(reinterpret_cast<const char *>(array.any().v_obj) + sizeof(TVMFFIObject));
+  const auto *cell = static_cast<const TVMFFISeqCell *>(behind_header(array));
   const auto *first = static_cast<const TVMFFIAny *>(cell->data);
-  return {first, first + cell->size};
+  std::vector<Value> values;
+  for (const TVMFFIAny *item = first; item != first + cell->size; ++item) {
+    if (item->type_index >= kTVMFFIStaticObjectBegin) TVMFFIObjectIncRef(item->v_obj);
+    values.emplace_back(*item);
+  }
+  return values;
+}
+
+std::string text(const Value &string) {
+  if (string.is(kTVMFFISmallStr)) return {string.any().v_bytes, string.any().small_str_len};
+  if (!string.is(kTVMFFIStr)) return "";
+  const auto *bytes = static_cast<const TVMFFIByteArray *>(behind_header(string));
+  return {bytes->data, bytes->size};
 }
 
 }  // namespace dsc::tvm

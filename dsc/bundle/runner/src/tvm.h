@@ -30,6 +30,7 @@ class Value {
 TVMFFIAny argument(int64_t number);
 TVMFFIAny argument(bool truth);
 TVMFFIAny argument(const char *text);
+TVMFFIAny argument(void *address);
 inline const TVMFFIAny &argument(const Value &value) { return value.any(); }
 
 /* Call a function. Throws Failure with what it says: DSC_ERROR_MEMORY where a tensor cannot be allocated, else
@@ -45,9 +46,18 @@ Value find_function(const Value &module, const char *name);
 /* A tensor in memory that outlives it. `data` may be NULL where there are no elements. */
 Value tensor(const void *data, DLDataType type, const std::vector<int64_t> &dims);
 const DLTensor &as_tensor(const Value &value);
-const DLTensor &as_tensor(const TVMFFIAny &value);
 
-/* The items of an array, which live as long as it. Throws Failure if it is none. */
-std::vector<TVMFFIAny> items(const Value &array);
+/* A tensor in memory of a device that it owns. */
+Value empty(DLDataType type, const std::vector<int64_t> &dims, DLDevice device);
+/* Between the elements of a tensor of any device, contiguous as those of `empty`, and the host's memory; `copy_to` once
+ * the kernels that write them are done. */
+void copy_from(const Value &tensor, const void *data);
+void copy_to(const Value &tensor, void *data);
+
+/* The items of an array. Throws Failure if it is none. */
+std::vector<Value> items(const Value &array);
+
+/* What a string says; nothing where it is none. */
+std::string text(const Value &string);
 
 }  // namespace dsc::tvm

@@ -1,4 +1,5 @@
-// The numbers of cudaError, CUresult and hipError_t, which are the same, that the stand-ins return, and what is said of them.
+// The numbers of cudaError, CUresult and hipError_t that the stand-ins return (they are the same), and what is said of
+// them.
 #pragma once
 
 namespace simulator {

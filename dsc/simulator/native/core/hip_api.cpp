@@ -12,6 +12,21 @@
 
 using namespace simulator;
 
+namespace {
+
+// hipMemcpyKind.
+enum Kind { kHostToHost, kHostToDevice, kDeviceToHost, kDeviceToDevice, kByAddress };
+
+int copy(void *to, const void *from, size_t size, int kind) {
+  bool is_to_device = kind == kHostToDevice || kind == kDeviceToDevice;
+  bool is_from_device = kind == kDeviceToHost || kind == kDeviceToDevice;
+  bool is_as_said = is_to_device == in_global_range(to) && is_from_device == in_global_range(from);
+  if (kind < kHostToHost || kind > kByAddress || (size && kind != kByAddress && !is_as_said)) return kInvalidValue;
+  return copy_memory(to, from, size);
+}
+
+}  // namespace
+
 #define API extern "C" __attribute__((visibility("default")))
 
 API const char *hipGetErrorName(int error) { return error_name(error); }
@@ -65,8 +80,8 @@ API int hipHostFree(void *memory) {
   free(memory);
   return kSuccess;
 }
-API int hipMemcpy(void *to, const void *from, size_t size, int) { return copy_memory(to, from, size); }
-API int hipMemcpyAsync(void *to, const void *from, size_t size, int, void *) { return copy_memory(to, from, size); }
+API int hipMemcpy(void *to, const void *from, size_t size, int kind) { return copy(to, from, size, kind); }
+API int hipMemcpyAsync(void *to, const void *from, size_t size, int kind, void *) { return copy(to, from, size, kind); }
 API int hipMemcpyPeerAsync(void *to, int target, const void *from, int source, size_t size, void *) {
   return target || source ? kInvalidDevice : copy_memory(to, from, size);
 }

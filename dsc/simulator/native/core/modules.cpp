@@ -1,5 +1,8 @@
 #include "modules.h"
 
+#include <deque>
+#include <mutex>
+
 #include "errors.h"
 
 namespace simulator {
@@ -29,7 +32,11 @@ int module_function(void **function, void *module, const char *name) {
   const auto &image = *static_cast<Image *>(module);
   const SimulatorKernel *kernel = find_kernel(image, name);
   if (!kernel) return kNotFound;
-  *function = new Function{&image, kernel};  // as long as the process: drivers have no call to release one
+  // as long as the process: drivers have no call to release one
+  static auto *given = new std::deque<Function>;
+  static std::mutex one_at_a_time;
+  std::lock_guard<std::mutex> lock(one_at_a_time);
+  *function = &given->emplace_back(Function{&image, kernel});
   return kSuccess;
 }
 

@@ -131,7 +131,9 @@ API int cudaFreeHost(void *memory) {
   return kSuccess;
 }
 API int cudaMemcpyAsync(void *to, const void *from, size_t size, int, void *) { return copy_memory(to, from, size); }
-API int cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, void *) { return copy_memory(to, from, size); }
+API int cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, void *) {
+  return copy_memory(to, from, size);
+}
 
 API const char *cudaGetErrorName(int error) { return error_name(error); }
 API const char *cudaGetErrorString(int error) { return error_name(error); }

@@ -65,7 +65,7 @@ def _products(stage: te.Tensor) -> tuple[int, str] | None:
     source = reduction.source[0]
     if not isinstance(reduction.combiner.result[0], tirx.Add) or not isinstance(source, tirx.Mul):
         return None
-    return _steps(stage.op), _factor(source.a)
+    return _steps(stage.op), min(_factor(source.a), _factor(source.b), key=lambda name: tvm_ffi.dtype(name).bits)
 
 
 def _steps(stage: te.ComputeOp) -> int:
@@ -76,17 +76,28 @@ def _steps(stage: te.ComputeOp) -> int:
 
 def _factor(expr: Expr) -> str:
     """The type of a factor as memory has it: casts to the type of the sums are the kernel's business."""
-    loaded = [_stored(tensor) for tensor in _loads(expr)]
-    return loaded[0] if loaded else str(expr.expr_ty())
+    tensor = _moved(expr)
+    return str(expr.expr_ty()) if tensor is None else _stored(tensor)
 
 
 def _stored(tensor: te.Tensor) -> str:
-    """The type of a tensor, or of what a stage is that casts it, and does nothing else."""
+    """The type of a tensor, or of what a stage is that moves and casts it, and does nothing else: padding, say."""
     stage = tensor.op
-    if isinstance(stage, te.ComputeOp) and not stage.reduce_axis and isinstance(stage.body[0], tirx.Cast):
-        (value, *_) = stage.body
-        return _factor(value)
-    return str(tensor.dtype)
+    moves = isinstance(stage, te.ComputeOp) and not stage.reduce_axis
+    source = _moved(stage.body[0]) if moves else None
+    return str(tensor.dtype) if source is None else _stored(source)
+
+
+def _moved(expr: Expr) -> te.Tensor | None:
+    """The tensor that an expression is an element of, cast, or guarded by a condition; None where it is computed."""
+    if isinstance(expr, tirx.Cast):
+        return _moved(expr.value)
+    if isinstance(expr, tirx.Select):
+        return _moved(expr.true_value)
+    name = str(getattr(expr.op, "name", "")) if isinstance(expr, Call) else ""
+    if name.endswith("if_then_else"):
+        return _moved(expr.args[1])
+    return expr.args[0] if name == "te.tensor_load" else None
 
 
 def _reads(stage: te.Tensor, tensor: te.Tensor) -> int:

@@ -10,12 +10,16 @@ import pytest
 
 from dsc.codegen import build
 from dsc.exchange import import_model
+from dsc.ir import FusionOp
 from dsc.lower.demand import Demand, demand
+from dsc.lower.workload import Workload
+from dsc.pipeline import compile_model
 from dsc.targets import target
 from dsc.targets.bound import bound
 from tests.compiled import TextModel
 from tests.targets.regions import Region
 
+PASSES = "canonicalize,fuse,layout{block=16},precision{type=float16}"
 DEMANDS = {
     "(float[7,30] a, float[30,19] b) => (float[7,19] y) { p = MatMul(a, b) y = Relu(p) }": (7 * 30 * 19, "float32", 4 * (7 * 30 + 30 * 19 + 7 * 19)),
     "(float16[2,6,7,9] x, float16[5,6,3,3] w) => (float16[2,5,7,9] y) { y = Conv<pads=[1,1,1,1]>(x, w) }": (2 * 5 * 7 * 9 * 6 * 9, "float16", 2 * (2 * 6 * 63 + 5 * 54 + 2 * 5 * 63)),
@@ -41,6 +45,17 @@ def test_factors_that_may_be_rounded_are_of_the_type_they_are_rounded_to() -> No
     workload = Region("(float[7,30] a, float[30,19] b) => (float[7,19] y) { y = MatMul(a, b) }").workload()
     rounded = demand(replace(workload, multiplied_as="tfloat32"))
     assert rounded == replace(demand(workload) or Demand(0, "", 0, 0), element="tfloat32")
+
+
+def test_half_precision_and_packed_images_multiply_halves() -> None:
+    """Casts, padding and the moves of a packed image lie between memory and the products."""
+    weight = np.random.default_rng(0).standard_normal((16, 32, 3, 3)).astype(np.float32)
+    text = "(float[1,32,9,9] x) => (float[1,16,9,9] y) { r = Relu(x) c = Conv<pads=[1,1,1,1]>(r, w) y = Sigmoid(c) }"
+    graph = compile_model(TextModel(text, {"w": weight}).proto(), target="x86:avx2", passes=PASSES).graph
+    (conv,) = [op for op in graph.ops() if isinstance(op, FusionOp) and op.kind.data == "conv"]
+    found = demand(Workload.of(conv))
+    assert found is not None
+    assert (found.element, found.multiply_adds) == ("float16", 16 * 81 * 32 * 9)
 
 
 def test_sizes_that_a_run_tells_demand_nothing_yet() -> None:

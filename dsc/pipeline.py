@@ -16,7 +16,8 @@ from dsc.lower import is_known_to_lack
 from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
-from dsc.request import PRECISIONS, check_multiplies, check_opt_level, check_precision, check_request
+from dsc.precision import PRECISIONS
+from dsc.request import check_multiplies, check_opt_level, check_precision, check_request
 from dsc.targets import DEFAULT_TARGET, AnyTarget, Target
 from dsc.targets import target as named_target
 from dsc.tune import Database, Tuner

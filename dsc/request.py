@@ -10,13 +10,12 @@ from dsc.errors import ArtifactError, UsageError
 from dsc.exchange.shapes import Shapes
 from dsc.ir import Graph
 from dsc.passes import Pipeline
+from dsc.precision import PRECISIONS
 from dsc.runtime.devices import needed_device
 from dsc.targets import AnyTarget, Target, families
 from dsc.targets import target as named_target
 
 OPT_LEVELS = range(4)
-PRECISIONS = {"fp32": None, "tf32": "tfloat32", "bf16": "bfloat16", "fp16": "float16"}
-"""What may be asked for, and the type of the pass `precision` that it is; None for no pass."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -32,15 +31,8 @@ def check_request(
 ) -> None:
     """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
     check_target(target)
-    check_precision(precision)
-    if passes is not None and precision != "fp32":
-        raise UsageError(
-            f"precision {precision} adds a pass to the preset, and passes are given in its place: "
-            f"end them with precision{{type={PRECISIONS[str(precision)]}}}"
-        )
     check_opt_level(opt_level)
-    if not isinstance(passes, str | Pipeline | None):
-        raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
+    check_passes(passes, precision)
     is_number = isinstance(tuning_seconds, int | float) and not isinstance(tuning_seconds, bool)
     if not is_number or not math.isfinite(tuning_seconds) or tuning_seconds < 0:  # type: ignore[arg-type, operator]
         raise UsageError(f"tuning_seconds must be a number of seconds, not {tuning_seconds!r}")
@@ -76,6 +68,18 @@ def check_opt_level(opt_level: object) -> None:
     """Raise UsageError for what is none of the levels."""
     if isinstance(opt_level, bool) or not isinstance(opt_level, int) or opt_level not in OPT_LEVELS:
         raise UsageError(f"there is no optimization level {opt_level!r}: choose one of 0, 1, 2, 3")
+
+
+def check_passes(passes: object, precision: object) -> None:
+    """Raise UsageError for what is no pipeline, no precision, or both."""
+    if not isinstance(passes, str | Pipeline | None):
+        raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
+    check_precision(precision)
+    if passes is not None and precision != "fp32":
+        raise UsageError(
+            f"precision {precision} adds a pass to the preset, and passes are given in its place: "
+            f"end them with precision{{type={PRECISIONS[str(precision)]}}}"
+        )
 
 
 def check_precision(precision: object) -> None:

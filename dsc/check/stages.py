@@ -11,11 +11,13 @@ import numpy as np
 from dsc.check.compare import OutputError
 from dsc.check.judge import Judge
 from dsc.check.reference import Reference
+from dsc.check.tolerance import of_rounding
 from dsc.errors import DscError, VerificationError
 from dsc.exchange import export_model
 from dsc.ir import FusionOp, Graph, OnnxOp, op_text
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.pipeline import Observer
+from dsc.passes.precision import Precision
 
 Arrays = Mapping[str, np.ndarray]
 _SHOWN = 8
@@ -37,10 +39,14 @@ class Stages:
     def __post_init__(self) -> None:
         object.__setattr__(self, "judge", Judge(lambda: self.graph))
 
-    def wrong(self, graph: Graph) -> OutputError | None:
-        """The worst output of a graph that differs from what is expected; None if none does."""
+    def wrong(self, graph: Graph, after: Pass | None = None) -> OutputError | None:
+        """The worst output of a graph that differs from what is expected; None if none does.
+
+        after: the pass that made it. One that rounds on purpose may move the outputs as far as that explains.
+        """
         found = Reference(export_model(graph)).run(self.inputs)
-        errors = [e for e in self.judge.errors(self.inputs, self.expected, found) if not e.passed]
+        judge = Judge(lambda: self.graph, of_rounding(after.type)) if isinstance(after, Precision) else self.judge
+        errors = [e for e in judge.errors(self.inputs, self.expected, found) if not e.passed]
         return max(errors, key=lambda error: error.relative, default=None)
 
 
@@ -53,7 +59,7 @@ def verify_each(stages: Stages) -> Observer:
 
     def observe(index: int, pass_: Pass, graph: Graph, _: PassRecord) -> None:
         nonlocal before
-        wrong = stages.wrong(graph)
+        wrong = stages.wrong(graph, pass_)
         if wrong is not None:
             rule = wrong_rule(pass_, before, stages)
             said = f"pass {index + 1}, {pass_}, changed the model's results"
@@ -75,11 +81,11 @@ def wrong_rule(pass_: Pass, before: Graph, stages: Stages) -> str:
     right, wrong = 0, total
     while wrong - right > 1:
         middle = (right + wrong) // 2
-        verdict = _is_wrong(_stopped(pass_, before, middle)[0], stages)
+        verdict = _is_wrong(_stopped(pass_, before, middle)[0], stages, pass_)
         if verdict is None:
             return ""
         right, wrong = (right, middle) if verdict else (middle, wrong)
-    if not total or not _is_wrong(_stopped(pass_, before, wrong)[0], stages):
+    if not total or not _is_wrong(_stopped(pass_, before, wrong)[0], stages, pass_):
         return ""
     (good, _), (bad, record) = _stopped(pass_, before, right), _stopped(pass_, before, wrong)
     gone, made = _texts(good), _texts(bad)
@@ -119,11 +125,11 @@ def _stopped(pass_: Pass, before: Graph, limit: int | None) -> tuple[Graph, _Cou
     return graph, record
 
 
-def _is_wrong(graph: Graph, stages: Stages) -> bool | None:
+def _is_wrong(graph: Graph, stages: Stages, pass_: Pass) -> bool | None:
     """None where the pass was stopped in the middle of a rewrite."""
     try:
         graph.verify()
-        return stages.wrong(graph) is not None
+        return stages.wrong(graph, pass_) is not None
     except DscError:
         return None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import ml_dtypes
 import numpy as np
 
 from dsc.check.difference import float_format, magnitude
 from dsc.errors import UsageError
+from dsc.precision import ERRORS, PRECISIONS
+from dsc.runtime.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ _DEFAULTS = {
 @dataclass(frozen=True)
 class Tolerance:
     """`|found - expected| <= atol + rtol * |expected|`, as numpy.allclose has it; of integers only `atol` counts.
+    of_largest: of floats, so much of the output's largest number in addition.
 
     None: by element type. Integers and booleans are exact then; of floats, `rtol` is 1e-5 (float32), 1e-13 (float64) or
     two units in the last place (float16, bfloat16; one of narrower floats), and `atol` a few such units of the tensor's
@@ -41,16 +44,17 @@ class Tolerance:
 
     atol: float | None = None
     rtol: float | None = None
+    of_largest: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("atol", self.atol), ("rtol", self.rtol)):
+        for name, value in asdict(self).items():
             if value is not None and not value >= 0:  # NaN is not either
                 raise UsageError(f"{name} {value} is no tolerance: it must be 0 or more")
 
     @property
     def given(self) -> bool:
-        """Whether it is the user's, and so final."""
-        return self.atol is not None or self.rtol is not None
+        """Whether it is the user's, or that of a precision, and so final."""
+        return any(value is not None for value in asdict(self).values())
 
     def allowed(self, expected: np.ndarray) -> np.ndarray:
         """The largest difference allowed, by element."""
@@ -59,7 +63,8 @@ class Tolerance:
             return np.full(expected.shape, self.atol or 0.0)
         size = magnitude(expected)
         if self.given:
-            return (self.atol or 0.0) + (self.rtol or 0.0) * size
+            absolute = (self.atol or 0.0) + (self.of_largest or 0.0) * float(size.max(initial=0.0))
+            return absolute + (self.rtol or 0.0) * size
         if format_.bits <= 8:
             unit: np.ndarray = format_.eps * np.maximum(size, format_.smallest)
             return unit
@@ -73,4 +78,15 @@ class Tolerance:
         if not self.given:
             return "by element type"
         parts = [f"{name} {value:g}" for name, value in (("atol", self.atol), ("rtol", self.rtol)) if value is not None]
+        parts += [] if self.of_largest is None else [f"{self.of_largest:g} of the largest number"]
         return ", ".join(parts)
+
+
+def of_rounding(element: str | None) -> Tolerance:
+    """The tolerance for what is computed with tensors or factors rounded to an element type: see `dsc.precision`."""
+    return Tolerance(of_largest=None if element is None else ERRORS[element])
+
+
+def of_module(manifest: Manifest) -> Tolerance:
+    """The tolerance for a module: the usual one, or that of the precision that it was compiled for."""
+    return of_rounding(PRECISIONS.get(str(manifest.provenance.get("precision"))))

@@ -18,6 +18,7 @@ from dsc.check.judge import Arrays, Judge
 from dsc.check.reference import Reference
 from dsc.check.single import alone, values_of
 from dsc.check.specification import by_specification
+from dsc.check.tolerance import of_rounding
 from dsc.codegen import Call
 from dsc.elements import stored
 from dsc.errors import ArtifactError, UnsupportedModelError
@@ -143,7 +144,7 @@ class Trace:
         except UnsupportedModelError:
             self.unjudged.append(call)
             return
-        judge = Judge(lambda: single)
+        judge = Judge(lambda: single, of_rounding(call.workload.multiplied_as))
         found = {f"y{i}": array for i, array in enumerate(outputs)}
         errors = judge.errors(inputs, expected, found)
         worst = max(errors, key=lambda error: (not error.passed, error.relative))

@@ -9,7 +9,7 @@ from dsc.check.bisect import Culprit, find_culprit
 from dsc.check.judge import Arrays
 from dsc.check.reference import Model, Reference
 from dsc.check.stability import Tell
-from dsc.check.tolerance import Tolerance
+from dsc.check.tolerance import Tolerance, of_module
 from dsc.check.verify import Report, verify
 from dsc.ir import Graph
 from dsc.runtime import Module
@@ -62,9 +62,12 @@ def examine(
 ) -> Verdict:
     """Compare the outputs on all samples, and find what is to blame where they differ.
 
-    graph: the model imported, with the shapes that the module was compiled for. Raises as `verify` does.
+    graph: the model imported, with the shapes that the module was compiled for. tolerance: that of the precision of the
+    module where none is given. Raises as `verify` does.
     """
     tell = progress or (lambda phase, done, total: None)
+    if tolerance is None or not tolerance.given:
+        tolerance = of_module(module.manifest)
     report = verify(model, module, samples, tolerance, threads, graph=graph, progress=tell)
     doubtful = report.failed or report.blurred[:1]
     culprit = None

@@ -51,8 +51,10 @@ def opt(
     from dsc.exchange import import_model
     from dsc.passes import Pipeline
     from dsc.pipeline import preset
+    from dsc.request import check_passes
     from dsc.targets import target as named_target
 
+    check_passes(passes, precision)
     pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, named_target(target), precision)
     graph = import_model(source.path, shapes=parse_shapes(shape))
     observers = options.observers(dump_phases, print_ir_after)

@@ -99,6 +99,8 @@ def verify(
     shapes = source.shapes(shape, pinned)
     claim({"--json": json}, [source.path, module, *(plugin or ()), *(data or ()), *files_named(input)], database=db)
     options.check_tuning(context, opt_level, db)
+    if module is not None:
+        options.refuse(context, f"says how to compile, {module} is compiled already", "precision")
     _check_simulation(context, simulate, module, opt_level)
     load_plugins(plugin)
     from dsc import check
@@ -121,6 +123,7 @@ def verify(
         counted = {} if simulation is None else simulation.counters()
     print(verdict)
     print(f"  inputs: {origin}")
+    print(f"  precision: {compiled.manifest.provenance.get('precision', 'fp32')}")
     calls = _estimated(onto, model_choices, counted)
     if simulate:
         print_counters(counted)

@@ -217,7 +217,8 @@ class _Writer:
                 for column, count in tile.vectors:
                     with self.loops.each(count, T.vectorized) as lane:
                         place = self.problem.place(block.at, s, start + column + lane)
-                        T.buffer_store(self.output, tile.sums[i, column + lane] * factor, [place])
+                        value = self.problem.stored(tile.sums[i, column + lane] * factor)
+                        T.buffer_store(self.output, value, [place])
 
     # elements, loops
 

@@ -229,7 +229,7 @@ class _Writer:
                         value = tirx.Select(rows.sum[i] > zero, value, zero)
                     if not isinstance(problem.keys, int):  # the sum of no products is 0
                         value = tirx.Select(tirx.EQ(problem.keys, const(0)), zero, value)
-                    T.buffer_store(self.output, value, [problem.place(thread.at, query, column)])
+                    T.buffer_store(self.output, problem.stored(value), [problem.place(thread.at, query, column)])
 
     # --- elements
 

@@ -85,9 +85,7 @@ def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Device, ch
     assert not simulation.faults()
 
 
-def check_convolutions(
-    kernel: Kernel[Gpu], cases: Sequence[Case], simulation: Device, choose: Choose = best
-) -> None:
+def check_convolutions(kernel: Kernel[Gpu], cases: Sequence[Case], simulation: Device, choose: Choose = best) -> None:
     """The same for convolutions whose images are packed, or not, and whose weights are constant."""
     built: list[tuple[Case, Point, Implementation]] = []
     for case in cases:

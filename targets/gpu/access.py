@@ -9,7 +9,7 @@ import tvm_ffi
 from tvm import sym, te, tirx
 from tvm.ir import Call, Expr, Range
 
-from dsc.lower.exprs import Dim, dims, divides, product, same, simplify
+from dsc.lower.exprs import Dim, dims, divides, is_natural, product, same, simplify
 from dsc.lower.nominal import nominal
 from dsc.lower.rounding import upper_half, widened_bits
 from dsc.lower.tensors import ravel
@@ -92,6 +92,14 @@ class Access:
         return (
             known and self.inside is None and same(self.start, 0) and same(product(dims(self.memory.shape)), elements)
         )
+
+    def is_within(self) -> bool:
+        """Whether all places are known to lie in memory, those under a condition included."""
+        last = self.start
+        for step, size in zip(self.steps, self.sizes, strict=True):
+            last = last + step * (size - 1)
+        beyond = simplify(product(dims(self.memory.shape)) - 1 - last)
+        return all(map(is_natural, (self.start, *self.steps))) and isinstance(beyond, int) and beyond >= 0
 
     def run(self, axes: Sequence[int]) -> int:
         """How many elements side by side memory holds, for each next one along some axes, the last varying fastest."""
@@ -228,12 +236,18 @@ def _combined(node: tirx.Add | tirx.Sub | tirx.Mul, left: Line, right: Line) -> 
     return simplify(left[0] + right[0] * sign), steps
 
 
-def ranges(variables: Sequence[tirx.Var], sizes: Sequence[Dim]) -> sym.Analyzer:
-    """Knows that each variable is an index of an axis of that size."""
+def ranges(indices: Sequence[Expr], sizes: Sequence[Dim]) -> sym.Analyzer:
+    """Knows that each index, if it is a variable, is one of an axis of that size."""
     known = sym.Analyzer()
-    for variable, size in zip(variables, sizes, strict=True):
-        known.bind(variable, Range(tirx.const(0, str(variable.ty)), _typed(size, variable)))
+    for index, size in zip(indices, sizes, strict=True):
+        limit(known, index, 0, size)
     return known
+
+
+def limit(known: sym.Analyzer, index: Expr, start: Dim, size: Dim) -> None:
+    """Tells `known` the range of an index, if it is a variable."""
+    if isinstance(index, tirx.Var):
+        known.bind(index, Range.from_min_extent(_typed(start, index), _typed(size, index)))
 
 
 def replaced(expression: Expr, variables: Sequence[tirx.Var], values: Sequence[Expr]) -> Expr:

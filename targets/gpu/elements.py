@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import tvm_ffi
-from tvm import te, tirx
+from tvm import sym, te, tirx
 from tvm.ir import Call, Expr, TensorLoad
 from tvm.tirx.script.builder import ir as T
 from tvm_ffi.structural import StructuralMutator
 
 from dsc.lower.floats import is_constant
 from dsc.targets.cpu.inline import Identity, Leaf, identity
+from dsc.targets.gpu.access import limit
 from dsc.targets.tir.loops import when
 
 _Key = tuple[Identity, tvm_ffi.StructuralKey]
@@ -32,7 +33,10 @@ class Elements:
     problems: list[str]
     """Why elements could not be given; zeros stand for them. (Exceptions do not pass TVM's mutators.)"""
 
-    def __init__(self, leaves: Mapping[te.Tensor, Leaf]) -> None:
+    def __init__(self, leaves: Mapping[te.Tensor, Leaf], known: sym.Analyzer | None = None) -> None:
+        """`known`: the ranges of the variables in indices, which are simplified by it: what is packed and unpacked is
+        read where it lies."""
+        self._known = known
         self._leaves = {identity(tensor): leaf for tensor, leaf in leaves.items()}
         self._scopes: list[dict[_Key, Expr]] = [{}]
         self.problems = []
@@ -80,8 +84,11 @@ class Elements:
         total = T.alloc_buffer((1,), combine.dtype, scope="local")
         T.buffer_store(total, combine.start, [0])
         walked: list[Expr] = []
-        with nest(stage.reduce_axis, walked), self.scope(), when(combine.condition(indices, walked)):
-            T.buffer_store(total, combine(total[0], self.source(stage, indices, walked)), [0])
+        with nest(stage.reduce_axis, walked), self.scope():
+            if self._known is not None:
+                limits(self._known, stage.reduce_axis, walked)
+            with when(combine.condition(indices, walked)):
+                combine.into(total, self.source(stage, indices, walked))
         return total[0]
 
     def _expression(self, body: Expr, places: dict[tirx.Var, Expr]) -> Expr:
@@ -91,7 +98,7 @@ class Elements:
         def call(node: Call, mutator: StructuralMutator) -> Expr:
             name = str(getattr(node.op, "name", ""))
             if name == "te.tensor_load":
-                return self.at(node.args[0], [mutator.mutate(index) for index in node.args[1:]])
+                return self.at(node.args[0], [self._simple(mutator.mutate(index)) for index in node.args[1:]])
             if name.endswith("if_then_else"):
                 return self._chosen(node, mutator)
             return mutator.default_mutate(node)
@@ -101,6 +108,9 @@ class Elements:
             return mutator.mutate(node.body)
 
         return tvm_ffi.structural_mutate(body, [(tirx.Var, variable), (Call, call), (tirx.Let, let)])
+
+    def _simple(self, index: Expr) -> Expr:
+        return index if self._known is None else self._known.simplify(index)
 
     def _chosen(self, node: Call, mutator: StructuralMutator) -> Expr:
         """The value of the branch that is taken; the other is not computed."""
@@ -129,11 +139,23 @@ class Combiner:
         variables = {self._combiner.lhs[0]: a, self._combiner.rhs[0]: b}
         return tvm_ffi.structural_map(self._combiner.result[0], (tirx.Var, lambda var: variables.get(var, var)))
 
+    def into(self, total: tirx.Buffer, element: Expr) -> None:
+        """Puts `element` to what is in a register; it is loaded once, however often it is asked for then."""
+        own: tirx.Buffer = T.alloc_buffer((1,), self.dtype, scope="local")
+        T.buffer_store(own, element, [0])
+        T.buffer_store(total, self(total[0], own[0]), [0])
+
     def condition(self, indices: Sequence[Expr], walked: Sequence[Expr]) -> Expr | None:
         """Under which an element counts; None where all do."""
         places = _places(self._stage.axis, indices) | _places(self._stage.reduce_axis, walked)
         found = tvm_ffi.structural_map(self._reduction.condition, (tirx.Var, lambda var: places.get(var, var)))
         return None if isinstance(found, tirx.IntImm) and found.value else found
+
+
+def limits(known: sym.Analyzer, axes: Sequence[tirx.IterVar], walked: Sequence[Expr]) -> None:
+    """Tells `known` the ranges of the indices along the axes of a reduction."""
+    for axis, index in zip(axes, walked, strict=True):
+        limit(known, index, axis.dom.min, axis.dom.extent)
 
 
 @contextmanager

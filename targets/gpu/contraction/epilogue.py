@@ -11,13 +11,13 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import same
 from dsc.targets.cpu.inline import Leaf
-from dsc.targets.gpu.access import VECTOR_TYPES, is_multiple, replaced
-from dsc.targets.gpu.contraction.results import Beside
+from dsc.targets.gpu.access import VECTOR_TYPES, is_multiple, ranges
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.contraction.tiling import VECTOR, Tiling
 from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.neighbours import Neighbours, Read, from_registers
 from dsc.targets.gpu.tile import RegisterTile, unrolled
-from dsc.targets.tir.loops import Loops, flat, when
+from dsc.targets.tir.loops import Loops, when
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,6 @@ class Block:
     down: Expr
     across: Expr
     """Of the thread, among those that share a column or a row of the tile."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Registers:
-    """Neighbours along the columns, of an input that the results read."""
-
-    read: Beside
-    buffer: tirx.Buffer
 
 
 class Epilogue:
@@ -107,44 +99,29 @@ class Epilogue:
 
     # --- what is read beside the sums
 
-    def _is_side_by_side(self, read: Beside) -> bool:
+    def _is_side_by_side(self, read: Read) -> bool:
         """Whether what belongs to neighbouring columns is loaded at once."""
         return read.access is not None and read.access.vector(self.source.column_axes, self.vector) == self.vector > 1
 
-    def _loaded(self, at: Sequence[Expr], *, for_rows: bool) -> list[_Registers]:
+    def _loaded(self, at: Sequence[Expr], *, for_rows: bool) -> list[Neighbours]:
         """What belongs to neighbouring columns, of inputs that differ from row to row, or do not."""
-        return [self._load(read, at) for read in self.beside if self._differs(read) == for_rows]
+        return [
+            Neighbours.load(read, self.vector, self.buffers[read.tensor], at, self.loops)
+            for read in self.beside
+            if self._differs(read) == for_rows
+        ]
 
-    def _differs(self, read: Beside) -> bool:
+    def _differs(self, read: Read) -> bool:
         """Whether an input is read at other places for other rows."""
         assert read.access is not None
         first = len(self.source.batch)
         return not all(same(step, 0) for step in read.access.steps[first : first + len(self.source.rows)])
 
-    def _load(self, read: Beside, at: Sequence[Expr]) -> _Registers:
-        assert read.access is not None
-        registers = T.alloc_buffer((self.vector,), read.tensor.dtype, scope="local")
-        span = self.loops.span(T.Bind(read.access.position(at)), self.vector)
-        T.buffer_store(registers, flat(self.buffers[read.tensor])[span], [Loops().span(0, self.vector)])
-        return _Registers(read, registers)
-
-    def _values(self, at: Sequence[Expr], sum_: Expr, registers: Sequence[_Registers], v: Expr) -> list[Expr]:
+    def _values(self, at: Sequence[Expr], sum_: Expr, found: Sequence[Neighbours], v: Expr) -> list[Expr]:
         """The elements of the outputs at one place, from its sum and from what is in registers there."""
-        here = [
-            (each, [replaced(i, self.source.stored.variables, at) for i in each.read.indices]) for each in registers
-        ]
-
-        def leaf(tensor: te.Tensor) -> Leaf:
-            def load(indices: Sequence[Expr]) -> Expr:
-                for each, place in here:
-                    if each.read.tensor is tensor and all(map(same, indices, place)):
-                        return each.buffer[v]
-                return self.buffers[tensor][tuple(indices)]
-
-            return load
-
-        elements = Elements({tensor: leaf(tensor) for tensor in self.buffers} | {self.source.acc: lambda _: sum_})
-        place = self.source.place(at)
+        known = ranges(at, self.source.stored.sizes)
+        memory = from_registers(found, self.buffers, at, v, known)
+        elements, place = Elements({**memory, self.source.acc: lambda _: sum_}, known), self.source.place(at)
         return [elements.at(output, place) for output in self.source.outputs]
 
 

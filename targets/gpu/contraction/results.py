@@ -11,22 +11,10 @@ from tvm.ir import Expr
 from dsc.lower.exprs import Dim, dims, same
 from dsc.targets.cpu.gemm.product import same_place, unproven_dims
 from dsc.targets.cpu.inline import Leaf
-from dsc.targets.gpu.access import Access
 from dsc.targets.gpu.axes import Axis
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.kernel import Refusal
 from dsc.targets.tir.loops import function
-
-
-@dataclass(frozen=True, eq=False)
-class Beside:
-    """An input that the results read, each element at one place."""
-
-    tensor: te.Tensor
-    indices: tuple[Expr, ...]
-    """In terms of the variables of batch, rows and columns."""
-    access: Access | None
-    """By the indices along them; None where elements do not lie at even distances."""
 
 
 @dataclass(frozen=True, eq=False)

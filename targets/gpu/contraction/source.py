@@ -10,14 +10,14 @@ from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.te import lowered
-from dsc.lower.tensors import ravel
 from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.inline import is_one_of
-from dsc.targets.gpu.access import Access, linear, replaced
+from dsc.targets.gpu.access import Access, replaced
 from dsc.targets.gpu.axes import Axis, Parts, in_parts, limits, several, split
 from dsc.targets.gpu.contraction.factors import Factor, Term, by_memory
-from dsc.targets.gpu.contraction.results import Beside, Reading, reading
+from dsc.targets.gpu.contraction.results import Reading, reading
 from dsc.targets.gpu.generic.rows import reductions
+from dsc.targets.gpu.neighbours import Read, distinct, placed
 from dsc.targets.kernel import Packing, Refusal
 
 
@@ -63,7 +63,7 @@ class Contraction:
     """Those of an element of the outputs, in terms of `stored.variables`."""
     stored: Access
     """Where the elements of the outputs lie, by their indices along batch, rows and columns."""
-    beside: tuple[Beside, ...]
+    beside: tuple[Read, ...]
     """What the outputs read of the inputs."""
     assumed: tuple[tuple[Dim, Dim], ...]
     """Dims that are equal where the model is right, though nothing proves it."""
@@ -116,7 +116,7 @@ def contraction_of(workload: Workload) -> Contraction | Refusal:
         return Refusal("an op after the product moves elements")
     indices = tuple(each.index for each in results)
     axes = several(results)
-    stored = _line(body.outputs[0], read.sizes, indices, axes)
+    stored = placed(body.outputs[0], read.sizes, indices, axes)
     assert stored is not None  # its indices are sums of those of the axes
     sides = _Sides.of(left.within(parts), right.within(parts), stored, axes)
     if isinstance(sides, Refusal):
@@ -124,13 +124,13 @@ def contraction_of(workload: Workload) -> Contraction | Refusal:
     constants = [tensor for tensor, operand in zip(body.inputs, workload.operands, strict=True) if operand.constant]
     a, b, depth = sides.factors(several(summed) or list(summed[0].axes[:1]), constants)
     axes = [*sides.batch, *sides.rows, *sides.columns]
-    stored = _line(body.outputs[0], read.sizes, indices, axes)
+    stored = placed(body.outputs[0], read.sizes, indices, axes)
     assert stored is not None
     beside = [(tensor, in_parts(at, results)) for tensor, at in read.inputs]
     return Contraction(
         tuple(body.inputs), {}, workload.scalars, acc, a, b, _sizes(sides.batch), _sizes(sides.rows),
         _sizes(sides.columns), _sizes(depth), tuple(body.outputs), indices, stored,
-        tuple(Beside(tensor, at, _line(tensor, dims(tensor.shape), at, axes)) for tensor, at in beside), read.assumed,
+        tuple(distinct([Read.of(tensor, at, axes) for tensor, at in beside])), read.assumed,
     )  # fmt: skip
 
 
@@ -163,15 +163,8 @@ def _is_permutation(acc: te.Tensor, read: Reading, results: Sequence[Parts]) -> 
     """Whether each sum is that of one element of the results."""
     if read.in_place:
         return True
-    line = _line(acc, dims(acc.shape), in_parts(read.sums, results), several(results))
+    line = placed(acc, dims(acc.shape), in_parts(read.sums, results), several(results))
     return line is not None and line.is_all()
-
-
-def _line(tensor: te.Tensor, shape: Sequence[Dim], indices: Sequence[Expr], axes: Sequence[Axis]) -> Access | None:
-    """Where the elements of a tensor in memory lie, by the indices along `axes`; None where not at even distances."""
-    variables, known = tuple(axis.var for axis in axes), limits(axes)
-    found = linear(ravel([known.simplify(index) for index in indices], shape), variables)
-    return None if found is None else Access(tensor, variables, _sizes(axes), *found, None)
 
 
 def _sizes(axes: Sequence[Axis]) -> tuple[Dim, ...]:

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import tvm_ffi
-from tvm import te, tirx
+from tvm import sym, te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
-from tvm_ffi import structural_equal
 
 from dsc.lower.exprs import Dim, ceildiv, dims, product
 from dsc.targets.cpu.inline import Identity, Leaf, identity
-from dsc.targets.gpu.elements import Combiner, Elements
+from dsc.targets.gpu.access import limit
+from dsc.targets.gpu.elements import Combiner, Elements, limits
 from dsc.targets.gpu.generic.plan import Plan
 from dsc.targets.gpu.generic.rows import Read, Reduced, Rows
-from dsc.targets.gpu.generic.shares import Shares, is_alike
+from dsc.targets.gpu.generic.shares import Shares, side_by_side
 from dsc.targets.gpu.launch import Group, launch, shared_out
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.neighbours import Neighbours, from_registers
 from dsc.targets.tir.loops import Loops, argument, flat, function, when
 
 Places: TypeAlias = "dict[tirx.Var, Expr]"
@@ -90,6 +91,8 @@ class _Launch:
         written = [identity(output.tensor) for output in rows.outputs]
         self.leaves = frame.leaves([t for t in frame.tensors if identity(t) not in written])
         axes = set(range(len(rows.axes))) - {*rows.across, *rows.along}
+        self.known = sym.Analyzer()
+        """The ranges of indices."""
         self._single: Places = {rows.axes[a]: tirx.const(0, str(rows.axes[a].ty)) for a in axes}
         """The indices of axes of one element."""
 
@@ -110,9 +113,10 @@ class _Launch:
             piece = T.Bind(block * threads + thread)
             with when(None if _divides(threads, pieces) else piece < self.loops.const(pieces)):
                 if vector > 1:
-                    Vectors(self, T.Bind(piece * vector)).write()
+                    Vectors(self, piece).write()
                     return
-                elements, at = Elements(self.leaves), self.along(piece)
+                at = self.along(piece)
+                elements = Elements(self.leaves, self.known)
                 self._store(elements, at, walked=True)
                 self._store(elements, at, walked=False)
 
@@ -123,7 +127,7 @@ class _Launch:
             row = T.Bind(block * threads + thread)
             with when(None if _divides(threads, count) else row < self.loops.const(count)):
                 at = self._across(row)
-                elements = Elements(self._with_reduced(at, None))
+                elements = Elements(self._with_reduced(at, None), self.known)
                 self._store(elements, at, walked=False)
                 if self.rows.along:
                     with self.loops.each(self.rows.length) as place, elements.scope():
@@ -134,13 +138,13 @@ class _Launch:
         count, group = self.rows.count, self.shares.group
         each = self.shares.threads // group
         with launch(ceildiv(count, each), self.shares.threads, self.loops) as (block, thread):
-            together = Group(self.machine, group, thread, self.loops)
-            row = T.Bind(block * each + tirx.floordiv(thread, self.loops.const(group)))
+            together = Group(self.machine, group, thread, self.loops, self.shares.apart)
+            row = T.Bind(block * each + together.row)
             inside = None if _divides(each, count) else row < self.loops.const(count)
             if inside is not None:  # all threads take part in exchanges: those beyond compute the last row again
                 row = T.Bind(tirx.max(tirx.min(row, self.loops.const(count) - 1), self.loops.const(0)))
             at = self._across(row)
-            elements = Elements(self._with_reduced(at, together))
+            elements = Elements(self._with_reduced(at, together), self.known)
             with when(inside), elements.scope():
                 with when(together.is_first), elements.scope():
                     self._store(elements, at, walked=False)
@@ -156,7 +160,7 @@ class _Launch:
         for found in self.rows.reduced:
             if group is None:
                 total = T.alloc_buffer((1,), found.tensor.dtype, scope="local")
-                T.buffer_store(total, Elements(leaves).at(found.tensor, _at(found.at, at)), [0])
+                T.buffer_store(total, Elements(leaves, self.known).at(found.tensor, _at(found.at, at)), [0])
             else:
                 total = self._together(found, leaves, at, group)
             leaves[found.tensor] = _register(total)
@@ -169,12 +173,14 @@ class _Launch:
         total: tirx.Buffer = T.alloc_buffer((1,), combine.dtype, scope="local")
         T.buffer_store(total, combine.start, [0])
         sizes = dims(axis.dom.extent for axis in stage.reduce_axis)
-        with shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
+        count = self.rows.count
+        some = None if isinstance(count, int) else count > self.loops.const(0)  # where there is no row, none is read
+        with when(some), shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
             starts = [axis.dom.min for axis in stage.reduce_axis]
             walked = [start + i for start, i in zip(starts, self.loops.unravel(place, sizes), strict=True)]
+            limits(self.known, stage.reduce_axis, walked)
             with when(combine.condition(indices, walked)):
-                element = Elements(leaves).source(stage, indices, walked)
-                T.buffer_store(total, combine(total[0], element), [0])
+                combine.into(total, Elements(leaves, self.known).source(stage, indices, walked))
         group.reduce(total, combine)
         return total
 
@@ -189,8 +195,13 @@ class _Launch:
         return self._unraveled(place, self.rows.along)
 
     def _unraveled(self, position: Expr, axes: Sequence[int]) -> Places:
-        at = self.loops.unravel(position, [self.rows.shape[a] for a in axes])
-        return {**self._single, **{self.rows.axes[a]: index for a, index in zip(axes, at, strict=True)}}
+        return self.at(axes, self.loops.unravel(position, [self.rows.shape[a] for a in axes]))
+
+    def at(self, axes: Sequence[int], indices: Sequence[Expr]) -> Places:
+        """Indices along some axes, which the others have one element of."""
+        for axis, index in zip(axes, indices, strict=True):
+            limit(self.known, index, 0, self.rows.shape[axis])
+        return {**self._single, **{self.rows.axes[a]: index for a, index in zip(axes, indices, strict=True)}}
 
     def _store(self, elements: Elements, at: Places, *, walked: bool) -> None:
         """The elements of the results at one place; of those that have one for a row, or for each element of it."""
@@ -206,53 +217,41 @@ class Vectors:
     """Elements side by side, of one thread, of results that are all of one shape: what lies in memory as they do is
     loaded and stored at once."""
 
-    def __init__(self, launch: _Launch, position: Expr) -> None:
-        """`position`: of the first element, in memory."""
-        self.launch, self.position = launch, position
-        self.count = launch.shares.vector
-        self._at = launch.along(position)
+    def __init__(self, launch: _Launch, piece: Expr) -> None:
+        """`piece`: which of the vectors of the results."""
+        self.launch, self.count = launch, launch.shares.vector
+        rows, loops = launch.rows, launch.loops
+        *_, last = rows.along
+        *outer, inner = loops.unravel(piece, [_part(rows.shape[a], self.count if a == last else 1) for a in rows.along])
+        limit(launch.known, inner, 0, _part(rows.shape[last], self.count))
+        self._at = launch.at(rows.along, [*outer, inner * self.count])
+        self._position = T.Bind(piece * self.count)
+        self._last = rows.axes[last]
 
     def write(self) -> None:
         """Loads, computes, stores."""
-        rows, written = self.launch.rows, self.launch.frame.written
-        leaves = dict(self.launch.leaves)
-        alike = [t for t in self.launch.frame.tensors if t in leaves and is_alike(t, rows)]
-        loaded = {tensor: self._loaded(tensor) for tensor in alike}
+        rows, frame, loops = self.launch.rows, self.launch.frame, self.launch.loops
+        first = self._place(0)
+        memory = {tensor: frame.memory[identity(tensor)] for tensor in self.launch.leaves}
+        found = [
+            Neighbours.load(read, self.count, memory[read.tensor], first, loops)
+            for read in side_by_side(rows, list(memory), self.count)
+        ]
         results = [T.alloc_buffer((self.count,), output.tensor.dtype, scope="local") for output in rows.outputs]
         for lane in range(self.count):
             place = self._place(lane)
-            here = {tensor: self._here(registers, lane, place, leaves[tensor]) for tensor, registers in loaded.items()}
-            elements = Elements(leaves | here)
+            elements = Elements(from_registers(found, memory, place, lane, self.launch.known), self.launch.known)
             for output, result in zip(rows.outputs, results, strict=True):
                 T.buffer_store(result, elements.at(output.tensor, place), [lane])
-        span = self.launch.loops.span(self.position, self.count)
+        span = loops.span(self._position, self.count)
         for output, result in zip(rows.outputs, results, strict=True):
-            for buffer in written[identity(output.tensor)]:
+            for buffer in frame.written[identity(output.tensor)]:
                 T.buffer_store(flat(buffer), result[Loops().span(0, self.count)], [span])
-
-    def _loaded(self, tensor: te.Tensor) -> tirx.Buffer:
-        registers: tirx.Buffer = T.alloc_buffer((self.count,), tensor.dtype, scope="local")
-        memory = flat(self.launch.frame.memory[identity(tensor)])
-        span = self.launch.loops.span(self.position, self.count)
-        T.buffer_store(registers, memory[span], [Loops().span(0, self.count)])
-        return registers
 
     def _place(self, lane: int) -> list[Expr]:
         """The indices of one of the elements: the vectors lie within the last axis that has more than one element."""
-        rows = self.launch.rows
-        *_, last = rows.along
-        at = self._at | {rows.axes[last]: self._at[rows.axes[last]] + lane}
-        return [at[axis] for axis in rows.axes]
-
-    def _here(self, registers: tirx.Buffer, lane: int, place: Sequence[Expr], elsewhere: Leaf) -> Leaf:
-        """The element of a register where it is read at its place, and a load where at another."""
-
-        def leaf(indices: Sequence[Expr]) -> Expr:
-            if all(structural_equal(index, own) for index, own in zip(indices, place, strict=True)):
-                return registers[lane]
-            return elsewhere(indices)
-
-        return leaf
+        at = self._at | {self._last: self._at[self._last] + lane}
+        return [at[axis] for axis in self.launch.rows.axes]
 
 
 def _register(total: tirx.Buffer) -> Leaf:

@@ -11,12 +11,16 @@ from tvm import te
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.nominal import nominal
 from dsc.targets.gpu.access import VECTOR_TYPES
+from dsc.targets.gpu.generic.reads import reads, steps
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.neighbours import Read
 
 THREADS = 128
 """In a block, where no group asks for more."""
-GROUPS = (8, 32, 128, 512)
+GROUPS = (4, 8, 32, 128, 512)
+APART = (8, 16)
+"""Rows whose elements fill a piece of memory, and what lies together in packed images."""
 VECTORS = (4, 2)
 
 
@@ -30,6 +34,8 @@ class Shares:
     """In a block."""
     vector: int = 1
     """Elements side by side that one thread computes, where rows have no reductions."""
+    apart: int = 1
+    """Of the threads of a group, one is so many from the next: those between compute the neighbouring rows."""
 
 
 def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterator[Shares]:
@@ -39,9 +45,22 @@ def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterato
         yield from (Shares(1, THREADS, vector) for vector in VECTORS if _fits(rows, memory, vector))
         return
     longest = max(nominal(length) for length in _lengths(rows))
-    for group in GROUPS:
-        if group < 2 * longest and group <= machine.max_threads:
-            yield Shares(group, max(group, THREADS))
+    for apart in _ways(rows, memory):
+        for group in GROUPS:
+            together = group * apart
+            if group < 2 * longest and together <= machine.max_threads:
+                yield Shares(group, together if together > machine.warp else THREADS, apart=apart)
+
+
+def _ways(rows: Rows, memory: Sequence[te.Tensor]) -> Sequence[int]:
+    """How far apart threads of a group may be: neighbours, where these read neighbours of a row; others, where
+    neighbouring rows are neighbours in memory instead, and there are enough of them."""
+    if nominal(rows.count) < min(APART):
+        return (1,)
+    found = [each for reduced in rows.reduced for each in steps(rows, reduced, memory)]
+    if any(each.in_row in (1, -1) for each in found):
+        return (1,)
+    return APART if any(each.across == 1 for each in found) else (1, *APART)
 
 
 def _lengths(rows: Rows) -> list[Dim]:
@@ -51,18 +70,29 @@ def _lengths(rows: Rows) -> list[Dim]:
 
 
 def _fits(rows: Rows, memory: Sequence[te.Tensor], vector: int) -> bool:
-    """Whether all results, and what is shaped as they are, lie in vectors of so many elements."""
+    """Whether all results, and what they read that differs from one element to the next, lie in vectors of so many
+    elements."""
     if not rows.along or not all(output.walked for output in rows.outputs):
         return False
     *_, last = rows.along
     size = rows.shape[last]
-    alike = [tensor for tensor in memory if is_alike(tensor, rows)]
-    types = {str(tensor.dtype) for tensor in (*alike, *(output.tensor for output in rows.outputs))}
+    types = [str(output.tensor.dtype) for output in rows.outputs]
     whole = isinstance(size, int) and size % vector == 0 and all(same(d, 1) for d in rows.shape[last + 1 :])
-    return whole and all(t in VECTOR_TYPES and tvm_ffi.dtype(t).bits * vector <= 128 for t in types)
+    if not whole or not all(t in VECTOR_TYPES and tvm_ffi.dtype(t).bits * vector <= 128 for t in types):
+        return False
+    return all(_is_side_by_side(read, last, vector) or _is_same(read, last) for read in reads(rows, memory))
 
 
-def is_alike(tensor: te.Tensor, rows: Rows) -> bool:
-    """Whether a tensor is of the shape of the results."""
-    sizes = dims(tensor.shape)
-    return len(sizes) == len(rows.shape) and all(map(same, sizes, rows.shape))
+def side_by_side(rows: Rows, memory: Sequence[te.Tensor], vector: int) -> list[Read]:
+    """What results without reductions read of memory that `vector` neighbours of their elements find side by side."""
+    return [read for read in reads(rows, memory) if _is_side_by_side(read, rows.along[-1], vector)]
+
+
+def _is_side_by_side(read: Read, axis: int, vector: int) -> bool:
+    access = read.access
+    return access is not None and access.vector([axis], vector) == vector and access.is_within()
+
+
+def _is_same(read: Read, axis: int) -> bool:
+    """Whether an input is read at one place for all elements along an axis."""
+    return read.access is not None and same(read.access.steps[axis], 0)

@@ -83,7 +83,7 @@ class _Writer:
             warp,
             lane,
         )
-        results = Results(self.source, tiling, fragments, self.buffers, self.outputs, inputs, self.loops)
+        results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
         results.store(product_.sums, shared, at, self.machine.warp)
 
     def _steps(self, ways: Sequence[Transport], multiply: Callable[[Expr], None]) -> None:

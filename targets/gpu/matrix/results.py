@@ -14,20 +14,19 @@ from tvm import te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import divides, same
-from dsc.targets.cpu.inline import Leaf
-from dsc.targets.gpu.access import VECTOR_TYPES, replaced
-from dsc.targets.gpu.contraction.results import Beside
+from dsc.lower.exprs import divides
+from dsc.targets.gpu.access import VECTOR_TYPES, is_multiple, ranges
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import synchronize
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.tiling import Strip, Tiling
+from dsc.targets.gpu.neighbours import Neighbours, Read, from_registers
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, flat, when
 
 VECTOR = 4
-"""Neighbours in a row that a thread computes: 16 bytes of sums."""
+"""Sums that a thread reads at once, neighbours in a row: 16 bytes."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,20 @@ class Results:
         fragments: Fragments,
         buffers: Mapping[te.Tensor, tirx.Buffer],
         outputs: Sequence[tirx.Buffer],
-        leaves: Mapping[te.Tensor, Leaf],
         loops: Loops,
     ) -> None:
-        """buffers, leaves: of the inputs."""
+        """`buffers`: of the inputs."""
         self.source, self.tiling, self.fragments, self.loops = source, tiling, fragments, loops
-        self.leaves, self.outputs = leaves, [flat(output) for output in outputs]
+        self.buffers, self.outputs = buffers, [flat(output) for output in outputs]
         whole = all(str(output.dtype) in VECTOR_TYPES for output in source.outputs)
-        self.vectors = whole and source.stored.vector(source.column_axes, VECTOR) == VECTOR
-        """Whether results are stored several at a time."""
-        self.beside = [(each, flat(buffers[each.tensor])) for each in source.beside if self._is_read_at_once(each)]
+        self.vector = source.stored.vector(source.column_axes, VECTOR) if whole else 1
+        """Columns that are stored at once."""
+        self.beside = [read for read in source.beside if self._is_side_by_side(read)]
         self.strip = Strip.of(tiling, fragments)
 
-    def _is_read_at_once(self, beside: Beside) -> bool:
-        """Whether neighbours in a row are in memory side by side, as the results are."""
-        access = beside.access
-        return self.vectors and access is not None and access.vector(self.source.column_axes, VECTOR) == VECTOR
+    def _is_side_by_side(self, read: Read) -> bool:
+        """Whether what belongs to neighbouring columns is loaded at once."""
+        return read.access is not None and read.access.vector(self.source.column_axes, self.vector) == self.vector > 1
 
     def store(self, sums: tirx.Buffer, shared: tirx.Buffer, at: WarpTile, warp_size: int) -> None:
         """All sums of a block's warps, a row of fragments of each at once. Nobody reads `shared` any more."""
@@ -99,65 +96,44 @@ class Results:
             column = T.Bind(at.column + vector * VECTOR)
             words = self.loops.span(base + inner * self.strip.stride + vector * VECTOR, VECTOR)
             with when(None if divides(self.tiling.rows, m) else row < self.loops.const(m)):
-                sums = self._registers(str(self.source.acc.dtype))
+                sums = T.alloc_buffer((VECTOR,), shared.dtype, scope="local")
                 T.buffer_store(sums, shared[words], [Loops().span(0, VECTOR)])
-                (self._vector if self.vectors else self._elements)(at.batch, row, column, sums)
+                self._row([*at.batch, *self.loops.unravel(row, self.source.rows)], column, sums)
 
-    def _vector(self, batch: Sequence[Expr], row: Expr, column: Expr, sums: tirx.Buffer) -> None:
-        """Neighbours that are neighbours in memory."""
-        n, own = self.source.n, Loops().span(0, VECTOR)
-        with when(None if divides(self.tiling.columns, n) else column < self.loops.const(n)):
-            at = self._indices(batch, row, column)
-            span = self.loops.span(T.Bind(self.source.stored.position(at)), VECTOR)
-            loaded = []
-            for beside, memory in self.beside:
-                registers = self._registers(memory.dtype)
-                assert beside.access is not None
-                place = self.loops.span(T.Bind(beside.access.position(at)), VECTOR)
-                T.buffer_store(registers, memory[place], [own])
-                loaded.append((beside, registers))
-            results = [self._registers(output.dtype) for output in self.source.outputs]
-            with unrolled(VECTOR) as v:
-                here = self._indices(batch, row, column + v)
-                for result, value in zip(results, self._values(here, sums[v], v, loaded), strict=True):
-                    T.buffer_store(result, value, [v])
-            for buffer, result in zip(self.outputs, results, strict=True):
-                T.buffer_store(buffer, result[own], [span])
-
-    def _elements(self, batch: Sequence[Expr], row: Expr, column: Expr, sums: tirx.Buffer) -> None:
-        """One result at a time."""
+    def _row(self, at: Sequence[Expr], first: Expr, sums: tirx.Buffer) -> None:
+        """Neighbours in a row, from column `first` on, as many at once as are side by side in memory."""
         n = self.source.n
-        exact = divides(self.tiling.columns, n)
-        with unrolled(VECTOR) as v, when(None if exact else column + v < self.loops.const(n)):
-            at = self._indices(batch, row, column + v)
-            position = T.Bind(self.source.stored.position(at))
-            for buffer, value in zip(self.outputs, self._values(at, sums[v], v, []), strict=True):
-                T.buffer_store(buffer, value, [position])
+        with unrolled(VECTOR // self.vector) as group:
+            column = T.Bind(first + group * self.vector)
+            with when(None if divides(self.tiling.columns, n) else column < self.loops.const(n)):
+                columns = self.loops.unravel(column, self.source.columns)
+                place = [*at, *columns]
+                beside = [
+                    Neighbours.load(read, self.vector, self.buffers[read.tensor], place, self.loops)
+                    for read in self.beside
+                ]
+                results = [T.alloc_buffer((self.vector,), out.dtype, scope="local") for out in self.source.outputs]
+                with unrolled(self.vector) as v:
+                    here = [*at, *self._neighbour(column, columns, v)]
+                    values = self._values(here, sums[group * self.vector + v], beside, v)
+                    for result, value in zip(results, values, strict=True):
+                        T.buffer_store(result, value, [v])
+                self._store(results, place)
 
-    def _values(
-        self, at: Sequence[Expr], sum_: Expr, v: Expr, loaded: Sequence[tuple[Beside, tirx.Buffer]]
-    ) -> list[Expr]:
-        """The elements of the outputs at one place: of its sum, and of what is `loaded` of other tensors."""
+    def _neighbour(self, column: Expr, columns: Sequence[Expr], v: Expr) -> list[Expr]:
+        """The indices of the `v`-th of neighbouring columns."""
+        if is_multiple(self.source.columns[-1], self.vector):
+            return [*columns[:-1], columns[-1] + v]
+        return self.loops.unravel(T.Bind(column + v), self.source.columns)
 
-        def leaf(tensor: te.Tensor) -> Leaf:
-            def load(indices: Sequence[Expr]) -> Expr:
-                for beside, registers in loaded:
-                    here = [replaced(index, self.source.stored.variables, at) for index in beside.indices]
-                    if beside.tensor.same_as(tensor) and all(map(same, indices, here)):
-                        return registers[v]
-                return self.leaves[tensor](indices)
+    def _store(self, results: Sequence[tirx.Buffer], at: Sequence[Expr]) -> None:
+        span, own = self.loops.span(T.Bind(self.source.stored.position(at)), self.vector), Loops().span(0, self.vector)
+        for buffer, result in zip(self.outputs, results, strict=True):
+            T.buffer_store(buffer, result[own], [span])
 
-            return load
-
-        leaves = {**self.leaves, **{beside.tensor: leaf(beside.tensor) for beside, _ in loaded}}
-        elements = Elements({**leaves, self.source.acc: lambda _: sum_})
-        place = self.source.place(at)
+    def _values(self, at: Sequence[Expr], sum_: Expr, beside: Sequence[Neighbours], v: Expr) -> list[Expr]:
+        """The elements of the outputs at one place, from its sum and from what is in registers there."""
+        known = ranges(at, self.source.stored.sizes)
+        memory = from_registers(beside, self.buffers, at, v, known)
+        elements, place = Elements({**memory, self.source.acc: lambda _: sum_}, known), self.source.place(at)
         return [elements.at(output, place) for output in self.source.outputs]
-
-    def _indices(self, batch: Sequence[Expr], row: Expr, column: Expr) -> list[Expr]:
-        """Along batch, rows and columns."""
-        rows = self.loops.unravel(row, self.source.rows)
-        return [*batch, *rows, *self.loops.unravel(T.Bind(column), self.source.columns)]
-
-    def _registers(self, dtype: str) -> tirx.Buffer:
-        return T.alloc_buffer((VECTOR,), dtype, scope="local")

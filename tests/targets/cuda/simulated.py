@@ -93,12 +93,12 @@ def check_convolutions(kernel: Kernel[Gpu], cases: Sequence[Case], simulation: D
         assert not isinstance(space, Refusal), f"{case}: {space.reason}"
         built += [(case, point, space.build(point)) for point in choose(space)]
     functions = {f"k{i}": implementation.func for i, (_, _, implementation) in enumerate(built)}
-    code, device = library(functions, backend(simulation)), tvm.cuda(0)
+    code, on = library(functions, backend(simulation)), device(simulation)
     for i, (case, point, implementation) in enumerate(built):
         arrays = case.arrays(seed=i)
         expected = pack(case.reference(arrays), case.out_block)
-        inputs = [tvm.runtime.tensor(given.numpy(), device) for given in arguments(case, arrays, implementation)]
-        output = tvm.runtime.tensor(np.full(expected.shape, np.nan, np.float32), device)
+        inputs = [tvm.runtime.tensor(given.numpy(), on) for given in arguments(case, arrays, implementation)]
+        output = tvm.runtime.tensor(np.full(expected.shape, np.nan, np.float32), on)
         code[f"k{i}"](*inputs, output)
         scale = max(1.0, float(np.abs(expected).max()))
         np.testing.assert_allclose(output.numpy() / scale, expected / scale, atol=1e-5, err_msg=f"{case} {point}")

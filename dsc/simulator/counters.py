@@ -20,7 +20,7 @@ class Counters:
     global_bytes: int
     """That were asked for, each once in an instruction."""
     global_sectors: int
-    """Of 32 bytes, that a device moves for them."""
+    """Of `Limits.sector_bytes`, that a device moves for them."""
     global_sectors_ideal: int
     """If what an instruction asks for lay side by side."""
     shared_loads: int
@@ -40,7 +40,7 @@ class Counters:
     """ldmatrix, stmatrix, and loads and stores of wmma."""
     matrix_multiplies: int
     matrix_macs: int
-    """Multiply-adds on tensor cores."""
+    """Multiply-adds on tensor cores and matrix cores."""
     shared_bytes: int
     """Of a block: the most of any launch."""
 

@@ -8,12 +8,12 @@ from dsc.errors import UnsupportedModelError, VerificationError
 
 
 class UnknownInstructionError(UnsupportedModelError):
-    """A kernel uses something of CUDA or PTX that the simulator has no meaning for."""
+    """A kernel uses something of CUDA, PTX or LLVM's code that the simulator has no meaning for."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A rule of CUDA that a kernel broke, which ended its launch."""
+    """A rule of its GPU that a kernel broke, which ended its launch."""
 
     kernel: str
     block: tuple[int, int, int]
@@ -21,7 +21,7 @@ class Fault:
     what: str
     """As what the thread did: ``reads 4 bytes of global memory out of bounds, at address 0x...``."""
     line: str = ""
-    """Of the CUDA source, with its number, where it is known."""
+    """Of the kernel's source, CUDA's or LLVM's, with its number, where it is known."""
 
     def __str__(self) -> str:
         place = f"kernel {self.kernel}, block {self.block}, thread {self.thread}: {self.what}"
@@ -29,7 +29,7 @@ class Fault:
 
 
 class KernelError(VerificationError):
-    """A simulated kernel broke a rule of CUDA."""
+    """A simulated kernel broke a rule of its GPU."""
 
     def __init__(self, fault: Fault) -> None:
         """`fault`: which."""

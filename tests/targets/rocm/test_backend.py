@@ -91,6 +91,24 @@ def test_no_linker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         compile_model(model(), target="rocm:gfx942")
 
 
+def test_images_of_a_simulator_need_no_linker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They are made of LLVM's code, and take the place of code objects."""
+    monkeypatch.setattr(toolchain, "LINKERS", ())
+    monkeypatch.setenv("ROCM_PATH", str(tmp_path))
+    made: list[str] = []
+
+    def assemble(code: str, arch: str) -> bytes:
+        made.append(code)
+        return f"image {len(made)} for {arch}.".encode()
+
+    library = compile_model(model(), target=Target(Rocm(assemble), BY_TAG["gfx1100"])).model.library
+    assert len(made) >= 3
+    assert all("amdgpu_kernel" in code for code in made)
+    for number in range(1, len(made) + 1):
+        assert library.count(f"image {number} for gfx1100.".encode()) == 1
+    assert b"amdgcn-amd-amdhsa" not in library
+
+
 def test_the_linker_of_rocm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = tmp_path / "llvm" / "bin" / "ld.lld"
     own.parent.mkdir(parents=True)

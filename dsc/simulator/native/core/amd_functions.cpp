@@ -84,7 +84,7 @@ void simulator_amd_fill(void *to, uint8_t byte, size_t size) {
 int32_t simulator_amd_dot4(int a_signed, uint32_t a, int b_signed, uint32_t b, int32_t sum, int saturates) {
   auto byte = [](uint32_t bits, int i, int is_signed) -> int64_t {
     uint32_t moved = bits >> 8 * i;
-    return is_signed ? static_cast<int64_t>(static_cast<int8_t>(moved)) : static_cast<int64_t>(static_cast<uint8_t>(moved));
+    return is_signed ? int64_t{static_cast<int8_t>(moved)} : int64_t{static_cast<uint8_t>(moved)};
   };
   int64_t total = sum;
   for (int i = 0; i < 4; ++i) total += byte(a, i, a_signed) * byte(b, i, b_signed);

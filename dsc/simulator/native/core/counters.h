@@ -13,7 +13,7 @@ struct Counters {
   uint64_t threads = 0;
   uint64_t global_loads = 0, global_stores = 0;
   uint64_t global_bytes = 0;          // that the lanes asked for, each once in an instruction
-  uint64_t global_sectors = 0;        // of 32 bytes, that the device moves for them
+  uint64_t global_sectors = 0;        // that the device moves for them
   uint64_t global_sectors_ideal = 0;  // if the bytes lay side by side
   uint64_t shared_loads = 0, shared_stores = 0;
   uint64_t shared_wavefronts = 0;        // passes through the 32 banks

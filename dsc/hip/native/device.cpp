@@ -1,9 +1,6 @@
 #include "device.h"
 
-#include <tvm/ffi/extra/c_env_api.h>
 #include <tvm/ffi/string.h>
-
-#include <cstring>
 
 #include "api.h"
 #include "runtime/workspace_pool.h"

@@ -222,3 +222,22 @@ def test_requests_that_make_no_sense() -> None:
         compile_image(REVERSED, "sm_80")
     with pytest.raises(UsageError, match=r"limits of gfx803; it knows sm_70.*gfx942"), simulated_kernels("gfx803"):
         pass
+
+
+def test_a_launch_that_ended_at_a_barrier_leaves_nothing_behind() -> None:
+    """Threads that waited at a barrier without fences when a launch failed are others in the next one."""
+    x, y = np.ones(64, np.float32), np.zeros(64, np.float32)
+    unordered = REVERSED.replace(FENCE.format("release"), "")
+    with simulated_kernels("gfx942") as simulation:
+        with pytest.raises(KernelError, match="races"):
+            simulation.launch(unordered, "k", (1,), (64,), x, y, 64)
+        simulation.launch(REVERSED, "k", (1,), (64,), x, y, 64)
+    np.testing.assert_array_equal(y, x)
+    source = (
+        'extern "C" __global__ void __launch_bounds__(64) k(const float* x, float* y, int n) {\n'
+        "  __shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; __syncthreads(); y[threadIdx.x] = s[0];\n}\n"
+    )
+    with simulated_kernels("gfx942") as simulation, pytest.raises(KernelError, match="races"):
+        simulation.launch(unordered, "k", (1,), (64,), x, y, 64)
+    with simulated_kernels("sm_80") as simulation:
+        simulation.launch(source, "k", (1,), (64,), x, y, 64)

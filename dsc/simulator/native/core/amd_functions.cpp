@@ -45,9 +45,7 @@ unsigned simulator_amd_workitem(int dimension) { return part_of(Worker::current(
 unsigned simulator_amd_workgroup(int dimension) { return part_of(Worker::current()->block(), dimension); }
 
 void simulator_amd_barrier(int line, int is_fenced) {
-  Worker::current()->thread().barrier_orders_memory = is_fenced;
-  simulator_barrier(line, 0, 0);
-  Worker::current()->thread().barrier_orders_memory = true;
+  Worker::current()->wait_at_barrier({line, 0, 0, is_fenced != 0});
 }
 
 void simulator_amd_load(const void *address, size_t size, size_t alignment) {

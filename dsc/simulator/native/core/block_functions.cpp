@@ -23,14 +23,7 @@ uint64_t simulator_clock() {
 }
 
 int simulator_barrier(int line, char reduction, int value) {
-  Worker &worker = *Worker::current();
-  Thread &thread = worker.thread();
-  thread.barrier_line = line;
-  thread.barrier_reduction = reduction;
-  thread.barrier_value = value;
-  thread.state = State::kAtBarrier;
-  worker.suspend();
-  return thread.barrier_value;
+  return Worker::current()->wait_at_barrier({line, reduction, value, true});
 }
 
 void *simulator_shared_variable(int number, size_t size, size_t alignment, const char *name) {

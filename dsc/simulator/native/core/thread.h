@@ -24,6 +24,14 @@ struct AsyncCopy {
   int size, source_size;
 };
 
+// What a thread says where it waits for all of its block.
+struct Barrier {
+  int line = 0;
+  char reduction = 0;         // or one of '+', '&', '|' over the values
+  int value = 0;              // then the result
+  bool orders_memory = true;  // AMD's does not by itself
+};
+
 enum class State { kReady, kAtBarrier, kAtCollective, kFinished };
 
 struct Thread {
@@ -35,10 +43,7 @@ struct Thread {
 
   Collective *collective = nullptr;  // what it waits for at kAtCollective; lives on its stack
 
-  int barrier_line = 0;  // what it waits for at kAtBarrier
-  char barrier_reduction = 0;
-  int barrier_value = 0;
-  bool barrier_orders_memory = true;  // not AMD's, by itself
+  Barrier barrier;  // what it waits for at kAtBarrier
 
   std::vector<AsyncCopy> open_copies;                   // issued since the last commit
   std::deque<std::vector<AsyncCopy>> committed_copies;  // oldest group first

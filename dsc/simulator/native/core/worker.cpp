@@ -181,14 +181,14 @@ void Worker::report_stuck(unsigned warp) {
 bool Worker::release_barrier() {
   if (!is_barrier_met()) return false;
   int votes = 0;
-  for (const Thread &thread : threads_) votes += thread.barrier_value != 0;
+  for (const Thread &thread : threads_) votes += thread.barrier.value != 0;
   bool orders_memory = true;
   int all = votes == static_cast<int>(threads_.size());
   for (Thread &thread : threads_) {
     thread.state = State::kReady;
-    char reduction = thread.barrier_reduction;
-    thread.barrier_value = reduction == '+' ? votes : reduction == '&' ? all : votes != 0;
-    orders_memory &= thread.barrier_orders_memory;
+    char reduction = thread.barrier.reduction;
+    thread.barrier.value = reduction == '+' ? votes : reduction == '&' ? all : votes != 0;
+    orders_memory &= thread.barrier.orders_memory;
   }
   counters_.barriers += warps_;
   if (orders_memory) begin_interval();
@@ -210,17 +210,17 @@ bool Worker::is_barrier_met() {
   for (const Thread &thread : threads_) {
     if (thread.state == State::kFinished)
       finished = &thread;
-    else if (waiting && thread.barrier_line != waiting->barrier_line)
+    else if (waiting && thread.barrier.line != waiting->barrier.line)
       elsewhere = &thread;
     else
       waiting = &thread;
   }
   if (waiting && elsewhere)
     report(static_cast<int>(elsewhere->number), "waits at the barrier of line %d, while others wait at line %d",
-           elsewhere->barrier_line, waiting->barrier_line);
+           elsewhere->barrier.line, waiting->barrier.line);
   else if (waiting && finished)
     report(static_cast<int>(finished->number), "has ended, while others wait at the barrier of line %d",
-           waiting->barrier_line);
+           waiting->barrier.line);
   bool is_met = waiting && !elsewhere && !finished;
   if (waiting && !is_met) launch_->failed = true;
   return is_met;

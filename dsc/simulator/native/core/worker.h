@@ -63,6 +63,13 @@ class Worker {
 
   // From a CUDA thread: let others run until the scheduler comes back to this one.
   void suspend() { switch_context(thread_->context, scheduler_); }
+  // From a CUDA thread: the same until all of the block wait. Gives the result of the reduction.
+  int wait_at_barrier(const Barrier &barrier) {
+    thread_->barrier = barrier;
+    thread_->state = State::kAtBarrier;
+    suspend();
+    return thread_->barrier.value;
+  }
   // From a CUDA thread: end the launch.
   [[noreturn]] void abandon();
   void log(const void *site, Access access, uint64_t address, unsigned size) {

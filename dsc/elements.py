@@ -91,12 +91,12 @@ class ElementType:
     computed: str | None = None
     """What kernels compute in; rounded to `dtype` after each op."""
     encoding: Encoding | None = None
-    """How `computed` is made of `stored` and back; None where they are the same."""
+    """How `computed` is made of `stored` and back; None where that is a conversion of numbers, or nothing."""
 
 
-def _number(name: str, code: int, dtype: type, safetensors: str) -> ElementType:
+def _number(name: str, code: int, dtype: type, safetensors: str, computed: str | None = None) -> ElementType:
     found = np.dtype(dtype)
-    return ElementType(name, code, found, 8 * found.itemsize, safetensors, found.name, found.name)
+    return ElementType(name, code, found, 8 * found.itemsize, safetensors, found.name, computed or found.name)
 
 
 def _float(name: str, code: int, dtype: type, encoding: FloatEncoding) -> ElementType:
@@ -124,7 +124,7 @@ ELEMENT_TYPES: tuple[ElementType, ...] = (
     _number("INT64", 7, np.int64, "I64"),
     _foreign("STRING", 8, np.object_),
     _number("BOOL", 9, np.bool_, "BOOL"),
-    _number("FLOAT16", 10, np.float16, "F16"),
+    _number("FLOAT16", 10, np.float16, "F16", computed="float32"),
     _number("DOUBLE", 11, np.float64, "F64"),
     _number("UINT32", 12, np.uint32, "U32"),
     _number("UINT64", 13, np.uint64, "U64"),

@@ -116,3 +116,15 @@ def test_what_is_refused(caplog: pytest.LogCaptureFixture) -> None:
         assert not caplog.text
         preset(2, target("cuda:sm_75"), "bf16")
         assert "multiplied in float32" in caplog.text
+
+
+def test_models_in_float16_compute_in_float32_and_round_once() -> None:
+    """Squares of 300 are beyond float16; a double just above a tie of float16 is that tie in float32."""
+    text = "(float16[1,2,4,4] x, double[1] d) => (float16[1,2,4,4] y, float16[1] z) {"
+    model = TextModel(text + "y = LRN<size=3>(x) z = Cast<to=10>(d) }")
+    x = np.random.default_rng(2).uniform(-300, 300, (1, 2, 4, 4)).astype(np.float16)
+    y, z = dsc.compile(model.proto(), threads=1).run({"x": x, "d": np.array([1 + 2.0**-11 + 2.0**-40])}).values()
+    wide = x.astype(np.float64)
+    exact = wide / (1 + 1e-4 / 3 * (wide**2).sum(1, keepdims=True)) ** 0.75  # both channels are near to each
+    np.testing.assert_allclose(y, exact, rtol=2.0**-10)  # one rounding, of 2^-11
+    assert z[0] == np.float16(1 + 2.0**-10)

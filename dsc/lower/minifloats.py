@@ -43,8 +43,12 @@ def converted(value: Expr, encoding: FloatEncoding, saturate: bool, round_mode: 
     """
     if not encoding.signed:
         return let(value.astype("float64"), lambda v: _to_power_of_two(v, encoding, saturate, round_mode))
-    single = let(value, _rounded_to_odd) if dtype_of(value) == "float64" else value.astype("float32")
-    return saturated(single, encoding) if saturate else single
+    return saturated(single(value), encoding) if saturate else single(value)
+
+
+def single(value: Expr) -> Expr:
+    """A number of any type as a float32 that may be rounded again, to fewer bits, as if it was not rounded before."""
+    return let(value, _rounded_to_odd) if dtype_of(value) == "float64" else value.astype("float32")
 
 
 def saturated(value: Expr, encoding: FloatEncoding) -> Expr:

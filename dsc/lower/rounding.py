@@ -12,7 +12,7 @@ from dsc.elements import Encoding, FloatEncoding, IntegerEncoding
 from dsc.lower import minifloats
 from dsc.lower.exprs import same
 from dsc.lower.registry import held
-from dsc.lower.tensors import dtype_of, elementwise, let
+from dsc.lower.tensors import cast, dtype_of, elementwise, let
 
 _BITS = 16
 """Those that bfloat16 has less than float32: it is the upper half of one."""
@@ -20,8 +20,10 @@ _BITS = 16
 
 def widened(tensor: te.Tensor, type_: Attribute) -> te.Tensor:
     """A stored tensor of an IR type as one to compute with."""
-    encoding = held(type_).encoding
-    return tensor if encoding is None else elementwise(_decoder(encoding), tensor, name="widened")
+    element = held(type_)
+    if element.encoding is not None:
+        return elementwise(_decoder(element.encoding), tensor, name="widened")
+    return cast(tensor, str(element.computed), "widened")
 
 
 def narrowed(tensor: te.Tensor, type_: Attribute) -> te.Tensor:
@@ -30,8 +32,10 @@ def narrowed(tensor: te.Tensor, type_: Attribute) -> te.Tensor:
     What is beyond the largest float becomes infinity, or NaN where there is none, or the largest float where there is
     neither; operators that saturate have done so before.
     """
-    encoding = held(type_).encoding
-    return tensor if encoding is None else elementwise(_encoder(encoding), tensor, name="narrowed")
+    element = held(type_)
+    if element.encoding is not None:
+        return elementwise(_encoder(element.encoding), tensor, name="narrowed")
+    return cast(tensor, str(element.stored), "narrowed")
 
 
 def _decoder(encoding: Encoding) -> Callable[[Expr], Expr]:

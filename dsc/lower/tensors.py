@@ -127,9 +127,9 @@ def broadcast_to(tensor: te.Tensor, shape: Sequence[Dim], name: str = "expand") 
     return te.compute(shape, lambda *i: tensor(*broadcast_index(tensor.shape, shape, i)), name=name)
 
 
-def cast(tensor: te.Tensor, dtype: str) -> te.Tensor:
+def cast(tensor: te.Tensor, dtype: str, name: str = "cast") -> te.Tensor:
     """`tensor` in another element type; itself when it has it."""
-    return tensor if dtype_of(tensor) == dtype else elementwise(lambda x: x.astype(dtype), tensor, name="cast")
+    return tensor if dtype_of(tensor) == dtype else elementwise(lambda x: x.astype(dtype), tensor, name=name)
 
 
 def normalize_axis(axis: int, rank: int) -> int:

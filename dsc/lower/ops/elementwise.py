@@ -183,6 +183,8 @@ def cast_op(call: Call) -> te.Tensor:
     if isinstance(encoding, FloatEncoding):
         saturate, mode = bool(call.attr("saturate", 1)), call.attr("round_mode", "up")
         return elementwise(lambda x: minifloats.converted(x, encoding, saturate, mode), call.inputs[0], name="cast")
+    if call.element().stored == "float16":
+        return elementwise(minifloats.single, call.inputs[0], name="cast")  # and rounded to half as all results are
     return elementwise(lambda x: integers.converted(x, target), call.inputs[0], name="cast")
 
 

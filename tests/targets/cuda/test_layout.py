@@ -78,7 +78,7 @@ def test_how_a_packed_convolution_is_a_product() -> None:
 def test_groups_are_batch() -> None:
     source = contraction_of(RAGGED[1].workload())
     assert isinstance(source, Contraction)
-    assert (source.batch, source.rows, source.columns) == ((4,), (2, 9, 11), (16,))
+    assert (source.batch, source.rows, source.columns) == ((2, 2), (2, 9, 11), (16,))
 
 
 def test_one_channel_each_is_left_to_the_generic_kernel() -> None:

@@ -157,7 +157,8 @@ def _guard(workload: Workload, probabilities: SSAValue) -> SSAValue | None:
 
 
 def _steps(workload: Workload, body: Lowered, value: SSAValue) -> tuple[tuple[Step, ...], te.Tensor] | Refusal:
-    """What leads from the context to the output: views and transpositions, and the tensor after them; a Cast may follow."""
+    """What leads from the context to the output: views and transpositions, and the tensor after them; a Cast may
+    follow."""
     steps: list[Step] = []
     while value is not workload.outputs[0]:
         users = [use.operation for use in value.uses]

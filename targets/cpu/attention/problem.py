@@ -157,8 +157,10 @@ def _guard(workload: Workload, probabilities: SSAValue) -> SSAValue | None:
 
 
 def _steps(workload: Workload, body: Lowered, value: SSAValue) -> tuple[tuple[Step, ...], te.Tensor] | Refusal:
-    """What leads from the context to the output: views and transpositions, and the tensor after them; a Cast may
-    follow."""
+    """What leads from the context to the output: views and transpositions, and the tensor after them.
+
+    A Cast to the type of the output may follow.
+    """
     steps: list[Step] = []
     while value is not workload.outputs[0]:
         users = [use.operation for use in value.uses]

@@ -19,6 +19,10 @@ from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, when
 
+PIECE = 32
+"""Bytes that neighbouring threads load of a run in depth: a piece of memory, or a part whose rest the next steps find
+near."""
+
 
 @dataclass(frozen=True)
 class Loading:
@@ -35,7 +39,7 @@ class Loading:
     @staticmethod
     def of(factor: Factor, memory: Sequence[te.Tensor], machine: Gpu) -> Loading:
         """The best for how `factor`, which is computed from `memory`, lies there."""
-        segment = machine.sector_bytes // element_bytes(memory[0] if factor.access is None else factor.access.memory)
+        segment = PIECE // element_bytes(memory[0] if factor.access is None else factor.access.memory)
         if factor.access is None:
             return Loading(_is_by_depth(factor, memory), 1, segment)
         for axes, by_depth in ((factor.side_axes, False), (factor.depth_axes, True)):

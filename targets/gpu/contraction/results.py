@@ -68,7 +68,7 @@ def reading(acc: te.Tensor, inputs: Sequence[te.Tensor], outputs: Sequence[te.Te
     if not sums or not all(_alike(sums[0], other) for other in sums[1:]):
         return Refusal("an op after the product moves elements")
     in_place = len(sums[0]) == len(at) and same_place(sums[0], at, sizes)
-    if not in_place and not all(isinstance(size, int) for size in sizes):
+    if assumed and not in_place:
         return Refusal("an op after the product moves elements of unknown sizes")
     return Reading(axes, sums[0], tuple(read), in_place, assumed)
 

@@ -160,10 +160,25 @@ def _terms(acc: te.Tensor, read: Reading, inputs: Sequence[te.Tensor]) -> tuple[
 
 
 def _is_permutation(acc: te.Tensor, read: Reading, results: Sequence[Parts]) -> bool:
-    """Whether each sum is that of one element of the results."""
+    """Whether each sum is that of one element of the results: axes that stay are left out, as their sizes may not be
+    known."""
     if read.in_place:
         return True
-    line = placed(acc, dims(acc.shape), in_parts(read.sums, results), several(results))
+    kept = [
+        parts
+        for index, size in zip(read.sums, dims(acc.shape), strict=True)
+        for parts in results
+        if parts.whole.same_as(index) and len(parts.axes) == 1 and same(parts.axes[0].size, size)
+    ]
+    left = [parts for parts in results if not any(parts is other for other in kept)]
+    pairs = [
+        (index, size)
+        for index, size in zip(in_parts(read.sums, results), dims(acc.shape), strict=True)
+        if not any(parts.index.same_as(index) for parts in kept)
+    ]
+    axes, shape = several(left), [size for _, size in pairs]
+    memory = te.placeholder(shape, str(acc.dtype), name="sums")
+    line = placed(memory, shape, [index for index, _ in pairs], axes)
     return line is not None and line.is_all()
 
 

@@ -25,8 +25,8 @@ from dsc.targets.tir.loops import function
 
 FUNCTION_CYCLES = 20
 """Instructions of an elementary function, mostly."""
-SHUFFLE_CYCLES = 8
-"""Of a warp that exchanges registers once and puts the values together, while others wait for theirs."""
+SHUFFLE_CYCLES = 30
+"""From one exchange of registers to the next."""
 VECTOR_GAIN = 0.5
 """A vector is one load, but the rest is done for each of its elements: so much of the work is loads."""
 MISSES = 0.5
@@ -34,8 +34,8 @@ MISSES = 0.5
 operands, and neighbours of a scattered element are read soon."""
 SHARED_CYCLES = 4
 """Of a warp that reads what another one has left in shared memory."""
-BARRIER_CYCLES = 20
-"""Of a warp that waits for those of its block."""
+BARRIER_CYCLES = 60
+"""A round of a reduction by way of shared memory."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shar
     """Seconds of one launch."""
     count, length, group = nominal(rows.count), nominal(rows.length), shares.group
     threads = count * group if rows.reduced else math.ceil(count * length / shares.vector)
-    cycles = count * group / machine.warp * len(rows.reduced) * _exchange_cycles(shares, machine)
+    exchanging = count / shares.apart * max(1.0, group * shares.apart / machine.warp)
+    cycles = exchanging * len(rows.reduced) * _exchange_cycles(shares, machine)
     read: dict[Identity, float] = {}
     loaded = 0.0
     for found in rows.reduced:

@@ -9,11 +9,12 @@ from functools import cached_property
 from tvm import te
 
 from dsc.lower.nominal import volume
-from dsc.lower.te import Lowered, lowered, prim_func
+from dsc.lower.te import lowered, prim_func
 from dsc.lower.workload import Workload
 from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.generic.code import write
 from dsc.targets.gpu.generic.cost import estimate
+from dsc.targets.gpu.generic.packing import Body, body_of
 from dsc.targets.gpu.generic.plan import Plan, plan
 from dsc.targets.gpu.generic.shares import THREADS, Shares, candidates
 from dsc.targets.gpu.generic.threaded import threaded
@@ -36,6 +37,7 @@ class PlannedSpace:
     """Launches that compute a workload, each with its shares."""
 
     workload: Workload
+    body: Body
     plan: Plan
     machine: Gpu
 
@@ -52,10 +54,9 @@ class PlannedSpace:
 
     def build(self, point: Launches) -> Implementation:
         """The code."""
-        body = self._body
-        return Implementation(
-            write(body.inputs, self.workload.scalars, body.outputs, self.plan, point.shares, self.machine)
-        )
+        body, scalars = self.body, self.workload.scalars
+        func = write(body.inputs, scalars, body.outputs, self.plan, point.shares, self.machine)
+        return Implementation(func, body.packings)
 
     def _best(self, launch: int, found: Sequence[Shares]) -> Shares:
         return min(found, key=lambda shares: self._seconds(launch, shares))
@@ -66,11 +67,7 @@ class PlannedSpace:
     @cached_property
     def _memory(self) -> list[te.Tensor]:
         """What launches read."""
-        return [*self._body.inputs, *self.plan.stored]
-
-    @property
-    def _body(self) -> Lowered:
-        return lowered(self.workload)
+        return [*self.body.inputs, *self.plan.stored]
 
 
 @dataclass(frozen=True)
@@ -108,6 +105,8 @@ class Generic:
 
     def match(self, workload: Workload, machine: Gpu) -> PlannedSpace | StagesSpace:
         """Always a space; raises `UnsupportedOpError` where an op has no lowering."""
-        body = lowered(workload)
+        body = body_of(workload)
         found = plan(body.inputs, body.outputs)
-        return StagesSpace(workload, machine) if isinstance(found, Refusal) else PlannedSpace(workload, found, machine)
+        if isinstance(found, Refusal):
+            return StagesSpace(workload, machine)
+        return PlannedSpace(workload, body, found, machine)

@@ -39,29 +39,32 @@ def reads(rows: Rows, memory: Sequence[te.Tensor]) -> list[Read]:
     return distinct(found)
 
 
-@dataclass(frozen=True)
-class Steps:
-    """How far apart in memory neighbours are, of an input that a reduction reads; None where that varies."""
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """What a reduction reads of an input, and how far apart neighbours are there; None where that varies."""
 
+    source: te.Tensor
+    indices: tuple[Expr, ...]
     in_row: int | None
     """Neighbours that are put together."""
     across: int | None
     """Those of neighbouring rows."""
 
 
-def steps(rows: Rows, found: Reduced, memory: Sequence[te.Tensor]) -> list[Steps]:
-    """Those of all that a reduction of several rows reads of `memory`."""
+def walks(rows: Rows, found: Reduced, memory: Sequence[te.Tensor]) -> list[Walk]:
+    """All that a reduction of several rows reads of `memory`."""
     axes = found.tensor.op.reduce_axis
     *_, last = [axis.var for axis in axes if not same(axis.dom.extent, 1)] or [axes[0].var]
     known = ranges(rows.axes, rows.shape)
     limits(known, axes, [axis.var for axis in axes])
     neighbour = rows.axes[rows.across[-1]]
-    noted: list[Steps] = []
+    noted: list[Walk] = []
 
     def reading(source: te.Tensor) -> Leaf:
         def leaf(indices: Sequence[Expr]) -> Expr:
             shape = dims(source.shape)
-            noted.append(Steps(step(indices, shape, last), step(indices, shape, neighbour)))
+            apart = step(indices, shape, last), step(indices, shape, neighbour)
+            noted.append(Walk(source, tuple(indices), *apart))
             return tirx.Var("loaded", str(source.dtype))
 
         return leaf

@@ -11,7 +11,7 @@ from tvm import te
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.nominal import nominal
 from dsc.targets.gpu.access import VECTOR_TYPES
-from dsc.targets.gpu.generic.reads import reads, steps
+from dsc.targets.gpu.generic.reads import reads, walks
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.neighbours import Read
@@ -57,7 +57,7 @@ def _ways(rows: Rows, memory: Sequence[te.Tensor]) -> Sequence[int]:
     neighbouring rows are neighbours in memory instead, and there are enough of them."""
     if nominal(rows.count) < min(APART):
         return (1,)
-    found = [each for reduced in rows.reduced for each in steps(rows, reduced, memory)]
+    found = [each for reduced in rows.reduced for each in walks(rows, reduced, memory)]
     if any(each.in_row in (1, -1) for each in found):
         return (1,)
     return APART if any(each.across == 1 for each in found) else (1, *APART)

@@ -101,8 +101,8 @@ $(EXPORTS)/venv/.ready: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@touch $@
 
 .PHONY: simulate
-simulate: setup  ## Models of the zoo whole, on a simulated GPU, against ONNX Runtime: TARGET=cuda:sm_80 ONLY="squeezenet"
-	@$(BIN)/python -m tests.simulated --target $(or $(TARGET),cuda:sm_80) $(ONLY)
+simulate: setup  ## Models of the zoo whole, on a simulated GPU, against ONNX Runtime: TARGET=cuda:sm_80 PRECISION=fp16 ONLY="squeezenet"
+	@$(BIN)/python -m tests.simulated --target $(or $(TARGET),cuda:sm_80) --precision $(or $(PRECISION),fp32) $(ONLY)
 
 .PHONY: bundles
 bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm ONLY="resnet50 gpt2"

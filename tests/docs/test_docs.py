@@ -227,6 +227,13 @@ def test_the_instruction_of_the_docs_is_used() -> None:
     assert all(X86.widths(loop) == {256} for loop in loops)
 
 
+def test_the_precision_of_the_docs_halves_the_weights() -> None:
+    names = executed("precision.md")
+    assert names["sizes"]["fp16"] == 64 * 64 * 2
+    assert names["sizes"]["fp32"] >= 64 * 64 * 4
+    assert 1e-5 < names["error"] < 1e-2
+
+
 def test_the_operator_of_the_docs_is_a_plugin(tmp_path: Path) -> None:
     """Alone, and in the epilogue of a product, as the page says."""
     (block,) = blocks("adding-an-operator.md")

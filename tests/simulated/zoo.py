@@ -12,14 +12,15 @@ import dsc.models as zoo
 from dsc.check.reference import Reference
 from dsc.check.simulated import simulated
 from dsc.pipeline import compile_model
+from dsc.precision import ERRORS, PRECISIONS
 from dsc.targets import AnyTarget
 
 NAMES = ("fashion-mlp", "minilm-l6", "squeezenet", "ppocr-rec", "efficientnet-lite0")
 CLASSIFIERS = ("fashion-mlp", "squeezenet", "efficientnet-lite0", "ppocr-rec")
 """Those whose output is scores along its last axis; others give features."""
-BARS = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "bf16": 4e-2}
-"""Largest difference by precision, relative to the largest number of the output: of sums in another order; of factors
-and tensors rounded to 11 bits, or to 8."""
+BARS = {name: 1e-4 if element is None else ERRORS[element] for name, element in PRECISIONS.items()}
+"""Largest difference by precision, relative to the largest number of the output: in float32 that of sums in another
+order."""
 LAUNCHES = 1.2
 """Launches for each region, at most."""
 

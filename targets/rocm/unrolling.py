@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir import Expr, TensorLoad
+from tvm.ir import Call, Expr, TensorLoad
 from tvm_ffi.structural import StructuralMutator
 
 from dsc.targets.rocm.bitcode import STEP
@@ -25,12 +25,32 @@ def by_a_few_steps(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
     def loop(node: tirx.For, mutator: StructuralMutator) -> tirx.Stmt:
         inner = mutator.default_mutate(node)
+        if node.kind == tirx.ForKind.SERIAL and _meets(node.body):
+            return _kept(inner)
         long = isinstance(node.extent, tirx.IntImm) and node.extent.value >= STEPS
         if node.kind != tirx.ForKind.UNROLLED or node.loop_var in chosen or not long:
             return inner
         return _in_parts(inner)
 
     return func.with_body(tvm_ffi.structural_mutate(func.body, [(tirx.For, loop)]))
+
+
+def _meets(body: tirx.Stmt) -> bool:
+    """Whether threads wait for each other somewhere in a statement."""
+    found: list[Call] = []
+
+    def note(node: Call) -> None:
+        if str(getattr(node.op, "name", "")) == "tirx.tvm_storage_sync":
+            found.append(node)
+
+    tvm_ffi.structural_walk(body, (Call, note))
+    return bool(found)
+
+
+def _kept(loop: tirx.For) -> tirx.For:
+    """A loop that LLVM does not unroll: what steps load before a barrier it would all keep in registers."""
+    body = tirx.SeqStmt([tirx.Evaluate(tirx.call_extern("void", STEP)), loop.body])
+    return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body)
 
 
 def _in_parts(loop: tirx.For) -> tirx.For:

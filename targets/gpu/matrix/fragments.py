@@ -49,6 +49,11 @@ class Fragments(Protocol):
         ...
 
     @property
+    def loads_move(self) -> bool:
+        """Whether compilers load all fragments of a step ahead of its products, as they do by ordinary loads."""
+        ...
+
+    @property
     def transposes(self) -> bool:
         """Whether operands of 16 bits can be read from memory whose lines are steps of depth (`load_transposed`)."""
         ...

@@ -48,6 +48,7 @@ class Mfma:
     element_bytes: int
     words: int = CHUNK_BYTES // 4
     word: str = "float32"
+    loads_move: bool = True
     run: int = 1
     transposes: bool = False
 

@@ -48,6 +48,7 @@ class MmaSync:
     words: int = 4
     word: str = "uint32"
     sums: int = 8
+    loads_move: bool = False
     run: int = 2
 
     @property

@@ -17,7 +17,7 @@ BANKED_CHUNKS = 8
 """Chunks side by side that lie in all 32 banks."""
 
 
-REGISTERS_PLANNED = 0.9
+REGISTERS_PLANNED = 0.85
 """Of those that a thread may have: compilers want some for what they load early."""
 
 
@@ -82,8 +82,11 @@ class Tiling:
     def registers(self, fragments: Fragments, warp: int) -> int:
         """Of a thread, about: sums, fragments, chunks on their way, addresses."""
         down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
+        multiplied = 1 + across
+        if fragments.loads_move:
+            multiplied = (down + across) * (self.chunks // fragments.chunks)
         on_their_way = ceildiv((self.rows + self.columns) * self.chunks * CHUNK_WORDS, self.warps * warp)
-        return down * across * fragments.sums + (1 + across) * fragments.words + on_their_way + 32
+        return down * across * fragments.sums + multiplied * fragments.words + on_their_way + 32
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,6 @@ SHAPES = (
 )
 """Rows and columns of a block's tile, and how many warps share them out. A warp has 32 columns at least, so that eight
 threads read sums of one row: those of two would lie in the same banks."""
-CHUNKS = (4, 8)
+CHUNKS = (4, 8, 16)
 STAGES = (4, 3, 2)
 """Where the estimate is the same, more steps on their way bear more of what it does not know."""

@@ -43,6 +43,7 @@ class Wmma:
     chunks: int = 2
     word: str = "float32"
     sums: int = 8
+    loads_move: bool = True
     run: int = 1
     transposes: bool = False
 

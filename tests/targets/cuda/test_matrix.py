@@ -111,7 +111,7 @@ def run(function: tvm.runtime.Function, arrays: Sequence[np.ndarray], result: np
     return output.numpy()
 
 
-@pytest.mark.parametrize(("order", "points"), [("reverse", slice(0, None, 5)), (1, slice(2, None, 20))])
+@pytest.mark.parametrize(("order", "points"), [("reverse", slice(0, None, 9)), (1, slice(4, None, 36))])
 def test_tilings(order: str | int, points: slice) -> None:
     """Tiles of all sizes, with all numbers of steps on their way: no races."""
     with simulated_cuda("sm_80", order=order) as simulation:
@@ -120,7 +120,7 @@ def test_tilings(order: str | int, points: slice) -> None:
 
 def test_registers_where_nothing_copies(simulation: Simulation) -> None:
     """Turing: no asynchronous copies, instructions of half the depth."""
-    with_turing = [PRODUCTS[i] for i in (0, 1, 3, 5)]
+    with_turing = [PRODUCTS[i] for i in (0, 3)]
     found = [matched(region.workload(), "sm_75") for region in with_turing]
     functions = {f"k{i}": space.build(*best(space)).func for i, space in enumerate(found)}
     made = CudaBackend(machine("sm_75"), assemble=lambda source, _: simulation.compile(source))

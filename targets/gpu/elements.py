@@ -88,7 +88,7 @@ class Elements:
             if self._known is not None:
                 limits(self._known, stage.reduce_axis, walked)
             with when(combine.condition(indices, walked)):
-                T.buffer_store(total, combine(total[0], self.source(stage, indices, walked)), [0])
+                combine.into(total, self.source(stage, indices, walked))
         return total[0]
 
     def _expression(self, body: Expr, places: dict[tirx.Var, Expr]) -> Expr:
@@ -138,6 +138,12 @@ class Combiner:
         """Of both."""
         variables = {self._combiner.lhs[0]: a, self._combiner.rhs[0]: b}
         return tvm_ffi.structural_map(self._combiner.result[0], (tirx.Var, lambda var: variables.get(var, var)))
+
+    def into(self, total: tirx.Buffer, element: Expr) -> None:
+        """Puts `element` to what is in a register; it is loaded once, however often it is asked for then."""
+        own: tirx.Buffer = T.alloc_buffer((1,), self.dtype, scope="local")
+        T.buffer_store(own, element, [0])
+        T.buffer_store(total, self(total[0], own[0]), [0])
 
     def condition(self, indices: Sequence[Expr], walked: Sequence[Expr]) -> Expr | None:
         """Under which an element counts; None where all do."""

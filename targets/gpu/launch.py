@@ -44,14 +44,26 @@ def shared_out(length: Dim, threads: int, thread: Expr, loops: Loops) -> Iterato
 
 
 class Group:
-    """Threads that reduce together: neighbours in a block, as many as a power of two."""
+    """Threads of a block that reduce together, as many as a power of two: neighbours, or every `apart`-th thread, so
+    that neighbours work on neighbouring rows.
 
-    def __init__(self, machine: Gpu, threads: int, thread: Expr, loops: Loops) -> None:
-        """`thread`: the index in its block of the thread whose code is written. More than a warp are a whole block."""
-        self.threads = threads
+    Groups of `threads * apart` up to a warp lie within one; larger ones are the whole block.
+    """
+
+    def __init__(self, machine: Gpu, threads: int, thread: Expr, loops: Loops, apart: int = 1) -> None:
+        """`thread`: the index in its block of the thread whose code is written."""
+        self.threads, self.apart = threads, apart
         self._warp, self._thread, self._loops = machine.warp, thread, loops
-        self.lane = tirx.floormod(thread, loops.const(threads))
+        self.lane = tirx.floormod(self._over(apart), loops.const(threads))
         """Index in the group."""
+
+    @property
+    def row(self) -> Expr:
+        """Index of the group among those of the block."""
+        if self.apart == 1:
+            return self._over(self.threads)
+        inside = tirx.floormod(self._thread, self._loops.const(self.apart))
+        return self._over(self.threads * self.apart) * self.apart + inside
 
     @property
     def is_first(self) -> Expr:
@@ -60,29 +72,28 @@ class Group:
 
     def reduce(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr]) -> None:
         """Puts what the threads have in `total`, a register, together; all have the result there."""
-        self._among(total, combine, min(self.threads, self._warp))
-        warps, const = self.threads // self._warp, self._loops.const
+        self._in_warp(total, combine, min(self.threads, self._warp // self.apart))
+        warps, const = self.threads * self.apart // self._warp, self._loops.const
         if warps <= 1:
             return
-        parts = T.alloc_buffer((warps,), total.dtype, scope="shared")
-        with when(tirx.EQ(tirx.floormod(self._thread, const(self._warp)), const(0))):
-            T.buffer_store(parts, total[0], [tirx.floordiv(self._thread, const(self._warp))])
+        parts = T.alloc_buffer((warps * self.apart,), total.dtype, scope="shared")
+        inside, place = tirx.floormod(self._thread, const(self._warp)), tirx.floormod(self._thread, const(self.apart))
+        with when(inside < const(self.apart)):
+            T.buffer_store(parts, total[0], [self._over(self._warp) * self.apart + inside])
         synchronize()
-        T.buffer_store(total, parts[tirx.floormod(self._thread, const(warps))], [0])
-        self._among(total, combine, warps)
+        T.buffer_store(total, parts[place], [0])
+        for other in range(1, warps):
+            T.buffer_store(total, combine(total[0], parts[other * self.apart + place]), [0])
 
-    def _among(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
-        """Among `count` neighbours of a warp."""
-        exchange(total, combine, 1, count, self._warp)
+    def _over(self, count: int) -> Expr:
+        return tirx.floordiv(self._thread, self._loops.const(count))
 
-
-def exchange(total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], apart: int, count: int, warp: int) -> None:
-    """Puts what `count` threads of a warp, each `apart` from the next, have in `total`, a register, together; all have
-    the result there. Both are powers of two."""
-    other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
-    step = apart * count // 2
-    while step >= apart:
-        mask = tirx.const(ALL_LANES, "uint32")
-        T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], step, warp, warp), [0])
-        T.buffer_store(total, combine(total[0], other[0]), [0])
-        step //= 2
+    def _in_warp(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
+        """Among `count` threads of the warp, by exchanging registers."""
+        step = count // 2
+        other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
+        while step:
+            mask, distance = tirx.const(ALL_LANES, "uint32"), step * self.apart
+            T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], distance, self._warp, self._warp), [0])
+            T.buffer_store(total, combine(total[0], other[0]), [0])
+            step //= 2

@@ -2,7 +2,8 @@
 
 Where the axis that is contiguous in the result is not the one that is contiguous in the input, a thread for each
 element of the result would read a piece of memory of its own. So a block reads a square with its threads along the
-input's rows, and writes it with its threads along the result's.
+input's rows, and writes it with its threads along the result's. An axis that is shorter than the square's side, as the
+channels of a block in a packed image, makes the square a rectangle.
 """
 
 from __future__ import annotations
@@ -28,20 +29,29 @@ from dsc.targets.tir.loops import Loops, argument, flat, function, when
 
 SIDE = 32
 """Of the square that a block turns."""
-SMALLEST = 8
-"""An axis that is shorter leaves most of a square empty."""
+SMALLEST = 4
+"""An axis that is shorter is not worth the barrier."""
 
 
 @dataclass(frozen=True)
-class Square:
-    """The point of a transpose: how many threads share a column of the square."""
+class Rectangle:
+    """The point of a transpose: what a block turns, and its threads."""
 
-    down: int
+    rows: int
+    """Neighbours in the result."""
+    columns: int
+    """Neighbours in the input."""
+    threads: int
 
     @property
-    def threads(self) -> int:
-        """In a block."""
-        return SIDE * self.down
+    def steps(self) -> int:
+        """Elements of a thread."""
+        return self.rows * self.columns // self.threads
+
+    @property
+    def stride(self) -> int:
+        """Of rows in shared memory: threads along a column go to different banks, also where these are short."""
+        return self.columns + SIDE // self.rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,34 +63,40 @@ class TransposeSpace:
     copy: Copy
     machine: Gpu
 
-    def points(self) -> tuple[Square, ...]:
+    def points(self) -> tuple[Rectangle, ...]:
         """Few threads with more elements each, or more with fewer."""
-        return Square(8), Square(4)
+        rows, columns = (_side(axis) for axis in (self.copy.inner_out, self.copy.inner_in))
+        threads = [rows * columns // steps for steps in (1, 2, 4, 8)]
+        return tuple(Rectangle(rows, columns, each) for each in threads if SIDE <= each <= self.machine.max_threads)
 
-    def estimate(self, point: Square) -> float:
-        """Seconds: the bytes that are read and written, and what squares beyond the edges waste."""
+    def estimate(self, point: Rectangle) -> float:
+        """Seconds: the bytes that are read and written, and what rectangles beyond the edges waste."""
         source = self.func.params[0]
-        squares = math.prod(nominal(axis.extent) for axis in self.copy.outer) * self._squares
-        steps = SIDE // point.down
-        cycles = squares * point.down * steps * 4.0
+        down, across = (
+            math.ceil(nominal(axis.extent) / side)
+            for axis, side in ((self.copy.inner_out, point.rows), (self.copy.inner_in, point.columns))
+        )
+        blocks = math.prod(nominal(axis.extent) for axis in self.copy.outer) * down * across
+        cycles = blocks * point.rows * point.columns / self.machine.warp * 4.0
         moved = 2.0 * volume(source.shape) * element_bits(source) // 8
-        return seconds(self.machine, Launch(squares, point.threads, cycles, moved, shared_bytes=4 * SIDE * (SIDE + 1)))
+        size = point.rows * point.stride * element_bits(source) // 8
+        return seconds(self.machine, Launch(blocks, point.threads, cycles, moved, shared_bytes=size))
 
-    @property
-    def _squares(self) -> int:
-        axes = self.copy.inner_in, self.copy.inner_out
-        return math.prod(math.ceil(nominal(axis.extent) / SIDE) for axis in axes)
-
-    def build(self, point: Square) -> Implementation:
+    def build(self, point: Rectangle) -> Implementation:
         """The code."""
         with function() as made:
             _Writer(self.func, self.copy, point).write()
         return Implementation(made.get())
 
 
+def _side(axis: Axis) -> int:
+    """Of a rectangle, along an axis: a power of two."""
+    return min(SIDE, 1 << (nominal(axis.extent) - 1).bit_length())
+
+
 class _Writer:
-    def __init__(self, func: tirx.PrimFunc, copy: Copy, square: Square) -> None:
-        self.func, self.copy, self.square = func, copy, square
+    def __init__(self, func: tirx.PrimFunc, copy: Copy, part: Rectangle) -> None:
+        self.func, self.copy, self.part = func, copy, part
         sizes = [size for parameter in func.params if tirx.is_buffer_var(parameter) for size in parameter.shape]
         self.loops = Loops("int32" if all(static(size) is not None for size in sizes) else "int64")
 
@@ -93,35 +109,37 @@ class _Writer:
         made = argument("out0", made.shape, made.dtype)
         source, result = flat(given), flat(made)
         columns, rows, outer = self.copy.inner_in, self.copy.inner_out, self.copy.outer
-        across, down = ceildiv(columns.extent, SIDE), ceildiv(rows.extent, SIDE)
+        part = self.part
+        across, down = ceildiv(columns.extent, part.columns), ceildiv(rows.extent, part.rows)
         blocks = product(axis.extent for axis in outer) * down * across
-        with launch(blocks, self.square.threads, self.loops) as (block, thread):
+        with launch(blocks, part.threads, self.loops) as (block, thread):
             rest, column = self.loops.split(block, across)
             position, row = self.loops.split(rest, down)
             at = self.loops.unravel(position, [axis.extent for axis in outer])
-            y, x = self.loops.split(thread, SIDE)
-            tile = T.alloc_buffer((SIDE, SIDE + 1), given.dtype, scope="shared")
-            row, column = T.Bind(row * SIDE), T.Bind(column * SIDE)
+            tile = T.alloc_buffer((part.rows, part.stride), given.dtype, scope="shared")
+            row, column = T.Bind(row * part.rows), T.Bind(column * part.columns)
             load, store = (self._start(at, [getattr(axis, side) for axis in outer]) for side in ("load", "store"))
-            for i in range(0, SIDE, self.square.down):
-                with when(self._inside(rows, row + y + i, columns, column + x)):
-                    element = source[load + (row + y + i) * rows.load + column + x]
-                    T.buffer_store(tile, element, [y + i, x])
+            for i in range(part.steps):
+                y, x = self.loops.split(i * part.threads + thread, part.columns)
+                with when(self._inside(row + y, column + x)):
+                    T.buffer_store(tile, source[load + (row + y) * rows.load + column + x], [y, x])
             synchronize()
-            for i in range(0, SIDE, self.square.down):
-                with when(self._inside(rows, row + x, columns, column + y + i)):
-                    place = store + row + x + (column + y + i) * columns.store
-                    T.buffer_store(result, tile[x, y + i], [place])
+            for i in range(part.steps):
+                x, y = self.loops.split(i * part.threads + thread, part.rows)
+                with when(self._inside(row + y, column + x)):
+                    T.buffer_store(result, tile[y, x], [store + row + y + (column + x) * columns.store])
 
     def _start(self, at: Sequence[Expr], steps: Sequence[Dim]) -> Expr:
         return T.Bind(sum((place * step for place, step in zip(at, steps, strict=True)), self.loops.const(0)))
 
-    def _inside(self, rows: Axis, row: Expr, columns: Axis, column: Expr) -> Expr | None:
+    def _inside(self, row: Expr, column: Expr) -> Expr | None:
         """Whether a place is within both axes; None where all are."""
+        part = self.part
+        edges = (self.copy.inner_out, row, part.rows), (self.copy.inner_in, column, part.columns)
         ragged = [
             index < self.loops.const(axis.extent)
-            for axis, index in ((rows, row), (columns, column))
-            if not (isinstance(axis.extent, int) and axis.extent % SIDE == 0)
+            for axis, index, side in edges
+            if not (isinstance(axis.extent, int) and axis.extent % side == 0)
         ]
         return tirx.all(*ragged) if ragged else None
 

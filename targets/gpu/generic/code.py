@@ -138,8 +138,8 @@ class _Launch:
         count, group = self.rows.count, self.shares.group
         each = self.shares.threads // group
         with launch(ceildiv(count, each), self.shares.threads, self.loops) as (block, thread):
-            together = Group(self.machine, group, thread, self.loops)
-            row = T.Bind(block * each + tirx.floordiv(thread, self.loops.const(group)))
+            together = Group(self.machine, group, thread, self.loops, self.shares.apart)
+            row = T.Bind(block * each + together.row)
             inside = None if _divides(each, count) else row < self.loops.const(count)
             if inside is not None:  # all threads take part in exchanges: those beyond compute the last row again
                 row = T.Bind(tirx.max(tirx.min(row, self.loops.const(count) - 1), self.loops.const(0)))
@@ -173,13 +173,14 @@ class _Launch:
         total: tirx.Buffer = T.alloc_buffer((1,), combine.dtype, scope="local")
         T.buffer_store(total, combine.start, [0])
         sizes = dims(axis.dom.extent for axis in stage.reduce_axis)
-        with shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
+        count = self.rows.count
+        some = None if isinstance(count, int) else count > self.loops.const(0)  # where there is no row, none is read
+        with when(some), shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
             starts = [axis.dom.min for axis in stage.reduce_axis]
             walked = [start + i for start, i in zip(starts, self.loops.unravel(place, sizes), strict=True)]
             limits(self.known, stage.reduce_axis, walked)
             with when(combine.condition(indices, walked)):
-                element = Elements(leaves, self.known).source(stage, indices, walked)
-                T.buffer_store(total, combine(total[0], element), [0])
+                combine.into(total, Elements(leaves, self.known).source(stage, indices, walked))
         group.reduce(total, combine)
         return total
 

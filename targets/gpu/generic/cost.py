@@ -14,8 +14,8 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import dims
 from dsc.lower.nominal import nominal, volume
 from dsc.targets.cpu.inline import Identity, Leaf, identity
-from dsc.targets.gpu.access import element_bytes
-from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.access import element_bytes, ranges
+from dsc.targets.gpu.elements import Elements, limits
 from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.generic.shares import Shares
@@ -25,15 +25,17 @@ from dsc.targets.tir.loops import function
 
 FUNCTION_CYCLES = 20
 """Instructions of an elementary function, mostly."""
-SHUFFLE_CYCLES = 30
-"""From one exchange of registers to the next."""
+SHUFFLE_CYCLES = 8
+"""Of a warp that exchanges registers once and puts the values together, while others wait for theirs."""
 VECTOR_GAIN = 0.5
 """A vector is one load, but the rest is done for each of its elements: so much of the work is loads."""
 MISSES = 0.5
 """Share of the memory that reads touch which is not near since an earlier one: windows overlap, products share
 operands, and neighbours of a scattered element are read soon."""
-BARRIER_CYCLES = 60
-"""A round of a reduction by way of shared memory."""
+SHARED_CYCLES = 4
+"""Of a warp that reads what another one has left in shared memory."""
+BARRIER_CYCLES = 20
+"""Of a warp that waits for those of its block."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,18 @@ def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shar
     """Seconds of one launch."""
     count, length, group = nominal(rows.count), nominal(rows.length), shares.group
     threads = count * group if rows.reduced else math.ceil(count * length / shares.vector)
-    cycles = count * max(1.0, group / machine.warp) * len(rows.reduced) * _exchange_cycles(group, machine)
+    cycles = count * group / machine.warp * len(rows.reduced) * _exchange_cycles(shares, machine)
     read: dict[Identity, float] = {}
     loaded = 0.0
     for found in rows.reduced:
         terms = volume(axis.dom.extent for axis in found.tensor.op.reduce_axis)
-        visit = _visit(machine, found.tensor, found.at, rows, memory, _neighbour(rows, shares, found.tensor))
+        visit = _visit(machine, found.tensor, found.at, rows, memory, _neighbour(rows, shares, found.tensor, machine))
         cycles += count * math.ceil(terms / group) * group / machine.warp * visit.cycles(machine)
         loaded += MISSES * count * terms / machine.warp * visit.l2_bytes
         _add(read, visit, count * terms)
     for output in rows.outputs:
         elements = math.ceil(length / group) * group if output.walked else 1
-        visit = _visit(machine, output.tensor, output.at, rows, memory, _neighbour(rows, shares, None))
+        visit = _visit(machine, output.tensor, output.at, rows, memory, _neighbour(rows, shares, None, machine))
         cycles += count * elements / machine.warp * visit.cycles(machine) / shares.vector**VECTOR_GAIN
         loaded += MISSES * count * elements / machine.warp * visit.l2_bytes
         _add(read, visit, count * (length if output.walked else 1))
@@ -85,20 +87,35 @@ def _add(read: dict[Identity, float], visit: Visit, times: int) -> None:
         read[source] = read.get(source, 0.0) + size * times
 
 
-def _exchange_cycles(group: int, machine: Gpu) -> float:
-    if group == 1:
+def _exchange_cycles(shares: Shares, machine: Gpu) -> float:
+    """Of each warp that takes part in a reduction."""
+    if shares.group == 1:
         return 0.0
-    across = BARRIER_CYCLES if group > machine.warp else 0.0
-    return SHUFFLE_CYCLES * math.log2(group) + across
+    inside = min(shares.group, machine.warp // shares.apart)
+    warps = shares.group // inside
+    across = BARRIER_CYCLES + SHARED_CYCLES * warps if warps > 1 else 0.0
+    return SHUFFLE_CYCLES * math.log2(inside) + across
 
 
-def _neighbour(rows: Rows, shares: Shares, reduced: te.Tensor | None) -> tirx.Var | None:
-    """The index in which neighbouring threads differ by one."""
+@dataclass(frozen=True)
+class Neighbour:
+    """How neighbouring threads differ."""
+
+    index: tirx.Var
+    """By one in this."""
+    count: int
+    """Those that do; the next ones are elsewhere."""
+
+
+def _neighbour(rows: Rows, shares: Shares, reduced: te.Tensor | None, machine: Gpu) -> Neighbour | None:
+    if shares.apart > 1:
+        return Neighbour(rows.axes[rows.across[-1]], shares.apart)
     if shares.group > 1 and reduced is not None:
         *_, last = reduced.op.reduce_axis
-        return last.var
+        return Neighbour(last.var, min(shares.group, machine.warp))
     axes = rows.along if shares.group > 1 or not rows.reduced else rows.across
-    return rows.axes[axes[-1]] if axes else None
+    count = min(shares.group, machine.warp) if shares.group > 1 else machine.warp
+    return Neighbour(rows.axes[axes[-1]], count) if axes else None
 
 
 def _visit(
@@ -107,7 +124,7 @@ def _visit(
     at: Sequence[Expr],
     rows: Rows,
     memory: Sequence[te.Tensor],
-    neighbour: tirx.Var | None,
+    neighbour: Neighbour | None,
 ) -> Visit:
     """By following what an element is computed of; of a reduction, one of its terms."""
     load_cycles, l2_bytes, read = 0.0, 0.0, dict[Identity, float]()
@@ -117,7 +134,7 @@ def _visit(
 
         def leaf(indices: Sequence[Expr]) -> Expr:
             nonlocal load_cycles, l2_bytes
-            pieces = _pieces(machine, _apart(indices, source, neighbour), size)
+            pieces = _pieces(machine, indices, source, neighbour)
             load_cycles += max(1.0, pieces / 4)
             l2_bytes += pieces * machine.sector_bytes
             read[identity(source)] = read.get(identity(source), 0.0) + size
@@ -128,29 +145,30 @@ def _visit(
     leaves = {source: reading(source) for source in memory if identity(source) != identity(tensor)}
     leaves |= {r.tensor: _free(r.tensor) for r in rows.reduced if identity(r.tensor) != identity(tensor)}
     with function() as made:
-        elements, stage = Elements(leaves), tensor.op
+        known, stage = ranges(rows.axes, rows.shape), tensor.op
+        elements = Elements(leaves, known)
         if isinstance(stage, te.ComputeOp) and stage.reduce_axis:
+            limits(known, stage.reduce_axis, [axis.var for axis in stage.reduce_axis])
             T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
         else:
             T.evaluate(elements.at(tensor, at))
     return Visit(load_cycles, _operations(made.get()), read, l2_bytes)
 
 
-def _pieces(machine: Gpu, apart: int | None, size: int) -> float:
-    """Of memory, that a warp touches whose threads read `apart` elements from one another; None where that varies."""
-    if apart is None:
-        return machine.warp
+def _pieces(machine: Gpu, indices: Sequence[Expr], source: te.Tensor, neighbour: Neighbour | None) -> float:
+    """Of memory, that a warp touches whose threads read `source` at `indices`."""
+    apart = 0 if neighbour is None else step(indices, dims(source.shape), neighbour.index)
+    size = element_bytes(source)
+    if apart is None or neighbour is None:
+        return machine.warp if apart is None else size / machine.sector_bytes
     if apart == 0:  # the same for all, and likely so for the next read
-        return size / machine.sector_bytes
-    return min(machine.warp, math.ceil(machine.warp * abs(apart) * size / machine.sector_bytes))
+        return machine.warp / neighbour.count * size / machine.sector_bytes
+    together = math.ceil(neighbour.count * abs(apart) * size / machine.sector_bytes)
+    return machine.warp / neighbour.count * min(neighbour.count, together)
 
 
 def _free(tensor: te.Tensor) -> Leaf:
     return lambda _: tirx.Var("reduced", str(tensor.dtype))
-
-
-def _apart(indices: Sequence[Expr], source: te.Tensor, neighbour: tirx.Var | None) -> int | None:
-    return 0 if neighbour is None else step(indices, dims(source.shape), neighbour)
 
 
 def _operations(func: tirx.PrimFunc) -> int:

@@ -6,23 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import tvm_ffi
-from tvm import te, tirx
-from tvm.ir import Expr
+from tvm import te
 
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.nominal import nominal
-from dsc.targets.cpu.inline import Leaf, identity
 from dsc.targets.gpu.access import VECTOR_TYPES
-from dsc.targets.gpu.axes import Axis
-from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.generic.reads import reads, steps
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.neighbours import Read, distinct
-from dsc.targets.tir.loops import function
+from dsc.targets.gpu.neighbours import Read
 
 THREADS = 128
 """In a block, where no group asks for more."""
-GROUPS = (8, 32, 128, 512)
+GROUPS = (4, 8, 32, 128, 512)
+APART = (8, 16)
+"""Rows whose elements fill a piece of memory, and what lies together in packed images."""
 VECTORS = (4, 2)
 
 
@@ -36,6 +34,8 @@ class Shares:
     """In a block."""
     vector: int = 1
     """Elements side by side that one thread computes, where rows have no reductions."""
+    apart: int = 1
+    """Of the threads of a group, one is so many from the next: those between compute the neighbouring rows."""
 
 
 def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterator[Shares]:
@@ -45,9 +45,22 @@ def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterato
         yield from (Shares(1, THREADS, vector) for vector in VECTORS if _fits(rows, memory, vector))
         return
     longest = max(nominal(length) for length in _lengths(rows))
-    for group in GROUPS:
-        if group < 2 * longest and group <= machine.max_threads:
-            yield Shares(group, max(group, THREADS))
+    for apart in _ways(rows, memory):
+        for group in GROUPS:
+            together = group * apart
+            if group < 2 * longest and together <= machine.max_threads:
+                yield Shares(group, together if together > machine.warp else THREADS, apart=apart)
+
+
+def _ways(rows: Rows, memory: Sequence[te.Tensor]) -> Sequence[int]:
+    """How far apart threads of a group may be: neighbours, where these read neighbours of a row; others, where
+    neighbouring rows are neighbours in memory instead, and there are enough of them."""
+    if nominal(rows.count) < min(APART):
+        return (1,)
+    found = [each for reduced in rows.reduced for each in steps(rows, reduced, memory)]
+    if any(each.in_row in (1, -1) for each in found):
+        return (1,)
+    return APART if any(each.across == 1 for each in found) else (1, *APART)
 
 
 def _lengths(rows: Rows) -> list[Dim]:
@@ -83,23 +96,3 @@ def _is_side_by_side(read: Read, axis: int, vector: int) -> bool:
 def _is_same(read: Read, axis: int) -> bool:
     """Whether an input is read at one place for all elements along an axis."""
     return read.access is not None and same(read.access.steps[axis], 0)
-
-
-def reads(rows: Rows, memory: Sequence[te.Tensor]) -> list[Read]:
-    """What results without reductions read of memory."""
-    axes = [Axis(var, size) for var, size in zip(rows.axes, rows.shape, strict=True)]
-    found: list[Read] = []
-
-    def reading(source: te.Tensor) -> Leaf:
-        def leaf(indices: Sequence[Expr]) -> Expr:
-            found.append(Read.of(source, indices, axes))
-            return tirx.Var("loaded", str(source.dtype))
-
-        return leaf
-
-    written = [identity(output.tensor) for output in rows.outputs]
-    with function():
-        elements = Elements({source: reading(source) for source in memory if identity(source) not in written})
-        for output in rows.outputs:
-            elements.at(output.tensor, output.at)
-    return distinct(found)

@@ -72,7 +72,7 @@ class Group:
 
     def reduce(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr]) -> None:
         """Puts what the threads have in `total`, a register, together; all have the result there."""
-        exchange(total, combine, self.apart, min(self.threads, self._warp // self.apart), self._warp)
+        self._in_warp(total, combine, min(self.threads, self._warp // self.apart))
         warps, const = self.threads * self.apart // self._warp, self._loops.const
         if warps <= 1:
             return
@@ -88,14 +88,12 @@ class Group:
     def _over(self, count: int) -> Expr:
         return tirx.floordiv(self._thread, self._loops.const(count))
 
-
-def exchange(total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], apart: int, count: int, warp: int) -> None:
-    """Puts what `count` threads of a warp, each `apart` from the next, have in `total`, a register, together; all have
-    the result there. Both are powers of two."""
-    other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
-    step = apart * count // 2
-    while step >= apart:
-        mask = tirx.const(ALL_LANES, "uint32")
-        T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], step, warp, warp), [0])
-        T.buffer_store(total, combine(total[0], other[0]), [0])
-        step //= 2
+    def _in_warp(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
+        """Among `count` threads of the warp, by exchanging registers."""
+        step = count // 2
+        other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
+        while step:
+            mask, distance = tirx.const(ALL_LANES, "uint32"), step * self.apart
+            T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], distance, self._warp, self._warp), [0])
+            T.buffer_store(total, combine(total[0], other[0]), [0])
+            step //= 2

@@ -20,7 +20,7 @@ from dsc.lower.exprs import Dim, ceildiv, divides, product
 from dsc.targets.gpu.access import is_multiple, ranges
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.elements import Elements
-from dsc.targets.gpu.launch import exchange, launch, shared_out, synchronize
+from dsc.targets.gpu.launch import Group, launch, shared_out, synchronize
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.gpu.vector_product.operand import Operand, Registers
 from dsc.targets.gpu.vector_product.sharing import THREADS, Sharing
@@ -179,13 +179,15 @@ class _Writer:
     def _shared(self, block: _Block, sums: tirx.Buffer) -> tirx.Buffer:
         """The sums of each warp, ``[parts][rows][row_places]`` in shared memory."""
         sharing, warp = self.sharing, self.source.machine.warp
-        apart = 1 if sharing.by_depth else sharing.across
         together = sharing.down // sharing.parts(warp)
-        one = T.alloc_buffer((1,), self.dtype, scope="local")
-        with unrolled(sharing.rows * sharing.columns) as i:
-            T.buffer_store(one, sums[i], [0])
-            exchange(one, lambda a, b: a + b, apart, together, warp)
-            T.buffer_store(sums, one[0], [i])
+        if together > 1:
+            apart = 1 if sharing.by_depth else sharing.across
+            group = Group(self.source.machine, together, block.thread, self.loops, apart)
+            one = T.alloc_buffer((1,), self.dtype, scope="local")
+            with unrolled(sharing.rows * sharing.columns) as i:
+                T.buffer_store(one, sums[i], [0])
+                group.reduce(one, lambda a, b: a + b)
+                T.buffer_store(sums, one[0], [i])
         places = sharing.rows * sharing.row_places
         shared = T.alloc_buffer((sharing.parts(warp) * places,), self.dtype, scope="shared")
         part, rest = self.loops.split(block.y, together)

@@ -17,12 +17,15 @@ from dsc.targets.kernel import Implementation
 
 LOAD_BYTES_PER_CYCLE = 128
 """That a multiprocessor's threads get at once, if it is near."""
+L2_BYTES_PER_CYCLE = 64
+"""That one multiprocessor gets from L2 at most, on all of these."""
 ELEMENT_INSTRUCTIONS = 2
 """Of a thread for each element that it loads: conversion, address, what is beyond the depth."""
 UNDER_WAY = 4
 """Loads of a thread at once: ptxas keeps about so many, and no registers for more."""
 TAIL_CYCLES = 300
-"""Of a block, when it has multiplied: exchanges, a barrier, the sums of its warps, the epilogue."""
+"""Of a block, when it has multiplied: exchanges, a barrier, the sums of its warps, the epilogue. Others load
+meanwhile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +44,16 @@ class VectorProductSpace:
 
     def estimate(self, point: Sharing) -> float:
         """Seconds: of reading the matrix, mostly."""
-        launch = self._launch(point)
-        resident = resident_blocks(self.source.machine, launch)
+        machine, launch = self.source.machine, self._launch(point)
+        resident = resident_blocks(machine, launch)
         if resident == 0:
             return math.inf
-        together = min(resident, math.ceil(launch.blocks / self.source.machine.cores))
-        launch = replace(launch, cycles=launch.cycles + TAIL_CYCLES * launch.blocks / together)
-        return seconds(self.source.machine, launch) + self._second_launch(point)
+        together = min(resident, math.ceil(launch.blocks / machine.cores))
+        compute = self._instruction_cycles(point, launch.blocks) + TAIL_CYCLES * launch.blocks / together
+        return seconds(machine, replace(launch, cycles=max(launch.cycles, compute))) + self._second_launch(point)
 
     def _launch(self, point: Sharing) -> Launch:
-        """What the threads of the first launch do."""
+        """What the threads of the first launch load."""
         source, machine, sums = self.source, self.source.machine, self.source.contraction
         down, across = math.ceil(nominal(source.m) / point.rows), math.ceil(nominal(source.n) / point.width)
         blocks = volume(sums.batch) * down * across * point.slices
@@ -58,17 +61,23 @@ class VectorProductSpace:
         walked = blocks * steps * point.step * source.element_bytes
         matrix = walked * min(point.width, nominal(source.n)) * self._waste(point)
         vectors = walked * point.rows
-        instructions = point.rows * point.columns * point.depth
-        instructions += ELEMENT_INSTRUCTIONS * point.depth * (point.rows + point.columns)
+        far = matrix + vectors * min(1.0, machine.cores / blocks)  # other blocks of a multiprocessor find them near
         cycles = [
-            2 * blocks * point.threads * steps * instructions * machine.frequency / machine.peak(),
             (matrix + vectors * machine.warp / 4) / LOAD_BYTES_PER_CYCLE,
-            (matrix + vectors) * machine.cores * machine.frequency / machine.l2_bandwidth,
+            far / L2_BYTES_PER_CYCLE,
         ]
         return Launch(
-            blocks, point.threads, max(cycles), self._moved, matrix + vectors, point.registers,
+            blocks, point.threads, max(cycles), self._moved, far, point.registers,
             point.shared_bytes(machine, element_bytes(sums.acc)), self._in_flight_bytes(point),
         )  # fmt: skip
+
+    def _instruction_cycles(self, point: Sharing, blocks: int) -> float:
+        """Of a multiprocessor, for the arithmetic of all blocks."""
+        machine, k = self.source.machine, nominal(self.source.contraction.k)
+        steps = math.ceil(k / (point.step * point.slices))
+        instructions = point.rows * point.columns * point.depth
+        instructions += ELEMENT_INSTRUCTIONS * point.depth * (point.rows + point.columns)
+        return 2 * blocks * point.threads * steps * instructions * machine.frequency / machine.peak()
 
     def build(self, point: Sharing) -> Implementation:
         """The code."""

@@ -157,7 +157,7 @@ def _guard(workload: Workload, probabilities: SSAValue) -> SSAValue | None:
 
 
 def _steps(workload: Workload, body: Lowered, value: SSAValue) -> tuple[tuple[Step, ...], te.Tensor] | Refusal:
-    """What leads from the context to the output: views, transpositions, and last a Cast, if any; the tensor after them."""
+    """What leads from the context to the output: views, transpositions, at last maybe a Cast; and the tensor then."""
     steps: list[Step] = []
     while value is not workload.outputs[0]:
         users = [use.operation for use in value.uses]

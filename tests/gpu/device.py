@@ -8,7 +8,7 @@ import pytest
 import tvm
 
 from dsc.simulator import Counters, Fault
-from dsc.simulator.tvm_runtime import load as simulator
+from dsc.simulator.tvm_runtime import load_cuda as simulator
 from dsc.targets.cuda.host import native
 from dsc.targets.cuda.toolchain import assemble
 

@@ -13,29 +13,30 @@ from dsc.codegen.compiled import CompiledModel
 from dsc.pipeline import compile_model
 from tests.gpu.device import RealDevice
 from tests.resources.__main__ import NAMES
-from tests.simulated.zoo import BAR, CLASSIFIERS
+from tests.simulated.zoo import BARS, CLASSIFIERS
 
 pytestmark = pytest.mark.gpu
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_computes_what_onnx_runtime_does(
-    name: str, device: RealDevice, capsys: pytest.CaptureFixture[str]
+    name: str, precision: str, device: RealDevice, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And says how long it takes, beside its estimate."""
     path, feeds = zoo.fetch(name), zoo.inputs(name)
     shapes: dict[str, list[int | str]] = {spec.name: list(spec.pinned) for spec in zoo.recipe(name).inputs}
-    model = compile_model(path, target="cuda:native", shapes=shapes).model
+    model = compile_model(path, target="cuda:native", shapes=shapes, precision=precision).model
     module = model.load()
     found, expected = module.run(feeds), Reference(path).run(feeds)
     for output, wanted in expected.items():
-        assert np.abs(found[output] - wanted).max() <= BAR * np.abs(wanted).max(), output
+        assert np.abs(found[output] - wanted).max() <= BARS[precision] * np.abs(wanted).max(), output
         if name in CLASSIFIERS:
             assert (found[output].argmax(-1) == wanted.argmax(-1)).all()
     timing = interleave({"dsc": module_contender(module, feeds)}, rounds=3)["dsc"]
     slowest = _slowest(model, module.profile(feeds))
     with capsys.disabled():
-        print(f"\n{name}: {timing.median * 1e3:.3f} ms with copies of inputs and outputs; {slowest}")
+        print(f"\n{name}, {precision}: {timing.median * 1e3:.3f} ms with copies of inputs and outputs; {slowest}")
 
 
 def _slowest(model: CompiledModel, profile: list[tuple[str, float]]) -> str:

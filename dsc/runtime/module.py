@@ -33,7 +33,7 @@ _MAX_THREADS = 256
 _DISAGREEMENT = ("ErrorContext(fn=main, loc=param[", "zip() argument", "When changing to a larger dtype")
 """What TVM says of an argument of another type than compiled, and Python and numpy of other outputs."""
 _NO_MEMORY = ("bad_alloc", "out of memory")
-"""What TVM and CUDA say where a tensor cannot be allocated; other devices raise MemoryError."""
+"""What TVM and its devices say where a tensor cannot be allocated; ours raise MemoryError."""
 _NOT_KERNELS = ("vm.", "shape_func")
 """How the names begin of what the machine calls besides kernels: its built-ins, and computing sizes."""
 

@@ -12,14 +12,8 @@ from dsc.check.reference import Reference
 from dsc.pipeline import compile_model
 from dsc.targets import AnyTarget
 from tests.bundle.bundles import bundle
+from tests.ten_models import CLASSIFIERS
 
-NAMES = (
-    *("squeezenet", "efficientnet-lite0", "mobilenet-v2", "ppocr-rec", "minilm-l6"),
-    *("ppocr-det", "resnet50", "yolov8n", "gpt2", "bert-base"),
-)
-"""Small ones first: an emulator takes minutes for the last ones."""
-CLASSIFIERS = ("squeezenet", "efficientnet-lite0", "mobilenet-v2", "resnet50", "ppocr-rec", "gpt2")
-"""Those whose output is scores of classes, characters or tokens along its last axis; others give maps and features."""
 BAR = 1e-4
 """Largest difference, relative to the largest number of the output: single precision, sums in another order."""
 

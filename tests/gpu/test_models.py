@@ -12,14 +12,14 @@ from dsc.cli.kernels import estimated
 from dsc.codegen.compiled import CompiledModel
 from dsc.pipeline import compile_model
 from tests.gpu.device import RealDevice
-from tests.resources.__main__ import NAMES
-from tests.simulated.zoo import BARS, CLASSIFIERS
+from tests.simulated.zoo import BARS
+from tests.ten_models import CLASSIFIERS, TEN_MODELS
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEN_MODELS)
 def test_a_model_computes_what_onnx_runtime_does(
     name: str, precision: str, device: RealDevice, capsys: pytest.CaptureFixture[str]
 ) -> None:

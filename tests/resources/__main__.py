@@ -10,11 +10,7 @@ from dsc.cli.kernels import estimated
 from dsc.pipeline import Compilation, compile_model
 from dsc.targets import target
 from tests.resources.survey import Launch, launches
-
-NAMES = (
-    "resnet50", "mobilenet-v2", "efficientnet-lite0", "squeezenet", "yolov8n", "bert-base", "minilm-l6", "gpt2",
-    "ppocr-det", "ppocr-rec",
-)  # fmt: skip
+from tests.ten_models import TEN_MODELS
 
 
 def main() -> None:
@@ -24,7 +20,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; the ten of the bars by default")
     arguments = parser.parse_args()
     onto, spilling = target(arguments.target), 0
-    for name in arguments.models or NAMES:
+    for name in arguments.models or TEN_MODELS:
         shapes: dict[str, list[int | str]] = {spec.name: list(spec.pinned) for spec in zoo.recipe(name).inputs}
         compilation = compile_model(zoo.fetch(name), target=onto, shapes=shapes)
         found = launches(compilation.model)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from dsc.targets import target
-from tests.simulated.zoo import BARS, LAUNCHES, NAMES, outcome
+from tests.simulated.zoo import BARS, LAUNCHES, outcome
+from tests.ten_models import TEN_MODELS
 
 
 def main() -> None:
@@ -14,11 +15,11 @@ def main() -> None:
     parser.add_argument("--target", default="cuda:sm_80", help="a GPU that can be simulated")
     parser.add_argument("--precision", default="fp32", choices=BARS, help="what tensors are stored and multiplied in")
     parser.add_argument("--watch", action="store_true", help="every access to memory: several times as slow")
-    parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; five models by default")
+    parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; ten by default")
     arguments = parser.parse_args()
     onto, failures = target(arguments.target), 0
     print(f"{'model':<20} {'error':>8}  top-1  launches/regions  coalesced  seconds: compile, run")
-    for name in arguments.models or NAMES:
+    for name in arguments.models or TEN_MODELS:
         found = outcome(name, onto, arguments.precision, checks=arguments.watch)
         failures += not found.passed
         top = {True: "same", False: "OTHER", None: "-"}[found.same_top]

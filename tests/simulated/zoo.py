@@ -14,10 +14,8 @@ from dsc.check.simulated import simulated
 from dsc.pipeline import compile_model
 from dsc.precision import ERRORS, PRECISIONS
 from dsc.targets import AnyTarget
+from tests.ten_models import CLASSIFIERS
 
-NAMES = ("fashion-mlp", "minilm-l6", "squeezenet", "ppocr-rec", "efficientnet-lite0")
-CLASSIFIERS = ("fashion-mlp", "squeezenet", "efficientnet-lite0", "ppocr-rec")
-"""Those whose output is scores along its last axis; others give features."""
 BARS = {name: 1e-4 if element is None else ERRORS[element] for name, element in PRECISIONS.items()}
 """Largest difference by precision, relative to the largest number of the output: in float32 that of sums in another
 order."""

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from dsc.simulator import simulated_rocm
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.matrix.space import MatrixSpace
-from tests.targets.cuda.test_matrix import wide
+from tests.targets.cuda.simulated import check
+from tests.targets.cuda.test_matrix import CONVOLUTIONS, PACKED, PRODUCTS, in_turn, wide
 from tests.targets.regions import Region
 from tests.targets.rocm.compiled import machine, of_implementations
 
@@ -49,3 +51,10 @@ def test_bfloat16_and_tf32_have_their_own_instructions() -> None:
         names = space(Region(halves), arch).instructions
         assert names
         assert all(name.endswith(intrinsic) for name in names)
+
+
+@pytest.mark.parametrize("arch", ["gfx90a", "gfx942", "gfx1100", "gfx1200"])
+def test_numbers(arch: str) -> None:
+    """Both kinds of wavefronts, the last threads first: where lanes have their registers, and that they wait."""
+    with simulated_rocm(arch, order="reverse") as simulation:
+        check(ContractMatrices(), [PRODUCTS[1], PRODUCTS[5], CONVOLUTIONS[0], PACKED[0]], simulation, in_turn)

@@ -11,6 +11,8 @@ from dsc.targets.machine import MultiplyAdd
 
 MEMORY_SECONDS = 5e-7
 """From a load's start to its data, from memory: 400 to 600 ns on all of these (Jia et al., 2018, and later ones)."""
+L2_SECONDS = 2e-7
+"""The same from L2: 200 cycles on V100 and A100 (Jia et al., 2018), 220 to 300 on CDNA, at their clocks."""
 IN_FLIGHT_BYTES = 16
 """That a thread has asked for at once and not received, where a kernel does not say."""
 
@@ -51,8 +53,8 @@ def resident_blocks(machine: Gpu, launch: Launch) -> int:
 def seconds(machine: Gpu, launch: Launch) -> float:
     """The longer of computing and moving, and the launch; infinite where a block does not fit.
 
-    Blocks are shared out evenly, so that the last of them may keep few multiprocessors busy; too few threads do not
-    keep memory busy.
+    Blocks are shared out evenly, so that the last of them may keep few multiprocessors busy; too few threads keep
+    neither memory nor L2 busy.
     """
     resident = resident_blocks(machine, launch)
     if resident == 0:
@@ -61,8 +63,8 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     compute = launch.cycles * longest / launch.blocks / machine.frequency
     busy = min(launch.blocks, machine.cores * resident) * launch.threads * launch.in_flight_bytes
     bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
-    move = max(launch.bytes / bandwidth, launch.l2_bytes / machine.l2_bandwidth)
-    return max(compute, move) + machine.launch_seconds
+    from_l2 = launch.l2_bytes / min(machine.l2_bandwidth, busy / L2_SECONDS)
+    return max(compute, launch.bytes / bandwidth, from_l2) + machine.launch_seconds
 
 
 STEP_CYCLES = 450

@@ -158,18 +158,14 @@ def tiled_seconds(
 
     moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
     """
-    launch = Launch(
-        blocks, tile.threads, cycles=0.0, bytes=moved, registers=tile.registers, shared_bytes=tile.shared_bytes
-    )
-    resident = resident_blocks(machine, launch)
-    if resident == 0:
-        return math.inf
-    together = min(resident, math.ceil(blocks / machine.cores))
-    multiply = tile.rows * tile.columns * tile.depth / (instruction.n * instruction.rate * EFFICIENCY)
     reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth / SHARED_REUSE
     copies = 2 * (tile.rows + tile.columns) * tile.depth / machine.warp
-    step = max(multiply, reads / SHARED_BYTES_PER_CYCLE + copies)
-    rounds = math.ceil(blocks / (machine.cores * together))
-    cycles = rounds * (math.ceil(depth / tile.depth) * max(together * step, STEP_CYCLES) + STEP_CYCLES)
-    move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
-    return max(cycles / machine.frequency, move) + machine.launch_seconds
+    step = BlockStep(
+        tile.threads,
+        tile.registers,
+        tile.shared_bytes,
+        products=tile.rows * tile.columns * tile.depth,
+        shared_traffic=reads + copies * SHARED_BYTES_PER_CYCLE,
+        instructions=0,
+    )
+    return steps_seconds(machine, step, instruction, blocks, math.ceil(depth / tile.depth), moved, through_l2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import tvm_ffi
@@ -10,6 +9,7 @@ from tvm import te, tirx
 from tvm.ir import Call, Expr
 
 from dsc.lower.nominal import volume
+from dsc.lower.stages import element_bytes, stages
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload
 
@@ -33,28 +33,16 @@ def demand(workload: Workload) -> Demand | None:
     if workload.symbols.variables:
         return None
     body = lowered(workload)
-    stages = list(_stages(body.outputs))
-    products = [found for stage in stages if (found := _products(stage)) is not None]
+    computed = list(stages(body.outputs))
+    products = [found for stage in computed if (found := _products(stage)) is not None]
     _, stored = max(products, default=(0, "float32"))
     element = workload.multiplied_as or stored if products else stored
     weights = activations = 0
     for operand, tensor in zip(workload.operands, body.inputs, strict=True):
-        size = min(volume(tensor.shape), sum(_reads(stage, tensor) for stage in stages)) * _element_bytes(tensor)
+        size = min(volume(tensor.shape), sum(_reads(stage, tensor) for stage in computed)) * element_bytes(tensor)
         weights, activations = (weights + size, activations) if operand.constant else (weights, activations + size)
-    activations += sum(volume(tensor.shape) * _element_bytes(tensor) for tensor in body.outputs)
+    activations += sum(volume(tensor.shape) * element_bytes(tensor) for tensor in body.outputs)
     return Demand(sum(count for count, _ in products), element, weights, activations)
-
-
-def _stages(outputs: Sequence[te.Tensor]) -> Iterator[te.Tensor]:
-    """Every tensor that `outputs` are computed by, once."""
-    seen: set[tuple[te.Operation, int]] = set()
-    stack = [*outputs]
-    while stack:
-        tensor = stack.pop()
-        if (tensor.op, tensor.value_index) not in seen:
-            seen.add((tensor.op, tensor.value_index))
-            stack.extend(tensor.op.input_tensors)
-            yield tensor
 
 
 def _products(stage: te.Tensor) -> tuple[int, str] | None:
@@ -120,7 +108,3 @@ def _loads(expr: Expr) -> list[te.Tensor]:
 
     tvm_ffi.structural_walk(expr, (Call, note))
     return found
-
-
-def _element_bytes(tensor: te.Tensor) -> int:
-    return max(1, int(tvm_ffi.dtype(str(tensor.dtype)).bits) // 8)

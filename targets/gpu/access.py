@@ -268,11 +268,6 @@ def is_multiple(value: Dim, factor: int) -> bool:
     return divides(factor, value) or (isinstance(value, Expr) and same(tirx.floormod(value, factor), 0))
 
 
-def element_bytes(tensor: te.Tensor) -> int:
-    """Of an element in memory."""
-    return max(1, tvm_ffi.dtype(str(tensor.dtype)).bits // 8)
-
-
 def _is_true(condition: Expr | None) -> bool:
     """Whether a condition is known to hold."""
     return isinstance(condition, tirx.IntImm) and bool(condition.value)

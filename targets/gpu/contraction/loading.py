@@ -11,8 +11,9 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import dims, same
+from dsc.lower.stages import element_bytes
 from dsc.lower.tensors import ravel
-from dsc.targets.gpu.access import element_bytes, linear, traced
+from dsc.targets.gpu.access import linear, traced
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.tiling import VECTOR, Tiling
 from dsc.targets.gpu.machine import Gpu

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal, volume
-from dsc.targets.gpu.access import element_bytes
+from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.code import Layout, write
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.loading import Loading

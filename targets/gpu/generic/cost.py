@@ -13,8 +13,9 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import dims
 from dsc.lower.nominal import nominal, volume
+from dsc.lower.stages import element_bytes
 from dsc.targets.cpu.inline import Identity, Leaf, identity
-from dsc.targets.gpu.access import element_bytes, ranges
+from dsc.targets.gpu.access import ranges
 from dsc.targets.gpu.elements import Elements, limits
 from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.generic.rows import Rows

@@ -7,7 +7,7 @@ row: each reduction in turn, together, and then the elements of the row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tvm import te, tirx
@@ -16,7 +16,8 @@ from tvm_ffi import structural_equal
 
 from dsc.lower.exprs import Dim, dims, product, same, simplify
 from dsc.lower.nominal import volume
-from dsc.targets.cpu.inline import Identity, Leaf, identity
+from dsc.lower.stages import stages
+from dsc.targets.cpu.inline import Leaf, identity
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.kernel import Refusal
 from dsc.targets.tir.loops import function
@@ -230,15 +231,3 @@ def _uses(at: Read, axis: tirx.Var) -> bool:
 def reductions(outputs: Sequence[te.Tensor]) -> list[te.Tensor]:
     """Every stage with a reduction that `outputs` are computed by, themselves included."""
     return [t for t in stages(outputs) if isinstance(t.op, te.ComputeOp) and t.op.reduce_axis]
-
-
-def stages(outputs: Sequence[te.Tensor]) -> Iterator[te.Tensor]:
-    """Every tensor that `outputs` are computed by, once."""
-    seen: set[Identity] = set()
-    stack = list(outputs)
-    while stack:
-        tensor = stack.pop()
-        if identity(tensor) not in seen:
-            seen.add(identity(tensor))
-            stack.extend(tensor.op.input_tensors)
-            yield tensor

@@ -16,6 +16,9 @@ CHUNK_BYTES = 16
 ChunkPlace: TypeAlias = Callable[[Expr, Expr], Expr]
 """Where a chunk begins in shared memory, in words of 32 bits: by its line and its number in the line."""
 
+Load: TypeAlias = Callable[[Expr, tirx.Buffer, Expr, tirx.Buffer, ChunkPlace], None]
+"""Reads the registers of an operand, as `Fragments.load` does."""
+
 
 class Fragments(Protocol):
     """A warp's part of a product: ``sums[rows, columns] += a[rows, depth] * b[depth, columns]``, by as many
@@ -53,17 +56,13 @@ class Fragments(Protocol):
         """Whether compilers load all fragments of a step ahead of its products, as they do by ordinary loads."""
         ...
 
-    @property
-    def transposes(self) -> bool:
-        """Whether operands of 16 bits can be read from memory whose lines are steps of depth (`load_transposed`)."""
-        ...
-
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Registers from `at` on, of a matrix with a line for each row or column."""
         ...
 
-    def load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
-        """The same registers, of a matrix with a line for each step of depth."""
+    @property
+    def load_transposed(self) -> Load | None:
+        """`load` of a matrix with a line for each step of depth; None where that cannot be read so."""
         ...
 
     def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:

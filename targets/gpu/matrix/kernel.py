@@ -36,7 +36,8 @@ class ContractMatrices:
         found = {str(row.intrinsic): (row, fragments) for row in rows if (fragments := fragments_of(row)) is not None}
         if not found:
             return Refusal(f"no instruction on matrices of {element}")
-        source = packed(source, workload, partial(_by_line, element, any(f.transposes for _, f in found.values())))
+        transposes = any(fragments.load_transposed for _, fragments in found.values())
+        source = packed(source, workload, partial(_by_line, element, transposes))
         sides = (
             Side(source.a, source.rows, source.depth, source.params, element),
             Side(source.b, source.columns, source.depth, source.params, element),

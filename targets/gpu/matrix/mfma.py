@@ -50,7 +50,7 @@ class Mfma:
     word: str = "float32"
     loads_move: bool = True
     run: int = 1
-    transposes: bool = False
+    load_transposed: None = None
 
     @property
     def rows(self) -> int:
@@ -72,9 +72,6 @@ class Mfma:
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """16 bytes."""
         vector_load(to, at, shared, place(tirx.floormod(lane, self.size), tirx.floordiv(lane, self.size)))
-
-    def load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
-        raise NotImplementedError(f"{self.name} takes lines of the operand only")
 
     def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
         """One instruction for each part of what a lane has."""

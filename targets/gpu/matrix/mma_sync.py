@@ -14,7 +14,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, ChunkPlace
+from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, ChunkPlace, Load
 from dsc.targets.machine import MultiplyAdd
 
 _NAME = re.compile(r"mma\.sync\.aligned\.m16n8k(?P<k>\d+)\.row\.col\.f32\.(?P<type>f16|bf16|tf32)\..*")
@@ -51,11 +51,6 @@ class MmaSync:
     loads_move: bool = False
     run: int = 2
 
-    @property
-    def transposes(self) -> bool:
-        """ldmatrix transposes elements of 16 bits."""
-        return not self.rounds
-
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the order: lines 0 to 7, lines 8 to 15, then the second chunk of these."""
         self._load(_LOAD, to, at, shared, place(tirx.floormod(lane, 16), tirx.floordiv(lane, 16)))
@@ -64,7 +59,12 @@ class MmaSync:
                 single = tirx.reinterpret("float32", to[at + i])
                 T.evaluate(T.ptx["cvt.rna.tf32.f32"](to[at + i], single))
 
-    def load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
+    @property
+    def load_transposed(self) -> Load | None:
+        """ldmatrix transposes elements of 16 bits, no others."""
+        return None if self.rounds else self._load_transposed
+
+    def _load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the same order: lines of memory are 8 steps of depth, chunks are 8 lines of the operand."""
         step = tirx.floordiv(lane, 16) * 8 + tirx.floormod(lane, 8)
         self._load(_LOAD_TRANSPOSED, to, at, shared, place(step, tirx.floormod(tirx.floordiv(lane, 8), 2)))

@@ -95,6 +95,7 @@ class Operand:
         """Reads the registers of one fragment."""
         tile, stage = self.tile, place.stage
         if self.transposed:
+            assert fragments.load_transposed is not None  # see is_transposed
             step, number = place.chunk * self.side.chunk, tirx.floordiv(place.line, self.side.chunk)
             fragments.load_transposed(lane, to, at, shared, lambda i, j: tile.place(stage, i + step, j + number))
         else:
@@ -113,4 +114,4 @@ class FragmentPlace:
 
 def is_transposed(side: Side, fragments: Fragments) -> bool:
     """Whether a factor goes to shared memory as memory has it, from line to line: where that loads more at once."""
-    return fragments.transposes and side.together_in_lines > side.together_in_depth
+    return fragments.load_transposed is not None and side.together_in_lines > side.together_in_depth

@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import BFloat16Type, TensorType
 
 from dsc.lower import rounding
 from dsc.lower.exprs import Dim, product
-from dsc.targets.gpu.access import element_bytes
+from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.matrix.exact import HALF, SINGLE, TF32, UPPER_HALF, exact_type

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import tvm_ffi
-
 from dsc.lower.nominal import batch, nominal, volume
+from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.estimate import BlockStep, steps_seconds
 from dsc.targets.gpu.machine import Gpu
@@ -73,7 +72,7 @@ class MatrixSpace:
         bits = self.sides[0].bits
         loaded = bits / 8 * batches * k * (across * m + down * n)
         tensors = (*source.params, *source.outputs)
-        moved = sum(volume(tensor.shape) * tvm_ffi.dtype(str(tensor.dtype)).itemsize for tensor in tensors)
+        moved = sum(volume(tensor.shape) * element_bytes(tensor) for tensor in tensors)
         blocks = batches * down * across
         return steps_seconds(self.machine, step, row, blocks, math.ceil(k / depth), moved, loaded)
 

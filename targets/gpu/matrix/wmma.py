@@ -45,7 +45,7 @@ class Wmma:
     sums: int = 8
     loads_move: bool = True
     run: int = 1
-    transposes: bool = False
+    load_transposed: None = None
 
     @property
     def words(self) -> int:
@@ -62,9 +62,6 @@ class Wmma:
         for chunk in range(self.words // _WORDS):
             number = tirx.const(chunk, str(half.expr_ty())) if self.repeated else half
             vector_load(to, at + chunk * _WORDS, shared, place(line, number))
-
-    def load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
-        raise NotImplementedError(f"{self.name} takes lines of the operand only")
 
     def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
         """One instruction."""

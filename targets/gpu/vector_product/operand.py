@@ -12,7 +12,8 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim
 from dsc.lower.floats import condition
-from dsc.targets.gpu.access import element_bytes, ranges, traced
+from dsc.lower.stages import element_bytes
+from dsc.targets.gpu.access import ranges, traced
 from dsc.targets.gpu.axes import Axis
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.elements import Elements

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dsc.lower.nominal import nominal, volume
-from dsc.targets.gpu.access import element_bytes
+from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 from dsc.targets.gpu.vector_product.code import write
 from dsc.targets.gpu.vector_product.sharing import Sharing, sharings

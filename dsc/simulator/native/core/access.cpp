@@ -63,8 +63,14 @@ void check_global(const void *address, size_t size, Direction direction, const v
   if (site) Worker::current()->log(site, access, reinterpret_cast<uint64_t>(address), static_cast<unsigned>(size));
 }
 
-void check_shared_atomic(const void *address, size_t size, const void *site) {
+void check_atomic(const void *address, size_t size, const void *site) {
+  check_alignment(address, size, "an atomic operation");
   Worker &worker = *Worker::current();
+  ++worker.counters().atomics;
+  if (!worker.shared_memory().contains(address)) {
+    check_access(address, size, Direction::kStore, nullptr);
+    return;
+  }
   size_t offset = check_shared_bounds(address, size, Direction::kStore, site);
   if (!worker.is_checked()) return;
   Hazard hazard = worker.shadow().atomic(worker.thread(), offset, size);

@@ -14,7 +14,8 @@ void check_access(const void *address, size_t size, Direction direction, const v
 // The parts of it, for instructions with rules of their own.
 void check_alignment(const void *address, size_t alignment, const char *what);
 void check_global(const void *address, size_t size, Direction direction, const void *site);
-void check_shared_atomic(const void *address, size_t size, const void *site);
+// Alignment, bounds and races of an atomic operation, wherever its operand is; counts it.
+void check_atomic(const void *address, size_t size, const void *site);
 // That the bytes at an offset in shared memory may be written by a copy which begins now.
 void check_copy(size_t offset, size_t size, const void *site);
 // Gives the offset in shared memory.

@@ -56,14 +56,7 @@ void simulator_amd_store(void *address, size_t size, size_t alignment) {
 }
 
 void simulator_amd_atomic(void *address, size_t size) {
-  const void *site = __builtin_return_address(0);
-  check_alignment(address, size, "an atomic operation");
-  Worker &worker = *Worker::current();
-  if (worker.shared_memory().contains(address))
-    check_shared_atomic(address, size, site);
-  else
-    check_access(address, size, Direction::kStore, nullptr);
-  ++worker.counters().atomics;
+  check_atomic(address, size, __builtin_return_address(0));
 }
 
 void simulator_amd_copy(void *to, const void *from, size_t size) {

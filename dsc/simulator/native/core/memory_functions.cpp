@@ -20,16 +20,6 @@ uint64_t exchange(void *address, SimulatorCombine combine, uint64_t operand, uin
   return old;
 }
 
-void check_atomic(void *address, size_t size, const void *site) {
-  check_alignment(address, size, "an atomic operation");
-  Worker &worker = *Worker::current();
-  if (worker.shared_memory().contains(address))
-    check_shared_atomic(address, size, site);
-  else
-    check_access(address, size, Direction::kStore, nullptr);
-  ++worker.counters().atomics;
-}
-
 }  // namespace
 
 extern "C" {

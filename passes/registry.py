@@ -13,6 +13,7 @@ _BUILTIN = {
     "expand-functions": "dsc.passes.canonicalize:ExpandFunctions",
     "fold": "dsc.passes.canonicalize:Fold",
     "fuse": "dsc.passes.fuse:Fuse",
+    "integers": "dsc.passes.integers:Integers",
     "layout": "dsc.passes.layout:Layout",
     "precision": "dsc.passes.precision:Precision",
 }

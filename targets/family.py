@@ -42,6 +42,11 @@ class Family(Protocol[M]):
         """Kernels in order of preference between equal estimates; the last takes any workload."""
         ...
 
+    def early_passes(self, machine: M) -> str:
+        """Passes that the presets run before constants are folded, as text: "integers" where kernels multiply bytes.
+        May be empty."""
+        ...
+
     def passes(self, machine: M) -> str:
         """Passes that the presets run after fusion, as text: layouts that kernels want. May be empty."""
         ...
@@ -86,6 +91,10 @@ class Target(Generic[M]):
     def kernels(self) -> tuple[Kernel[M], ...]:
         """Kernels in order of preference between equal estimates; the last takes any workload."""
         return (*self.added, *self.family.kernels(self.machine))
+
+    def early_passes(self) -> str:
+        """Passes before constants are folded, as the text of a pipeline; may be empty."""
+        return self.family.early_passes(self.machine)
 
     def passes(self) -> str:
         """Passes after fusion, as the text of a pipeline; may be empty."""

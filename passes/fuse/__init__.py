@@ -14,6 +14,7 @@ from dsc.passes.fuse import (
     conv,
     conv_1d,
     conv_transpose,
+    dequantized,
     elementwise,
     leading_dims,
     matmul,
@@ -51,11 +52,14 @@ class Fuse(Pass):
         rewrite(graph, _RULES, record)
         if self.merge_qkv:
             qkv.merge(graph, record)
+        dequantized.split(graph)
         plan = Plan(graph)
         attention.form(plan)
         for family in (conv, matmul, norm, softmax, reduction, pool):
             family.form(plan, self.max_epilogue)
         elementwise.form(plan, self.max_chain)
+        dequantized.absorb(plan)
         outline(plan)
+        dequantized.reunite(graph)
         for rule, count in Counter(f"{g.kind}: {g.rule}" for g in plan.groups).items():
             record.fire(rule, count)

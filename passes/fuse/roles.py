@@ -5,13 +5,21 @@ from __future__ import annotations
 from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.ir import Attribute, Operation
 
-from dsc.ir import Fact, dims_of, has
+from dsc.ir import Fact, dims_of, has, onnx
 
 
 def is_elementwise(op: Operation) -> bool:
     """Whether an op is elementwise on tensors; small integers (sizes and axes being computed) do not
     count."""
-    return has(op, Fact.ELEMENTWISE) and not computes_sizes(op)
+    return (has(op, Fact.ELEMENTWISE) or quantizes_evenly(op)) and not computes_sizes(op)
+
+
+def quantizes_evenly(op: Operation) -> bool:
+    """Whether an op quantizes or dequantizes a whole tensor by one scale: elementwise, as those by axes and blocks are
+    not."""
+    if not isinstance(op, (onnx.QuantizeLinear, onnx.DequantizeLinear)):
+        return False
+    return all(dims_of(v.type) in ((), (1,)) for v in list(op.operands)[1:])
 
 
 def computes_sizes(op: Operation) -> bool:

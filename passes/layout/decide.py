@@ -12,6 +12,7 @@ from collections.abc import Callable, Set
 from xdsl.ir import Attribute, Operation
 
 from dsc.ir import OPERATORS, Fact, FusionOp, OnnxOp, UnpackOp, dims_of, onnx, shape_of
+from dsc.passes.fuse.roles import quantizes_evenly
 
 BLOCKS = (16, 8, 4)
 _CHANNELS = 1
@@ -42,7 +43,7 @@ def wants_packed(op: Operation, largest: int) -> bool:
     if body is None or not all(_keeps_channels(o) for o in body):
         return False
     return isinstance(op, FusionOp) and any(
-        isinstance(o, onnx.Conv) and block_of(o.out.type, largest) is not None for o in body
+        isinstance(o, (onnx.Conv, onnx.ConvInteger)) and block_of(o.out.type, largest) is not None for o in body
     )
 
 
@@ -70,6 +71,11 @@ def _images_only(op: OnnxOp) -> bool:
     if dims is None or len(dims) != 4 or not isinstance(dims[_CHANNELS], int):
         return False
     return all(_channels(v.type) in (dims[_CHANNELS], 1) for v in op.operands)
+
+
+def _quantizes_images(op: OnnxOp) -> bool:
+    """Whether a tensor is quantized or dequantized by one scale."""
+    return _is_2d(op) and quantizes_evenly(op)
 
 
 def _channels(type_: Attribute) -> int | str | None:
@@ -120,7 +126,8 @@ def _pads_images(op: OnnxOp) -> bool:
 
 _TESTS: tuple[tuple[Set[str], Callable[[OnnxOp], bool]], ...] = (
     (OPERATORS[Fact.ELEMENTWISE], _images_only),
-    (OPERATORS[Fact.CONVOLUTION], _is_2d),
+    (OPERATORS[Fact.CONVOLUTION] | {"ConvInteger"}, _is_2d),
+    (frozenset({"QuantizeLinear", "DequantizeLinear"}), _quantizes_images),
     (OPERATORS[Fact.POOL], _is_2d),
     (frozenset({"Concat", "Split"}), _along_channels),
     (frozenset({"DepthToSpace"}), _moves_blocks),

@@ -29,6 +29,10 @@ class CpuFamily(MachineTable[Cpu]):
         """The CPU kernels; they read what they need to know from `machine`."""
         return cpu_kernels()
 
+    def early_passes(self, machine: Cpu) -> str:
+        """Quantized models keep their integers where an instruction sums products of several bytes."""
+        return "integers" if machine.dots_bytes else ""
+
     def passes(self, machine: Cpu) -> str:
         """Channels in blocks of a vector."""
         return f"layout{{block={machine.lanes()}}}"

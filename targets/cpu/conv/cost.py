@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from dsc.lower.exprs import ceildiv
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
+from dsc.targets.machine import MultiplyAdd
 
 STORE_CYCLES = 3.0
 """Cycles from an accumulator to memory through a typical epilogue, for one vector."""
@@ -14,25 +13,20 @@ TILE_CYCLES = 20.0
 """Cycles to begin and end a register tile: addresses, and the drain of the pipeline."""
 
 
-def vector_lanes(machine: Cpu) -> Iterator[int]:
-    """Widths of vectors that may be worth using, in floats: those that multiply-adds have."""
-    for instruction in machine.multiply_adds("float32", "float32", "float32"):
-        yield instruction.n
-
-
-def together(machine: Cpu, lanes: int, neighbours: int) -> int:
+def together(machine: Cpu, instruction: MultiplyAdd, neighbours: int) -> int:
     """Steps whose elements of the input are loaded together and multiplied from their lanes: as many as a vector has
-    lanes, where lanes are operands and that divides the `neighbours` which lie side by side."""
-    return lanes if machine.lane_operand and neighbours % lanes == 0 else 1
+    lanes, where lanes are operands and that divides the steps of the `neighbours` which lie side by side."""
+    lanes = instruction.n
+    return lanes if machine.lane_operand and neighbours // instruction.k % lanes == 0 else 1
 
 
-def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int, depth: int = 1) -> float:
+def step_cycles(machine: Cpu, instruction: MultiplyAdd, vectors: int, width: int, depth: int = 1) -> float:
     """Cycles of one step of the reduction: `vectors` loads, `width` broadcasts, all their products.
 
     Where an instruction takes a broadcast from memory itself, one that a single product uses costs nothing. Where
     `depth` steps load elements together, there are vectors of them in place of broadcasts.
     """
-    instruction = machine.multiply_add(lanes)
+    lanes = instruction.n
     arithmetic = vectors * width / instruction.rate
     elements = width / machine.broadcasts if depth == 1 else width * 32 / machine.load_bits
     loads = vectors * max(1.0 / machine.pipes, 32 * lanes / machine.load_bits) + elements
@@ -42,12 +36,11 @@ def step_cycles(machine: Cpu, lanes: int, vectors: int, width: int, depth: int =
     return max(arithmetic, loads, issue, float(instruction.latency))
 
 
-def widths(machine: Cpu, vectors: int, columns: int, depth: int = 1) -> list[int]:
+def widths(machine: Cpu, instruction: MultiplyAdd, vectors: int, columns: int, depth: int = 1) -> list[int]:
     """Tile widths that waste least: for each number of tiles in a row the narrowest one, widest first.
 
     depth: as `step_cycles` has it.
     """
-    instruction = machine.multiply_adds("float32", "float32", "float32")[0]
     widest = min(columns, most_rows(instruction, vectors, machine.vector_registers, depth > 1))
     return [width for width in range(widest, 0, -1) if width == ceildiv(columns, ceildiv(columns, width))]
 

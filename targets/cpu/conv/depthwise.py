@@ -17,7 +17,6 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
 from dsc.lower.nominal import batch, nominal
-from dsc.targets.cpu.conv.cost import vector_lanes
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
@@ -203,7 +202,7 @@ class DepthwiseSpace:
     def _points(self) -> Iterator[DepthwisePoint]:
         conv, cores = self.region.conv, self.machine.cores
         rows, columns = nominal(conv.oh), nominal(conv.ow)
-        for lanes in vector_lanes(self.machine):
+        for lanes in (instruction.n for instruction in self.region.instructions(self.machine)):
             if conv.block % lanes:
                 continue
             whole = [columns] if columns <= min(WHOLE_ROW, self.machine.vector_registers - 2) else []

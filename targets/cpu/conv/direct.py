@@ -16,6 +16,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
+from dsc.targets.cpu.conv.bytes import Bytes
 from dsc.targets.cpu.conv.cost import together
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
@@ -23,39 +24,50 @@ from dsc.targets.cpu.conv.source import Rows, Source
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.kernel import ArrayType, Implementation
+from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Kind, Loops, prefetch, tile_widths, when
 
 LINE = 16
-"""Weights in a cache line."""
+"""Sums whose weights for a step are in a cache line: floats, or as many bytes as are multiplied at once."""
 UNROLL = 64
 """Multiply-adds written out in an innermost loop at most."""
 
 
 @dataclass(frozen=True)
 class PackWeights:
-    """[OC, IC, KH, KW] to [groups, panels, IC/inner, KH, KW, inner, panel], the last panel of a group zero-filled."""
+    """[OC, IC, KH, KW] to [groups, panels, IC/inner, KH, KW, inner/k, panel*k].
+
+    What the last panel of a group and the last `inner` channels lack is 0. Of each output channel, `k` channels of the
+    input lie side by side, as instructions want them that add several products at once.
+    """
 
     groups: int
     panel: int
     inner: int
+    k: int = 1
+    sums: bool = False
+    """Whether the sums of all output channels come as a second array, in int32."""
 
     def shape(self, oc: int, ic: int, kh: int, kw: int) -> tuple[int, ...]:
         """The packed shape of weights of that shape."""
         panels = ceildiv(oc // self.groups, self.panel)
-        return self.groups, panels, ic // self.inner, kh, kw, self.inner, self.panel
+        return self.groups, panels, ceildiv(ic, self.inner), kh, kw, self.inner // self.k, self.panel * self.k
 
-    def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
-        """One, of the same type."""
-        return (replace(weight, shape=self.shape(*weight.shape)),)
+    def arrays(self, weight: ArrayType) -> tuple[ArrayType, ...]:
+        """The panels, of the same type, and the sums."""
+        panels = replace(weight, shape=self.shape(*weight.shape))
+        return (panels, ArrayType((weight.shape[0],), "int32")) if self.sums else (panels,)
 
-    def apply(self, array: np.ndarray) -> tuple[np.ndarray]:
-        """The packed copy."""
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The packed copy, and the sums."""
         oc, ic, kh, kw = array.shape
-        groups, panels, *_ = self.shape(*array.shape)
+        shape = self.shape(*array.shape)
+        groups, panels, blocks, *_ = shape
         grouped = array.reshape(groups, oc // groups, ic, kh, kw)
-        filled = np.pad(grouped, [(0, 0), (0, panels * self.panel - oc // groups), (0, 0), (0, 0), (0, 0)])
-        split = filled.reshape(groups, panels, self.panel, ic // self.inner, self.inner, kh, kw)
-        return (np.ascontiguousarray(split.transpose(0, 1, 3, 5, 6, 4, 2)),)
+        more = [(0, 0), (0, panels * self.panel - oc // groups), (0, blocks * self.inner - ic), (0, 0), (0, 0)]
+        split = np.pad(grouped, more).reshape(groups, panels, self.panel, blocks, self.inner // self.k, self.k, kh, kw)
+        packed = np.ascontiguousarray(split.transpose(0, 1, 3, 6, 7, 4, 2, 5)).reshape(shape)
+        return (packed, array.sum(axis=(1, 2, 3), dtype=np.int32)) if self.sums else (packed,)
 
 
 @dataclass(frozen=True)
@@ -81,14 +93,34 @@ class DirectPoint:
 
 def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementation:
     """The function of one point and how its weights are packed."""
-    conv = region.conv
-    packing = PackWeights(conv.groups, point.panel, conv.neighbours)
+    conv, instruction = region.conv, instruction_of(region, point, machine)
+    seen = read_as(conv, instruction.k)
+    packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, region.integer)
     frame = region.frame(packing.shape(*conv.weight_shape))
     with frame.function() as made:
-        for fits, width in tile_widths(columns_of(conv), point.width):
+        bytes_ = None if frame.sums is None else Bytes.declared(region.element, instruction.a, frame.zero, frame.sums)
+        for fits, width in tile_widths(columns_of(seen), point.width):
             with when(fits):
-                _Nest(conv, frame, replace(point, width=width), machine).write()
+                _Nest(seen, frame, replace(point, width=width), machine, instruction, bytes_).write()
     return Implementation(made.get(), {region.position(region.weight): packing})
+
+
+def instruction_of(region: Region, point: DirectPoint, machine: Cpu) -> MultiplyAdd:
+    """The one that a point is tiled for."""
+    return next(row for row in region.instructions(machine) if row.n == point.lanes)
+
+
+def read_as(conv: Convolution, k: int) -> Convolution:
+    """The convolution with channels of the input in blocks of which an instruction takes `k` at once.
+
+    An image of one pixel is such a block as it is; what is plain otherwise becomes one in scratch.
+    """
+    if k == 1 or conv.block > 1:
+        return conv
+    if conv.h == conv.w == 1 and conv.c % k == 0:
+        return replace(conv, block=conv.c)
+    channels = k * ceildiv(conv.c, k)
+    return replace(conv, c=channels, block=channels, interleaved=True)
 
 
 def columns_of(conv: Convolution) -> Dim:
@@ -109,12 +141,20 @@ class _Task:
 class _Nest:
     """Writes the code of one point."""
 
-    def __init__(self, conv: Convolution, frame: Frame, point: DirectPoint, machine: Cpu) -> None:
+    def __init__(
+        self,
+        conv: Convolution,
+        frame: Frame,
+        point: DirectPoint,
+        machine: Cpu,
+        instruction: MultiplyAdd,
+        bytes_: Bytes | None,
+    ) -> None:
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
-        self.instruction = machine.multiply_add(point.lanes)
+        self.instruction, self.bytes = instruction, bytes_
         self.per_group = conv.c // conv.groups
         self.inner = conv.neighbours
-        self.depth = together(machine, point.lanes, self.inner)
+        self.depth = together(machine, instruction, self.inner)
         self.columns = columns_of(conv)
 
     def write(self) -> None:
@@ -122,7 +162,7 @@ class _Nest:
         conv, point, loops = self.conv, self.point, self.loops
         # A group begins at a multiple of `inner` in its first block, at worst at the last one.
         blocks = ceildiv(conv.block - self.inner + self.per_group, conv.block)
-        source = Source(conv, self.frame.x, point.rows, blocks, one_row=conv.pointwise)
+        source = Source(conv, self.frame.x, point.rows, blocks, one_row=conv.pointwise, bytes_=self.bytes)
         rows = ceildiv(self.columns, point.width) if conv.pointwise else conv.oh
         panels = ceildiv(conv.oc // conv.groups, point.panel)
         shape = (conv.n, conv.groups, ceildiv(panels, point.panels), ceildiv(rows, point.rows))
@@ -158,27 +198,31 @@ class _Nest:
         self._store(tile, writer, task, panel, task.first_row + row, column)
 
     def _reduce(self, tile: RegisterTile, task: _Task, panel: Expr, row: Expr, column: Expr) -> None:
-        conv, point, loops = self.conv, self.point, self.loops
+        conv, point, loops, k = self.conv, self.point, self.loops, self.instruction.k
         unroll = max(1, UNROLL // (point.width * point.vectors))
-        kw_kind, inner_kind = _unrolled(conv.kernel[1], unroll // self.inner), _unrolled(self.inner, unroll)
+        steps = self.inner // k
+        kw_kind, inner_kind = _unrolled(conv.kernel[1], unroll // steps), _unrolled(steps, unroll)
         with (
             loops.each(self.per_group // self.inner) as outer,
             loops.each(conv.kernel[0]) as kh,
             loops.each(conv.kernel[1], kw_kind) as kw,
-            loops.each(self.inner // self.depth, inner_kind) as part,
+            loops.each(steps // self.depth, inner_kind) as part,
         ):
-            c = part * self.depth
-            block, lane = self._channel(task, outer, c)
+            step = part * self.depth
+            block, lane = self._channel(task, outer, step * k)
             places = [(column + i) * conv.strides[1] + kw * conv.dilations[1] for i in range(point.width)]
-            taps = [task.source.element(block, loops.span(lane, self.depth), row, kh, place) for place in places]
+            taps = [task.source.element(block, loops.span(lane, self.depth * k), row, kh, place) for place in places]
 
             def weights(later: int) -> list[Expr]:
-                at = [outer, kh, kw, c + later]
+                at = [outer, kh, kw, step + later]
                 # The next panel is read from memory by the time this one is done.
                 for start, _ in tile.vectors:
                     if (later * point.panel + start) % LINE == 0:
-                        prefetch(self.frame.weight, [task.group, panel + 1, *at, loops.const(start)])
-                return [self.frame.weight[(task.group, panel, *at, loops.span(*v))] for v in tile.vectors]
+                        prefetch(self.frame.weight, [task.group, panel + 1, *at, loops.const(start * k)])
+                return [
+                    self.frame.weight[(task.group, panel, *at, loops.span(start * k, lanes * k))]
+                    for start, lanes in tile.vectors
+                ]
 
             tile.steps(taps, weights)
 
@@ -200,11 +244,14 @@ class _Nest:
             for start in range(0, point.panel, writer.lanes):
                 inside = panel * point.panel + start
 
-                def value(lane: Expr, i: int = i, start: int = start) -> Expr:
-                    return tile.sums[i, start + lane]
+                channel = task.group * per_group + inside
+
+                def value(lane: Expr, i: int = i, start: int = start, channel: Expr = channel) -> Expr:
+                    total = tile.sums[i, start + lane]
+                    return total if self.bytes is None else self.bytes.corrected(total, channel + lane)
 
                 with when(None if per_group % point.panel == 0 else inside < per_group):
-                    writer.store(task.n, task.group * per_group + inside, h, w, value)
+                    writer.store(task.n, channel, h, w, value)
 
     @property
     def store_lanes(self) -> int:

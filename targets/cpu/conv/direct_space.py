@@ -15,10 +15,9 @@ from dsc.targets.cpu.conv.cost import (
     cold_weights,
     step_cycles,
     together,
-    vector_lanes,
     widths,
 )
-from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement
+from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement, instruction_of, read_as
 from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation
@@ -39,8 +38,14 @@ class DirectSpace:
 
     @property
     def conv(self) -> Convolution:
-        """The sizes."""
-        return self.region.conv
+        """The sizes, as the input is read."""
+        k = next((row.k for row in self.region.instructions(self.machine)), 1)
+        return read_as(self.region.conv, k)
+
+    @property
+    def _bytes(self) -> float:
+        """Of an element of the input, or of the weights."""
+        return 1.0 if self.region.integer else 4.0
 
     @cached_property
     def columns(self) -> int:
@@ -59,13 +64,14 @@ class DirectSpace:
 
     def _tiles(self) -> Iterator[tuple[int, int, int]]:
         per_group = self.conv.oc // self.conv.groups
-        for lanes in vector_lanes(self.machine):
+        for instruction in self.region.instructions(self.machine):
+            lanes = instruction.n
             needed = ceildiv(per_group, lanes)
             for vectors in range(1, min(needed, self.machine.vector_registers // 2 - 1) + 1):
                 if vectors > 4 and (vectors < needed or self.columns > 4):
                     continue
-                depth = together(self.machine, lanes, self.conv.neighbours)
-                for width in widths(self.machine, vectors, self.columns, depth)[:WIDTHS]:
+                depth = together(self.machine, instruction, self.conv.neighbours)
+                for width in widths(self.machine, instruction, vectors, self.columns, depth)[:WIDTHS]:
                     yield lanes, vectors, width
 
     def _shared(self, lanes: int, vectors: int, width: int) -> Iterator[DirectPoint]:
@@ -89,16 +95,18 @@ class DirectSpace:
         task_rows, task_panels = min(point.rows, rows), min(point.panels, panels)
         cycles = longest * (task_rows * per_row * task_panels * self._tile(point) + self._scratch(task_rows))
         compute = cycles / machine.frequency + self._streaming(point, longest, task_panels)
-        cold = cold_weights(machine, 4.0 * conv.taps * conv.groups * panels * point.panel)
+        cold = cold_weights(machine, self._bytes * conv.taps * conv.groups * panels * point.panel)
         return max(compute, cold) + 0.3 * min(compute, cold) + (machine.launch_seconds if tasks > 1 else 0.0)
 
     def _tile(self, point: DirectPoint) -> float:
         """Cycles of one register tile with its epilogue."""
         conv, machine = self.conv, self.machine
-        depth = together(machine, point.lanes, conv.neighbours)
-        reduction = conv.taps * step_cycles(machine, point.lanes, point.vectors, point.width, depth)
+        instruction = instruction_of(self.region, point, machine)
+        depth = together(machine, instruction, conv.neighbours)
+        steps = conv.taps / instruction.k
+        reduction = steps * step_cycles(machine, instruction, point.vectors, point.width, depth)
         loops = 2.0 * conv.taps / max(conv.neighbours, 4)
-        panel_bytes = 4.0 * conv.taps * point.panel
+        panel_bytes = self._bytes * conv.taps * point.panel
         if panel_bytes > machine.l1_bytes / 2:
             rate = machine.l2_bandwidth if panel_bytes < 0.75 * machine.l2_bytes else machine.beyond_l2
             reduction = (
@@ -107,7 +115,7 @@ class DirectSpace:
         accumulators = point.width * point.vectors
         stored = point.width * point.panel / gcd(point.lanes, self.out_block)
         # a tile of fewer multiply-adds than are in flight overlaps with the next one
-        alone = min(1.0, conv.taps * accumulators / machine.window)
+        alone = min(1.0, steps * accumulators / machine.window)
         spills = SPILL_CYCLES * max(0, accumulators - machine.vector_registers // 2) if self._written_out else 0.0
         return reduction + loops + stored * STORE_CYCLES + alone * TILE_CYCLES + spills
 
@@ -122,13 +130,13 @@ class DirectSpace:
         if not conv.pads:
             return 0.0
         lines = (rows - 1) * conv.strides[0] + (conv.kernel[0] - 1) * conv.dilations[0] + 1
-        size = 4.0 * conv.c // conv.groups * lines * nominal(conv.w)
+        size = self._bytes * conv.c // conv.groups * lines * nominal(conv.w)
         rate = machine.l2_bandwidth if size < machine.l2_bytes / 2 else machine.beyond_l2
         return 2 * size / rate * machine.frequency
 
     def _streaming(self, point: DirectPoint, tasks: int, panels: int) -> float:
         """Seconds for which the weights of a thread's further tasks come from beyond its L2."""
-        size = 4.0 * self.conv.taps * point.panel * panels
+        size = self._bytes * self.conv.taps * point.panel * panels
         times = tasks - 1 if size > self.machine.l2_bytes / 2 else 0
         return 0.5 * times * size / self.machine.beyond_l2
 

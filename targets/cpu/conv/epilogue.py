@@ -87,7 +87,7 @@ class Epilogue:
             ) -> Expr:
                 if not all(analyzer.can_prove_equal(a, b) for a, b in zip(at, expected, strict=True)):
                     moved.append(at)
-                return tirx.Var("anchor", "float32")
+                return tirx.Var("anchor", str(self.anchor.dtype))
 
             place = output.place(n, c, i, h, w)
             kept, problems = kept_types([output.tensor], place, self.leaves(anchor, analyzer))

@@ -23,6 +23,11 @@ class Direct:
             return region
         if region.conv.depthwise and region.conv.c > 1:
             return Refusal("depthwise")
+        if not region.instructions(machine):
+            return Refusal(f"no instruction multiplies {region.element} by signed bytes")
+        space = DirectSpace(region, machine, region.frame().epilogue.block)
+        if region.integer and space.conv.neighbours % region.instructions(machine)[0].k:
+            return Refusal("fewer channels lie side by side than are multiplied at once")
         return DirectSpace(region, machine, region.frame().epilogue.block)
 
 
@@ -38,6 +43,8 @@ class Depthwise:
             return region
         if not region.conv.depthwise:
             return Refusal("channels are mixed")
+        if region.integer:
+            return Refusal("bytes")
         if region.conv.block < 4:
             return Refusal("the input is not packed")
         return DepthwiseSpace(region, machine)
@@ -53,6 +60,8 @@ class Winograd:
         region = region_of(workload)
         if isinstance(region, Refusal):
             return region
+        if region.integer:
+            return Refusal("bytes")
         out_block = region.frame().epilogue.block
         reason = refusal(region.conv, out_block)
         return Refusal(reason) if reason else WinogradSpace(region, machine, out_block)

@@ -12,6 +12,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 from xdsl.ir import SSAValue
 
+from dsc.ir import dims_of, onnx
 from dsc.ir.dialect import UnpackOp
 from dsc.ir.onnx.base import OnnxOp
 from dsc.lower.exprs import Dim
@@ -19,7 +20,9 @@ from dsc.lower.registry import stored_dtype
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
+from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Refusal
+from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import function
 
 
@@ -52,6 +55,8 @@ class Convolution:
     groups: int
     block: int
     """Channels of the input that lie next to each other; 1 for plain NCHW."""
+    interleaved: bool = False
+    """Whether the input is plain, and its channels are brought side by side in scratch; `c` has zeros beyond them."""
 
     @property
     def oh(self) -> Dim:
@@ -78,7 +83,7 @@ class Convolution:
     @property
     def pointwise(self) -> bool:
         """Whether each pixel of the result comes from the same pixel of the input: the image is one long row."""
-        return self.kernel == (1, 1) and self.strides == (1, 1) and not self.pads
+        return self.kernel == (1, 1) and self.strides == (1, 1) and not self.pads and not self.interleaved
 
     @property
     def depthwise(self) -> bool:
@@ -105,25 +110,49 @@ class Region:
     anchor: SSAValue
     x: SSAValue
     weight: SSAValue
+    element: str
+    """Type of the input: float32, or bytes, which are summed in int32."""
+    zero: SSAValue | None = None
+    """The zero point of bytes, one for all; None where it is 0."""
+
+    @property
+    def integer(self) -> bool:
+        """Whether bytes are multiplied."""
+        return self.element != "float32"
+
+    def instructions(self, machine: Cpu) -> tuple[MultiplyAdd, ...]:
+        """Those that multiply the input and the weights, by the lanes they have, widest first; bytes rather as they
+        are than with the other sign. None where the machine has none."""
+        if not self.integer:
+            return machine.multiply_adds(self.element, self.element, self.element)
+        signs = sorted(("int8", "uint8"), key=lambda sign: sign != self.element)
+        rows = (machine.multiply_adds(sign, "int8", "int32") for sign in signs)
+        return next((found for found in rows if found), ())
 
     def position(self, value: SSAValue) -> int:
         """The index of an input."""
         return self.workload.inputs.index(value)
 
     def frame(self, weight_shape: Sequence[int] | None = None) -> Frame:
-        """The function's parameters, with the weights of that shape."""
+        """The function's parameters, with the weights of that shape; after those of bytes come their sums."""
         body = lowered(self.workload)
         tensors = dict(zip(self.workload.inputs, body.inputs, strict=True))
         buffers = {
             value: _buffer(tensor, f"in{i}", weight_shape if value is self.weight else None)
             for i, (value, tensor) in enumerate(tensors.items())
         }
+        sums = tirx.decl_buffer((self.conv.oc,), "int32", "sums") if self.integer else None
+        parameters = [
+            each for value, buffer in buffers.items() for each in (buffer, sums if value is self.weight else None)
+        ]
         outputs = tuple(Output(t, _buffer(t, f"out{i}")) for i, t in enumerate(body.outputs))
         inputs = {tensors[value]: buffer for value, buffer in buffers.items()}
         return Frame(
-            (*buffers.values(), *self.workload.scalars),
+            (*(each for each in parameters if each is not None), *self.workload.scalars),
             buffers[self.x],
             buffers[self.weight],
+            sums,
+            None if self.zero is None else buffers[self.zero],
             Epilogue(body.summed(self.anchor), outputs, inputs),
         )
 
@@ -140,6 +169,10 @@ class Frame:
     """Buffers, then scalars."""
     x: tirx.Buffer
     weight: tirx.Buffer
+    sums: tirx.Buffer | None
+    """Of the weights of each output channel, in int32, where they are bytes."""
+    zero: tirx.Buffer | None
+    """The zero point of the input."""
     epilogue: Epilogue
 
     @contextmanager
@@ -154,15 +187,17 @@ class Frame:
 @once
 def region_of(workload: Workload) -> Region | Refusal:
     """The convolution region that `workload` is, or why it is none."""
-    convs = [op for op in workload.body if isinstance(op, OnnxOp) and op.onnx_name == "Conv"]
+    convs = [op for op in workload.body if isinstance(op, (onnx.Conv, onnx.ConvInteger))]
     if len(convs) != 1:
         return Refusal(f"{len(convs)} convolutions")
     (op,) = convs
     x, block = _source(op.operands[0])
-    weight = op.W
-    tensors = ((x, "input"), (weight, "weight"))
-    if any(stored_dtype(value.type) != "float32" for value, _ in tensors):
-        return Refusal("only float32 is convolved here")
+    weight = op.operands[1]
+    element = _element(op, x, weight)
+    if isinstance(element, Refusal):
+        return element
+    zero = op.x_zero_point if isinstance(op, onnx.ConvInteger) else None
+    tensors = ((x, "input"), (weight, "weight"), *([] if zero is None else [(zero, "zero point")]))
     for value, what in tensors:
         if value not in workload.inputs:
             return Refusal(f"the {what} is computed inside the region")
@@ -178,9 +213,21 @@ def region_of(workload: Workload) -> Region | Refusal:
         return conv
     if 0 in (conv.n, conv.c, conv.oc, *conv.kernel) or any(isinstance(d, int) and d <= 0 for d in (conv.oh, conv.ow)):
         return Refusal("a convolution without elements")
-    region = Region(workload, conv, op.results[0], x, weight)
+    region = Region(workload, conv, op.results[0], x, weight, element, zero)
     problem = region.frame().epilogue.problems()
     return region if problem is None else Refusal(problem)
+
+
+def _element(op: OnnxOp, x: SSAValue, weight: SSAValue) -> str | Refusal:
+    """The type of the input's elements, where it is one of those that are convolved here."""
+    element, by = stored_dtype(x.type), stored_dtype(weight.type)
+    if isinstance(op, onnx.Conv):
+        return element if element == by == "float32" else Refusal("of floats, only float32 is convolved here")
+    if by != "int8" or op.w_zero_point is not None:
+        return Refusal("the weights are not signed bytes with a zero point of 0")
+    if op.x_zero_point is not None and any(d != 1 for d in dims_of(op.x_zero_point.type) or ()):
+        return Refusal("the input has more than one zero point")
+    return element
 
 
 def _source(value: SSAValue) -> tuple[SSAValue, int]:

@@ -9,8 +9,9 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, product
+from dsc.targets.cpu.conv.bytes import Bytes
 from dsc.targets.cpu.conv.problem import Convolution
-from dsc.targets.tir.loops import Loops, when, zeros
+from dsc.targets.tir.loops import Loops, spread, when
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Rows:
     first: tuple[Expr, Expr, Expr] | None
     """Where the task begins in the tensor: image, channel block, row of the result; None for scratch."""
     one_row: bool
+    bytes: Bytes | None
+    """How those of the tensor are multiplied; None for floats, and for scratch, where they are so already."""
 
     def element(self, block: Expr, c: Expr, row: Expr, kh: Expr, column: Expr) -> Expr:
         """Channel `c` of the task's block `block`, under its row `row` of the result and kernel row `kh`.
@@ -34,7 +37,8 @@ class Rows:
             return self.buffer[block, row * stride + kh * dilation, column, c]
         n, first_block, first_row = self.first
         line = 0 if self.one_row else (first_row + row) * stride + kh * dilation
-        return self.buffer[n, first_block + block, line, column, c]
+        value = self.buffer[n, first_block + block, line, column, c]
+        return value if self.bytes is None else self.bytes.of(value)
 
 
 class Source:
@@ -43,16 +47,28 @@ class Source:
     With padding, the rows a task needs are first copied to scratch, so that no inner loop has a branch.
     """
 
-    def __init__(self, conv: Convolution, buffer: tirx.Buffer, rows: int, blocks: int, one_row: bool = False) -> None:
+    def __init__(
+        self,
+        conv: Convolution,
+        buffer: tirx.Buffer,
+        rows: int,
+        blocks: int,
+        one_row: bool = False,
+        bytes_: Bytes | None = None,
+    ) -> None:
         """Declares the view in the current frame.
 
         rows, blocks: rows of the result that one task computes at most, and channel blocks that it reads.
         one_row: whether an image is one long row, of which the caller gives positions; then nothing is padded.
+        bytes_: how bytes are multiplied; None for floats.
         """
         self.conv, self.loops, self.rows, self.blocks, self.one_row = conv, Loops(), rows, blocks, one_row
+        self.bytes, self.element = bytes_, "float32" if bytes_ is None else bytes_.multiplied
+        self.plain = buffer
         image = (1, product((conv.h, conv.w))) if one_row else (conv.h, conv.w)
         shape = (conv.n, conv.c // conv.block, *image, conv.block)
-        self.view: tirx.Buffer = T.decl_buffer(shape, "float32", data=buffer.data)
+        if not conv.interleaved:
+            self.view: tirx.Buffer = T.decl_buffer(shape, buffer.dtype, data=buffer.data)
 
     def input_rows(self, rows: Dim) -> Dim:
         """Rows of the input under so many rows of the result."""
@@ -62,15 +78,15 @@ class Source:
     def prepared(self, n: Expr, first_block: Expr, first_row: Expr, rows: Dim) -> Rows:
         """What a task that computes `rows` rows from `first_row` on reads; scratch is filled where it stands."""
         conv = self.conv
-        if not conv.pads:
-            return Rows(conv, self.view, (n, first_block, first_row), self.one_row)
+        if not conv.pads and not conv.interleaved:
+            return Rows(conv, self.view, (n, first_block, first_row), self.one_row, self.bytes)
         columns = conv.w + conv.pads.left + conv.pads.right
-        scratch = T.alloc_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), "float32")
+        scratch = T.alloc_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), self.element)
         with self.loops.each(self.blocks) as block:
             exists = None if self._all_inside else first_block + block < conv.c // conv.block
             with when(exists), self.loops.each(self.input_rows(rows)) as r:
                 self._fill(scratch, n, first_block, block, first_row * conv.strides[0] + r - conv.pads.top, r)
-        return Rows(conv, scratch, None, self.one_row)
+        return Rows(conv, scratch, None, self.one_row, None)
 
     @property
     def _all_inside(self) -> bool:
@@ -84,9 +100,12 @@ class Source:
         with T.If(tirx.all(line >= 0, line < conv.h)):
             with T.Then():
                 self._zero(scratch, block, r, 0, pads.left)
-                with self.loops.each(conv.w) as w:
-                    value = self.view[n, first_block + block, line, w, lanes]
-                    T.buffer_store(scratch, value, [block, r, w + pads.left, lanes])
+                if conv.interleaved:
+                    self._interleave(scratch, n, line, r)
+                else:
+                    with self.loops.each(conv.w) as w:
+                        value = self._multiplied(self.view[n, first_block + block, line, w, lanes])
+                        T.buffer_store(scratch, value, [block, r, w + pads.left, lanes])
                 self._zero(scratch, block, r, conv.w + pads.left, pads.right)
             with T.Else():
                 self._zero(scratch, block, r, 0, conv.w + pads.left + pads.right)
@@ -97,7 +116,19 @@ class Source:
             return
         lanes = self.loops.span(0, self.conv.block)
         with self.loops.each(columns) as w:
-            T.buffer_store(scratch, zeros(self.conv.block), [block, r, start + w, lanes])
+            zero = tirx.const(0.0, "float32") if self.bytes is None else self.bytes.padding
+            T.buffer_store(scratch, spread(zero, self.conv.block), [block, r, start + w, lanes])
+
+    def _interleave(self, scratch: tirx.Buffer, n: Expr, line: Expr, r: Expr) -> None:
+        """Brings the channels of a plain row side by side."""
+        own = int(self.plain.shape[1])
+        with self.loops.each(self.conv.w) as w:
+            for c in range(self.conv.c):
+                value = self._multiplied(self.plain[n, c, line, w]) if c < own else tirx.const(0, self.element)
+                T.buffer_store(scratch, value, [0, r, w + self.conv.pads.left, c])
+
+    def _multiplied(self, value: Expr) -> Expr:
+        return value if self.bytes is None else self.bytes.of(value)
 
     def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: int, pad: int, column: Expr) -> Expr:
         """Elements `c` of `block` straight from the tensor: under row `row` of the result and kernel row `kh`.

@@ -100,7 +100,7 @@ class _Task:
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
         self.n, self.row, self.column = n, row, column
         self.instruction, self.transform = machine.multiply_add(point.lanes), transform(point.outputs)
-        self.depth = together(machine, point.lanes, conv.block)
+        self.depth = together(machine, self.instruction, conv.block)
         self.lanes = min(machine.lanes(), conv.block)
         """Input channels that are transformed together."""
         self.store_lanes = min(point.lanes, frame.epilogue.block)

@@ -8,7 +8,7 @@ from math import ceil
 
 from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch
-from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, together, vector_lanes, widths
+from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, together, widths
 from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement
 from dsc.targets.cpu.conv.winograd_transform import TAPS
@@ -50,11 +50,12 @@ class WinogradSpace:
         conv, machine = self.region.conv, self.machine
         for outputs in (4, 2):
             rectangles = self._rectangles(outputs)
-            for lanes in list(vector_lanes(machine))[:2]:
+            for instruction in self.region.instructions(machine)[:2]:
+                lanes, depth = instruction.n, together(machine, instruction, conv.block)
                 for vectors in range(1, min(3, ceildiv(conv.oc, lanes)) + 1):
                     found: dict[int, list[WinogradPoint]] = {}
                     for rows, columns in rectangles:
-                        for width in widths(machine, vectors, rows * columns, together(machine, lanes, conv.block))[:2]:
+                        for width in widths(machine, instruction, vectors, rows * columns, depth)[:2]:
                             for panels in self._shares(lanes * vectors):
                                 point = WinogradPoint(outputs, lanes, vectors, width, rows, columns, panels)
                                 found.setdefault(width, []).append(point)
@@ -98,8 +99,9 @@ class WinogradSpace:
         """Cycles of the product of one panel at one position of the patch."""
         conv, machine = self.region.conv, self.machine
         runs = ceil(point.tiles / point.width)
-        depth = together(machine, point.lanes, conv.block)
-        step = step_cycles(machine, point.lanes, point.vectors, point.width, depth)
+        instruction = machine.multiply_add(point.lanes)
+        depth = together(machine, instruction, conv.block)
+        step = step_cycles(machine, instruction, point.vectors, point.width, depth)
         arithmetic = runs * (conv.c * step + TILE_CYCLES + point.width * point.vectors)
         patches = 4.0 * (point.outputs + 2) ** 2 * point.tiles * conv.c
         weights = 4.0 * conv.c * point.panel

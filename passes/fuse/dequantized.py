@@ -1,0 +1,62 @@
+"""Dequantization belongs to those who read floats: each region takes it in, so that bytes are in memory between them."""
+
+from __future__ import annotations
+
+from xdsl.ir import Operation, SSAValue
+
+from dsc.ir import Graph, is_constant, onnx
+from dsc.passes.driver import replace_op
+from dsc.passes.fuse.plan import Group, Plan
+from dsc.passes.fuse.roles import is_elementwise
+
+_KINDS = frozenset({"conv", "matmul", "elementwise", "pool", "reduction", "norm", "softmax"})
+"""Of regions whose elementwise ops may read what is quantized."""
+
+
+def dequantizes(op: object) -> bool:
+    """Whether an op makes floats of a computed tensor, by one scale: as cheap inside a region as a Cast."""
+    return isinstance(op, onnx.DequantizeLinear) and is_elementwise(op) and not is_constant(op.x)
+
+
+def split(graph: Graph) -> None:
+    """Give each reader a dequantization of its own, which it may take into its region."""
+    for op in list(graph.body.ops):
+        if dequantizes(op):
+            for use in list(op.results[0].uses)[1:]:
+                copy = op.clone()
+                graph.body.insert_op_after(copy, op)
+                use.operation.operands[use.index] = copy.results[0]
+
+
+def absorb(plan: Plan) -> None:
+    """Take into each group the dequantizations that its elementwise ops read, from where they stand alone or come last
+    in the group before."""
+    for group in plan.groups:
+        if group.kind in _KINDS:
+            for op in list(group.ops):
+                for value in op.operands:
+                    if is_elementwise(op) and dequantizes(value.owner):
+                        assert isinstance(value.owner, Operation)
+                        _join(plan, group, value.owner)
+
+
+def _join(plan: Plan, group: Group, op: Operation) -> None:
+    """Move an op to a group, unless it is what another group is about."""
+    before = plan.group_of.get(op)
+    if before is group or (before is not None and len(before.ops) == 1):
+        return
+    if before is not None:
+        before.ops.remove(op)
+    group.ops = plan.sorted([op, *group.ops])
+    plan.group_of[op] = group
+
+
+def reunite(graph: Graph) -> None:
+    """Make one of the dequantizations of a tensor that no region took in."""
+    kept: dict[tuple[SSAValue, ...], Operation] = {}
+    for op in list(graph.body.ops):
+        if dequantizes(op):
+            first = kept.setdefault(tuple(op.operands), op)
+            if first is not op:
+                replace_op(op, first.results)
+                graph.body.erase_op(op)

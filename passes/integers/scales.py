@@ -1,0 +1,76 @@
+"""What rules ask about quantized tensors: their type, their scales, their zero points."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dsc.ir import OnnxOp, element_of
+from dsc.passes.canonicalize.facts import rank
+from dsc.passes.rule import Match
+
+BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
+FLOAT32 = np.dtype(np.float32)
+
+
+def refuse_tensor(m: Match, op: OnnxOp) -> str | None:
+    """Why what a DequantizeLinear reads is no tensor of bytes with one scale that is known, and float32 after it."""
+    if element_of(op.x.type).dtype not in BYTES:
+        return "what is quantized is not bytes"
+    if element_of(op.results[0].type).dtype != FLOAT32:
+        return "it is not dequantized to float32"
+    scale = m.graph.constant(op.x_scale)
+    if scale is None or scale.size != 1:
+        return "the scale is not one number that is known"
+    if op.x_zero_point is not None and m.graph.constant(op.x_zero_point) is None:
+        return "the zero point is not known"
+    return None
+
+
+def refuse_weight(m: Match, op: OnnxOp, axis: int) -> str | None:
+    """Why what a DequantizeLinear reads is no constant of bytes with one scale, or one for each step along `axis`,
+    whose values less their zero points are signed bytes."""
+    if m.graph.constant(op.x) is None:
+        return "the weights are not constant"
+    if element_of(op.x.type).dtype not in BYTES:
+        return "the weights are not bytes"
+    if element_of(op.results[0].type).dtype != FLOAT32:
+        return "they are not dequantized to float32"
+    scale = m.graph.constant(op.x_scale)
+    if scale is None:
+        return "the scales are not known"
+    if scale.size != 1 and (scale.ndim != 1 or op.attr("axis", 1) % (rank(op.x) or 1) != axis):
+        return "the scales are not those of the output channels"
+    if op.x_zero_point is not None and m.graph.constant(op.x_zero_point) is None:
+        return "the zero points are not known"
+    return None if centered(m, op, axis) is not None else "a weight less its zero point is no signed byte"
+
+
+def centered(m: Match, op: OnnxOp, axis: int) -> np.ndarray | None:
+    """The weights less their zero points, as signed bytes; None where they are larger."""
+    weights, zero = m.graph.constant(op.x), _constant(m, op.x_zero_point)
+    assert weights is not None
+    if (zero is None or not zero.any()) and weights.dtype == np.int8:
+        return weights
+    along = [1] * weights.ndim
+    along[axis] = -1
+    wide = weights.astype(np.int16) - (0 if zero is None else zero.astype(np.int16).reshape(along))
+    narrow = wide.astype(np.int8)
+    return narrow if np.array_equal(narrow, wide) else None
+
+
+def zero_point(m: Match, op: OnnxOp) -> SSAValue | None:
+    """The zero point of a tensor with one scale; None where it is 0."""
+    zero = _constant(m, op.x_zero_point)
+    return None if zero is None or not zero.any() else m.constant(zero.reshape(()), "zero_point")
+
+
+def multiplied(m: Match, first: OnnxOp, second: OnnxOp) -> np.ndarray:
+    """The product of the scales of two dequantizations, as float32: one, or a vector."""
+    scales = [m.graph.constant(op.x_scale) for op in (first, second)]
+    left, right = (np.asarray(scale, np.float64).reshape(-1) for scale in scales)
+    return np.asarray(left * right, np.float32)
+
+
+def _constant(m: Match, value: SSAValue | None) -> np.ndarray | None:
+    return None if value is None else m.graph.constant(value)

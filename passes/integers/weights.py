@@ -1,0 +1,35 @@
+"""Weights of integer products, as kernels take them: signed bytes whose zero point is 0."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dsc.passes.pattern import const, maybe, ops, value
+from dsc.passes.rule import Match, Rule
+
+
+class CenteredWeights(Rule):
+    """integer_product(x, w, zx, zw) => integer_product(x, w - zw, zx), w and zw constant"""
+
+    pattern = ops.any("MatMulInteger", "ConvInteger")(value("x"), const("w"), maybe("zx"), const("zw"))
+
+    def check(self, m: Match) -> str | None:
+        return None if _centered(m) is not None else "a weight less its zero point is no signed byte"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        weights = _centered(m)
+        made: SSAValue = m.like(m.root, m.x, m.constant(weights, "weights"), m.zx, None).out
+        return made
+
+
+def _centered(m: Match) -> np.ndarray | None:
+    weights, zero = m.array("w"), m.array("zw").astype(np.int16)
+    if zero.ndim == 1 and m.root.onnx_name == "ConvInteger":
+        zero = zero.reshape(-1, *[1] * (weights.ndim - 1))  # of output channels; those of MatMulInteger are of columns
+    wide = weights.astype(np.int16) - zero
+    narrow = wide.astype(np.int8)
+    return narrow if np.array_equal(narrow, wide) else None
+
+
+RULES: tuple[Rule, ...] = (CenteredWeights(),)

@@ -50,8 +50,8 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     check_precision(precision)
     check_multiplies(target, precision)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
-    early = target.early_passes()
-    levels = (["fold"], ["canonicalize"], [early, "canonicalize", "fuse", target.passes()])
+    before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
+    levels = (["fold"], ["canonicalize"], [before, "canonicalize", after, "fuse", target.passes()])
     element = PRECISIONS[precision]
     rounding = "" if element is None else f"precision{{type={element}}}"
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))

@@ -16,6 +16,7 @@ _BUILTIN = {
     "integers": "dsc.passes.integers:Integers",
     "layout": "dsc.passes.layout:Layout",
     "precision": "dsc.passes.precision:Precision",
+    "requantize": "dsc.passes.integers:Requantize",
 }
 _plugins: dict[str, type[Pass]] = {}
 

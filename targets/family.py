@@ -42,9 +42,8 @@ class Family(Protocol[M]):
         """Kernels in order of preference between equal estimates; the last takes any workload."""
         ...
 
-    def early_passes(self, machine: M) -> str:
-        """Passes that the presets run before constants are folded, as text: "integers" where kernels multiply bytes.
-        May be empty."""
+    def multiplies_bytes(self, machine: M) -> bool:
+        """Whether its kernels multiply bytes faster than floats, so that quantized models keep their integers."""
         ...
 
     def passes(self, machine: M) -> str:
@@ -92,9 +91,9 @@ class Target(Generic[M]):
         """Kernels in order of preference between equal estimates; the last takes any workload."""
         return (*self.added, *self.family.kernels(self.machine))
 
-    def early_passes(self) -> str:
-        """Passes before constants are folded, as the text of a pipeline; may be empty."""
-        return self.family.early_passes(self.machine)
+    def multiplies_bytes(self) -> bool:
+        """Whether its kernels multiply bytes faster than floats."""
+        return self.family.multiplies_bytes(self.machine)
 
     def passes(self) -> str:
         """Passes after fusion, as the text of a pipeline; may be empty."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -69,18 +69,21 @@ class Rearrange:
     transpose: tuple[int, ...]
     before: tuple[int, ...] | None = None
     """Permutation of the axes of the input before anything else."""
+    dtype: str | None = None
+    """As which the elements are stored, if not as they are."""
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
-        """One, of the same type."""
-        return (replace(weight, shape=tuple(self.reshape[axis] for axis in self.transpose)),)
+        """One."""
+        return (ArrayType(tuple(self.reshape[axis] for axis in self.transpose), self.dtype or weight.dtype),)
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray]:
-        """The packed copy; the dtype stays."""
+        """The packed copy."""
         if self.before is not None:
             array = array.transpose(self.before)
         if any(self.pad):
             array = np.pad(array, [(0, extra) for extra in self.pad])
-        return (np.ascontiguousarray(array.reshape(self.reshape).transpose(self.transpose)),)
+        packed = array.reshape(self.reshape).transpose(self.transpose)
+        return (np.ascontiguousarray(packed, dtype=self.dtype or array.dtype),)
 
 
 @dataclass(frozen=True)

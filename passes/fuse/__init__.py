@@ -44,7 +44,7 @@ class Fuse(Pass):
 
     name: ClassVar[str] = "fuse"
 
-    max_epilogue: int = 12
+    max_epilogue: int = 24
     max_chain: int = 24
     merge_qkv: bool = True
 

@@ -1,4 +1,4 @@
-"""Dequantization belongs to those who read floats: each region takes it in, so that bytes are in memory between them."""
+"""Dequantization belongs to those who read floats: regions take it in, so that bytes are in memory between them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.integers import moves, products, weights
+from dsc.passes.integers import moves, products, requantize, weights
 from dsc.passes.rule import Rule
 
 RULES: tuple[Rule, ...] = (*moves.RULES, *weights.RULES, *products.RULES)
@@ -30,3 +30,13 @@ class Integers(Pass):
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         rewrite(graph, RULES, record)
+
+
+@dataclass(frozen=True)
+class Requantize(Pass):
+    """Where what was scaled is quantized at once, makes one scale of the two; after constants were folded."""
+
+    name: ClassVar[str] = "requantize"
+
+    def apply(self, graph: Graph, record: PassRecord) -> None:
+        rewrite(graph, requantize.RULES, record)

@@ -1,7 +1,7 @@
 """Products of dequantized factors are integer products, scaled afterwards.
 
-``sum of sx (x - zx) sw (w - zw) = sx sw * sum of (x - zx) (w - zw)``: the sum of integers is exact, which that of floats
-is not, and one rounding takes the place of many.
+``sum of sx (x - zx) sw (w - zw) = sx sw * sum of (x - zx) (w - zw)``: the sum of integers is exact, which that of
+floats is not, and one rounding takes the place of many.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ConvOfIntegers(Rule):
         weights = m.constant(_weights(m, 0), "conv_w")
         product = m.emit(onnx.ConvInteger, m.dx.x, weights, zero_point(m, m.dx), None, **m.root.attrs()).out
         along = (-1, *[1] * (len(m.dw.x.type.get_shape()) - 2))
-        scaled = _scaled(m, product, multiplied(m, m.dx, m.dw), along)
+        scaled = _scaled(m, product, multiplied(m, m.dx, m.dw, m.dw.x.type.get_shape()[0]), along)
         if m.b is None:
             return scaled
         bias = m.emit(onnx.Reshape, m.b, m.constant(np.array(along, np.int64))).out
@@ -102,11 +102,11 @@ def _weights(m: Match, axis: int) -> np.ndarray:
 
 def _matrix_product(m: Match, weights: np.ndarray) -> SSAValue:
     product = m.emit(onnx.MatMulInteger, m.da.x, m.constant(weights, "matmul_w"), zero_point(m, m.da), None).out
-    return _scaled(m, product, multiplied(m, m.da, m.db), (-1,))
+    return _scaled(m, product, multiplied(m, m.da, m.db, weights.shape[1]), (-1,))
 
 
 def _scaled(m: Match, product: SSAValue, scales: np.ndarray, shape: tuple[int, ...]) -> SSAValue:
-    factor = m.constant(scales.reshape(shape) if scales.size > 1 else scales.reshape(()), "scales")
+    factor = m.constant(scales.reshape(shape), "scales")
     made: SSAValue = m.emit(onnx.Mul, m.emit(onnx.Cast, product, to=element_of_dtype(np.float32).code).out, factor).out
     return made
 

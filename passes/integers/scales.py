@@ -65,11 +65,14 @@ def zero_point(m: Match, op: OnnxOp) -> SSAValue | None:
     return None if zero is None or not zero.any() else m.constant(zero.reshape(()), "zero_point")
 
 
-def multiplied(m: Match, first: OnnxOp, second: OnnxOp) -> np.ndarray:
-    """The product of the scales of two dequantizations, as float32: one, or a vector."""
+def multiplied(m: Match, first: OnnxOp, second: OnnxOp, channels: int) -> np.ndarray:
+    """The product of the scales of two dequantizations, in float32, for each channel.
+
+    A vector is an operand of its region, where one number would be part of its code, which layers then did not share.
+    """
     scales = [m.graph.constant(op.x_scale) for op in (first, second)]
     left, right = (np.asarray(scale, np.float64).reshape(-1) for scale in scales)
-    return np.asarray(left * right, np.float32)
+    return np.array(np.broadcast_to(left * right, (channels,)), np.float32)
 
 
 def _constant(m: Match, value: SSAValue | None) -> np.ndarray | None:

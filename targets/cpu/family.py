@@ -29,9 +29,10 @@ class CpuFamily(MachineTable[Cpu]):
         """The CPU kernels; they read what they need to know from `machine`."""
         return cpu_kernels()
 
-    def early_passes(self, machine: Cpu) -> str:
-        """Quantized models keep their integers where an instruction sums products of several bytes."""
-        return "integers" if machine.dots_bytes else ""
+    def multiplies_bytes(self, machine: Cpu) -> bool:
+        """Where more of them are multiplied in a cycle."""
+        taking = [row.operations * row.rate for row in machine.instructions if row.a in ("uint8", "int8", "int16")]
+        return max(taking, default=0) * machine.frequency > machine.peak("float32")
 
     def passes(self, machine: Cpu) -> str:
         """Channels in blocks of a vector."""

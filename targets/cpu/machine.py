@@ -78,11 +78,6 @@ class Cpu(Machine):
         return fitting[-1]
 
     @property
-    def dots_bytes(self) -> bool:
-        """Whether an instruction sums products of several bytes, as many as floats it has lanes for, or more."""
-        return any(row.a in ("int8", "uint8") and row.k > 1 for row in self.instructions)
-
-    @property
     def beyond_l2(self) -> float:
         """Bytes/s that one core reads from beyond its L2: from L3, or from memory where there is none."""
         return self.l3_bandwidth or self.dram_bandwidth

@@ -18,9 +18,9 @@ class GpuFamily(MachineTable[Gpu]):
         """Those of all GPUs; they read what they need to know from `machine`."""
         return gpu_kernels()
 
-    def early_passes(self, machine: Gpu) -> str:
-        """None: quantized models are computed in floats."""
-        return ""
+    def multiplies_bytes(self, machine: Gpu) -> bool:
+        """Not yet: quantized models are computed in floats."""
+        return False
 
     def passes(self, machine: Gpu) -> str:
         """Images with channels in blocks, which then are what neighbouring threads work on."""

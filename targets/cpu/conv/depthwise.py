@@ -3,6 +3,9 @@
 Where the width is known, nothing is copied: the tiles at the ends of a row are written out with the taps that fall on
 padding left out, the tiles between them share one loop, and a kernel row outside the image is skipped by a branch
 around all of it. Where the width is symbolic, padded rows are copied to scratch first.
+
+Bytes are multiplied as floats, since no instruction multiplies bytes without adding neighbours: less their zero point,
+which makes padding 0, and exactly, as sums of so few terms are below 2^24.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
 from dsc.lower.nominal import batch, nominal
+from dsc.targets.cpu.conv.bytes import Bytes
 from dsc.targets.cpu.conv.epilogue import Writer
-from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
+from dsc.targets.cpu.conv.problem import Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile
@@ -54,12 +58,12 @@ def implement(region: Region, point: DepthwisePoint, machine: Cpu) -> Implementa
     """The function of one point and how its weights are packed."""
     conv = region.conv
     blocks, (kh, kw) = conv.c // conv.block, conv.kernel
-    frame = region.frame((blocks, kh, kw, conv.block))
+    packing = Rearrange(pad=(0,) * 4, reshape=(blocks, conv.block, kh, kw), transpose=(0, 2, 3, 1), dtype="float32")
+    frame = region.frame(packing)
     with frame.function() as made:
         for fits, width in tile_widths(conv.ow, point.width):
             with when(fits):
-                _Nest(conv, frame, replace(point, width=width), machine).write()
-    packing = Rearrange(pad=(0,) * 4, reshape=(blocks, conv.block, kh, kw), transpose=(0, 2, 3, 1))
+                _Nest(region, frame, replace(point, width=width), machine).write()
     return Implementation(made.get(), {region.position(region.weight): packing})
 
 
@@ -83,13 +87,15 @@ class _Row:
 class _Nest:
     """Writes the code of one point."""
 
-    def __init__(self, conv: Convolution, frame: Frame, point: DepthwisePoint, machine: Cpu) -> None:
+    def __init__(self, region: Region, frame: Frame, point: DepthwisePoint, machine: Cpu) -> None:
         """Declares the view of the input in the current frame."""
+        conv = region.conv
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
         self.instruction = machine.multiply_add(point.lanes)
         self.exact = isinstance(conv.w, int)
         seen = replace(conv, pads=replace(conv.pads, top=0, left=0, bottom=0, right=0)) if self.exact else conv
-        self.source = Source(seen, frame.x, point.rows, 1)
+        self.bytes = Bytes.declared(region.element, "float32", frame.zero) if region.integer else None
+        self.source = Source(seen, frame.x, point.rows, 1, bytes_=self.bytes)
 
     def write(self) -> None:
         """The whole convolution."""
@@ -177,7 +183,8 @@ class _Nest:
             for part in range(0, self.point.lanes, writer.lanes):
 
                 def value(c: Expr, i: int = i, part: int = part) -> Expr:
-                    return tile.sums[i, part + c]
+                    total = tile.sums[i, part + c]
+                    return total if self.bytes is None else self.bytes.corrected(total, part + c)
 
                 channel = row.block * self.conv.block + lane + part
                 writer.store(row.n, channel, row.first + row.r, column + i, value)
@@ -202,7 +209,7 @@ class DepthwiseSpace:
     def _points(self) -> Iterator[DepthwisePoint]:
         conv, cores = self.region.conv, self.machine.cores
         rows, columns = nominal(conv.oh), nominal(conv.ow)
-        for lanes in (instruction.n for instruction in self.region.instructions(self.machine)):
+        for lanes in (instruction.n for instruction in self.machine.multiply_adds("float32", "float32", "float32")):
             if conv.block % lanes:
                 continue
             whole = [columns] if columns <= min(WHOLE_ROW, self.machine.vector_registers - 2) else []
@@ -221,7 +228,7 @@ class DepthwiseSpace:
         share = ceil(tasks / threads) / tasks
         tiles = n * rows * ceil(columns / point.width) * (conv.c // point.lanes)
         compute = share * tiles * self._tile(point) / machine.frequency
-        size = 4.0 * n * conv.c * (rows * columns + nominal(conv.h) * nominal(conv.w))
+        size = (1.0 if self.region.integer else 4.0) * n * conv.c * (rows * columns + nominal(conv.h) * nominal(conv.w))
         move = share * threads * size / machine.bandwidth(size, threads)
         bursts = BURST * max(0, point.width - 4) * move if size > threads * machine.l2_bytes else 0.0
         return max(compute, move) + bursts + (machine.launch_seconds if point.parallel else 0.0)

@@ -44,7 +44,9 @@ class PackWeights:
     groups: int
     panel: int
     inner: int
-    k: int = 1
+    k: int
+    dtype: str
+    """Of the elements, as they are packed."""
     sums: bool = False
     """Whether the sums of all output channels come as a second array, in int32."""
 
@@ -54,8 +56,8 @@ class PackWeights:
         return self.groups, panels, ceildiv(ic, self.inner), kh, kw, self.inner // self.k, self.panel * self.k
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType, ...]:
-        """The panels, of the same type, and the sums."""
-        panels = replace(weight, shape=self.shape(*weight.shape))
+        """The panels, and the sums."""
+        panels = ArrayType(self.shape(*weight.shape), self.dtype)
         return (panels, ArrayType((weight.shape[0],), "int32")) if self.sums else (panels,)
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -66,7 +68,7 @@ class PackWeights:
         grouped = array.reshape(groups, oc // groups, ic, kh, kw)
         more = [(0, 0), (0, panels * self.panel - oc // groups), (0, blocks * self.inner - ic), (0, 0), (0, 0)]
         split = np.pad(grouped, more).reshape(groups, panels, self.panel, blocks, self.inner // self.k, self.k, kh, kw)
-        packed = np.ascontiguousarray(split.transpose(0, 1, 3, 6, 7, 4, 2, 5)).reshape(shape)
+        packed = np.ascontiguousarray(split.transpose(0, 1, 3, 6, 7, 4, 2, 5), dtype=self.dtype).reshape(shape)
         return (packed, array.sum(axis=(1, 2, 3), dtype=np.int32)) if self.sums else (packed,)
 
 
@@ -94,11 +96,12 @@ class DirectPoint:
 def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementation:
     """The function of one point and how its weights are packed."""
     conv, instruction = region.conv, instruction_of(region, point, machine)
-    seen = read_as(conv, instruction.k)
-    packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, region.integer)
-    frame = region.frame(packing.shape(*conv.weight_shape))
+    seen = read_as(conv, instruction)
+    corrected = instruction.b == "int8"
+    packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, instruction.b, corrected)
+    frame = region.frame(packing)
     with frame.function() as made:
-        bytes_ = None if frame.sums is None else Bytes.declared(region.element, instruction.a, frame.zero, frame.sums)
+        bytes_ = Bytes.declared(region.element, instruction.a, frame.zero, frame.sums) if region.integer else None
         for fits, width in tile_widths(columns_of(seen), point.width):
             with when(fits):
                 _Nest(seen, frame, replace(point, width=width), machine, instruction, bytes_).write()
@@ -110,17 +113,22 @@ def instruction_of(region: Region, point: DirectPoint, machine: Cpu) -> Multiply
     return next(row for row in region.instructions(machine) if row.n == point.lanes)
 
 
-def read_as(conv: Convolution, k: int) -> Convolution:
-    """The convolution with channels of the input in blocks of which an instruction takes `k` at once.
+def read_as(conv: Convolution, instruction: MultiplyAdd) -> Convolution:
+    """The convolution as its input is read: channels in blocks, of which an instruction takes `k` at once.
 
-    An image of one pixel is such a block as it is; what is plain otherwise becomes one in scratch.
+    An image of one pixel is such a block as it is; what is plain otherwise becomes one in scratch, with channels of
+    zeros beyond its own. Bytes that are multiplied in 16 bits are made so in scratch, once for all panels.
     """
-    if k == 1 or conv.block > 1:
+    k = instruction.k
+    if k == 1:
+        return conv
+    conv = replace(conv, copied=instruction.a == "int16")
+    if conv.block > 1 or conv.groups > 1:
         return conv
     if conv.h == conv.w == 1 and conv.c % k == 0:
         return replace(conv, block=conv.c)
     channels = k * ceildiv(conv.c, k)
-    return replace(conv, c=channels, block=channels, interleaved=True)
+    return replace(conv, c=channels, block=channels, copied=True)
 
 
 def columns_of(conv: Convolution) -> Dim:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, gcd
 
+import numpy as np
+
 from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.conv.cost import (
@@ -39,13 +41,12 @@ class DirectSpace:
     @property
     def conv(self) -> Convolution:
         """The sizes, as the input is read."""
-        k = next((row.k for row in self.region.instructions(self.machine)), 1)
-        return read_as(self.region.conv, k)
+        return read_as(self.region.conv, self.region.instructions(self.machine)[0])
 
     @property
     def _bytes(self) -> float:
-        """Of an element of the input, or of the weights."""
-        return 1.0 if self.region.integer else 4.0
+        """Of an element of the weights, and of the input in scratch."""
+        return np.dtype(self.region.instructions(self.machine)[0].b).itemsize
 
     @cached_property
     def columns(self) -> int:
@@ -127,7 +128,7 @@ class DirectSpace:
     def _scratch(self, rows: int) -> float:
         """Cycles to fill the padded rows of a task; those of a task of many rows do not stay in L2."""
         conv, machine = self.conv, self.machine
-        if not conv.pads:
+        if not conv.pads and not conv.copied:
             return 0.0
         lines = (rows - 1) * conv.strides[0] + (conv.kernel[0] - 1) * conv.dilations[0] + 1
         size = self._bytes * conv.c // conv.groups * lines * nominal(conv.w)

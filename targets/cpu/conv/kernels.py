@@ -23,12 +23,13 @@ class Direct:
             return region
         if region.conv.depthwise and region.conv.c > 1:
             return Refusal("depthwise")
-        if not region.instructions(machine):
+        rows = region.instructions(machine)
+        if not rows:
             return Refusal(f"no instruction multiplies {region.element} by signed bytes")
         space = DirectSpace(region, machine, region.frame().epilogue.block)
-        if region.integer and space.conv.neighbours % region.instructions(machine)[0].k:
+        if space.conv.neighbours % rows[0].k:
             return Refusal("fewer channels lie side by side than are multiplied at once")
-        return DirectSpace(region, machine, region.frame().epilogue.block)
+        return space
 
 
 class Depthwise:
@@ -43,8 +44,6 @@ class Depthwise:
             return region
         if not region.conv.depthwise:
             return Refusal("channels are mixed")
-        if region.integer:
-            return Refusal("bytes")
         if region.conv.block < 4:
             return Refusal("the input is not packed")
         return DepthwiseSpace(region, machine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
@@ -21,7 +21,7 @@ from dsc.lower.te import lowered
 from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.kernel import Refusal
+from dsc.targets.kernel import ArrayType, Packing, Refusal
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import function
 
@@ -55,8 +55,8 @@ class Convolution:
     groups: int
     block: int
     """Channels of the input that lie next to each other; 1 for plain NCHW."""
-    interleaved: bool = False
-    """Whether the input is plain, and its channels are brought side by side in scratch; `c` has zeros beyond them."""
+    copied: bool = False
+    """Whether rows of the input are copied to scratch though nothing is padded."""
 
     @property
     def oh(self) -> Dim:
@@ -83,7 +83,7 @@ class Convolution:
     @property
     def pointwise(self) -> bool:
         """Whether each pixel of the result comes from the same pixel of the input: the image is one long row."""
-        return self.kernel == (1, 1) and self.strides == (1, 1) and not self.pads and not self.interleaved
+        return self.kernel == (1, 1) and self.strides == (1, 1) and not self.pads and not self.copied
 
     @property
     def depthwise(self) -> bool:
@@ -121,44 +121,44 @@ class Region:
         return self.element != "float32"
 
     def instructions(self, machine: Cpu) -> tuple[MultiplyAdd, ...]:
-        """Those that multiply the input and the weights, by the lanes they have, widest first; bytes rather as they
-        are than with the other sign. None where the machine has none."""
+        """Those that multiply the input and the weights, widest first; none where the machine has none.
+
+        Bytes rather as they are than with the other sign, and rather so than in 16 bits.
+        """
         if not self.integer:
             return machine.multiply_adds(self.element, self.element, self.element)
         signs = sorted(("int8", "uint8"), key=lambda sign: sign != self.element)
-        rows = (machine.multiply_adds(sign, "int8", "int32") for sign in signs)
+        forms = (*((sign, "int8") for sign in signs), ("int16", "int16"))
+        rows = (machine.multiply_adds(*form, "int32") for form in forms)
         return next((found for found in rows if found), ())
 
     def position(self, value: SSAValue) -> int:
         """The index of an input."""
         return self.workload.inputs.index(value)
 
-    def frame(self, weight_shape: Sequence[int] | None = None) -> Frame:
-        """The function's parameters, with the weights of that shape; after those of bytes come their sums."""
+    def frame(self, packing: Packing | None = None) -> Frame:
+        """The function's parameters, with the weights as they are packed."""
         body = lowered(self.workload)
         tensors = dict(zip(self.workload.inputs, body.inputs, strict=True))
-        buffers = {
-            value: _buffer(tensor, f"in{i}", weight_shape if value is self.weight else None)
-            for i, (value, tensor) in enumerate(tensors.items())
-        }
-        sums = tirx.decl_buffer((self.conv.oc,), "int32", "sums") if self.integer else None
-        parameters = [
-            each for value, buffer in buffers.items() for each in (buffer, sums if value is self.weight else None)
-        ]
+        buffers = {value: [_buffer(tensor, f"in{i}")] for i, (value, tensor) in enumerate(tensors.items())}
+        if packing is not None:
+            arrays = packing.arrays(ArrayType(self.conv.weight_shape, str(tensors[self.weight].dtype)))
+            buffers[self.weight] = [tirx.decl_buffer(a.shape, a.dtype, f"weight{i}") for i, a in enumerate(arrays)]
         outputs = tuple(Output(t, _buffer(t, f"out{i}")) for i, t in enumerate(body.outputs))
-        inputs = {tensors[value]: buffer for value, buffer in buffers.items()}
+        inputs = {tensors[value]: first for value, (first, *_) in buffers.items()}
+        weight, *sums = buffers[self.weight]
         return Frame(
-            (*(each for each in parameters if each is not None), *self.workload.scalars),
-            buffers[self.x],
-            buffers[self.weight],
-            sums,
-            None if self.zero is None else buffers[self.zero],
+            (*(each for declared in buffers.values() for each in declared), *self.workload.scalars),
+            inputs[tensors[self.x]],
+            weight,
+            sums[0] if sums else None,
+            None if self.zero is None else inputs[tensors[self.zero]],
             Epilogue(body.summed(self.anchor), outputs, inputs),
         )
 
 
-def _buffer(tensor: te.Tensor, name: str, shape: Sequence[int] | None = None) -> tirx.Buffer:
-    return tirx.decl_buffer(tuple(shape or tensor.shape), tensor.dtype, name)
+def _buffer(tensor: te.Tensor, name: str) -> tirx.Buffer:
+    return tirx.decl_buffer(tuple(tensor.shape), tensor.dtype, name)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Frame:
     x: tirx.Buffer
     weight: tirx.Buffer
     sums: tirx.Buffer | None
-    """Of the weights of each output channel, in int32, where they are bytes."""
+    """Of the weights of each output channel, where they are packed with them."""
     zero: tirx.Buffer | None
     """The zero point of the input."""
     epilogue: Epilogue

@@ -67,7 +67,9 @@ class Source:
         self.plain = buffer
         image = (1, product((conv.h, conv.w))) if one_row else (conv.h, conv.w)
         shape = (conv.n, conv.c // conv.block, *image, conv.block)
-        if not conv.interleaved:
+        self.interleaves = conv.block > 1 and len(buffer.shape) == 4 and product(buffer.shape[2:]) != 1
+        """Whether the tensor is plain, and its channels are brought side by side in scratch."""
+        if not self.interleaves:
             self.view: tirx.Buffer = T.decl_buffer(shape, buffer.dtype, data=buffer.data)
 
     def input_rows(self, rows: Dim) -> Dim:
@@ -78,7 +80,7 @@ class Source:
     def prepared(self, n: Expr, first_block: Expr, first_row: Expr, rows: Dim) -> Rows:
         """What a task that computes `rows` rows from `first_row` on reads; scratch is filled where it stands."""
         conv = self.conv
-        if not conv.pads and not conv.interleaved:
+        if not conv.pads and not conv.copied:
             return Rows(conv, self.view, (n, first_block, first_row), self.one_row, self.bytes)
         columns = conv.w + conv.pads.left + conv.pads.right
         scratch = T.alloc_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), self.element)
@@ -100,7 +102,7 @@ class Source:
         with T.If(tirx.all(line >= 0, line < conv.h)):
             with T.Then():
                 self._zero(scratch, block, r, 0, pads.left)
-                if conv.interleaved:
+                if self.interleaves:
                     self._interleave(scratch, n, line, r)
                 else:
                     with self.loops.each(conv.w) as w:
@@ -136,4 +138,4 @@ class Source:
         `pad` rows of padding lie above the image; the caller has made sure that the element is none of them.
         """
         line = row * self.conv.strides[0] + (kh * self.conv.dilations[0] - pad)
-        return self.view[n, block, line, column, c]
+        return self._multiplied(self.view[n, block, line, column, c])

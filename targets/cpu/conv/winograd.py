@@ -59,7 +59,7 @@ def implement(region: Region, point: WinogradPoint, machine: Cpu) -> Implementat
     """The function of one point, and how its weights are packed."""
     conv = region.conv
     packing = PackWinograd(point.outputs, point.panel, conv.block)
-    frame = region.frame(packing.shape(conv.oc, conv.c))
+    frame = region.frame(packing)
     with frame.function() as made:
         _write(conv, frame, point, machine)
     return Implementation(made.get(), {region.position(region.weight): packing})

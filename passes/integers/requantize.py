@@ -1,0 +1,127 @@
+"""Quantizing what was just scaled: the scales become one, and nothing is divided.
+
+A product of integers is scaled to floats, gets its bias, and is quantized again, by a division in each element. The
+divisor goes into the constants of what comes before, as far back as that is linear.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dsc.ir import OnnxOp, element_of, onnx
+from dsc.passes.fuse.roles import quantizes_evenly
+from dsc.passes.integers.scales import BYTES, FLOAT32
+from dsc.passes.pattern import ops, value
+from dsc.passes.rule import Match, Rule
+
+
+class OneScale(Rule):
+    """q(a * c + b; s, z) => byte(clip(round(a * (c / s) + b / s + z))), also of sums, relu and clip of such"""
+
+    pattern = ops.QuantizeLinear(value("x"), ...)
+
+    def check(self, m: Match) -> str | None:
+        if not quantizes_evenly(m.root) or element_of(m.root.results[0].type).dtype not in BYTES:
+            return "it is not quantized to bytes by one scale"
+        if element_of(m.x.type).dtype != FLOAT32:
+            return "what is quantized is not float32"
+        scale = m.graph.constant(m.root.y_scale)
+        if scale is None or not np.isfinite(1 / scale.astype(np.float64)).all() or not (scale > 0).all():
+            return "the scale is not a positive number that is known"
+        if m.root.y_zero_point is not None and m.graph.constant(m.root.y_zero_point) is None:
+            return "the zero point is not known"
+        return None if _is_linear(m, m.x) else "what is quantized has no constant to take the scale"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        dtype = element_of(m.root.results[0].type).dtype
+        zero = 0 if m.root.y_zero_point is None else int(_array(m, m.root.y_zero_point).reshape(()))
+        factor = 1 / float(_array(m, m.root.y_scale).reshape(()))
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        source = m.x
+        if isinstance(source.owner, onnx.Relu):
+            source, low = source.owner.X, max(low, zero)
+        rounded = m.emit(onnx.Round, _offset(m, _scaled(m, source, factor), zero)).out
+        limits = (m.constant(np.float32(limit)) for limit in (low, high))
+        clipped = m.emit(onnx.Clip, rounded, *limits).out
+        made: SSAValue = m.emit(onnx.Cast, clipped, to=element_of(m.root.results[0].type).code).out
+        return made
+
+
+def _is_linear(m: Match, found: SSAValue) -> bool:
+    """Whether a factor can go into the constants that a value is made of, which nothing else reads."""
+    if m.graph.constant(found) is not None:
+        return True
+    op = found.owner
+    if isinstance(op, onnx.DequantizeLinear):  # another one of the same bytes costs nothing
+        return quantizes_evenly(op) and m.graph.constant(op.x_scale) is not None
+    if not isinstance(op, OnnxOp) or len(list(found.uses)) > 1:
+        return False
+    match op:
+        case onnx.Mul():
+            return any(_is_float_constant(m, operand) for operand in op.operands)
+        case onnx.Add() | onnx.Sub():
+            return all(_is_linear(m, operand) for operand in op.operands)
+        case onnx.Relu():
+            return _is_linear(m, op.X)
+        case onnx.Clip():
+            limits = list(op.operands)[1:]
+            return all(_is_float_constant(m, limit) for limit in limits) and _is_linear(m, op.operands[0])
+        case _:
+            return False
+
+
+def _scaled(m: Match, found: SSAValue, factor: float) -> SSAValue:
+    """The value times `factor`, where `_is_linear` holds; the factor is positive."""
+    if m.graph.constant(found) is not None:
+        return _constant(m, found, factor)
+    op = found.owner
+    assert isinstance(op, OnnxOp)
+    match op:
+        case onnx.Mul():
+            first = next(operand for operand in op.operands if _is_float_constant(m, operand))
+            operands = [_constant(m, v, factor) if v is first else v for v in op.operands]
+        case onnx.DequantizeLinear():
+            operands = [op.x, _constant(m, op.x_scale, factor), op.x_zero_point]
+        case onnx.Clip():
+            limits = (None if v is None else _constant(m, v, factor) for v in op.node_inputs()[1:])
+            operands = [_scaled(m, op.operands[0], factor), *limits]
+        case _:
+            operands = [_scaled(m, operand, factor) for operand in op.operands]
+    made: SSAValue = m.like(op, *operands).out
+    return made
+
+
+def _offset(m: Match, found: SSAValue, zero: int) -> SSAValue:
+    """The value plus `zero`, which joins a constant that is added last."""
+    op = found.owner
+    if zero == 0:
+        return found
+    if isinstance(op, onnx.Add):
+        for index, operand in enumerate(op.operands):
+            if _is_float_constant(m, operand):
+                array = _array(m, operand)
+                shifted = m.constant((array.astype(np.float64) + zero).astype(np.float32), "offset")
+                made: SSAValue = m.emit(onnx.Add, op.operands[1 - index], shifted).out
+                return made
+    added: SSAValue = m.emit(onnx.Add, found, m.constant(np.float32(zero), "zero_point")).out
+    return added
+
+
+def _array(m: Match, found: SSAValue) -> np.ndarray:
+    array = m.graph.constant(found)
+    assert array is not None  # it was checked
+    return array
+
+
+def _constant(m: Match, found: SSAValue, factor: float) -> SSAValue:
+    array = _array(m, found)
+    return m.constant((array.astype(np.float64) * factor).astype(np.float32), "scaled")
+
+
+def _is_float_constant(m: Match, found: SSAValue) -> bool:
+    array = m.graph.constant(found)
+    return array is not None and array.dtype == FLOAT32
+
+
+RULES: tuple[Rule, ...] = (OneScale(),)

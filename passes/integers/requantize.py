@@ -41,7 +41,7 @@ class OneScale(Rule):
         source = m.x
         if isinstance(source.owner, onnx.Relu):
             source, low = source.owner.X, max(low, zero)
-        rounded = m.emit(onnx.Round, _offset(m, _scaled(m, source, factor), zero)).out
+        rounded = m.emit(onnx.Round, _scaled(m, source, factor, zero)).out
         limits = (m.constant(np.float32(limit)) for limit in (low, high))
         clipped = m.emit(onnx.Clip, rounded, *limits).out
         made: SSAValue = m.emit(onnx.Cast, clipped, to=element_of(m.root.results[0].type).code).out
@@ -71,10 +71,10 @@ def _is_linear(m: Match, found: SSAValue) -> bool:
             return False
 
 
-def _scaled(m: Match, found: SSAValue, factor: float) -> SSAValue:
-    """The value times `factor`, where `_is_linear` holds; the factor is positive."""
+def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAValue:
+    """The value times `factor`, plus `offset`, where `_is_linear` holds; the factor is positive."""
     if m.graph.constant(found) is not None:
-        return _constant(m, found, factor)
+        return _constant(m, found, factor, offset)
     op = found.owner
     assert isinstance(op, OnnxOp)
     match op:
@@ -86,26 +86,16 @@ def _scaled(m: Match, found: SSAValue, factor: float) -> SSAValue:
         case onnx.Clip():
             limits = (None if v is None else _constant(m, v, factor) for v in op.node_inputs()[1:])
             operands = [_scaled(m, op.operands[0], factor), *limits]
+        case onnx.Add() if any(_is_float_constant(m, operand) for operand in op.operands):
+            first = next(operand for operand in op.operands if _is_float_constant(m, operand))
+            operands = [_scaled(m, v, factor, offset if v is first else 0) for v in op.operands]
+            offset = 0
         case _:
             operands = [_scaled(m, operand, factor) for operand in op.operands]
     made: SSAValue = m.like(op, *operands).out
+    if offset:
+        made = m.emit(onnx.Add, made, m.constant(np.float32(offset), "zero_point")).out
     return made
-
-
-def _offset(m: Match, found: SSAValue, zero: int) -> SSAValue:
-    """The value plus `zero`, which joins a constant that is added last."""
-    op = found.owner
-    if zero == 0:
-        return found
-    if isinstance(op, onnx.Add):
-        for index, operand in enumerate(op.operands):
-            if _is_float_constant(m, operand):
-                array = _array(m, operand)
-                shifted = m.constant((array.astype(np.float64) + zero).astype(np.float32), "offset")
-                made: SSAValue = m.emit(onnx.Add, op.operands[1 - index], shifted).out
-                return made
-    added: SSAValue = m.emit(onnx.Add, found, m.constant(np.float32(zero), "zero_point")).out
-    return added
 
 
 def _array(m: Match, found: SSAValue) -> np.ndarray:
@@ -114,9 +104,9 @@ def _array(m: Match, found: SSAValue) -> np.ndarray:
     return array
 
 
-def _constant(m: Match, found: SSAValue, factor: float) -> SSAValue:
+def _constant(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAValue:
     array = _array(m, found)
-    return m.constant((array.astype(np.float64) * factor).astype(np.float32), "scaled")
+    return m.constant((array.astype(np.float64) * factor + offset).astype(np.float32), "scaled")
 
 
 def _is_float_constant(m: Match, found: SSAValue) -> bool:

@@ -1,0 +1,203 @@
+"""Quantized models keep their integers: what becomes an integer product, what does not, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from xdsl.ir import SSAValue
+
+from dsc.ir import FusionOp, Graph, element_of, onnx
+from dsc.passes import PassRecord, Pipeline
+from tests.passes.net import Net, feeds, run, summary
+
+KEPT = "integers,canonicalize,requantize,fuse"
+SCALE, ZERO = np.float32(0.05), np.uint8(120)
+
+
+def rewritten(graph: Graph, passes: str = KEPT) -> list[PassRecord]:
+    return Pipeline.parse(passes).run(graph)
+
+
+def quantized(net: Net, x: SSAValue, scale: np.float32 = SCALE, zero: np.generic = ZERO) -> SSAValue:
+    """A tensor as bytes, and dequantized again."""
+    found: SSAValue = net.DequantizeLinear(net.QuantizeLinear(x, scale, zero), scale, zero)
+    return found
+
+
+def weights(net: Net, shape: tuple[int, ...], axis: int, zero: int = 0, dtype: type[np.generic] = np.int8) -> SSAValue:
+    """Dequantized constant bytes, of a scale for each step along `axis`.
+
+    Of 7 bits: without VNNI, ONNX Runtime's products of 8 bits saturate.
+    """
+    middle = 0 if dtype == np.int8 else 128
+    array = net.rng.integers(middle - 64, middle + 63, shape, dtype, endpoint=True)
+    scales = net.rng.uniform(0.001, 0.02, shape[axis]).astype(np.float32)
+    zeros = np.full(shape[axis], zero, dtype)
+    found: SSAValue = net.DequantizeLinear(array, scales, zeros, axis=axis)
+    return found
+
+
+def convolution(**changes: object) -> Graph:
+    settings = {"zero": ZERO, "weight_zero": 0, "weight_type": np.int8, **changes}
+    net = Net(x=(1, 8, 6, 5))
+    x = quantized(net, net.inputs()[0], zero=settings["zero"])
+    w = weights(net, (12, 8, 3, 3), 0, settings["weight_zero"], settings["weight_type"])
+    y = net.Relu(net.Conv(x, w, net.random(12), pads=[1, 1, 1, 1]))
+    return net.done(quantized(net, y, np.float32(0.1), np.uint8(3)))
+
+
+def product() -> Graph:
+    net = Net(x=(4, 24))
+    x = quantized(net, net.inputs()[0])
+    return net.done(net.Add(net.MatMul(x, weights(net, (24, 10), 1)), net.random(10)))
+
+
+def gemm() -> Graph:
+    net = Net(x=(4, 24))
+    x = quantized(net, net.inputs()[0], zero=np.int8(-3))
+    return net.done(net.Gemm(x, weights(net, (10, 24), 0), net.random(10), transB=1))
+
+
+def transposed_weights() -> Graph:
+    net = Net(x=(4, 24))
+    w = net.Transpose(weights(net, (10, 24), 0), perm=[1, 0])
+    return net.done(net.MatMul(quantized(net, net.inputs()[0]), w))
+
+
+def residual() -> Graph:
+    net = Net(x=(1, 8, 6, 5))
+    x = quantized(net, net.inputs()[0])
+    y = quantized(net, net.Conv(x, weights(net, (8, 8, 1, 1), 0)), np.float32(0.2), np.uint8(100))
+    return net.done(quantized(net, net.Relu(net.Add(y, x)), np.float32(0.15), np.uint8(0)))
+
+
+def moved() -> Graph:
+    net = Net(x=(1, 8, 6, 6))
+    x = quantized(net, net.inputs()[0])
+    y = quantized(net, net.MaxPool(x, kernel_shape=[2, 2], strides=[2, 2]))
+    return net.done(net.Conv(y, weights(net, (4, 8, 3, 3), 0)))
+
+
+def joined() -> Graph:
+    net = Net(x=(1, 8, 6, 5))
+    x = quantized(net, net.inputs()[0])
+    parts = [
+        quantized(net, net.Conv(x, weights(net, (4, 8, 1, 1), 0)), np.float32(scale), ZERO) for scale in (0.1, 0.2)
+    ]
+    return net.done(quantized(net, net.Concat(*parts, axis=1), np.float32(0.15), np.uint8(90)))
+
+
+CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
+    "conv": (
+        convolution,
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+    ),
+    "matmul": (product, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul Add)"]),
+    "gemm": (gemm, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul Add)"]),
+    "transposed weights": (transposed_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),
+    "residual": (
+        residual,
+        [
+            "QuantizeLinear",
+            "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear DequantizeLinear Add Round Clip Cast "
+            "DequantizeLinear)",
+        ],
+    ),
+    "a pool of bytes": (moved, ["QuantizeLinear", "pool(MaxPool)", "conv(ConvInteger Cast Mul)"]),
+    "concat": (
+        joined,
+        [
+            "QuantizeLinear",
+            *["conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear Add Round Clip Cast)"] * 2,
+            "Concat",
+            "DequantizeLinear",
+        ],
+    ),
+}
+
+
+def check_near(before: Graph, after: Graph) -> None:
+    """Outputs differ by the rounding of floats only; quantized ones here and there by one step of 0.15."""
+    inputs = feeds(before)
+    for expected, found in zip(run(before, inputs), run(after, inputs), strict=True):
+        off = np.abs(found - expected)
+        assert off.max() <= 0.21
+        assert (off > 1e-4 * np.abs(expected).max()).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_before_and_after(name: str) -> None:
+    make, expected = CASES[name]
+    before, after = make(), make()
+    rewritten(after)
+    assert summary(after) == expected
+    check_near(before, after)
+
+
+def types_between(graph: Graph) -> set[str]:
+    return {
+        element_of(v.type).dtype.name for op in graph.ops() if isinstance(op, FusionOp) for v in op.results if v.uses
+    }
+
+
+def test_unsigned_weights_become_signed() -> None:
+    after = convolution(weight_zero=128, weight_type=np.uint8)
+    rewritten(after)
+    assert "ConvInteger" in summary(after)[1]
+    check_near(convolution(weight_zero=128, weight_type=np.uint8), after)
+
+
+def test_two_layers_share_no_constant_but_operands() -> None:
+    """Scales and biases are operands of a region, so that layers of one shape have the same code."""
+    after = convolution()
+    rewritten(after)
+    (region,) = [op for op in after.ops() if isinstance(op, FusionOp)]
+    inner = [op for op in region.block.ops if isinstance(op, onnx.Constant)]
+    assert sorted(onnx.constant_value(op.out).size for op in inner)[:3] == [1, 1, 1]
+
+
+def weight_zero_too_large() -> Graph:
+    return convolution(weight_zero=3, weight_type=np.uint8)  # the weights go up to 191
+
+
+def computed_weights() -> Graph:
+    net = Net(x=(4, 24), w=(24, 10))
+    x, w = (quantized(net, v) for v in net.inputs())
+    return net.done(net.MatMul(x, w))
+
+
+def scale_of_rows() -> Graph:
+    net = Net(x=(4, 24))
+    return net.done(net.MatMul(quantized(net, net.inputs()[0]), weights(net, (24, 10), 0)))
+
+
+def computed_scale() -> Graph:
+    net = Net(x=(4, 24), s=())
+    x, scale = net.inputs()
+    bytes_ = net.DequantizeLinear(net.QuantizeLinear(x, scale, ZERO), scale, ZERO)
+    return net.done(net.MatMul(bytes_, weights(net, (24, 10), 1)))
+
+
+def sixteen_bits() -> Graph:
+    net = Net(x=(4, 24))
+    return net.done(net.MatMul(quantized(net, net.inputs()[0], zero=np.uint16(7)), weights(net, (24, 10), 1)))
+
+
+REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
+    "a weight out of range": (weight_zero_too_large, "a weight less its zero point is no signed byte"),
+    "no constant weights": (computed_weights, "the weights are not constant"),
+    "scales along the depth": (scale_of_rows, "the scales are not those of the output channels"),
+    "a scale that only a run tells": (computed_scale, "the scale is not one number that is known"),
+    "16 bits": (sixteen_bits, "what is quantized is not bytes"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(name: str) -> None:
+    make, reason = REFUSED[name]
+    after = make()
+    (record,) = rewritten(after, "integers")
+    assert not any("integer" in rule for rule in record.fired)
+    assert any(reason in str(miss) for miss in record.near_misses())

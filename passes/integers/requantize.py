@@ -34,16 +34,16 @@ class OneScale(Rule):
         return None if _is_linear(m, m.x) else "what is quantized has no constant to take the scale"
 
     def rewrite(self, m: Match) -> SSAValue:
-        dtype = element_of(m.root.results[0].type).dtype
+        limits = np.iinfo(element_of(m.root.results[0].type).dtype.name)
         zero = 0 if m.root.y_zero_point is None else int(_array(m, m.root.y_zero_point).reshape(()))
         factor = 1 / float(_array(m, m.root.y_scale).reshape(()))
-        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        low, high = limits.min, limits.max
         source = m.x
         if isinstance(source.owner, onnx.Relu):
             source, low = source.owner.X, max(low, zero)
         rounded = m.emit(onnx.Round, _scaled(m, source, factor, zero)).out
-        limits = (m.constant(np.float32(limit)) for limit in (low, high))
-        clipped = m.emit(onnx.Clip, rounded, *limits).out
+        ends = (m.constant(np.array(end, np.float32)) for end in (low, high))
+        clipped = m.emit(onnx.Clip, rounded, *ends).out
         made: SSAValue = m.emit(onnx.Cast, clipped, to=element_of(m.root.results[0].type).code).out
         return made
 
@@ -77,6 +77,7 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
         return _constant(m, found, factor, offset)
     op = found.owner
     assert isinstance(op, OnnxOp)
+    operands: list[SSAValue | None]
     match op:
         case onnx.Mul():
             first = next(operand for operand in op.operands if _is_float_constant(m, operand))
@@ -94,7 +95,7 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
             operands = [_scaled(m, operand, factor) for operand in op.operands]
     made: SSAValue = m.like(op, *operands).out
     if offset:
-        made = m.emit(onnx.Add, made, m.constant(np.float32(offset), "zero_point")).out
+        made = m.emit(onnx.Add, made, m.constant(np.array(offset, np.float32), "zero_point")).out
     return made
 
 

@@ -19,6 +19,7 @@ class CenteredWeights(Rule):
 
     def rewrite(self, m: Match) -> SSAValue:
         weights = _centered(m)
+        assert weights is not None  # it was checked
         made: SSAValue = m.like(m.root, m.x, m.constant(weights, "weights"), m.zx, None).out
         return made
 

@@ -30,7 +30,7 @@ from dsc.targets.tir.loops import Kind, Loops, prefetch, tile_widths, when
 LINE = 16
 """Sums whose weights for a step are in a cache line: floats, or as many bytes as are multiplied at once."""
 UNROLL = 64
-"""Multiply-adds written out in an innermost loop at most."""
+"""Instructions that multiply or add, written out in an innermost loop at most."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,8 @@ class _Nest:
 
     def _reduce(self, tile: RegisterTile, task: _Task, panel: Expr, row: Expr, column: Expr) -> None:
         conv, point, loops, k = self.conv, self.point, self.loops, self.instruction.k
-        unroll = max(1, UNROLL // (point.width * point.vectors))
+        written = point.width * point.vectors * (1 if self.instruction.accumulates else 2)
+        unroll = max(1, UNROLL // written)
         steps = self.inner // k
         kw_kind, inner_kind = _unrolled(conv.kernel[1], unroll // steps), _unrolled(steps, unroll)
         with (

@@ -14,6 +14,8 @@ from dsc.targets.gpu.machine import Gpu
 from dsc.targets.tir.loops import Loops, when
 
 ALL_LANES = 0xFFFFFFFF
+DYNAMIC = "shared.dyn"
+"""Shared memory that a launch asks for, as TVM calls it; its runtime allows the kernel as much. One array of a kernel."""
 
 
 @contextmanager
@@ -26,6 +28,11 @@ def launch(blocks: Dim, threads: int, loops: Loops) -> Iterator[tuple[Expr, Expr
     zero, width = loops.const(0), loops.const(threads)
     with T.thread_binding(zero, count, "blockIdx.x") as block, T.thread_binding(zero, width, "threadIdx.x") as thread:
         yield block, thread
+
+
+def shared_scope(size: int, machine: Gpu) -> str:
+    """Where an array of so many bytes lies that a block shares: its launch asks for what a block has not by itself."""
+    return "shared" if size <= machine.shared_bytes else DYNAMIC
 
 
 def synchronize() -> None:

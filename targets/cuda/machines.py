@@ -66,7 +66,10 @@ def _gpu(
 
 
 _T4 = "NVIDIA T4 data sheet; Jia et al., Dissecting the NVidia Turing T4 GPU, 2019"
-_A100 = "NVIDIA A100 Tensor Core GPU Architecture white paper (SXM, 40 GB)"
+_A100 = (
+    "NVIDIA A100 Tensor Core GPU Architecture white paper (SXM, 40 GB); L2 as measured: gpu-benches of te42kyfo, "
+    "gpu-l2-cache (of 7219 GB/s by the white paper's 5120 bytes per clock)"
+)
 _A10 = "NVIDIA A10 data sheet; NVIDIA Ampere GA102 GPU Architecture white paper; L2 bandwidth is an estimate"
 _L4 = "NVIDIA L4 data sheet; NVIDIA Ada GPU Architecture white paper; L2 bandwidth is an estimate"
 _H100 = (
@@ -83,7 +86,7 @@ MACHINES: tuple[Gpu, ...] = (
     ),
     _gpu(
         "sm_80", product=_A100, multiprocessors=108, ghz=1.41, lanes=64, tensor=ampere(1024, _A100),
-        threads=2048, blocks=32, shared_kib=164, l2_mib=40, l2_gb=5120, dram_gb=1555, memory_gib=40,
+        threads=2048, blocks=32, shared_kib=164, l2_mib=40, l2_gb=5400, dram_gb=1555, memory_gib=40,
     ),
     _gpu(
         "sm_86", product=_A10, multiprocessors=72, ghz=1.695, lanes=128, tensor=ampere(512, _A10),

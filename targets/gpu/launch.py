@@ -15,7 +15,8 @@ from dsc.targets.tir.loops import Loops, when
 
 ALL_LANES = 0xFFFFFFFF
 DYNAMIC = "shared.dyn"
-"""Shared memory that a launch asks for, as TVM calls it; its runtime allows the kernel as much. One array of a kernel."""
+"""TVM's name of shared memory that a launch asks for; its runtime lets the kernel have as much. A kernel has one array
+of it."""
 
 
 @contextmanager

@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tvm import sym, te, tirx
+from tvm import sym, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, dims, divides
+from dsc.lower.exprs import Dim, ceildiv, divides
 from dsc.targets.cpu.inline import identity
 from dsc.targets.gpu.access import Access, limit
 from dsc.targets.gpu.axes import Axis
 from dsc.targets.gpu.elements import Combiner, Elements
-from dsc.targets.gpu.generic.rows import Output, Reduced
+from dsc.targets.gpu.generic.rows import Output
 from dsc.targets.gpu.launch import Group, launch
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.neighbours import Read
-from dsc.targets.gpu.rows.program import Program
+from dsc.targets.gpu.rows.program import Program, Reduction
 from dsc.targets.gpu.rows.registers import Registers
 from dsc.targets.gpu.rows.sharing import Sharing, vector_of
 from dsc.targets.tir.loops import Loops, argument, flat, function, when
@@ -62,8 +62,8 @@ class _Writer:
             T.arg(scalar.name, scalar)
         self.written = [(argument(f"out{i}", t.shape, t.dtype), t) for i, t in enumerate(program.results)]
         self.registers = Registers(memory, self.known, self.loops)
-        reductions = {found.tensor: self.registers.reduction(found.tensor) for found in program.reduced}
-        self.elements = Elements(self.registers.leaves() | reductions, self.known)
+        reduced = {found.tensor: self.registers.reduction(found.tensor) for found in program.reductions}
+        self.elements = Elements(self.registers.leaves() | reduced, self.known)
         bundles = _part(program.count, sharing.rows)
         with launch(ceildiv(bundles, sharing.groups), sharing.threads, self.loops) as (block, thread):
             self.group = Group(self.machine, sharing.group, thread, self.loops, sharing.apart)
@@ -77,9 +77,10 @@ class _Writer:
             number = T.Bind(tirx.min(number, self.loops.const(bundles) - 1))
         limit(self.known, number, 0, bundles)
         self.rows = self._neighbours(number, self.program.rows, self.sharing.rows)
-        self.kept = self._vectors(0, self.program.needed) if self.sharing.keeps(self.program.length) else None
-        for found, needed in zip(self.program.reduced, self.program.needed, strict=True):
-            self._reduce(found, needed)
+        keeps = self.sharing.keeps(self.program.length)
+        self.kept = self._vectors(0, self.program.reduced_reads) if keeps else None
+        for found in self.program.reductions:
+            self._reduce(found)
         with when(inside), self.elements.scope(), self.registers.scope():
             self._store()
 
@@ -130,7 +131,7 @@ class _Writer:
 
     # --- reductions
 
-    def _reduce(self, found: Reduced, needed: Sequence[Read]) -> None:
+    def _reduce(self, found: Reduction) -> None:
         """A reduction of each row of the bundle: by each thread of what it has, then by all of the group."""
         combine, rows = Combiner(found.tensor.op), self.sharing.rows
         totals: tirx.Buffer = T.alloc_buffer((rows,), combine.dtype, scope="local")
@@ -140,7 +141,7 @@ class _Writer:
         def add(vector: _Vector) -> None:
             terms: tirx.Buffer = T.alloc_buffer((len(vector.elements),), combine.dtype, scope="local")
             for lane, element in enumerate(vector.elements):
-                T.buffer_store(terms, self.program.term(self.elements, found, element), [lane])
+                T.buffer_store(terms, found.term(self.elements, self.program, element), [lane])
             count = self.sharing.places
             while count > 1:
                 count //= 2
@@ -150,7 +151,7 @@ class _Writer:
                 for row in range(rows):
                     T.buffer_store(totals, combine(totals[row], terms[row]), [row])
 
-        self._each_vector(needed, add)
+        self._each_vector(found.reads, add)
         self.group.reduce(totals, combine)
         for row, indices in enumerate(self.rows):
             self.registers.put(found.tensor, self.program.at(found.at, self._anywhere(indices)), totals[row])
@@ -163,17 +164,16 @@ class _Writer:
                 visit(vector)
             return
         count = self.sharing.vectors
-        with self.loops.each(ceildiv(self.sharing.steps(self.program.length), count)) as step:
-            with self.elements.scope(), self.registers.scope():
-                for vector in self._vectors(step * count, [reads]):
-                    visit(vector)
+        rounds = ceildiv(self.sharing.steps(self.program.length), count)
+        with self.loops.each(rounds) as step, self.elements.scope(), self.registers.scope():
+            for vector in self._vectors(step * count, reads):
+                visit(vector)
 
-    def _vectors(self, first: Expr | int, reads: Sequence[Sequence[Read]]) -> list[_Vector]:
+    def _vectors(self, first: Expr | int, reads: Sequence[Read]) -> list[_Vector]:
         """Those that a thread has at once, from one of its steps on, with what is read for them asked for."""
         vectors = [self._vector(first + i) for i in range(self.sharing.vectors)]
         for vector in vectors:
-            for each in reads:
-                self._load(each, vector)
+            self._load(reads, vector)
         return vectors
 
     def _anywhere(self, row: Sequence[Expr]) -> list[Expr]:
@@ -186,19 +186,20 @@ class _Writer:
         """The results of a bundle: those that have one element for each row, and those with one for each element."""
         outputs = list(zip(self.program.outputs, self.program.stored, strict=True))
         single = [(output, access) for output, access in outputs if not output.walked]
+        walked = [(output, access) for output, access in outputs if output.walked]
         if single:
+            rows = [self._anywhere(row) for row in self.rows]
             with when(self.group.is_first), self.elements.scope(), self.registers.scope():
                 for output, access in single:
-                    self._store_vector(output, access, [self._anywhere(row) for row in self.rows], self.program.row_axes)
-        walked = [(output, access) for output, access in outputs if output.walked]
+                    self._store_vector(output, access, rows, self.program.row_axes)
+
+        def store(vector: _Vector) -> None:
+            with when(vector.inside), self.elements.scope(), self.registers.scope():
+                for output, access in walked:
+                    self._store_vector(output, access, vector.elements, self._along)
+
         if walked:
-
-            def store(vector: _Vector) -> None:
-                with when(vector.inside), self.elements.scope(), self.registers.scope():
-                    for output, access in walked:
-                        self._store_vector(output, access, vector.elements, self._along)
-
-            self._each_vector(self.program.beside, store)
+            self._each_vector(self.program.reads, store)
 
     def _store_vector(self, output: Output, access: Access, here: Sequence[Sequence[Expr]], axes: range) -> None:
         """Neighbours of a result, as many at once as memory has side by side."""

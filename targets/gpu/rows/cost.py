@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +21,7 @@ from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 from dsc.targets.gpu.generic.cost import BARRIER_CYCLES, SHARED_CYCLES, SHUFFLE_CYCLES, lanes, operations
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.neighbours import Read, distinct
-from dsc.targets.gpu.rows.program import Program
+from dsc.targets.gpu.rows.program import Program, number
 from dsc.targets.gpu.rows.sharing import Sharing, vector_of
 from dsc.targets.tir.loops import function
 
@@ -61,7 +62,9 @@ class Work:
     row: int
     """For what belongs to a row."""
     element: int
-    """For each element."""
+    """For each element that is kept from one reduction to the next."""
+    element_again: int
+    """For each that is loaded and computed again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,33 +104,35 @@ class Cost:
     def _operations(self, sharing: Sharing) -> float:
         """Of a thread."""
         elements = sharing.steps(self.program.length) * sharing.vector
-        exchanges = len(self.program.reduced) * math.log2(_in_warp(sharing, self.machine))
-        passes = 1 if sharing.keeps(self.program.length) else len(self.program.reduced) + 1
-        row = self._work.row + EXCHANGE_OPERATIONS * exchanges
-        return elements * self._work.element * passes + sharing.rows * row
+        exchanges = len(self.program.reductions) * math.log2(_in_warp(sharing, self.machine))
+        each = self._work.element if sharing.keeps(self.program.length) else self._work.element_again
+        return elements * each + sharing.rows * (self._work.row + EXCHANGE_OPERATIONS * exchanges)
 
     @cached_property
     def _work(self) -> Work:
         """By the code of one element, and of two of one row."""
         one, two = self._counted(1), self._counted(2)
-        return Work(2 * one - two, two - one + len(self.program.reduced))
+        again = self._counted(2, kept=False) - self._counted(1, kept=False)
+        combined = len(self.program.reductions)
+        return Work(2 * one - two, two - one + combined, again + combined)
 
-    def _counted(self, elements: int) -> int:
+    def _counted(self, count: int, *, kept: bool = True) -> int:
         """Instructions for so many elements of a row, with what belongs to the row."""
         program = self.program
-        rows = [axis.var for axis in program.rows]
+        rows, reduced = [axis.var for axis in program.rows], [found.tensor for found in program.reductions]
+        known = ranges([axis.var for axis in program.axes], [axis.size for axis in program.axes])
+        elements = Elements({tensor: number(tensor) for tensor in [*program.inputs, *reduced]}, known)
         with function() as made:
-            known = ranges([axis.var for axis in program.axes], [axis.size for axis in program.axes])
-            found = Elements(program.free(program.inputs) | program.free(program.reductions), known)
-            for i in range(elements):
+            for i in range(count):
                 place = [tirx.Var(f"{axis.var.name}_{i}", str(axis.var.ty)) for axis in program.places]
-                self._compute(found, [*rows, *place])
+                self._compute(elements, [*rows, *place], kept=kept)
         return operations(made.get())
 
-    def _compute(self, elements: Elements, here: Sequence[Expr]) -> None:
+    def _compute(self, elements: Elements, here: Sequence[Expr], *, kept: bool) -> None:
         """Everything of one element."""
-        for found in self.program.reduced:
-            T.evaluate(self.program.term(elements, found, here))
+        for found in self.program.reductions:
+            with nullcontext() if kept else elements.scope():
+                T.evaluate(found.term(elements, self.program, here))
         for output in self.program.outputs:
             T.evaluate(elements.at(output.tensor, self.program.at(output.at, here)))
 
@@ -136,17 +141,21 @@ class Cost:
         inside = _in_warp(sharing, self.machine)
         warps = sharing.group // inside
         across = BARRIER_CYCLES + SHARED_CYCLES * warps if warps > 1 else 0.0
-        return len(self.program.reduced) * (SHUFFLE_CYCLES * math.log2(inside) + across)
+        return len(self.program.reductions) * (SHUFFLE_CYCLES * math.log2(inside) + across)
 
     # --- memory
 
+    @property
+    def _passes(self) -> list[tuple[Read, ...]]:
+        """What is read for each reduction, and for the results."""
+        return [*(found.reads for found in self.program.reductions), self.program.reads]
+
     def _traffic(self, sharing: Sharing) -> Traffic:
         """Of a warp, for a vector of each of its threads, in all reductions and results."""
-        passes = [*self.program.needed, self.program.beside]
-        loaded = [distinct([read for reads in passes for read in reads])] if sharing.keeps(self.program.length) else passes
+        loaded = [read for reads in self._passes for read in reads]
         total = NOTHING
-        for access, size in [(read.access, element_bytes(read.tensor)) for reads in loaded for read in reads]:
-            total += self._traffic_of(access, size, sharing)
+        for read in distinct(loaded) if sharing.keeps(self.program.length) else loaded:
+            total += self._traffic_of(read.access, element_bytes(read.tensor), sharing)
         for output, access in zip(self.program.outputs, self.program.stored, strict=True):
             if output.walked:
                 total += self._traffic_of(access, element_bytes(output.tensor), sharing)
@@ -188,7 +197,7 @@ class Cost:
         """Read from each input, at most all of it, and written."""
         program, total = self.program, 0.0
         for tensor in program.inputs:
-            reads = [read for needed in (*program.needed, program.beside) for read in needed if read.tensor is tensor]
+            reads = [read for each in self._passes for read in each if read.tensor is tensor]
             whole = volume(dims(tensor.shape))
             total += min(whole, sum(map(self._elements, distinct(reads)))) * element_bytes(tensor)
         return total + sum(volume(dims(out.tensor.shape)) * element_bytes(out.tensor) for out in program.outputs)
@@ -201,7 +210,7 @@ class Cost:
 
     def _in_flight(self, sharing: Sharing) -> int:
         """Bytes that a thread asks for before it waits: of all that it has at once."""
-        reads = distinct([read for needed in self.program.needed for read in needed])
+        reads = self.program.reduced_reads
         return sharing.vectors * sharing.vector * sum(element_bytes(read.tensor) for read in reads)
 
     def _registers(self, sharing: Sharing) -> int:
@@ -217,4 +226,3 @@ def _step(access: Access, axes: range) -> int:
     """From an element to the next one along some axes."""
     steps = [access.steps[axis] for axis in axes if not same(access.sizes[axis], 1)]
     return nominal(steps[-1]) if steps else 0
-

@@ -10,8 +10,8 @@ from tvm import sym, te, tirx
 from tvm.ir import Expr
 
 from dsc.targets.cpu.inline import Identity, Leaf, identity
-from dsc.targets.gpu.neighbours import Neighbours, Read
 from dsc.targets.gpu.access import replaced
+from dsc.targets.gpu.neighbours import Neighbours, Read
 from dsc.targets.tir.loops import Loops
 
 _Key = tuple[Identity, tvm_ffi.StructuralKey]

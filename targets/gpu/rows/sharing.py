@@ -10,9 +10,8 @@ import tvm_ffi
 
 from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import nominal
-from dsc.targets.gpu.access import VECTOR_TYPES, Access
+from dsc.targets.gpu.access import Access
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.neighbours import Read
 from dsc.targets.gpu.rows.program import Program
 
 THREADS = 128
@@ -107,13 +106,13 @@ def _shared(program: Program, machine: Gpu, ways: list[tuple[int, bool, int]]) -
 
 
 def _reduced(program: Program) -> list[Access | None]:
-    return [read.access for needed in program.needed for read in needed]
+    return [read.access for read in program.reduced_reads]
 
 
 def _widths(seen: list[Access], axes: range, machine: Gpu) -> list[int]:
-    """Of vectors: those that some memory has, and single elements."""
-    most = machine.vector_bytes  # elements of a byte
-    return [width for width in _powers(most) if width == 1 or any(vector_of(a, axes, width, machine) == width for a in seen)]
+    """Of vectors, the widest first: those that some memory has, and single elements."""
+    most = max(vector_of(access, axes, machine.vector_bytes, machine) for access in seen)
+    return list(reversed(_powers(most)))
 
 
 def _powers(most: int) -> list[int]:

@@ -91,8 +91,8 @@ class _Writer:
         sharing, length = self.sharing, self.program.length
         width, group = sharing.places, sharing.group
         number = T.Bind(self.loops.const(step) * group + self.group.lane)
-        inside = None
-        if not (divides(group * width, length) or (isinstance(step, int) and (step + 1) * group * width <= length)):
+        inside, each = None, group * width
+        if not ((step + 1) * each <= length if isinstance(step, int) else divides(sharing.vectors * each, length)):
             inside = number < self.loops.const(length // width)
             number = T.Bind(tirx.min(number, self.loops.const(length // width - 1)))
         limit(self.known, number, 0, length // width)

@@ -19,7 +19,7 @@ from dsc.lower.te import lowered
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.inline import Leaf
 from dsc.targets.gpu.access import Access, ranges, replaced, uses
-from dsc.targets.gpu.axes import Axis, Parts, in_parts, several, split
+from dsc.targets.gpu.axes import Axis, Parts, in_parts, limits, several, split
 from dsc.targets.gpu.elements import Combiner, Elements
 from dsc.targets.gpu.generic.plan import plan_of
 from dsc.targets.gpu.generic.rows import Output, Reduced, Rows
@@ -142,8 +142,9 @@ class _Search:
 
     def program(self) -> Program | Refusal:
         """That of the rows, or why there is none."""
-        at = [in_parts(found.at, self.parts) for found in self.rows.reduced]
         axes = several(self.parts)
+        simplify = limits(axes).simplify
+        at = [tuple(map(simplify, in_parts(found.at, self.parts))) for found in self.rows.reduced]
         rows = [axis for axis in axes if any(_uses(each, axis) for each in at)]
         if not all(_uses(each, axis) for each in at for axis in rows):
             return Refusal("rows share what is reduced")

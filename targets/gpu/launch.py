@@ -78,30 +78,36 @@ class Group:
         """Whether this thread is the first of the group."""
         return tirx.EQ(self.lane, self._loops.const(0))
 
-    def reduce(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr]) -> None:
-        """Puts what the threads have in `total`, a register, together; all have the result there."""
-        self._in_warp(total, combine, min(self.threads, self._warp // self.apart))
+    def reduce(self, totals: tirx.Buffer, combine: Callable[[Expr, Expr], Expr]) -> None:
+        """Puts what the threads have in each of `totals`, registers, together; all have the results there."""
+        count = int(totals.shape[0])
+        for i in range(count):
+            self._in_warp(totals, i, combine, min(self.threads, self._warp // self.apart))
         warps, const = self.threads * self.apart // self._warp, self._loops.const
         if warps <= 1:
             return
-        parts = T.alloc_buffer((warps * self.apart,), total.dtype, scope="shared")
+        parts = T.alloc_buffer((warps * self.apart * count,), totals.dtype, scope="shared")
         inside, place = tirx.floormod(self._thread, const(self._warp)), tirx.floormod(self._thread, const(self.apart))
         with when(inside < const(self.apart)):
-            T.buffer_store(parts, total[0], [self._over(self._warp) * self.apart + inside])
+            first = (self._over(self._warp) * self.apart + inside) * count
+            for i in range(count):
+                T.buffer_store(parts, totals[i], [first + i])
         synchronize()
-        T.buffer_store(total, parts[place], [0])
-        for other in range(1, warps):
-            T.buffer_store(total, combine(total[0], parts[other * self.apart + place]), [0])
+        for i in range(count):
+            T.buffer_store(totals, parts[place * count + i], [i])
+            for other in range(1, warps):
+                part = parts[(other * self.apart + place) * count + i]
+                T.buffer_store(totals, combine(totals[i], part), [i])
 
     def _over(self, count: int) -> Expr:
         return tirx.floordiv(self._thread, self._loops.const(count))
 
-    def _in_warp(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
-        """Among `count` threads of the warp, by exchanging registers."""
+    def _in_warp(self, totals: tirx.Buffer, i: int, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
+        """One of them among `count` threads of the warp, by exchanging registers."""
         step = count // 2
-        other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
+        other = T.alloc_buffer((1,), totals.dtype, scope="local")  # no expression: in a choice, some would not exchange
         while step:
             mask, distance = tirx.const(ALL_LANES, "uint32"), step * self.apart
-            T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], distance, self._warp, self._warp), [0])
-            T.buffer_store(total, combine(total[0], other[0]), [0])
+            T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, totals[i], distance, self._warp, self._warp), [0])
+            T.buffer_store(totals, combine(totals[i], other[0]), [i])
             step //= 2

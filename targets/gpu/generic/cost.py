@@ -54,7 +54,7 @@ class Visit:
 
     def cycles(self, machine: Gpu) -> float:
         """Of a multiprocessor."""
-        return max(self.load_cycles, self.operations * machine.warp / _lanes(machine))
+        return max(self.load_cycles, self.operations * machine.warp / lanes(machine))
 
 
 def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> float:
@@ -154,7 +154,7 @@ def _visit(
             T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
         else:
             T.evaluate(elements.at(tensor, at))
-    return Visit(load_cycles, _operations(made.get()), read, l2_bytes)
+    return Visit(load_cycles, operations(made.get()), read, l2_bytes)
 
 
 def _pieces(machine: Gpu, indices: Sequence[Expr], source: te.Tensor, neighbour: Neighbour | None) -> float:
@@ -173,7 +173,8 @@ def _free(tensor: te.Tensor) -> Leaf:
     return lambda _: tirx.Var("reduced", str(tensor.dtype))
 
 
-def _operations(func: tirx.PrimFunc) -> int:
+def operations(func: tirx.PrimFunc) -> int:
+    """Instructions of a thread, without loads and stores."""
     count = 0
 
     def arithmetic(node: Expr) -> None:
@@ -193,6 +194,6 @@ def _bytes(tensor: te.Tensor) -> float:
     return volume(tensor.shape) * element_bytes(tensor)
 
 
-def _lanes(machine: Gpu) -> float:
+def lanes(machine: Gpu) -> float:
     """Multiply-adds of float32 per cycle."""
     return machine.peak() / machine.frequency / 2

@@ -16,13 +16,15 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, product
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
+from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import launch, synchronize
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.centering import Centering, LineSums, centered
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
 from dsc.targets.gpu.matrix.results import Results, WarpTile
 from dsc.targets.gpu.matrix.side import Side
-from dsc.targets.gpu.matrix.tiling import Tiling
+from dsc.targets.gpu.matrix.tiling import Centered, Tiling
 from dsc.targets.gpu.matrix.transport import WORD, Transport, transport
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, argument, function, when
@@ -73,16 +75,19 @@ class _Writer:
         ]
         warp, lane = self.loops.split(thread, self.machine.warp)
         warp_row, warp_column = self.loops.split(warp, tiling.warps_across)
-        product_ = _Product(tiling, fragments, lane, warp_row * tiling.warp_rows, warp_column * tiling.warp_columns)
+        row_in_block, column_in_block = warp_row * tiling.warp_rows, warp_column * tiling.warp_columns
+        product_ = _Product(tiling, fragments, centered(*self.sides), lane, row_in_block, column_in_block)
         product_.clear()
         self._steps(ways, lambda stage: product_.add(left, right, shared, stage))
         at = WarpTile(
             batch,
-            T.Bind(row + warp_row * tiling.warp_rows),
-            T.Bind(column + warp_column * tiling.warp_columns),
+            T.Bind(row + row_in_block),
+            T.Bind(column + column_in_block),
             warp,
             lane,
         )
+        centering = Centering(*self.sides, self.steps * self.depth, Elements(inputs), self.loops)
+        centering.apply(product_.sums, product_.lines, at, product_.down, product_.across)
         results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
         results.store(product_.sums, shared, at, self.machine.warp)
 
@@ -131,32 +136,37 @@ class _Writer:
 class _Product:
     """The sums of a warp, in registers, and the fragments that are multiplied."""
 
-    def __init__(self, tiling: Tiling, fragments: Fragments, lane: Expr, row: Expr, column: Expr) -> None:
-        """row, column: where the warp's part of the tile begins."""
+    def __init__(
+        self, tiling: Tiling, fragments: Fragments, which: Centered, lane: Expr, row: Expr, column: Expr
+    ) -> None:
+        """which: sums of lines beside. row, column: where the warp's part of the tile begins."""
         self.fragments, self.lane, self.row, self.column = fragments, lane, row, column
         self.chunks = tiling.chunks
         self.down = tiling.warp_rows // fragments.rows
         self.across = tiling.warp_columns // fragments.columns
-        self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), "float32", scope="local")
+        self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), fragments.accumulator, scope="local")
+        self.lines = LineSums(which, fragments, self.down, self.across)
         self.a = T.alloc_buffer((fragments.words,), fragments.word, scope="local")
         self.b = T.alloc_buffer((self.across * fragments.words,), fragments.word, scope="local")
 
     def clear(self) -> None:
         """Sets all sums to 0."""
         with unrolled(self.down * self.across * self.fragments.sums) as i:
-            T.buffer_store(self.sums, tirx.const(0, "float32"), [i])
+            T.buffer_store(self.sums, tirx.const(0, self.fragments.accumulator), [i])
 
     def add(self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr) -> None:
         """The products of one step."""
-        fragments = self.fragments
+        fragments, none = self.fragments, tirx.const(0, "int32")
         with unrolled(self.chunks // fragments.chunks) as part:
             chunk = part * fragments.chunks
             with unrolled(self.across) as j:
                 place = FragmentPlace(stage, self.column + j * fragments.columns, chunk)
                 right.load(fragments, self.lane, self.b, j * fragments.words, shared, place)
+                self.lines.add_column(j, self.b, j * fragments.words)
             with unrolled(self.down) as i:
                 place = FragmentPlace(stage, self.row + i * fragments.rows, chunk)
-                left.load(fragments, self.lane, self.a, tirx.const(0, "int32"), shared, place)
+                left.load(fragments, self.lane, self.a, none, shared, place)
+                self.lines.add_row(i, self.a, none)
                 with unrolled(self.across) as j:
                     first = (i * self.across + j) * fragments.sums
-                    fragments.multiply(self.sums, first, self.a, tirx.const(0, "int32"), self.b, j * fragments.words)
+                    fragments.multiply(self.sums, first, self.a, none, self.b, j * fragments.words)

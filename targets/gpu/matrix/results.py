@@ -83,7 +83,8 @@ class Results:
         for register in range(0, self.fragments.sums, run):
             row, column = self.fragments.position(lane, register)
             word = base + row * self.strip.stride + column + j * self.fragments.columns
-            T.buffer_store(shared, sums[own.span(first + register, run)], [self.loops.span(word, run)])
+            values = _reinterpreted(sums[own.span(first + register, run)], str(shared.dtype), run)
+            T.buffer_store(shared, values, [self.loops.span(word, run)])
 
     def _read(self, shared: tirx.Buffer, base: Expr, at: WarpTile, down: Expr, warp_size: int) -> None:
         """A warp's strip, row by row: neighbouring lanes have neighbouring vectors."""
@@ -96,8 +97,10 @@ class Results:
             column = T.Bind(at.column + vector * VECTOR)
             words = self.loops.span(base + inner * self.strip.stride + vector * VECTOR, VECTOR)
             with when(None if divides(self.tiling.rows, m) else row < self.loops.const(m)):
-                sums = T.alloc_buffer((VECTOR,), shared.dtype, scope="local")
-                T.buffer_store(sums, shared[words], [Loops().span(0, VECTOR)])
+                dtype = str(self.source.acc.dtype)
+                sums = T.alloc_buffer((VECTOR,), dtype, scope="local")
+                values = _reinterpreted(shared[words], dtype, VECTOR)
+                T.buffer_store(sums, values, [Loops().span(0, VECTOR)])
                 self._row([*at.batch, *self.loops.unravel(row, self.source.rows)], column, sums)
 
     def _row(self, at: Sequence[Expr], first: Expr, sums: tirx.Buffer) -> None:
@@ -137,3 +140,9 @@ class Results:
         memory = from_registers(beside, self.buffers, at, v, known)
         elements, place = Elements({**memory, self.source.acc: lambda _: sum_}, known), self.source.place(at)
         return [elements.at(output, place) for output in self.source.outputs]
+
+
+def _reinterpreted(values: Expr, dtype: str, count: int) -> Expr:
+    """The bits of so many numbers as those of another type, if it is another."""
+    wanted = dtype if count == 1 else f"{dtype}x{count}"
+    return values if str(values.expr_ty()) == wanted else tirx.reinterpret(wanted, values)

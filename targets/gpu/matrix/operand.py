@@ -88,13 +88,14 @@ class Operand:
 
     def fill(self, elements: Elements, number: Expr) -> Expr:
         """A word of what a line has where it is not in memory: zero points, or zeros."""
-        side, loops = self.side, self.loops
-        if side.zero is None:
-            return tirx.const(0, "float32")
-        line = number
+        return tirx.const(0, "float32") if self.side.zero is None else repeated(self.zero(elements, number))
+
+    def zero(self, elements: Elements, number: Expr) -> Expr:
+        """The zero point of a line, or of the last one for those beyond it."""
+        side, loops, line = self.side, self.loops, number
         if not divides(self.corner.lines, side.extent):
             line = T.Bind(tirx.min(number, loops.const(side.extent) - 1))
-        return repeated(side.zero_at(elements, [*self.corner.batch, *loops.unravel(line, side.lines)]))
+        return side.zero_at(elements, [*self.corner.batch, *loops.unravel(line, side.lines)])
 
     def indices(self, number: Expr, k: Expr) -> list[Expr]:
         """Those of the factor's tensor."""

@@ -105,8 +105,6 @@ class Side:
     def element_at(self, elements: Elements, at: Sequence[Expr]) -> Expr:
         """An element in the type in which it is multiplied, or the bits of that: rounded, where it is not exact."""
         tensor = self.factor.tensor
-        if self.element in BYTES:
-            return elements.at(self._filled, at)
         if self.element == UPPER_HALF:
             return elements.at(self._upper_halves, at)
         if self.element != HALF:
@@ -123,19 +121,6 @@ class Side:
         """What is taken off of the bytes of a line as they are multiplied."""
         zero = self.zero_at(elements, at)
         return zero - tirx.const(SIGN, "int32") if self.is_shifted else zero
-
-    @cached_property
-    def _filled(self) -> te.Tensor:
-        """The bytes; in padding their zero point."""
-        tensor, access, zero = self.factor.tensor, self.factor.access, self.zero
-        if zero is None or access is None or access.inside is None:
-            return tensor
-
-        def element(*at: Expr) -> Expr:
-            origin = zero(*at[: len(zero.shape)]).astype(str(tensor.dtype))
-            return tirx.if_then_else(access.is_inside(at), tensor(*at), origin)
-
-        return te.compute(tensor.shape, element, name="filled")
 
     @cached_property
     def _upper_halves(self) -> te.Tensor:

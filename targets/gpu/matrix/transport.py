@@ -12,6 +12,7 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, dims, divides, product
 from dsc.lower.floats import condition
 from dsc.targets.cpu.inline import Leaf
+from dsc.targets.gpu.contraction.zero_points import BYTES
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Operand
@@ -174,26 +175,55 @@ class SingleElements(ThroughRegisters):
                 T.buffer_store(self.registers, packed(values), [i * CHUNK_WORDS + word])
 
     def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
-        """One element; 0, or its zero point, beyond the depth. (What is beyond the last line is never stored.)"""
+        """One element; 0 beyond the depth. (What is beyond the last line is never stored.)"""
         operand, side, loops = self.operand, self.operand.side, self.loops
         number, k = operand.coordinates(step, line, element)
         if not divides(operand.corner.lines, side.extent):
             number = T.Bind(tirx.min(number, loops.const(side.extent) - 1))
         if divides(operand.depth, side.deep):
             return side.element_at(Elements(self.leaves), operand.indices(number, k))
-        depth, elements = loops.const(side.deep), Elements(self.leaves)
-        at = operand.indices(number, T.Bind(tirx.min(k, depth - 1)))
-        value = side.element_at(elements, at)
-        beyond = tirx.const(0, str(value.expr_ty()))
-        if side.zero is not None:
-            beyond = side.zero_at(elements, at[: len(side.zero.shape)]).astype(str(value.expr_ty()))
-        return tirx.Select(condition(k < depth), value, beyond)
+        depth = loops.const(side.deep)
+        value = side.element_at(Elements(self.leaves), operand.indices(number, T.Bind(tirx.min(k, depth - 1))))
+        return tirx.Select(condition(k < depth), value, tirx.const(0, str(value.expr_ty())))
 
     def _chunk(self, i: Expr) -> tuple[Expr, Expr]:
         if not self.operand.side.lines_are_neighbours:
             return super()._chunk(i)
         chunk, line = self.loops.split(i * self.threads + self.thread, self.operand.tile.lines)
         return line, chunk
+
+
+class SingleBytes(SingleElements):
+    """The same of bytes; what is not in memory are zero points."""
+
+    def __init__(
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        memory: tirx.Buffer,
+        leaves: Mapping[te.Tensor, Leaf],
+    ) -> None:
+        """memory: the factor's, as one long array. leaves: the inputs."""
+        super().__init__(operand, shared, thread, threads, leaves)
+        self.memory = memory
+
+    def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
+        operand, access = self.operand, self.operand.side.factor.access
+        assert access is not None  # see `zero_points.of_bytes`
+        number, k = operand.coordinates(step, line, element)
+        inside = operand.is_inside(access, number, k)
+        if inside is None:
+            return self.memory[T.Bind(operand.position(access, number, k))]
+        found = T.alloc_buffer((1,), self.memory.dtype, scope="local")
+        with T.If(inside):
+            with T.Then():
+                T.buffer_store(found, self.memory[T.Bind(operand.position(access, number, k))], [0])
+            with T.Else():
+                zero = operand.zero(Elements(self.leaves), number)
+                T.buffer_store(found, zero.astype(str(self.memory.dtype)), [0])
+        return found[0]
 
 
 def transport(
@@ -207,9 +237,11 @@ def transport(
 ) -> Transport:
     """The best way there is for an operand."""
     access, side = operand.side.factor.access, operand.side
-    if access is None or operand.together * side.bits < WORD_BITS:
+    buffer = None if access is None else next(b for tensor, b in buffers.items() if tensor.same_as(access.memory))
+    if buffer is None or operand.together * side.bits < WORD_BITS:
+        if buffer is not None and side.element in BYTES:
+            return SingleBytes(operand, shared, thread, threads, flat(buffer), leaves)
         return SingleElements(operand, shared, thread, threads, leaves)
-    buffer = next(found for tensor, found in buffers.items() if tensor.same_as(access.memory))
     if machine.copies_to_shared and not side.is_shifted:
         return AsynchronousCopies(operand, shared, thread, threads, flat(buffer), leaves)
     words = ceildiv(product(dims(buffer.shape)) * side.bits, WORD_BITS)

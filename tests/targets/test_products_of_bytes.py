@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import tvm
 
 from dsc.check.simulated import simulated
 from dsc.pipeline import compile_model
-from dsc.targets import target
+from dsc.simulator import simulated_cuda, simulated_rocm
+from dsc.targets import Refusal, target
+from dsc.targets.gpu.matrix import ContractMatrices
+from dsc.targets.gpu.matrix.space import MatrixSpace
 from tests.compiled import TextModel
+from tests.targets.cuda.simulated import backend, device, library, machine
+from tests.targets.cuda.test_matrix import in_turn
+from tests.targets.regions import Region
 
 RANDOM = np.random.default_rng(29)
 
@@ -116,3 +123,92 @@ def test_whole_models(tag: str, which: str) -> None:
         assert array.dtype == wanted.dtype
         np.testing.assert_array_equal(array, wanted)
     assert all(count > 0 for count in counted)
+
+
+# --- regions, every access to memory watched
+
+
+@dataclass(frozen=True)
+class Case:
+    """A region of factors and zero points, and its sums."""
+
+    region: Region
+    sums: Callable[..., np.ndarray] = product
+
+    def arrays(self) -> list[np.ndarray]:
+        return [bytes_of(str(array.dtype), *array.shape) for array in self.region.arrays()]
+
+
+PACKED = Case(
+    Region("(uint8[1,32,7,6] x, int8[32,32,3,3] w, uint8 z, int8[32] q) => (int32[1,32,7,6] y) { y = ConvInteger<pads=[1,1,1,1]>(x, w, z, q) }", block=16),
+    Convolution(pad=1),
+)  # fmt: skip
+STRIDED = Case(
+    Region("(int8[2,16,7,5] x, uint8[16,16,3,3] w) => (int32[2,16,3,2] y) { y = ConvInteger<strides=[2,2]>(x, w) }", block=16),
+    Convolution(stride=2),
+)  # fmt: skip
+GROUPS = Case(
+    Region("(uint8[1,12,6,7] x, uint8[10,6,2,2] w, uint8 z, uint8[10] q) => (int32[1,10,7,8] y) { y = ConvInteger<group=2,pads=[1,1,1,1]>(x, w, z, q) }"),
+    Convolution(pad=1, groups=2),
+)  # fmt: skip
+FREE = Case(
+    Region("(uint8[n,24] x, uint8[24,k] w, uint8[n] z) => (int32[n,k] y) { y = MatMulInteger(x, w, z) }", {"n": 21, "k": 9})
+)  # fmt: skip
+BATCHES = Case(
+    Region("(int8[3,1,17,40] x, uint8[2,40,18] w, int8 z, uint8[18] q) => (int32[3,2,17,18] y) { y = MatMulInteger(x, w, z, q) }")
+)  # fmt: skip
+TINY = Case(Region("(uint8[2,3] x, int8[3,2] w, uint8 z) => (int32[2,2] y) { y = MatMulInteger(x, w, z) }"))
+
+
+@pytest.mark.parametrize(
+    ("arch", "cases"),
+    [
+        ("sm_80", [PACKED, FREE, TINY]),
+        ("gfx942", [PACKED, BATCHES]),
+        ("gfx90a", [STRIDED]),
+        ("gfx1100", [PACKED]),
+        ("gfx1200", [GROUPS]),
+    ],
+)
+def test_regions(arch: str, cases: Sequence[Case]) -> None:
+    """Factors by vectors and by elements, zero points of all kinds, sizes of all kinds."""
+    onto = simulated_rocm if arch.startswith("gfx") else simulated_cuda
+    with onto(arch, order="reverse") as simulation:
+        spaces = [matched(case.region, arch) for case in cases]
+        functions = {f"k{i}": space.build(*in_turn(space)).func for i, space in enumerate(spaces)}
+        code, on = library(functions, backend(simulation)), device(simulation)
+        for name, case in zip(functions, cases, strict=True):
+            arrays = case.arrays()
+            expected = case.region.pack(case.sums(*arrays), "outputs")
+            inputs = [tvm.runtime.tensor(case.region.pack(array, "inputs"), on) for array in arrays]
+            output = tvm.runtime.tensor(np.full_like(expected, 77), on)
+            code[name](*inputs, output)
+            np.testing.assert_array_equal(output.numpy(), expected, err_msg=case.region.text)
+        assert not simulation.faults()
+
+
+def matched(region: Region, arch: str) -> MatrixSpace:
+    found = ContractMatrices().match(region.workload(), machine(arch))
+    assert isinstance(found, MatrixSpace), found
+    return found
+
+
+def test_packed_images_are_loaded_by_chunks_of_sixteen_channels() -> None:
+    for arch in ("sm_80", "gfx942", "gfx1100"):
+        image = matched(PACKED.region, arch).sides[0]
+        assert (image.chunk, image.together_in_depth) == (16, 16)
+        assert image.is_shifted == (arch == "gfx942")  # MFMA has signed bytes only
+
+
+def test_what_is_no_product_of_bytes_is_refused() -> None:
+    computed = (
+        "(uint8[16,16] x, uint8 z, uint8[16,16] w) => (int32[16,16] y) { d = Clip(x, z) y = MatMulInteger(d, w) }"
+    )
+    wide = "(int32[16,16] x, int32[16,16] w) => (int32[16,16] y) { y = MatMul(x, w) }"
+    for text in (computed, wide):
+        found = ContractMatrices().match(Region(text).workload(), machine())
+        assert isinstance(found, Refusal)
+        assert found.reason == "a factor that is not bytes in memory less a zero point for each row or column"
+    found = ContractMatrices().match(TINY.region.workload(), machine("gfx1030"))
+    assert isinstance(found, Refusal)
+    assert found.reason == "no instruction on matrices of bytes"

@@ -46,7 +46,7 @@ def resident_blocks(machine: Gpu, launch: Launch) -> int:
         machine.registers // (launch.registers * launch.threads),
     ]
     if launch.shared_bytes:
-        limits.append(machine.shared_bytes_total // launch.shared_bytes)
+        limits.append(machine.shared_bytes_total // (launch.shared_bytes + machine.shared_bytes_reserved))
     return min(limits)
 
 
@@ -119,10 +119,13 @@ class BlockStep:
     """Of warps, that bring operands to shared memory."""
     ahead: int = 1
     """Steps whose operands are on their way while one is multiplied."""
+    stored_traffic: float = 0.0
+    """Bytes that go through shared memory once all steps are done: the sums, on their way to those who store them."""
 
 
-ISSUED_PER_CYCLE = 4
-"""Instructions of warps that a multiprocessor starts: one for each of its four schedulers, or vector units."""
+SCHEDULERS = 4
+"""Parts of a multiprocessor that each start an instruction of a warp per cycle, with a quarter of all units that
+compute: schedulers, or vector units. A warp belongs to one."""
 
 
 def steps_seconds(
@@ -130,6 +133,7 @@ def steps_seconds(
 ) -> float:
     """Seconds of `blocks` tiles of a product, of so many steps each.
 
+    The multiprocessor with the most of them is the last one to end: a block begins where another has ended.
     moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
     """
     launch = Launch(
@@ -138,15 +142,18 @@ def steps_seconds(
     resident = resident_blocks(machine, launch)
     if resident == 0:
         return math.inf
-    together = min(resident, math.ceil(blocks / machine.cores))
+    most = math.ceil(blocks / machine.cores)
+    together = min(resident, most)
+    parts = min(1.0, together * step.threads / (machine.warp * SCHEDULERS))
     at_once = instruction.m * instruction.n * instruction.k * instruction.rate * EFFICIENCY
     busy = max(
-        step.products / at_once,
+        step.products / (at_once * parts),
         step.shared_traffic / SHARED_BYTES_PER_CYCLE,
-        step.instructions / ISSUED_PER_CYCLE,
+        step.instructions / (SCHEDULERS * parts),
     )
-    rounds = math.ceil(blocks / (machine.cores * together))
-    cycles = rounds * (steps * max(together * busy, STEP_CYCLES / step.ahead) + STEP_CYCLES)
+    rounds = math.ceil(most / together)
+    stored = most * step.stored_traffic / SHARED_BYTES_PER_CYCLE
+    cycles = steps * max(most * busy, rounds * STEP_CYCLES / step.ahead) + rounds * STEP_CYCLES + stored
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds
 

@@ -14,6 +14,9 @@ from dsc.targets.gpu.machine import Gpu
 from dsc.targets.tir.loops import Loops, when
 
 ALL_LANES = 0xFFFFFFFF
+DYNAMIC = "shared.dyn"
+"""TVM's name of shared memory that a launch asks for; its runtime lets the kernel have as much. A kernel has one array
+of it."""
 
 
 @contextmanager
@@ -26,6 +29,11 @@ def launch(blocks: Dim, threads: int, loops: Loops) -> Iterator[tuple[Expr, Expr
     zero, width = loops.const(0), loops.const(threads)
     with T.thread_binding(zero, count, "blockIdx.x") as block, T.thread_binding(zero, width, "threadIdx.x") as thread:
         yield block, thread
+
+
+def shared_scope(size: int, machine: Gpu) -> str:
+    """Where an array of so many bytes lies that a block shares: its launch asks for what a block has not by itself."""
+    return "shared" if size <= machine.shared_bytes else DYNAMIC
 
 
 def synchronize() -> None:

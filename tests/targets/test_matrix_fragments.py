@@ -86,7 +86,7 @@ def test_all_depth_is_multiplied_by_whole_instructions() -> None:
             assert held == needed * (2 if repeated else 1), row.intrinsic
 
 
-@pytest.mark.parametrize("chunks", [2, 4, 8, 16, 32])
+@pytest.mark.parametrize("chunks", [2, 4, 6, 8, 12, 16, 24, 32])
 def test_chunks_of_a_column_lie_in_different_banks(chunks: int) -> None:
     tile = SharedTile(32, chunks)
 

@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import BFloat16Type, TensorType
 from dsc.lower import rounding
 from dsc.lower.exprs import Dim, is_integer, product
 from dsc.lower.stages import element_bytes
+from dsc.targets.gpu.access import uses
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.zero_points import BYTES
 from dsc.targets.gpu.elements import Elements
@@ -112,6 +113,14 @@ class Side:
         (value,) = tensor.op.body
         is_widened = isinstance(value, tirx.Cast) and str(value.value.expr_ty()) == HALF
         return elements.term(tensor.op, value.value, at, []) if is_widened else elements.at(tensor, at).astype(HALF)
+
+    @property
+    def origins_differ(self) -> bool:
+        """Whether what is taken off is not the same for all lines."""
+        if self.zero is None:
+            return False
+        (value,), axes = self.zero.op.body, self.factor.side_axes
+        return any(uses(value, axis.var) for axis in self.zero.op.axis[axes.start : axes.stop])
 
     def zero_at(self, elements: Elements, at: Sequence[Expr]) -> Expr:
         """What is taken off of the bytes of a line as they are in memory."""

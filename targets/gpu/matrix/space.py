@@ -18,7 +18,7 @@ from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
 from dsc.targets.gpu.matrix.operand import is_transposed
 from dsc.targets.gpu.matrix.results import VECTOR
 from dsc.targets.gpu.matrix.side import WORD_BITS, Side
-from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, STAGES, Centered, Tiling
+from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, STAGES, WORD_BYTES, Centered, Tiling
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -51,10 +51,10 @@ class MatrixSpace:
     def _tilings(self, name: str) -> Iterator[Tiling]:
         _, fragments = self.instructions[name]
         stages = STAGES if self.machine.copies_to_shared else STAGES[-1:]
-        for shape in SHAPES:
+        for rows, columns, down, across, slices in SHAPES:
             for chunks in CHUNKS:
                 for count in stages:
-                    tiling = Tiling(name, *shape, chunks, count)
+                    tiling = Tiling(name, rows, columns, down, across, chunks, count, slices)
                     if tiling.suits(fragments, VECTOR, self.machine, self._centered):
                         yield tiling
 
@@ -70,10 +70,11 @@ class MatrixSpace:
             threads=point.warps * self.machine.warp,
             registers=point.registers(fragments, self.machine.warp, self._centered),
             shared_bytes=point.shared_bytes(fragments),
-            products=point.warps * multiplied * fragments.rows * fragments.columns * depth,
+            products=point.warps * multiplied * fragments.rows * fragments.columns * depth // point.slices,
             shared_traffic=float(self._read_bytes(point) + point.staged_bytes),
             instructions=self._instructions(point, fragments),
             ahead=point.stages - 1,
+            stored_traffic=float(2 * point.slices * point.rows * point.columns * WORD_BYTES),
         )
         bits = self.sides[0].bits
         loaded = bits / 8 * batches * k * (across * m + down * n)
@@ -84,7 +85,7 @@ class MatrixSpace:
 
     def _read_bytes(self, point: Tiling) -> int:
         """From shared memory, by all warps, in a step."""
-        return point.warps * (point.warp_rows + point.warp_columns) * point.chunks * CHUNK_BYTES
+        return point.warps * (point.warp_rows + point.warp_columns) * point.warp_chunks * CHUNK_BYTES
 
     def _instructions(self, point: Tiling, fragments: Fragments) -> float:
         """Of all warps, in a step, to bring operands to shared memory."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+SIGNS = (("int8", "int8"), ("uint8", "int8"), ("int8", "uint8"), ("uint8", "uint8"))
+"""The types that two factors of bytes have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultiplyAdd:

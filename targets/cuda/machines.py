@@ -46,7 +46,7 @@ def _gpu(
         frequency=ghz * 1e9,
         cores=multiprocessors,
         launch_seconds=LAUNCH_SECONDS,
-        instructions=(ffma(lanes), dp4a(64), *tensor),
+        instructions=(ffma(lanes), *dp4a(64), *tensor),
         warp=WARP,
         max_threads=1024,
         resident_threads=threads,

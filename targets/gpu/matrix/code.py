@@ -17,8 +17,10 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, product
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
+from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import launch, shared_scope, synchronize
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.centering import Centering, LineSums
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
 from dsc.targets.gpu.matrix.results import Results, WarpTile
@@ -77,10 +79,12 @@ class _Writer:
         slice_, part = self.loops.split(warp, tiling.warps_down * tiling.warps_across)
         warp_row, warp_column = self.loops.split(part, tiling.warps_across)
         place = _Part(lane, slice_, warp_row * tiling.warp_rows, warp_column * tiling.warp_columns)
-        product_ = _Product(tiling, fragments, place)
+        at = WarpTile(batch, T.Bind(row + place.row), T.Bind(column + place.column), slice_, part, lane)
+        centering = Centering(*self.sides, Elements(inputs), self.loops)
+        product_ = _Product(tiling, fragments, place, centering.sums(tiling, fragments, at))
         product_.clear()
         self._steps(ways, lambda stage: product_.add(left, right, shared, stage))
-        at = WarpTile(batch, T.Bind(row + place.row), T.Bind(column + place.column), slice_, part, lane)
+        centering.apply(product_.sums, product_.lines, at, self.steps * (self.depth // tiling.slices))
         results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
         results.store(product_.sums, shared, at, self.machine.warp)
 
@@ -142,32 +146,35 @@ class _Part:
 class _Product:
     """The sums of a warp, in registers, and the fragments that are multiplied."""
 
-    def __init__(self, tiling: Tiling, fragments: Fragments, part: _Part) -> None:
-        self.fragments, self.part = fragments, part
+    def __init__(self, tiling: Tiling, fragments: Fragments, part: _Part, lines: LineSums) -> None:
+        """lines: sums beside the product's."""
+        self.fragments, self.part, self.lines = fragments, part, lines
         self.pieces = tiling.warp_chunks // fragments.chunks
         """Fragments of a step, one behind the other in depth."""
         self.down = tiling.warp_rows // fragments.rows
         self.across = tiling.warp_columns // fragments.columns
-        self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), "float32", scope="local")
+        self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), fragments.accumulator, scope="local")
         self.a = T.alloc_buffer((fragments.words,), fragments.word, scope="local")
         self.b = T.alloc_buffer((self.across * fragments.words,), fragments.word, scope="local")
 
     def clear(self) -> None:
         """Sets all sums to 0."""
         with unrolled(self.down * self.across * self.fragments.sums) as i:
-            T.buffer_store(self.sums, tirx.const(0, "float32"), [i])
+            T.buffer_store(self.sums, tirx.const(0, self.fragments.accumulator), [i])
 
     def add(self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr) -> None:
         """The products of one step."""
-        fragments, part = self.fragments, self.part
+        fragments, part, none = self.fragments, self.part, tirx.const(0, "int32")
         with unrolled(self.pieces) as piece:
             chunk = (part.slice * self.pieces + piece) * fragments.chunks
             with unrolled(self.across) as j:
                 place = FragmentPlace(stage, part.column + j * fragments.columns, chunk)
                 right.load(fragments, part.lane, self.b, j * fragments.words, shared, place)
+                self.lines.add_column(j, self.b, j * fragments.words)
             with unrolled(self.down) as i:
                 place = FragmentPlace(stage, part.row + i * fragments.rows, chunk)
-                left.load(fragments, part.lane, self.a, tirx.const(0, "int32"), shared, place)
+                left.load(fragments, part.lane, self.a, none, shared, place)
+                self.lines.add_row(i, self.a, none)
                 with unrolled(self.across) as j:
                     first = (i * self.across + j) * fragments.sums
-                    fragments.multiply(self.sums, first, self.a, tirx.const(0, "int32"), self.b, j * fragments.words)
+                    fragments.multiply(self.sums, first, self.a, none, self.b, j * fragments.words)

@@ -47,6 +47,11 @@ class Fragments(Protocol):
     @property
     def sums(self) -> int: ...
     @property
+    def accumulator(self) -> str:
+        """The type of the sums' registers."""
+        ...
+
+    @property
     def run(self) -> int:
         """Neighbouring registers of the sums that are neighbours in a row."""
         ...

@@ -85,7 +85,8 @@ class Results:
         for register in range(0, self.fragments.sums, run):
             row, column = self.fragments.position(lane, register)
             word = base + row * self.strip.stride + column + j * self.fragments.columns
-            T.buffer_store(shared, sums[own.span(first + register, run)], [self.loops.span(word, run)])
+            values = _reinterpreted(sums[own.span(first + register, run)], str(shared.dtype), run)
+            T.buffer_store(shared, values, [self.loops.span(word, run)])
 
     def _read(self, shared: tirx.Buffer, at: WarpTile, down: Expr, warp_size: int) -> None:
         """A warp's strip, and those of the other slices, by the warps that have one: row by row, neighbouring lanes
@@ -97,13 +98,13 @@ class Results:
             line, vector = self.loops.split(place, across)
             row = T.Bind(at.row + down * self.fragments.rows + line)
             column = T.Bind(at.column + vector * VECTOR)
-            word = T.Bind(first + line * strip.stride + vector * VECTOR)
+            word, dtype = T.Bind(first + line * strip.stride + vector * VECTOR), str(self.source.acc.dtype)
             with when(None if divides(tiling.rows, m) else row < self.loops.const(m)):
-                sums, own = T.alloc_buffer((VECTOR,), shared.dtype, scope="local"), Loops().span(0, VECTOR)
-                T.buffer_store(sums, shared[self.loops.span(word, VECTOR)], [own])
+                sums, own = T.alloc_buffer((VECTOR,), dtype, scope="local"), Loops().span(0, VECTOR)
+                T.buffer_store(sums, _reinterpreted(shared[self.loops.span(word, VECTOR)], dtype, VECTOR), [own])
                 for other in range(1, tiling.slices):
                     more = shared[self.loops.span(word + other * strip.words, VECTOR)]
-                    T.buffer_store(sums, sums[own] + more, [own])
+                    T.buffer_store(sums, sums[own] + _reinterpreted(more, dtype, VECTOR), [own])
                 self._row([*at.batch, *self.loops.unravel(row, self.source.rows)], column, sums)
 
     def _row(self, at: Sequence[Expr], first: Expr, sums: tirx.Buffer) -> None:
@@ -143,3 +144,9 @@ class Results:
         memory = from_registers(beside, self.buffers, at, v, known)
         elements, place = Elements({**memory, self.source.acc: lambda _: sum_}, known), self.source.place(at)
         return [elements.at(output, place) for output in self.source.outputs]
+
+
+def _reinterpreted(values: Expr, dtype: str, count: int) -> Expr:
+    """The bits of so many numbers as those of another type, if it is another."""
+    wanted = dtype if count == 1 else f"{dtype}x{count}"
+    return values if str(values.expr_ty()) == wanted else tirx.reinterpret(wanted, values)

@@ -12,12 +12,13 @@ from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.estimate import BlockStep, steps_seconds
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.centering import centered
 from dsc.targets.gpu.matrix.code import write
 from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
 from dsc.targets.gpu.matrix.operand import is_transposed
 from dsc.targets.gpu.matrix.results import VECTOR
 from dsc.targets.gpu.matrix.side import WORD_BITS, Side
-from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, STAGES, WORD_BYTES, Tiling
+from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, STAGES, WORD_BYTES, Centered, Tiling
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -43,6 +44,10 @@ class MatrixSpace:
         """Those that fit the machine: what is wasted on a small result shows in the estimate."""
         return self._points
 
+    @property
+    def _centered(self) -> Centered:
+        return centered(*self.sides)
+
     def _tilings(self, name: str) -> Iterator[Tiling]:
         _, fragments = self.instructions[name]
         stages = STAGES if self.machine.copies_to_shared else STAGES[-1:]
@@ -50,7 +55,7 @@ class MatrixSpace:
             for chunks in CHUNKS:
                 for count in stages:
                     tiling = Tiling(name, rows, columns, down, across, chunks, count, slices)
-                    if tiling.suits(fragments, VECTOR, self.machine):
+                    if tiling.suits(fragments, VECTOR, self.machine, self._centered):
                         yield tiling
 
     def estimate(self, point: Tiling) -> float:
@@ -60,11 +65,12 @@ class MatrixSpace:
         source, depth = self.source, point.chunks * self.sides[0].chunk
         m, n, k, batches = nominal(source.m), nominal(source.n), nominal(source.k), batch(source.batch)
         down, across = math.ceil(m / point.rows), math.ceil(n / point.columns)
+        multiplied = point.multiplied(fragments, self._centered)
         step = BlockStep(
             threads=point.warps * self.machine.warp,
-            registers=point.registers(fragments, self.machine.warp),
+            registers=point.registers(fragments, self.machine.warp, self._centered),
             shared_bytes=point.shared_bytes(fragments),
-            products=point.rows * point.columns * depth,
+            products=point.warps * multiplied * fragments.rows * fragments.columns * depth // point.slices,
             shared_traffic=float(self._read_bytes(point) + point.staged_bytes),
             instructions=self._instructions(point, fragments),
             ahead=point.stages - 1,

@@ -23,6 +23,19 @@ REGISTERS_PLANNED = 0.85
 
 
 @dataclass(frozen=True)
+class Centered:
+    """Which sums of lines zero points ask for (see `dsc.targets.gpu.matrix.centering`)."""
+
+    rows: bool = False
+    """Of rows of the left factor: where the right one has zero points."""
+    columns: bool = False
+
+    def fragments(self, down: int, across: int) -> int:
+        """Those beside the `down` times `across` of the product: each is as many instructions, and registers."""
+        return self.rows * down + self.columns * across
+
+
+@dataclass(frozen=True)
 class Tiling:
     """The tile of the result that a block computes, and how its warps share it out."""
 
@@ -69,10 +82,10 @@ class Tiling:
         """Of the operands of one step."""
         return (self.rows + self.columns) * self.chunks * CHUNK_BYTES
 
-    def suits(self, fragments: Fragments, vector: int, machine: Gpu) -> bool:
+    def suits(self, fragments: Fragments, vector: int, machine: Gpu, centered: Centered = Centered()) -> bool:
         """Whether warps have whole fragments and lines of whole vectors, threads as many chunks as one another, and a
         block no more than the machine gives it."""
-        threads, registers = self.warps * machine.warp, self.registers(fragments, machine.warp)
+        threads, registers = self.warps * machine.warp, self.registers(fragments, machine.warp, centered)
         return (
             self.warp_rows % fragments.rows == self.warp_columns % fragments.columns == 0
             and self.chunks % (fragments.chunks * self.slices) == 0
@@ -89,14 +102,20 @@ class Tiling:
         sums = self.warps * Strip.of(self, fragments).words
         return max(self.staged_words, sums) * WORD_BYTES
 
-    def registers(self, fragments: Fragments, warp: int) -> int:
+    def multiplied(self, fragments: Fragments, centered: Centered) -> int:
+        """Fragments of sums of a warp."""
+        down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
+        return down * across + centered.fragments(down, across)
+
+    def registers(self, fragments: Fragments, warp: int, centered: Centered = Centered()) -> int:
         """Of a thread, about: sums, fragments, chunks on their way, addresses."""
         down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
         multiplied = 1 + across
         if fragments.loads_move:
             multiplied = (down + across) * (self.warp_chunks // fragments.chunks)
         on_their_way = ceildiv((self.rows + self.columns) * self.chunks * CHUNK_WORDS, self.warps * warp)
-        return down * across * fragments.sums + multiplied * fragments.words + on_their_way + 32
+        sums = self.multiplied(fragments, centered) * fragments.sums
+        return sums + multiplied * fragments.words + on_their_way + 32
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,10 @@ def without_aliases(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """The name that memory was allocated under in place of all others. Raises `AliasError` where elements of another
     size have one."""
     names = _second_names(func)
-    if differing := [f"{_told(name)} is {_told(first)}" for name, first in names.items() if _bits(name) != _bits(first)]:
-        raise AliasError(f"memory of a block or a thread has elements of two sizes: {'; '.join(differing)}")
+    differing = [pair for pair in names.items() if _bits(pair[0]) != _bits(pair[1])]
+    if differing:
+        told = "; ".join(f"{name.name} of {name.dtype} is {first.name} of {first.dtype}" for name, first in differing)
+        raise AliasError(f"memory of a block or a thread has elements of two sizes: {told}")
 
     def dropped(node: tirx.DeclBuffer, mutator: StructuralMutator) -> tirx.Stmt:
         return tirx.Evaluate(tirx.const(0, "int32")) if node.buffer in names else mutator.default_mutate(node)
@@ -82,7 +84,3 @@ def _source(node: tirx.DeclBuffer) -> tirx.Var | None:
 
 def _bits(buffer: tirx.Var) -> int:
     return tvm_ffi.dtype(str(buffer.dtype)).bits
-
-
-def _told(buffer: tirx.Var) -> str:
-    return f"{buffer.name} of {buffer.dtype}"

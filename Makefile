@@ -114,8 +114,8 @@ gpu: setup  ## The tests that run on a GPU, on the one that is here (skipped whe
 	@$(BIN)/python -m pytest -m gpu -rs tests/gpu tests/targets/cuda
 
 .PHONY: resources
-resources: setup  ## Registers, spills and tensor-core instructions of all kernels of ten models: TARGET=rocm:gfx942 ONLY="gpt2" (minutes)
-	@$(BIN)/python -m tests.resources --target $(or $(TARGET),cuda:sm_80) $(ONLY)
+resources: setup  ## Registers, spills and tensor-core instructions of all kernels of ten models: TARGET=rocm:gfx942 PRECISION=fp16 ONLY="gpt2" (minutes)
+	@$(BIN)/python -m tests.resources --target $(or $(TARGET),cuda:sm_80) --precision $(or $(PRECISION),fp32) $(ONLY)
 
 .PHONY: bundles
 bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm (or rocm, cuda: simulated) ONLY="resnet50 gpt2"

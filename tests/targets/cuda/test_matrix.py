@@ -179,8 +179,7 @@ def test_registers_where_nothing_copies(simulation: Simulation) -> None:
     with_turing = [PRODUCTS[i] for i in (0, 3)]
     found = [matched(region.workload(), "sm_75") for region in with_turing]
     functions = {f"k{i}": space.build(*best(space)).func for i, space in enumerate(found)}
-    made = CudaBackend(machine("sm_75"), assemble=lambda source, _: simulation.compile(source))
-    code = library(functions, made)
+    code = library(functions, replace(backend(simulation), machine=machine("sm_75")))
     for name, region in zip(functions, with_turing, strict=True):
         arrays = region.arrays()
         (expected,) = region.reference(arrays)

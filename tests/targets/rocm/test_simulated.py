@@ -15,7 +15,7 @@ from dsc.targets.gpu.attention import Attention
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.generic.kernel import Generic
 from dsc.targets.gpu.transpose import Transpose
-from tests.targets.cuda.simulated import check
+from tests.targets.cuda.simulated import check, every
 from tests.targets.regions import Region
 from tests.targets.rocm.direct import launch
 from tests.targets.rocm.test_backend import model
@@ -58,6 +58,13 @@ def test_workloads(arch: str) -> None:
 def test_attention() -> None:
     with simulated_rocm("gfx942", order=5) as simulation:
         check(Attention(), [Region(ATTENTION)], simulation)
+
+
+def test_memory_that_is_used_again_for_another_type() -> None:
+    """The sums that threads share are floats for the extreme, then integers for its place."""
+    region = Region("(float16[3,300] x) => (int64[3,1] y) { y = ArgMin<axis=1,select_last_index=1>(x) }")
+    with simulated_rocm("gfx942", order=3) as simulation:
+        check(Generic(), [region], simulation, every)
 
 
 def test_what_a_kernel_breaks_is_told() -> None:

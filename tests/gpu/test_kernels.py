@@ -1,0 +1,32 @@
+"""Kernels whose tests are otherwise of one vendor's instructions, on the GPU of this host, whichever it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsc.targets import Kernel, Refusal
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix import ContractMatrices
+from dsc.targets.gpu.vector_product import MultiplyVectors
+from tests.gpu.device import RealDevice
+from tests.targets.cuda import test_matrix as matrices
+from tests.targets.cuda import test_vector_product as vectors
+from tests.targets.cuda.simulated import Choose, check, machine
+from tests.targets.regions import Region
+
+pytestmark = pytest.mark.gpu
+
+CASES: dict[str, tuple[Kernel[Gpu], list[Region], Choose]] = {
+    "products of matrices": (ContractMatrices(), matrices.PRODUCTS, matrices.in_turn),
+    "convolutions": (ContractMatrices(), [*matrices.CONVOLUTIONS, *matrices.PACKED], matrices.in_turn),
+    "products of few rows": (MultiplyVectors(), [*vectors.PLAIN, *vectors.HALVES, *vectors.OTHERS], vectors.in_turn),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_numbers(name: str, device: RealDevice) -> None:
+    kernel, regions, choose = CASES[name]
+    refused = kernel.match(regions[0].workload(), machine(device.arch))
+    if isinstance(refused, Refusal):
+        pytest.skip(f"{device.arch}: {kernel.name} is not for it: {refused.reason}")
+    check(kernel, regions, device, choose)

@@ -73,8 +73,9 @@ class Fragments(Protocol):
         """Row and column of a sum."""
         ...
 
-    def held(self, lane: Expr, element: int) -> tuple[Expr, Expr]:
-        """Line and depth of an element of an operand, by its number among those that a lane has in its registers."""
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """Line and depth of an element of an operand, by its number among those that a lane has in its registers, where
+        a chunk has so many elements."""
         ...
 
     def round_operand(self, to: tirx.Buffer, at: Expr) -> None:

@@ -91,11 +91,9 @@ class Mfma:
         row = register // 4 * (4 * self.chunks) + register % 4
         return group * 4 + row, tirx.floormod(lane, self.size)
 
-    def held(self, lane: Expr, element: int) -> tuple[Expr, Expr]:
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """One chunk of a line."""
-        return tirx.floormod(lane, self.size), tirx.floordiv(lane, self.size) * (
-            CHUNK_BYTES // self.element_bytes
-        ) + element
+        return tirx.floormod(lane, self.size), tirx.floordiv(lane, self.size) * chunk + element
 
     def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
         """Nothing: the instruction takes float32 as it is."""

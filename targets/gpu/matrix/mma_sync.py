@@ -92,10 +92,9 @@ class MmaSync:
         half, below, right = register // 4, register // 2 % 2, register % 2
         return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 2 + (8 * half + right)
 
-    def held(self, lane: Expr, element: int) -> tuple[Expr, Expr]:
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """Of each word, neighbours in depth; words are of the four matrices, in the order of `load`."""
-        per_word = 1 if self.rounds else 2
+        per_word = chunk // 4
         word, part = divmod(element, per_word)
-        chunk, below = divmod(word, 2)
-        depth = tirx.floormod(lane, 4) * per_word + (chunk * 4 * per_word + part)
-        return tirx.floordiv(lane, 4) + 8 * below, depth
+        depth = tirx.floormod(lane, 4) * per_word + (word // 2 * chunk + part)
+        return tirx.floordiv(lane, 4) + 8 * (word % 2), depth

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from dsc.lower.exprs import ceildiv
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
 from dsc.targets.gpu.matrix.tiling import BANKED_CHUNKS, CHUNK_WORDS, REGISTERS_PLANNED, WORD_BYTES
 from dsc.targets.gpu.matrix_attention.chain import Chain
 
@@ -118,7 +117,7 @@ class Shape:
 
 
 def _banked(chunks: int) -> int:
-    """The next number of chunks whose swizzle keeps within a line (`SharedTile`): a power of two, or of whole groups."""
+    """The next number of chunks whose swizzle stays in a line (`SharedTile`): a power of two, or of whole groups."""
     if chunks >= BANKED_CHUNKS:
         return ceildiv(chunks, BANKED_CHUNKS) * BANKED_CHUNKS
     return 1 << (chunks - 1).bit_length()

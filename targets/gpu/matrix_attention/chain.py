@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from math import lcm
 
 from tvm import tirx
@@ -26,7 +26,6 @@ Place = tuple[int, int]
 """Line, and place in the line."""
 
 
-@cache
 def chain_of(fragments: Fragments, warp: int, chunk: int) -> Chain | None:
     """How sums become an operand in warps of so many lanes; None where they do not without changing lanes.
 
@@ -196,7 +195,7 @@ class Chain:
     def _held(self, lane: int) -> list[Place]:
         """Where the elements of an operand are that a lane has."""
         at = tirx.const(lane, "int32")
-        return [_number(self.fragments.held(at, element)) for element in range(self.elements)]
+        return [_number(self.fragments.held(at, element, self.chunk)) for element in range(self.elements)]
 
 
 def _number(place: tuple[Expr, Expr]) -> Place:

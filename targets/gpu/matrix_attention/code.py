@@ -128,7 +128,9 @@ class _Writer:
             place = FragmentPlace(stage, j * chain.across, d * fragments.chunks)
             keys.load(fragments, warp.lane, other, zero, shared, place)
             with unrolled(scores.down) as i:
-                chain.multiply(scores.registers, scores.first(i, j), own, (i * steps + d) * fragments.words, other, zero)
+                chain.multiply(
+                    scores.registers, scores.first(i, j), own, (i * steps + d) * fragments.words, other, zero
+                )
         return scores
 
     def _weigh(
@@ -156,19 +158,29 @@ class _Writer:
 
     def _masked(self, scores: Sums, warp: Warp, step: Expr) -> None:
         """Products as scores: scaled, with what is added to them; those of keys that are not there are -inf."""
-        chain, problem, keys = self.chain, self.problem, self.shape.blocking.keys
-        inputs, low = leaves(self.buffers), tirx.const(-math.inf, "float32")
+        chain, keys = self.chain, self.shape.blocking.keys
         with unrolled(scores.down) as i, unrolled(scores.across) as j:
             for register in range(self.fragments.sums):
                 line, place = chain.place(warp.lane, register)
-                query = self._within(T.Bind(warp.query + i * chain.lines + line), problem.queries, self.shape.queries)
-                key = T.Bind(step * keys + chain.ordered(j * chain.across + place))
+                query, key = T.Bind(warp.query + i * chain.lines + line), chain.ordered(j * chain.across + place)
                 at = scores.first(i, j) + register
-                elements = Elements({**inputs, problem.product: lambda _, at=at: scores.registers[at]})
-                score = elements.at(problem.scores, [*warp.batch, query, self._within(key, problem.keys, keys)])
-                if not divides(keys, problem.keys):
-                    score = tirx.Select(condition(key < self.loops.const(problem.keys)), score, low)
+                score = self._score([*warp.batch, query], T.Bind(step * keys + key), scores.registers[at])
                 T.buffer_store(scores.registers, score, [at])
+
+    def _score(self, at: Sequence[Expr], key: Expr, multiplied: Expr) -> Expr:
+        """An element of the scores, from that of the product."""
+        problem, keys = self.problem, self.shape.blocking.keys
+        *batch, query = at
+        place = [
+            *batch,
+            self._within(query, problem.queries, self.shape.queries),
+            self._within(key, problem.keys, keys),
+        ]
+        score = Elements({**leaves(self.buffers), problem.product: lambda _: multiplied}).at(problem.scores, place)
+        if divides(keys, problem.keys):
+            return score
+        inside = condition(key < self.loops.const(problem.keys))
+        return tirx.Select(inside, score, tirx.const(-math.inf, "float32"))
 
     def _within(self, index: Expr, size: Dim, tile: int) -> Expr:
         """`index`, or the last one where tiles go beyond it."""

@@ -73,7 +73,9 @@ class Results:
         with shared_out(self.shape.chain.lines * across, warp_size, warp.lane, self.loops) as place:
             line, vector = self.loops.split(place, across)
             query = T.Bind(first + line)
-            with when(None if divides(self.shape.queries, problem.queries) else query < self.loops.const(problem.queries)):
+            with when(
+                None if divides(self.shape.queries, problem.queries) else query < self.loops.const(problem.queries)
+            ):
                 sums = T.alloc_buffer((VECTOR,), shared.dtype, scope="local")
                 word = base + line * stride + vector * VECTOR
                 T.buffer_store(sums, shared[self.loops.span(word, VECTOR)], [Loops().span(0, VECTOR)])

@@ -80,7 +80,8 @@ class Rounded:
 
     def word(self, values: Sequence[Expr], dtype: str) -> Expr:
         """A register of an operand, of that type, from the float32 elements in it."""
-        zero = tirx.const(0, "int32")
-        rounded = [self.side.element_at(Elements({self.given: lambda _, own=value: own}), [zero]) for value in values]
-        word = packed(rounded)
+        word = packed([self._element(value) for value in values])
         return word if dtype == str(word.expr_ty()) else tirx.reinterpret(dtype, word)
+
+    def _element(self, value: Expr) -> Expr:
+        return self.side.element_at(Elements({self.given: lambda _: value}), [tirx.const(0, "int32")])

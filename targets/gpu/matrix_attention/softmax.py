@@ -98,11 +98,9 @@ class Softmax:
         """Makes the results what `value` does of each and of the sum of its query's weights."""
         with unrolled(results.down) as down:
             for slot in range(self.slots):
-                row = down * self.slots + slot
-                T.buffer_store(self.one, self.sum[row], [0])
+                T.buffer_store(self.one, self.sum[down * self.slots + slot], [0])
                 self.group.reduce(self.one, lambda a, b: a + b)
-                T.buffer_store(self.sum, self.one[0], [row])
-                results.update(down, slot, lambda result, row=row: value(result, self.sum[row]))
+                results.update(down, slot, lambda result: value(result, self.one[0]))
 
 
 def _exp(x: Expr) -> Expr:

@@ -102,7 +102,9 @@ class AttentionSpace:
         """Of all warps, in a step, to bring keys and values to shared memory."""
         loads = 0.0
         for side, elements in ((self.sides.keys, shape.depth), (self.sides.values, shape.width)):
-            together = max(side.together_in_depth, side.together_in_lines if is_transposed(side, shape.chain.fragments) else 1)
+            together = max(
+                side.together_in_depth, side.together_in_lines if is_transposed(side, shape.chain.fragments) else 1
+            )
             at_once = together if together * side.bits >= WORD_BITS else 1
             loads += shape.blocking.keys * elements / at_once
         return loads * LOAD_INSTRUCTIONS / self.machine.warp

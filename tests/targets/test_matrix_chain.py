@@ -98,3 +98,8 @@ def test_rows_or_columns_and_the_registers_of_a_line() -> None:
     assert {chain.slots for chain in chains("cuda:sm_80")} == {(0, 0, 1, 1, 0, 0, 1, 1)}
     assert [chain.run for chain in chains("rocm:gfx942")] == [4] * len(chains("rocm:gfx942"))
     assert {chain.is_shared for chain in chains("rocm:gfx1100")} == {True}
+
+
+def test_registers_of_neighbouring_keys() -> None:
+    found = {tag: [chain.neighbours for chain in chains(tag)] for tag in ("cuda:sm_80", "rocm:gfx942", "rocm:gfx1100")}
+    assert found == {"cuda:sm_80": [2, 2, 1], "rocm:gfx942": [4] * 6, "rocm:gfx1100": [4, 4]}

@@ -10,7 +10,7 @@ All of it follows from where `Fragments` say that elements are (`position`, `hel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import lcm
@@ -105,11 +105,13 @@ class Chain:
     @cached_property
     def run(self) -> int:
         """Neighbouring registers of sums that are neighbours in their line: 1, 2 or 4, which is 16 bytes."""
-        sums = self._sums(0)
-        for run in (4, 2):
-            if all(sums[i] == (sums[i - i % run][0], sums[i - i % run][1] + i % run) for i in range(len(sums))):
-                return run
-        return 1
+        return _run(self._sums(0))
+
+    @cached_property
+    def neighbours(self) -> int:
+        """Neighbouring registers that are neighbours in an operand's depth: 1, 2 or 4."""
+        places = [(tirx.const(line, "int32"), self.ordered(tirx.const(at, "int32"))) for line, at in self._sums(0)]
+        return _run([_number(place) for place in places])
 
     def source(self, operand: int, element: int) -> tuple[int, int, int]:
         """Where an element of a lane's operand, of those in a unit, comes from: which of the matrices of sums in the
@@ -203,6 +205,15 @@ def _number(place: tuple[Expr, Expr]) -> Place:
     assert isinstance(line, int)  # of constants
     assert isinstance(inside, int)
     return line, inside
+
+
+def _run(places: Sequence[Place]) -> int:
+    """The most places, 4 or 2 or 1, that are neighbours in a line wherever they begin at a multiple of their number."""
+    for run in (4, 2):
+        first = [places[i - i % run] for i in range(len(places))]
+        if all(place == (line, at + i % run) for i, (place, (line, at)) in enumerate(zip(places, first, strict=True))):
+            return run
+    return 1
 
 
 def _numbered(places: list[Place]) -> tuple[int, ...]:

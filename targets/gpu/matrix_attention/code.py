@@ -8,18 +8,15 @@ nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, divides, product
-from dsc.lower.floats import condition
+from dsc.lower.exprs import ceildiv, product
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.gpu.contraction.epilogue import leaves
-from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import launch
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
@@ -28,6 +25,7 @@ from dsc.targets.gpu.matrix_attention.blocking import Shape
 from dsc.targets.gpu.matrix_attention.operands import Keys
 from dsc.targets.gpu.matrix_attention.pipeline import Pipeline
 from dsc.targets.gpu.matrix_attention.results import Results, Warp
+from dsc.targets.gpu.matrix_attention.scores import Scores
 from dsc.targets.gpu.matrix_attention.sides import Rounded, Sides
 from dsc.targets.gpu.matrix_attention.softmax import Softmax, Sums
 from dsc.targets.gpu.matrix_attention.weights import Weights
@@ -80,11 +78,11 @@ class _Writer:
         steps = ceildiv(self.problem.keys, shape.blocking.keys)
         pipeline = Pipeline(self.machine, steps, shape.blocking.stages, ways[1:], self.loops)
         pipeline.begin(ways[0])
-        own = self._queries(queries, shared, warp)
+        own, masked = self._queries(queries, shared, warp), Scores(self.problem, shape, self.buffers, self.loops)
 
         def step(number: Expr, stage: Expr) -> None:
             scores = self._scores(own, keys, shared, warp, stage)
-            self._masked(scores, warp, number)
+            masked.write(scores, warp, number)
             softmax.absorb(scores, results)
             self._weigh(scores, values, results, shared, warp, stage)
 
@@ -153,40 +151,6 @@ class _Writer:
                     with unrolled(results.down) as i:
                         first = results.first(i, j)
                         chain.multiply(results.registers, first, own, i * fragments.words, other, zero)
-
-    # --- scores
-
-    def _masked(self, scores: Sums, warp: Warp, step: Expr) -> None:
-        """Products as scores: scaled, with what is added to them; those of keys that are not there are -inf."""
-        chain, keys = self.chain, self.shape.blocking.keys
-        with unrolled(scores.down) as i, unrolled(scores.across) as j:
-            for register in range(self.fragments.sums):
-                line, place = chain.place(warp.lane, register)
-                query, key = T.Bind(warp.query + i * chain.lines + line), chain.ordered(j * chain.across + place)
-                at = scores.first(i, j) + register
-                score = self._score([*warp.batch, query], T.Bind(step * keys + key), scores.registers[at])
-                T.buffer_store(scores.registers, score, [at])
-
-    def _score(self, at: Sequence[Expr], key: Expr, multiplied: Expr) -> Expr:
-        """An element of the scores, from that of the product."""
-        problem, keys = self.problem, self.shape.blocking.keys
-        *batch, query = at
-        place = [
-            *batch,
-            self._within(query, problem.queries, self.shape.queries),
-            self._within(key, problem.keys, keys),
-        ]
-        score = Elements({**leaves(self.buffers), problem.product: lambda _: multiplied}).at(problem.scores, place)
-        if divides(keys, problem.keys):
-            return score
-        inside = condition(key < self.loops.const(problem.keys))
-        return tirx.Select(inside, score, tirx.const(-math.inf, "float32"))
-
-    def _within(self, index: Expr, size: Dim, tile: int) -> Expr:
-        """`index`, or the last one where tiles go beyond it."""
-        if divides(tile, size):
-            return index
-        return T.Bind(tirx.max(tirx.min(index, self.loops.const(size) - 1), self.loops.const(0)))
 
     # --- results
 

@@ -47,7 +47,8 @@ class Pipeline:
         synchronize()
 
     def run(self, compute: Callable[[Expr, Expr], None]) -> None:
-        """All steps, by their number and the stage that they are in; then nobody reads or writes shared memory."""
+        """All steps, by their number and the stage that they are in. Then nothing is on its way any more; other warps may
+        still read."""
         ahead = self.stages - 1
         with self.loops.each(self.steps) as step:
             self._wait(ahead - 1)
@@ -62,8 +63,6 @@ class Pipeline:
             with when(self._is_step(newest)):
                 for way in self.ways:
                     way.finish(stage)
-        self._wait(0)
-        synchronize()
 
     def _is_step(self, step: Expr) -> Expr:
         return step < self.loops.const(self.steps)

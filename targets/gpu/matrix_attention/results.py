@@ -47,14 +47,14 @@ class Results:
         self.vector = _vector(problem)
 
     def store(self, sums: Sums, shared: tirx.Buffer, warp: Warp, warp_size: int) -> None:
-        """All results of a block's warps. Nobody reads `shared` any more."""
+        """All results of a block's warps, in `shared`, which others may still read."""
         lines = self.shape.chain.lines
         base = T.Bind(warp.index * (lines * self.shape.strip_stride))
         with unrolled(sums.down) as down:
+            synchronize()
             self._write(sums, down, shared, base, warp.lane)
             synchronize()
             self._read(shared, base, T.Bind(warp.query + down * lines), warp, warp_size)
-            synchronize()
 
     def _write(self, sums: Sums, down: Expr, shared: tirx.Buffer, base: Expr, lane: Expr) -> None:
         """A matrix of queries, by the neighbours that a lane has of it."""

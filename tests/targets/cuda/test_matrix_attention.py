@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tvm
 
-from dsc.simulator import Simulation, simulated_cuda
+from dsc.simulator import KernelError, Simulation, simulated_cuda
 from dsc.targets import Point, Refusal, Space
 from dsc.targets.cuda.backend import CudaBackend
 from dsc.targets.gpu.attention import Attention
@@ -139,7 +140,7 @@ def test_all_is_on_tensor_cores_side_by_side_and_without_conflicts(simulation: S
     steps = -(-128 // shape.queries) * -(-128 // point.keys)
     assert counted.matrix_macs == steps * shape.queries * point.keys * (64 + 64)
     assert counted.bank_conflicts == 0
-    assert counted.coalescing >= 0.8
+    assert counted.coalescing >= 0.95
 
 
 def source_of(space: AttentionSpace, points: Sequence[Point]) -> str:
@@ -149,6 +150,27 @@ def source_of(space: AttentionSpace, points: Sequence[Point]) -> str:
     made = CudaBackend(space.machine, assemble=lambda source, _: sources.append(source) or b"")  # type: ignore[func-returns-value]
     made.generate(made.lower(tvm.IRModule(functions)))
     return sources[0]
+
+
+SYNCHRONIZATION = r"__syncthreads\(\);|tvm_builtin_ptx_cp_async_wait_group_async_wait_group_\d\(\);"
+
+
+def test_a_barrier_or_a_wait_that_is_missing_is_noticed() -> None:
+    """By a rule of CUDA. There are six: a wait and a barrier before queries are read, and before each step; a barrier
+    before results take the place of keys that other warps still read, and one before these are read. Three are taken
+    out here; that of the others is noticed too."""
+    region = bert(1, 96, 1, 16)
+    space = matched(region)
+    point = next(p for p in space.points() if (p.warps, p.down, p.keys, p.stages) == (2, 1, 32, 2))
+    source, arrays, result = source_of(space, [point]), region.arrays(), np.zeros((1, 96, 16), np.float16)
+    begin = source.rindex("k0_kernel(")
+    places = list(re.finditer(SYNCHRONIZATION, source[begin:]))
+    assert [match[0][:3] for match in places] == ["tvm", "__s", "tvm", "__s", "__s", "__s"]
+    with simulated_cuda("sm_80", order="reverse") as simulation:
+        for match in (places[2], places[3], places[5]):
+            broken = source[: begin + match.start()] + source[begin + match.end() :]
+            with pytest.raises(KernelError):
+                simulation.launch(broken, "k0_kernel", (96 // space.shape(point).queries,), (64,), result, *arrays)
 
 
 def test_sums_stay_in_registers() -> None:

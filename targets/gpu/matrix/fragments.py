@@ -78,6 +78,16 @@ class Fragments(Protocol):
         """Row and column of a sum."""
         ...
 
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """Line and depth of an element of an operand, by its number among those that a lane has in its registers, where
+        a chunk has so many elements."""
+        ...
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """Rounds the registers of an operand, from `at` on, that were written and not loaded: where an element has more
+        bits in a register than are multiplied."""
+        ...
+
 
 def vector_load(to: tirx.Buffer, at: Expr, shared: tirx.Buffer, word: Expr) -> None:
     """One chunk of shared memory, to registers from `at` on."""

@@ -92,3 +92,10 @@ class Mfma:
         group = tirx.floordiv(lane, self.size)
         row = register // 4 * (4 * self.chunks) + register % 4
         return group * 4 + row, tirx.floormod(lane, self.size)
+
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """One chunk of a line."""
+        return tirx.floormod(lane, self.size), tirx.floordiv(lane, self.size) * chunk + element
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """Nothing: the instruction takes float32 as it is."""

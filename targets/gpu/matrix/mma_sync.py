@@ -65,6 +65,10 @@ class MmaSync:
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the order: lines 0 to 7, lines 8 to 15, then the second chunk of these."""
         self._load(_LOAD, to, at, shared, place(tirx.floormod(lane, 16), tirx.floordiv(lane, 16)))
+        self.round_operand(to, at)
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """float32 to tf32, ties away from 0; halves are what they are."""
         if self.rounds:
             for i in range(self.words):
                 single = tirx.reinterpret("float32", to[at + i])
@@ -98,3 +102,10 @@ class MmaSync:
         """Two neighbours each in rows 8 apart, of the first 8 columns and of the second."""
         half, below, right = register // 4, register // 2 % 2, register % 2
         return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 2 + (8 * half + right)
+
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """Of each word, neighbours in depth; words are of the four matrices, in the order of `load`."""
+        per_word = chunk // 4
+        word, part = divmod(element, per_word)
+        depth = tirx.floormod(lane, 4) * per_word + (word // 2 * chunk + part)
+        return tirx.floordiv(lane, 4) + 8 * (word % 2), depth

@@ -95,3 +95,11 @@ class Wmma:
         """In RDNA 3 the halves of the wavefront have rows in turn, in RDNA 4 the upper and the lower ones."""
         half, column = tirx.floordiv(lane, SIZE), tirx.floormod(lane, SIZE)
         return (half + 2 * register if self.repeated else half * self.sums + register), column
+
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """All of a line, or the chunk of a half of the wavefront."""
+        line, half = tirx.floormod(lane, SIZE), tirx.floordiv(lane, SIZE)
+        return line, tirx.const(element, "int32") if self.repeated else half * chunk + element
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """Nothing: elements are halves."""

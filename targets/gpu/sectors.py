@@ -3,6 +3,7 @@ counts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,10 @@ from tvm import tirx
 from tvm.ir import Call, Expr
 
 from dsc.lower.exprs import Dim
-from dsc.lower.nominal import NOMINAL
+from dsc.lower.nominal import NOMINAL, nominal
+
+SAMPLES = 48
+"""Warps, or steps of theirs, that are looked at: they stand for all."""
 
 _BINARY: dict[type, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     tirx.Add: np.add,
@@ -80,3 +84,17 @@ def touched(first: np.ndarray, size: int, active: np.ndarray, sector: int) -> np
     pieces = np.sort(np.where(np.concatenate([active, active], axis=1), pieces, nowhere), axis=1)
     steps = np.count_nonzero(np.diff(pieces, axis=1), axis=1)
     return np.where(active.any(axis=1), steps + active.all(axis=1), 0)
+
+
+def sampled(count: int) -> np.ndarray:
+    """Some numbers below `count`, evenly; all, if they are few."""
+    return np.unique(np.linspace(0, count - 1, SAMPLES).astype(np.int64))
+
+
+def unraveled(position: np.ndarray, sizes: Sequence[Dim]) -> list[np.ndarray]:
+    """The indices of positions along axes of these sizes, the last of which varies fastest."""
+    found = []
+    for i, size in enumerate(sizes):
+        inner = math.prod(map(nominal, sizes[i + 1 :]))
+        found.append(position // inner % nominal(size) if i else position // inner)
+    return found

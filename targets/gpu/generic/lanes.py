@@ -15,10 +15,7 @@ from dsc.lower.nominal import nominal
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.generic.shares import Shares
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.sectors import evaluated, holding, touched
-
-SAMPLES = 48
-"""Steps of warps that are looked at."""
+from dsc.targets.gpu.sectors import evaluated, holding, sampled, touched, unraveled
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +48,7 @@ def of_reduction(rows: Rows, shares: Shares, reduced: te.Tensor, machine: Gpu) -
     terms = math.prod(nominal(axis.dom.extent) for axis in axes)
     thread, step, steps = _sampled(_threads(rows, shares), math.ceil(terms / shares.group), machine)
     place = step * shares.group + _lane(thread, shares)
-    walked = _unraveled(place, [axis.dom.extent for axis in axes])
+    walked = unraveled(place, [axis.dom.extent for axis in axes])
     values = {axis.var: index + nominal(axis.dom.min) for axis, index in zip(axes, walked, strict=True)}
     row = _row(thread, shares)
     return Lanes(_indices(rows, row) | values, (place < terms) & (row < nominal(rows.count)), steps)
@@ -76,7 +73,7 @@ def _of_vectors(rows: Rows, shares: Shares, machine: Gpu) -> Lanes:
 def _sampled(threads: int, steps: int, machine: Gpu) -> tuple[np.ndarray, np.ndarray, int]:
     """The threads of some warps, ``[samples, lanes]``, the step that each is at, and how many steps all warps take."""
     warps = math.ceil(threads / machine.warp)
-    chosen = np.unique(np.linspace(0, warps * steps - 1, SAMPLES).astype(np.int64))
+    chosen = sampled(warps * steps)
     thread = chosen[:, None] // steps * machine.warp + np.arange(machine.warp)
     return thread, np.broadcast_to(chosen[:, None] % steps, thread.shape), warps * steps
 
@@ -100,15 +97,6 @@ def _indices(rows: Rows, row: np.ndarray, place: np.ndarray | None = None) -> di
     found = dict.fromkeys(rows.axes, np.asarray(0))
     for axes, position in ((rows.across, row), (rows.along, place)):
         if position is not None:
-            indices = _unraveled(position, [rows.shape[axis] for axis in axes])
+            indices = unraveled(position, [rows.shape[axis] for axis in axes])
             found |= {rows.axes[axis]: index for axis, index in zip(axes, indices, strict=True)}
-    return found
-
-
-def _unraveled(position: np.ndarray, sizes: Sequence[Dim]) -> list[np.ndarray]:
-    """The indices of a position, the last of which varies fastest."""
-    found = []
-    for i, size in enumerate(sizes):
-        inner = math.prod(nominal(each) for each in sizes[i + 1 :])
-        found.append(position // inner % nominal(size) if i else position // inner)
     return found

@@ -59,7 +59,7 @@ class Visit:
 
     def cycles(self, machine: Gpu, stored: float = 0.0, vector: int = 1) -> float:
         """Of a multiprocessor, where pieces of memory are `stored` too, and each thread computes a `vector`."""
-        operations = self.operations * vector**VECTOR_GAIN * machine.warp / _lanes(machine)
+        operations = self.operations * vector**VECTOR_GAIN * machine.warp / lanes(machine)
         return max(self.load_cycles + (_port_cycles(stored) if stored else 0.0), operations)
 
 
@@ -97,18 +97,18 @@ def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Share
     read: dict[Identity, float] = {}
     loaded, far, stored = 0.0, 0.0, 0.0
     for found in rows.reduced:
-        lanes = of_reduction(rows, shares, found.tensor, machine)
-        visit = _visit(machine, found.tensor, found.at, rows, memory, lanes)
-        cycles += lanes.steps * visit.cycles(machine)
-        loaded, far = loaded + lanes.steps * visit.sectors, far + lanes.steps * visit.far_sectors
+        warps = of_reduction(rows, shares, found.tensor, machine)
+        visit = _visit(machine, found.tensor, found.at, rows, memory, warps)
+        cycles += warps.steps * visit.cycles(machine)
+        loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
         _add(read, visit, count * volume(axis.dom.extent for axis in found.tensor.op.reduce_axis))
     for output in rows.outputs:
-        lanes = of_elements(rows, shares, walked=output.walked, machine=machine)
-        visit = _visit(machine, output.tensor, output.at, rows, memory, lanes, shares.vector)
-        written = _stored(machine, output, lanes, shares.vector)
-        cycles += lanes.steps * visit.cycles(machine, written, shares.vector)
-        loaded, far = loaded + lanes.steps * visit.sectors, far + lanes.steps * visit.far_sectors
-        stored += lanes.steps * written
+        warps = of_elements(rows, shares, walked=output.walked, machine=machine)
+        visit = _visit(machine, output.tensor, output.at, rows, memory, warps, shares.vector)
+        written = _stored(machine, output, warps, shares.vector)
+        cycles += warps.steps * visit.cycles(machine, written, shares.vector)
+        loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
+        stored += warps.steps * written
         _add(read, visit, count * (nominal(rows.length) if output.walked else 1))
     moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)
     moved += sum(_bytes(output.tensor) for output in rows.outputs)
@@ -137,7 +137,7 @@ def _visit(
     at: Sequence[Expr],
     rows: Rows,
     memory: Sequence[te.Tensor],
-    lanes: Lanes,
+    warps: Lanes,
     vector: int = 1,
 ) -> Visit:
     """By following what an element is computed of; of a reduction, one of its terms.
@@ -154,7 +154,7 @@ def _visit(
             nonlocal load_cycles, sectors, far
             place = ravel(indices, dims(source.shape))
             together = vector if step(indices, dims(source.shape), neighbour) == 1 else 1
-            count = lanes.sectors(place, size, machine, together, elements.conditions)
+            count = warps.sectors(place, size, machine, together, elements.conditions)
             load_cycles += _port_cycles(count)
             sectors += count
             far += count if count > 1 else size / machine.sector_bytes  # the same for all: likely near for the next
@@ -173,13 +173,13 @@ def _visit(
             T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
         else:
             T.evaluate(elements.at(tensor, at))
-    return Visit(load_cycles, _operations(made.get()), read, sectors, far)
+    return Visit(load_cycles, operations(made.get()), read, sectors, far)
 
 
-def _stored(machine: Gpu, output: Output, lanes: Lanes, vector: int) -> float:
+def _stored(machine: Gpu, output: Output, warps: Lanes, vector: int) -> float:
     """Pieces of memory that a warp writes to, for an element in each of its threads."""
     place = ravel(output.at, dims(output.tensor.shape))
-    return lanes.sectors(place, element_bytes(output.tensor), machine, vector)
+    return warps.sectors(place, element_bytes(output.tensor), machine, vector)
 
 
 def _port_cycles(sectors: float) -> float:
@@ -191,7 +191,8 @@ def _free(tensor: te.Tensor) -> Leaf:
     return lambda _: tirx.Var("reduced", str(tensor.dtype))
 
 
-def _operations(func: tirx.PrimFunc) -> int:
+def operations(func: tirx.PrimFunc) -> int:
+    """Instructions of a thread, without loads and stores."""
     count = 0
 
     def arithmetic(node: Expr) -> None:
@@ -211,6 +212,6 @@ def _bytes(tensor: te.Tensor) -> float:
     return volume(tensor.shape) * element_bytes(tensor)
 
 
-def _lanes(machine: Gpu) -> float:
+def lanes(machine: Gpu) -> float:
     """Multiply-adds of float32 per cycle."""
     return machine.peak() / machine.frequency / 2

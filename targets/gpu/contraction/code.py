@@ -105,10 +105,8 @@ class _Writer:
     def _multiply(self, block: Block, tile: RegisterTile, left: Loaded, right: Loaded, half: Expr) -> None:
         """What is in one half of shared memory, added to the sums."""
         tiling, span = self.tiling, self.loops.span
-        own = tiling.depth // tiling.slices
-        first = block.slice * own
-        with unrolled(own) as i:
-            k = first + i
+        with unrolled(tiling.depth // tiling.slices) as i:
+            k = i * tiling.slices + block.slice
             for start in range(0, tile.rows, VECTOR):
                 place = left.row(half, k) + start * tiling.threads_down + block.down * VECTOR
                 T.buffer_store(tile.a, left.shared[span(place, VECTOR)], [span(start, VECTOR)])

@@ -73,7 +73,7 @@ class Tiling:
         """Of a thread, about: sums, operands, what is loaded for the next step, addresses."""
         sums = self.thread_rows * self.thread_columns
         loaded = self.depth * (self.rows + self.columns) // self.threads
-        return sums + self.thread_rows + self.thread_columns + loaded + 32
+        return sums + self.thread_rows + self.thread_columns + loaded + 36
 
     def row(self, down: Expr, i: Expr) -> Expr:
         """Which row of the tile is the `i`-th of threads that are so far `down`: in vectors, as operands are read."""
@@ -94,7 +94,8 @@ TILINGS = (
     Tiling(16, 128, 8, 4, 4),
     Tiling(32, 32, 64, 4, 4, slices=4),
     Tiling(16, 64, 64, 4, 4, slices=4),
-    Tiling(64, 32, 32, 4, 4, slices=2),
-    Tiling(32, 64, 32, 4, 4, slices=2),
+    Tiling(16, 32, 64, 4, 4, slices=4),
+    Tiling(16, 16, 64, 4, 4, slices=4),
+    Tiling(16, 16, 128, 4, 4, slices=8),
 )
 """Every block has whole warps, and loads of both operands are shared out evenly."""

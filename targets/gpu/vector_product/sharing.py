@@ -91,7 +91,8 @@ class Sharing:
     def row_places(self) -> int:
         """Elements of shared memory for a row: threads that read a column and its neighbours go to different banks."""
         places = self.columns // self.vector * self.pitch
-        return places + (-(-BANKS // self.rows) - places) % BANKS if self.by_row else places
+        apart = -(-BANKS // (self.rows * self.vector)) * self.vector
+        return places + (apart - places) % BANKS if self.by_row else places
 
     def shared_bytes(self, machine: Gpu, element_bytes: int) -> int:
         """Of a block, for sums of that size."""

@@ -93,6 +93,10 @@ class Tile(Protocol):
     @property
     def depth(self) -> int: ...
     @property
+    def slices(self) -> int:
+        """Parts of a step's depth that threads multiply, each for itself."""
+
+    @property
     def thread_rows(self) -> int: ...
     @property
     def thread_columns(self) -> int: ...
@@ -165,7 +169,7 @@ def tiled_seconds(
 
     moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
     """
-    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth / SHARED_REUSE
+    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth / tile.slices / SHARED_REUSE
     copies = 2 * (tile.rows + tile.columns) * tile.depth / machine.warp
     step = BlockStep(
         tile.threads,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal, volume
-from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.code import Layout, write
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.loading import Loading
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.contraction.tiling import TILINGS, Tiling
+from dsc.targets.gpu.contraction.traffic import fetched
 from dsc.targets.gpu.estimate import tiled_seconds
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Implementation
@@ -38,21 +38,26 @@ class ContractionSpace:
         m, n, k, batches = nominal(source.m), nominal(source.n), nominal(source.k), batch(source.batch)
         down, across = math.ceil(m / point.rows), math.ceil(n / point.columns)
         moved = 4.0 * sum(volume(tensor.shape) for tensor in (*source.params, *source.outputs))
-        loaded = batches * k * (across * m * self._fetched(source.a) + down * n * self._fetched(source.b))
+        of_a, of_b = self._fetched
+        loaded = batches * k * (across * m * of_a + down * n * of_b)
         return tiled_seconds(self.machine, point, self.instruction, batches * down * across, k, moved, loaded)
 
     def build(self, point: Tiling) -> Implementation:
         """The code."""
         return Implementation(write(self.source, point, self.instruction, self._layout), self.source.packings)
 
-    def _fetched(self, factor: Factor) -> float:
-        """Bytes that come from memory for an element."""
-        loading = self._layout.a if factor is self.source.a else self._layout.b
-        size = 4 if factor.access is None else element_bytes(factor.access.memory)
-        return size / loading.used(factor, self.machine)
+    @cached_property
+    def _fetched(self) -> tuple[float, float]:
+        """Bytes that come from memory for an element of either factor."""
+        source, layout = self.source, self._layout
+        return fetched(source.a, layout.a, self.machine), fetched(source.b, layout.b, self.machine)
 
     @cached_property
     def _layout(self) -> Layout:
         """Neighbouring threads load neighbours in memory."""
-        source = self.source
-        return Layout(*(Loading.of(factor, source.params, self.machine) for factor in (source.a, source.b)))
+        return Layout(self._best(self.source.a), self._best(self.source.b))
+
+    def _best(self, factor: Factor) -> Loading:
+        """The way to load a factor by which least is fetched."""
+        ways = Loading.ways(factor, self.source.params)
+        return min(ways, key=lambda way: fetched(factor, way, self.machine)) if len(ways) > 1 else ways[0]

@@ -40,9 +40,10 @@ class Shares:
 
 def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterator[Shares]:
     """The shares worth considering."""
+    if not rows.reduced:  # between equal estimates those with fewer instructions
+        yield from (Shares(1, THREADS, vector) for vector in VECTORS if _fits(rows, memory, vector))
     yield Shares(1, THREADS)
     if not rows.reduced:
-        yield from (Shares(1, THREADS, vector) for vector in VECTORS if _fits(rows, memory, vector))
         return
     longest = max(nominal(length) for length in _lengths(rows))
     for apart in _ways(rows, memory):

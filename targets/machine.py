@@ -59,6 +59,8 @@ class Machine(ABC):
     """Physical cores, or what else takes a task of its own (a GPU's multiprocessor)."""
     launch_seconds: float
     """Cost of sharing one loop between the cores."""
+    graph_launch_seconds: float | None = None
+    """What takes its place where all kernels of a run are launched at once, as a graph; None: they cannot be."""
     instructions: tuple[MultiplyAdd, ...]
     """What multiplies and adds. Where several have the same operands, the widest comes first."""
     source: str

@@ -15,6 +15,8 @@ STATIC_SHARED = 48 << 10
 """What a block has without asking for more at its launch, on every capability."""
 LAUNCH_SECONDS = 3e-6
 """From one short kernel of a stream to the next: an estimate, for all of these."""
+GRAPH_LAUNCH_SECONDS = 1e-6
+"""The same within a graph."""
 
 
 def _gpu(
@@ -43,6 +45,7 @@ def _gpu(
         frequency=ghz * 1e9,
         cores=multiprocessors,
         launch_seconds=LAUNCH_SECONDS,
+        graph_launch_seconds=GRAPH_LAUNCH_SECONDS,
         instructions=(ffma(lanes), dp4a(64), *tensor),
         warp=WARP,
         max_threads=1024,

@@ -34,19 +34,20 @@ class CapturedRun:
     def __init__(self, library: tvm.runtime.Module, set_instrument: object, run: Run) -> None:
         """`set_instrument`: of the virtual machine that `run` is a function of."""
         self._run, self._set_instrument = run, set_instrument
-        self._has_run = False
+        self._has_run = self._is_refused = False
         # in this order: what is freed with the graph is code of the library
         self._launch: Run | None = None
         self._library = library
 
     def __call__(self, *tensors: tvm.runtime.Tensor) -> Sequence[tvm.runtime.Tensor]:
         """The results of `run`."""
+        if self._launch is None and self._has_run and not self._is_refused:
+            self._capture(tensors)
         if self._launch is not None:
             return self._launch()
-        if self._has_run:
-            self._capture(tensors)
+        results = self._run(*tensors)
         self._has_run = True
-        return self._run(*tensors) if self._launch is None else self._launch()
+        return results
 
     def _capture(self, tensors: Sequence[tvm.runtime.Tensor]) -> None:
         """Nothing is lost but time where the driver refuses, so that is no error; it is told once."""
@@ -54,6 +55,7 @@ class CapturedRun:
         try:
             self._launch = capture(self._set_instrument, self._run, *tensors)
         except (RuntimeError, MemoryError) as error:
+            self._is_refused = True
             warnings.warn(
                 f"a run's launches cannot be captured as a graph, kernels are launched one by one: {error} "
                 f"({SWITCH}=0 does so without trying)",

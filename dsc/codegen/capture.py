@@ -32,7 +32,7 @@ def obstacle(graph: Graph, machine: Machine) -> str:
 
 
 def obstacle_in(main: relax.Function) -> str:
-    """The same, for what a model's function has become: launches are captured, and what makes a view is not needed again.
+    """The same, for what a model's function has become. Launches are captured, and views of tensors are not made again.
 
     Anything else would happen once, when the graph is made, and not in each run.
     """

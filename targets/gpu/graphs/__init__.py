@@ -1,7 +1,7 @@
 """Runs of a model as one graph of launches: C that is linked into the library of every model for a GPU.
 
-`capture.c` says how. It calls CUDA's runtime, or HIP's, by the functions that both have (`driver.h`), and is the same for
-programs in Python and those that run a bundle.
+`capture.c` says how. It calls CUDA's runtime, or HIP's, by the functions that both have (`driver.h`), and is the same
+for programs in Python and those that run a bundle.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 import tvm
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 
-from dsc.codegen.capture import in_graphs, obstacle, obstacle_in
+from dsc.codegen.capture import obstacle, obstacle_in
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.dump import KernelObserver
 from dsc.codegen.emit import Emitted, Emitter
@@ -64,7 +64,7 @@ def build(
     backend.require_tools()
     uncaptured = obstacle(graph, target.machine)
     if not uncaptured:
-        target = in_graphs(target)
+        target = replace(target, machine=target.machine.in_graphs())
     tell = progress or (lambda stage, done, total: None)
     failures, spills, kernels = Failures(), Spills(), KernelCode()
     while True:  # once more for kernels of which no code can be made, or none without spills

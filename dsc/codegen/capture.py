@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tvm import relax
 
 from dsc.ir import Graph, dims_of
-from dsc.targets.family import AnyTarget
 from dsc.targets.machine import Machine
 
 _LAUNCHES = "relax.call_tir"
@@ -46,9 +43,3 @@ def obstacle_in(main: relax.Function) -> str:
                 return f"{called} is done by the host"
             launches += called == _LAUNCHES
     return "" if launches else "no kernel is launched"
-
-
-def in_graphs(target: AnyTarget) -> AnyTarget:
-    """The target, whose machine takes as long from kernel to kernel as it does within a graph."""
-    machine = target.machine
-    return replace(target, machine=replace(machine, launch_seconds=machine.graph_launch_seconds))

@@ -15,8 +15,9 @@ STATIC_SHARED = 48 << 10
 """What a block has without asking for more at its launch, on every capability."""
 LAUNCH_SECONDS = 3e-6
 """From one short kernel of a stream to the next: an estimate, for all of these."""
-GRAPH_LAUNCH_SECONDS = 1e-6
-"""The same within a graph."""
+GRAPH_LAUNCH_SECONDS = 1.3e-6
+"""The same within a graph: measured on H100 with empty kernels (Hazy Research, Look Ma, No Bubbles, 2025); an estimate
+for the others. A graph of 117 on an RTX 5070 Ti takes 0.6 us a kernel (ahrefs/ocannl, issue 488)."""
 
 
 def _gpu(

@@ -19,6 +19,7 @@ from dsc.targets.cuda.functions import FUNCTIONS
 from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.resources import resources
 from dsc.targets.cuda.toolchain import Assembled, assemble, find_nvcc
+from dsc.targets.gpu import graphs
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.imports import CUDA, with_images
@@ -108,7 +109,8 @@ class CudaBackend:
         return resources(said, self.machine, block_threads(device), dynamic_shared_bytes(device)) if said else ()
 
     def link(self, objects: Sequence[Path], output: Path) -> None:
-        self.host.link(objects, output)
+        """With what captures launches."""
+        self.host.link([*objects, *graphs.capture_objects(output.parent, graphs.CUDA)], output)
 
 
 def _source_module(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:

@@ -17,6 +17,9 @@ RESERVED_SHARED = 1 << 10
 """What the system takes for each block, from capability 8.0 on; a block may ask for all but that."""
 LAUNCH_SECONDS = 3e-6
 """From one short kernel of a stream to the next: an estimate, for all of these."""
+GRAPH_LAUNCH_SECONDS = 1.3e-6
+"""The same within a graph: measured on H100 with empty kernels (Hazy Research, Look Ma, No Bubbles, 2025); an estimate
+for the others. A graph of 117 on an RTX 5070 Ti takes 0.6 us a kernel (ahrefs/ocannl, issue 488)."""
 
 
 def _gpu(
@@ -46,6 +49,7 @@ def _gpu(
         frequency=ghz * 1e9,
         cores=multiprocessors,
         launch_seconds=LAUNCH_SECONDS,
+        graph_launch_seconds=GRAPH_LAUNCH_SECONDS,
         instructions=(ffma(lanes), *dp4a(64), *tensor),
         warp=WARP,
         max_threads=1024,

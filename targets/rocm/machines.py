@@ -18,6 +18,9 @@ LOCAL_BYTES = 64 << 10
 """Memory that a block shares, at most; on all of these."""
 LAUNCH_SECONDS = 5e-6
 """From one short kernel of a stream to the next: an estimate, for all of these."""
+GRAPH_LAUNCH_SECONDS = 3.9e-6
+"""The same within a graph: measured on gfx1100 with ROCm 7 and 941 kernels of one block, which are in it (ROCm/rocm-systems,
+issue 10834); an estimate for the others."""
 
 
 def _gpu(
@@ -46,6 +49,7 @@ def _gpu(
         frequency=ghz * 1e9,
         cores=units,
         launch_seconds=LAUNCH_SECONDS,
+        graph_launch_seconds=GRAPH_LAUNCH_SECONDS,
         instructions=rows,
         warp=wave,
         max_threads=BLOCK_THREADS,

@@ -41,6 +41,15 @@ def test_each_part_is_a_figure_of_the_machine() -> None:
     assert call.share == pytest.approx(call.multiply_seconds / call.seconds)
 
 
+def test_launches_within_a_graph_take_less() -> None:
+    demand = Demand(10**9, "float16", 0, 1 << 20)
+    alone, in_graph = (
+        counted_calls(machine, [choice(demand)], {"f_kernel": NOTHING})[0] for machine in (A100, A100.in_graphs())
+    )
+    assert in_graph.launch_seconds == A100.graph_launch_seconds
+    assert alone.seconds - in_graph.seconds == pytest.approx(A100.launch_seconds - in_graph.launch_seconds)
+
+
 def test_what_tensor_cores_did_not_multiply_others_did() -> None:
     demand = Demand(10**9, "float16", 0, 8)
     (by_others,) = counted_calls(A100, [choice(demand)], {"f_kernel": NOTHING})

@@ -41,8 +41,9 @@ class Compilation:
 def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeline:
     """The passes of an optimization level for a target.
 
-    0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize. 2: fuse and lay
-    out as well; kernels by estimate. 3: the same passes; kernels by measurement.
+    0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in float32
+    what the target does not in half precision. 2: fuse and lay out as well; kernels by estimate. 3: the same passes;
+    kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
     """
@@ -50,7 +51,8 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     check_precision(precision)
     check_multiplies(target, precision)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
-    levels = (["fold"], ["canonicalize"], ["canonicalize", "fuse", target.passes()])
+    simple = ["canonicalize", "" if target.machine.half_arithmetic else "widen"]
+    levels = (["fold"], simple, [*simple, "fuse", target.passes()])
     element = PRECISIONS[precision]
     rounding = "" if element is None else f"precision{{type={element}}}"
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dsc.ir import Graph
+from dsc.ir import Graph, element_of, onnx
 from dsc.passes.base import Pass, PassRecord
-from dsc.passes.driver import erase_if_dead
+from dsc.passes.driver import erase_if_dead, replace_op
 from dsc.passes.widen.apply import Widener
 
 
@@ -34,6 +34,8 @@ class Widen(Pass):
             if widener.visit(op):
                 record.fire("op on half precision => op on float32")
         for op in ops:
+            if isinstance(op, onnx.Cast) and element_of(op.input.type) == element_of(op.out.type):  # it widened
+                replace_op(op, [op.input])
             if op.parent is not None:
-                erase_if_dead(op)  # constants of which only the twins are read
+                erase_if_dead(op)  # such Casts, and constants of which only the twins are read
         graph.update_signature()

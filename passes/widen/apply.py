@@ -9,8 +9,6 @@ from xdsl.dialects.builtin import Float32Type, Float64Type, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.ir import Fact, Graph, WeightOp, element_of, has, is_constant, onnx, with_elements
-from dsc.passes.driver import erase_if_dead, replace_op
-from dsc.passes.precision.constants import is_float32
 from dsc.passes.widen.operators import is_half_tensor, may_widen
 
 
@@ -30,10 +28,6 @@ class Widener:
         """Make `op` one on float32 if it may be, else give it what it is to read; whether it was made one."""
         if may_widen(op, self._is_half) and not self._only_moves(op):
             self._widen(op)
-            return True
-        if isinstance(op, onnx.Cast) and op.input in self._narrow and is_float32(op.out):
-            replace_op(op, [op.input])
-            erase_if_dead(op)
             return True
         for inner in op.walk():  # bodies of control flow compute in the model's type, on values from outside
             for index, value in enumerate(inner.operands):

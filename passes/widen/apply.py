@@ -8,7 +8,7 @@ import numpy as np
 from xdsl.dialects.builtin import Float32Type, Float64Type, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from dsc.ir import Fact, Graph, WeightOp, element_of, has, is_constant, onnx, with_elements
+from dsc.ir import Fact, Graph, OnnxOp, WeightOp, element_of, has, is_constant, onnx, with_elements
 from dsc.passes.widen.operators import is_half_tensor, may_widen
 
 
@@ -97,5 +97,5 @@ def _takes_any_float(op: Operation) -> bool:
     return isinstance(op, onnx.Shape | onnx.Size)
 
 
-def _cast(value: SSAValue, type_: TensorType[Attribute]) -> onnx.Cast:
+def _cast(value: SSAValue, type_: TensorType[Attribute]) -> OnnxOp:
     return onnx.Cast.make(value, to=element_of(type_).code, result_types=[type_])

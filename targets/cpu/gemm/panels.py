@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsc.elements import stored
 from dsc.targets.kernel import ArrayType
 
 
@@ -20,7 +21,7 @@ class Panels:
     columns: int
     neighbours: int
     dtype: str
-    """Of the elements, as they are packed."""
+    """Of the elements, as they are packed and kernels know the memory."""
     transposed: bool = False
     sums: bool = False
     """Whether the sums of all columns come as a second array, in int32."""
@@ -34,7 +35,8 @@ class Panels:
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
         """The packed copy, and the sums."""
-        matrix = array.swapaxes(-1, -2) if self.transposed else array
+        plain = stored(array)
+        matrix = plain.swapaxes(-1, -2) if self.transposed else plain
         *batch, k, n = matrix.shape
         filled = [(0, 0)] * len(batch) + [(0, -k % self.neighbours), (0, -n % self.columns)]
         padded = np.pad(matrix, filled) if any(after for _, after in filled) else matrix

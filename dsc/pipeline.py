@@ -53,9 +53,21 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     simple = ["canonicalize", "" if target.machine.half_arithmetic else "widen"]
     levels = (["fold"], simple, [*simple, "fuse", target.passes()])
-    element = PRECISIONS[precision]
-    rounding = "" if element is None else f"precision{{type={element}}}"
+    rounding = _rounding(target, PRECISIONS[precision])
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
+
+
+def _rounding(target: AnyTarget, element: str | None) -> str:
+    """The pass that makes a model one of a precision.
+
+    Where only products are of `element`, and all else of float32, tensors stay float32 in memory; where not even these
+    are, half precision is for memory alone.
+    """
+    if element is None:
+        return ""
+    multiplied = any(row.a == element for row in target.machine.instructions)
+    only_multiplied = multiplied and not target.machine.half_arithmetic
+    return f"precision{{type={element} stored=false}}" if only_multiplied else f"precision{{type={element}}}"
 
 
 def without_lowering() -> list[str]:

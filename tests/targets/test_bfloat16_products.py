@@ -12,7 +12,7 @@ from dsc.exchange import import_model
 from dsc.ir import FusionOp
 from dsc.lower.workload import Workload
 from dsc.passes import Pipeline
-from dsc.pipeline import compile_model
+from dsc.pipeline import compile_model, preset
 from dsc.targets import Implementation, Refusal, target
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.gemm.panels import Panels
@@ -64,16 +64,15 @@ def test_factors_are_rounded_where_that_is_allowed_and_the_machine_multiplies_th
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_weights_are_packed_as_bits_in_pairs(transposed: bool) -> None:
-    """Odd depths end in a 0, ragged columns are zeros."""
-    weight = RANDOM.standard_normal((7, 5)).astype(BF16)
-    packing = Panels(4, 2, "uint16", transposed)
-    (panels,) = packing.apply(weight.T if transposed else weight)
-    assert packing.arrays(ArrayType(weight.T.shape if transposed else weight.shape, "bfloat16")) == (
-        ArrayType(panels.shape, "uint16"),
-    )
+@pytest.mark.parametrize("dtype", [BF16, np.dtype(np.float32)])
+def test_weights_are_packed_as_bits_in_pairs(transposed: bool, dtype: np.dtype) -> None:
+    """Odd depths end in a 0, ragged columns are zeros; float32 is rounded to the nearest."""
+    weight = RANDOM.standard_normal((7, 5)).astype(dtype)
+    packing, given = Panels(4, 2, "bfloat16", transposed), weight.T if transposed else weight
+    (panels,) = packing.apply(given)
+    assert packing.arrays(ArrayType(given.shape, dtype.name)) == (ArrayType(panels.shape, "uint16"),)
     padded = np.zeros((8, 8), BF16)
-    padded[:7, :5] = weight
+    padded[:7, :5] = weight.astype(BF16)
     for panel, step, column, neighbour in np.ndindex(2, 4, 4, 2):
         wanted = padded[2 * step + neighbour, 4 * panel + column]
         assert panels[panel, step, 2 * column + neighbour] == wanted.view(np.uint16)
@@ -115,3 +114,29 @@ def test_numbers_under_emulation(tmp_path: Path) -> None:
     for array, wanted, tolerance in zip(found, expected, (1e-5, 1e-5, 1e-5, 2e-2), strict=True):
         assert array.dtype == np.float32
         np.testing.assert_allclose(array, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_where_only_products_are_of_bfloat16_tensors_are_float32_in_memory() -> None:
+    """Then convolutions have the kernels of float32. Weights of products are packed as bfloat16: half of their size."""
+    weights = {"k": RANDOM.standard_normal((16, 16, 3, 3)), "w": RANDOM.standard_normal((16, 80))}
+    text = """(float[1,16,6,6] x) => (float[1,80] y) {
+        c = Conv<pads=[1,1,1,1]>(x, k) d = Relu(c) e = GlobalAveragePool(d) f = Flatten(e) y = MatMul(f, w)
+    }"""
+    model = TextModel(text, {name: array.astype(np.float32) for name, array in weights.items()})
+    compilation = compile_model(model.proto(), target="x86:znver4", precision="bf16")
+    kernels = {choice.kind: choice.kernel for choice in compilation.model.choices}
+    assert kernels["conv"] != "cpu.generic"
+    assert kernels["matmul"] == "cpu.gemm"
+    assert sorted(str(weight.dtype) for weight in compilation.model.weights) == ["float32", "uint16"]
+    assert min(weight.size for weight in compilation.model.weights) == 2 * 16 * 80
+
+
+@pytest.mark.parametrize(
+    ("tag", "precision", "stored"),
+    [
+        ("x86:znver4", "bf16", False), ("arm:neoverse-v1", "bf16", False), ("x86:znver3", "bf16", True),
+        ("x86:znver4", "fp16", True), ("cuda:sm_80", "bf16", True), ("cuda:sm_75", "bf16", True),
+    ],
+)  # fmt: skip
+def test_what_is_stored_in_half_precision(tag: str, precision: str, stored: bool) -> None:
+    assert ("stored=false" in str(preset(2, target(tag), precision))) != stored

@@ -103,7 +103,7 @@ def product_of(
     k, n = dims(b.shape[-2:])
     if any(isinstance(size, int) and size == 0 for size in (*batch, *rows, k, n)):
         return Refusal("a product without elements")
-    acc, weight = body.summed(anchor.results[0]), constant_input(workload, body.inputs, stored_b)
+    acc, weight = body.summed(anchor.results[0]), constant_input(workload, body.inputs, stored_b, body.tensor(second))
     found = Product(
         tuple(body.inputs), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, operands, None,
         tuple(body.outputs), (), (),
@@ -116,10 +116,11 @@ def in_memory(element: str) -> str:
     return BY_DTYPE_NAME[element].stored or element
 
 
-def constant_input(workload: Workload, params: Sequence[te.Tensor], tensor: te.Tensor) -> int | None:
-    """The constant input that `tensor` is, if it is one."""
+def constant_input(workload: Workload, params: Sequence[te.Tensor], *tensors: te.Tensor) -> int | None:
+    """The constant input that one of `tensors` is, if any is: a weight as it is in memory, or before it is rounded."""
     constants = (i for i, operand in enumerate(workload.operands) if operand.constant)
-    return next((i for i in constants if identity(params[i]) == identity(tensor)), None)
+    wanted = [identity(tensor) for tensor in tensors]
+    return next((i for i in constants if identity(params[i]) in wanted), None)
 
 
 def _swapped(matrix: te.Tensor) -> te.Tensor:

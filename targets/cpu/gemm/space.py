@@ -10,7 +10,7 @@ from functools import cached_property
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.gemm.code import write
 from dsc.targets.cpu.gemm.panels import Panels
-from dsc.targets.cpu.gemm.product import FLOAT32, Product, in_memory
+from dsc.targets.cpu.gemm.product import FLOAT32, Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.matrix_tile import most_stacked_rows
@@ -182,7 +182,7 @@ class GemmSpace:
         source, instruction = self.source, self._instruction(point.lanes, point.stacked)
         if source.weight is None:
             return Implementation(write(source, point, instruction, ()))
-        element = in_memory(source.operands[1])
+        element = source.operands[1]
         packing = Panels(point.columns, instruction.k, element, source.transposed_weight, source.sums is not None)
         weight = source.params[source.weight]
         packed = packing.arrays(ArrayType(tuple(int(d) for d in weight.shape), str(weight.dtype)))

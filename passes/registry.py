@@ -15,6 +15,7 @@ _BUILTIN = {
     "fuse": "dsc.passes.fuse:Fuse",
     "layout": "dsc.passes.layout:Layout",
     "precision": "dsc.passes.precision:Precision",
+    "widen": "dsc.passes.widen:Widen",
 }
 _plugins: dict[str, type[Pass]] = {}
 

@@ -69,6 +69,8 @@ class Machine(ABC):
     """What multiplies and adds. Where several have the same operands, the widest comes first."""
     source: str
     """Where the numbers are from."""
+    half_arithmetic: bool = False
+    """Whether kernels take float16 and bfloat16 as well as float32. Else models of these are computed in float32."""
     memory_bytes: int | None = None
     """For weights, inputs and all that is in between; None where the operating system shares it out."""
 

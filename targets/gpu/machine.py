@@ -33,6 +33,7 @@ class Gpu(Machine):
     """Of 32 bits, for all threads of a multiprocessor."""
     registers_per_thread: int
     """Of 32 bits, at most."""
+    half_arithmetic: bool = True
     memory_bytes: int
     l2_bytes: int
     l2_bandwidth: float

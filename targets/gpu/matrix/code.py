@@ -164,7 +164,7 @@ class _Product:
             chunk = (part.slice * self.pieces + piece) * fragments.chunks
             with unrolled(self.across) as j:
                 place = FragmentPlace(stage, part.column + j * fragments.columns, chunk)
-                right.load(fragments, part.lane, self.b, j * fragments.words, shared, place)
+                right.load(fragments.right, part.lane, self.b, j * fragments.words, shared, place)
             with unrolled(self.down) as i:
                 place = FragmentPlace(stage, part.row + i * fragments.rows, chunk)
                 left.load(fragments, part.lane, self.a, tirx.const(0, "int32"), shared, place)

@@ -56,6 +56,11 @@ class Wmma:
         """Whether both halves of the wavefront have the same operands."""
         return self.elements == SIZE
 
+    @property
+    def right(self) -> Wmma:
+        """Both operands are loaded alike."""
+        return self
+
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Both chunks, or one in each half of the wavefront."""
         line, half = tirx.floormod(lane, SIZE), tirx.floordiv(lane, SIZE)

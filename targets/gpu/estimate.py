@@ -137,7 +137,6 @@ def steps_seconds(
 ) -> float:
     """Seconds of `blocks` tiles of a product, of so many steps each.
 
-    The multiprocessor with the most of them is the last one to end: a block begins where another has ended.
     moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
     """
     launch = Launch(
@@ -146,8 +145,7 @@ def steps_seconds(
     resident = resident_blocks(machine, launch)
     if resident == 0:
         return math.inf
-    most = math.ceil(blocks / machine.cores)
-    together = min(resident, most)
+    together = min(resident, math.ceil(blocks / machine.cores))
     parts = min(1.0, together * step.threads / (machine.warp * SCHEDULERS))
     at_once = instruction.m * instruction.n * instruction.k * instruction.rate * EFFICIENCY
     busy = max(
@@ -155,9 +153,9 @@ def steps_seconds(
         step.shared_traffic / SHARED_BYTES_PER_CYCLE,
         step.instructions / (SCHEDULERS * parts),
     )
-    rounds = math.ceil(most / together)
-    stored = most * step.stored_traffic / SHARED_BYTES_PER_CYCLE
-    cycles = steps * max(most * busy, rounds * STEP_CYCLES / step.ahead) + rounds * STEP_CYCLES + stored
+    rounds = math.ceil(blocks / (machine.cores * together))
+    stored = together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
+    cycles = rounds * (steps * max(together * busy, STEP_CYCLES / step.ahead) + STEP_CYCLES + stored)
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds
 

@@ -61,6 +61,12 @@ class Fragments(Protocol):
         """Whether compilers load all fragments of a step ahead of its products, as they do by ordinary loads."""
         ...
 
+    @property
+    def right(self) -> Fragments:
+        """The same with loads as the instruction wants its right operand, where that makes a difference to compilers.
+        What is in which element of the array that is loaded into does not change."""
+        ...
+
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Registers from `at` on, of a matrix with a line for each row or column."""
         ...

@@ -9,7 +9,7 @@ type of the elements. Instructions of 8 rows, which Turing has for bytes, are tw
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from tvm import tirx
@@ -56,6 +56,14 @@ class MmaSync:
     sums: int = 8
     loads_move: bool = False
     run: int = 2
+    by_columns: bool = False
+    """Whether ldmatrix gives the two matrices of 8 lines after one another, not those of a chunk: the instruction takes
+    its right operand from a pair of neighbouring registers, which compilers otherwise have to move there."""
+
+    @property
+    def right(self) -> MmaSync:
+        """Loads into the same places of the array, from another order of registers."""
+        return replace(self, by_columns=True)
 
     @property
     def rounds(self) -> bool:
@@ -64,6 +72,7 @@ class MmaSync:
 
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the order: lines 0 to 7, lines 8 to 15, then the second chunk of these."""
+        lane = self._ordered(lane)
         self._load(_LOAD, to, at, shared, place(tirx.floormod(lane, 16), tirx.floordiv(lane, 16)))
         self.round_operand(to, at)
 
@@ -81,11 +90,20 @@ class MmaSync:
 
     def _load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the same order: lines of memory are 8 steps of depth, chunks are 8 lines of the operand."""
+        lane = self._ordered(lane)
         step = tirx.floordiv(lane, 16) * 8 + tirx.floormod(lane, 8)
         self._load(_LOAD_TRANSPOSED, to, at, shared, place(step, tirx.floormod(tirx.floordiv(lane, 8), 2)))
 
+    def _ordered(self, lane: Expr) -> Expr:
+        """The lane that says where a line of a matrix is, were they in the order of `load`: the second group of eight
+        is the third one, and the third the second, where they are by columns."""
+        if not self.by_columns:
+            return lane
+        low, high = tirx.floormod(tirx.floordiv(lane, 8), 2), tirx.floordiv(lane, 16)
+        return low * 16 + high * 8 + tirx.floormod(lane, 8)
+
     def _load(self, name: str, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, word: Expr) -> None:
-        registers = [to[at + i] for i in range(self.words)]
+        registers = [to[at + i] for i in ((0, 2, 1, 3) if self.by_columns else range(self.words))]
         T.evaluate(T.ptx[name](*registers, tirx.address_of(shared[word])))
 
     def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:

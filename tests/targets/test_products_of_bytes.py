@@ -14,12 +14,16 @@ from dsc.check.simulated import simulated
 from dsc.pipeline import compile_model
 from dsc.simulator import simulated_cuda, simulated_rocm
 from dsc.targets import Refusal, target
+from dsc.targets.cuda.backend import CudaBackend
+from dsc.targets.cuda.toolchain import assemble
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.matrix.space import MatrixSpace
 from tests.compiled import TextModel
+from tests.targets.cuda.sass import LOCAL, count, instructions
 from tests.targets.cuda.simulated import backend, device, library, machine
 from tests.targets.cuda.test_matrix import in_turn
 from tests.targets.regions import Region
+from tests.targets.rocm.compiled import of_implementations
 
 RANDOM = np.random.default_rng(29)
 
@@ -213,3 +217,34 @@ def test_what_is_no_product_of_bytes_is_refused() -> None:
     found = ContractMatrices().match(TINY.region.workload(), machine("gfx1030"))
     assert isinstance(found, Refusal)
     assert found.reason == "no instruction on matrices of bytes"
+
+
+# --- what compilers make of them
+
+PRODUCT = Region("(uint8[257,300] x, int8[190,300] w, uint8 z, int8[190] q) => (int32[257,190] y) { t = Transpose<perm=[1,0]>(w) y = MatMulInteger(x, t, z, q) }")  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_80"])
+def test_tensor_cores_multiply_bytes_and_all_is_in_registers(arch: str) -> None:
+    space = matched(PRODUCT, arch)
+    functions = {"k": space.build(min(space.points(), key=space.estimate)).func.with_attr("global_symbol", "k")}
+    sources: list[str] = []
+    made = CudaBackend(machine(arch), assemble=lambda source, _: sources.append(source) or b"")  # type: ignore[func-returns-value]
+    made.generate(made.lower(tvm.IRModule(functions)))
+    (counted,) = instructions(assemble(sources[0], arch).image).values()
+    assert counted["IMMA"] > 0
+    assert counted["IMAD"] < 500  # addresses: 257 * 190 * 300 products are elsewhere
+    assert count(counted, LOCAL) == 0
+
+
+@pytest.mark.parametrize(
+    ("arch", "mnemonic"),
+    [("gfx90a", "v_mfma_i32_"), ("gfx942", "v_mfma_i32_"), ("gfx1100", "v_wmma_i32_"), ("gfx1200", "v_wmma_i32_")],
+)
+def test_matrix_cores_multiply_bytes_and_all_is_in_registers(arch: str, mnemonic: str) -> None:
+    """The largest tile with the most sums."""
+    space = matched(PRODUCT, arch)
+    found = of_implementations(arch, [space.build(space.points()[0])])
+    (used,) = found.used
+    assert (used.vector_spills, used.private_bytes) == (0, 0), used
+    assert mnemonic in found.assembly

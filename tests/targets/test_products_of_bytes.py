@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -171,6 +171,9 @@ TINY = Case(Region("(uint8[2,3] x, int8[3,2] w, uint8 z) => (int32[2,2] y) { y =
         ("gfx942", [PACKED]),
         ("gfx90a", [BATCHES, TINY]),
         ("gfx1200", [GROUPS, STRIDED]),
+        ("gfx906", [BATCHES]),
+        ("gfx1030", [PACKED]),
+        ("gfx1100", [TINY]),
     ],
 )
 def test_regions(arch: str, cases: Sequence[Case]) -> None:
@@ -214,9 +217,10 @@ def test_what_is_no_product_of_bytes_is_refused() -> None:
         found = ContractMatrices().match(Region(text).workload(), machine())
         assert isinstance(found, Refusal)
         assert found.reason == "a factor that is not bytes in memory less a zero point for each row or column"
-    found = ContractMatrices().match(TINY.region.workload(), machine("gfx1030"))
+    without = replace(machine("gfx1030"), instructions=())
+    found = ContractMatrices().match(TINY.region.workload(), without)
     assert isinstance(found, Refusal)
-    assert found.reason == "no instruction on matrices of bytes"
+    assert found.reason == "no instruction on several bytes"
 
 
 # --- what compilers make of them
@@ -239,8 +243,11 @@ def test_tensor_cores_multiply_bytes_and_all_is_in_registers(arch: str) -> None:
 
 @pytest.mark.parametrize(
     ("arch", "mnemonic"),
-    [("gfx90a", "v_mfma_i32_"), ("gfx942", "v_mfma_i32_"), ("gfx1100", "v_wmma_i32_"), ("gfx1200", "v_wmma_i32_")],
-)
+    [
+        ("gfx906", "v_dot4_i32_i8"), ("gfx1030", "v_dot4c_i32_i8"),
+        ("gfx90a", "v_mfma_i32_"), ("gfx942", "v_mfma_i32_"), ("gfx1100", "v_wmma_i32_"), ("gfx1200", "v_wmma_i32_"),
+    ],
+)  # fmt: skip
 def test_matrix_cores_multiply_bytes_and_all_is_in_registers(arch: str, mnemonic: str) -> None:
     """The largest tile with the most sums."""
     space = matched(PRODUCT, arch)

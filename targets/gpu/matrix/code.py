@@ -169,7 +169,7 @@ class _Product:
             chunk = (part.slice * self.pieces + piece) * fragments.chunks
             with unrolled(self.across) as j:
                 place = FragmentPlace(stage, part.column + j * fragments.columns, chunk)
-                right.load(fragments, part.lane, self.b, j * fragments.words, shared, place)
+                right.load(fragments.right, part.lane, self.b, j * fragments.words, shared, place)
                 self.lines.add_column(j, self.b, j * fragments.words)
             with unrolled(self.down) as i:
                 place = FragmentPlace(stage, part.row + i * fragments.rows, chunk)

@@ -73,6 +73,10 @@ class Mfma:
     def sums(self) -> int:
         return self.size * self.size // LANES
 
+    @property
+    def right(self) -> Mfma:
+        return self
+
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """16 bytes."""
         vector_load(to, at, shared, place(tirx.floormod(lane, self.size), tirx.floordiv(lane, self.size)))

@@ -62,6 +62,10 @@ class MmaSync:
         """Whether operands are float32, to be rounded to tf32."""
         return self.element_bytes == _BYTES["tf32"]
 
+    @property
+    def right(self) -> MmaSync:
+        return self
+
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the order: lines 0 to 7, lines 8 to 15, then the second chunk of these."""
         self._load(_LOAD, to, at, shared, place(tirx.floormod(lane, 16), tirx.floordiv(lane, 16)))

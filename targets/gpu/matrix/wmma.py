@@ -71,6 +71,10 @@ class Wmma:
         """Those that a lane has, or one in each half of the wavefront."""
         return self.words // _WORDS if self.repeated else 2
 
+    @property
+    def right(self) -> Wmma:
+        return self
+
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Both chunks, or one in each half of the wavefront."""
         line, half = tirx.floormod(lane, SIZE), tirx.floordiv(lane, SIZE)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,12 +14,16 @@ from dsc.check.simulated import simulated
 from dsc.pipeline import compile_model
 from dsc.simulator import simulated_cuda, simulated_rocm
 from dsc.targets import Refusal, target
+from dsc.targets.cuda.backend import CudaBackend
+from dsc.targets.cuda.toolchain import assemble
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.matrix.space import MatrixSpace
 from tests.compiled import TextModel
+from tests.targets.cuda.sass import LOCAL, count, instructions
 from tests.targets.cuda.simulated import backend, device, library, machine
 from tests.targets.cuda.test_matrix import in_turn
 from tests.targets.regions import Region
+from tests.targets.rocm.compiled import of_implementations
 
 RANDOM = np.random.default_rng(29)
 
@@ -163,10 +167,13 @@ TINY = Case(Region("(uint8[2,3] x, int8[3,2] w, uint8 z) => (int32[2,2] y) { y =
 @pytest.mark.parametrize(
     ("arch", "cases"),
     [
-        ("sm_80", [PACKED, FREE]),
-        ("gfx942", [PACKED]),
-        ("gfx90a", [BATCHES, TINY]),
-        ("gfx1200", [GROUPS, STRIDED]),
+        ("sm_80", [PACKED]),
+        ("gfx906", [TINY]),
+        ("gfx90a", [BATCHES]),
+        ("gfx942", [STRIDED]),
+        ("gfx1030", [PACKED]),
+        ("gfx1100", [FREE]),
+        ("gfx1200", [GROUPS]),
     ],
 )
 def test_regions(arch: str, cases: Sequence[Case]) -> None:
@@ -210,6 +217,41 @@ def test_what_is_no_product_of_bytes_is_refused() -> None:
         found = ContractMatrices().match(Region(text).workload(), machine())
         assert isinstance(found, Refusal)
         assert found.reason == "a factor that is not bytes in memory less a zero point for each row or column"
-    found = ContractMatrices().match(TINY.region.workload(), machine("gfx1030"))
+    without = replace(machine("gfx1030"), instructions=())
+    found = ContractMatrices().match(TINY.region.workload(), without)
     assert isinstance(found, Refusal)
-    assert found.reason == "no instruction on matrices of bytes"
+    assert found.reason == "no instruction on several bytes"
+
+
+# --- what compilers make of them
+
+PRODUCT = Region("(uint8[257,300] x, int8[190,300] w, uint8 z, int8[190] q) => (int32[257,190] y) { t = Transpose<perm=[1,0]>(w) y = MatMulInteger(x, t, z, q) }")  # fmt: skip
+
+
+def test_tensor_cores_multiply_bytes_and_all_is_in_registers() -> None:
+    arch = "sm_80"
+    space = matched(PRODUCT, arch)
+    functions = {"k": space.build(min(space.points(), key=space.estimate)).func.with_attr("global_symbol", "k")}
+    sources: list[str] = []
+    made = CudaBackend(machine(arch), assemble=lambda source, _: sources.append(source) or b"")  # type: ignore[func-returns-value]
+    made.generate(made.lower(tvm.IRModule(functions)))
+    (counted,) = instructions(assemble(sources[0], arch).image).values()
+    assert counted["IMMA"] > 0
+    assert counted["IMAD"] < 500  # addresses: 257 * 190 * 300 products are elsewhere
+    assert count(counted, LOCAL) == 0
+
+
+@pytest.mark.parametrize(
+    ("arch", "mnemonic", "which"),
+    [
+        ("gfx906", "v_dot4_i32_i8", -1), ("gfx1030", "v_dot4c_i32_i8", -1), ("gfx90a", "v_mfma_i32_", -1),
+        ("gfx942", "v_mfma_i32_", 0), ("gfx1100", "v_wmma_i32_", 0), ("gfx1200", "v_wmma_i32_", -1),
+    ],
+)  # fmt: skip
+def test_matrix_cores_multiply_bytes_and_all_is_in_registers(arch: str, mnemonic: str, which: int) -> None:
+    """The largest tile, with the most sums, or the smallest."""
+    space = matched(PRODUCT, arch)
+    found = of_implementations(arch, [space.build(space.points()[which])])
+    (used,) = found.used
+    assert (used.vector_spills, used.private_bytes) == (0, 0), used
+    assert mnemonic in found.assembly

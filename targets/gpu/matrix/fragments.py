@@ -25,8 +25,13 @@ class Fragments(Protocol):
     instructions as read `chunks` of every row and column.
 
     A lane has `words` registers of 32 bits of each operand and `sums` registers of the result. Both operands are read
-    alike: of `a`, lines are rows; of `b`, columns.
+    alike, by most of them: of `a`, lines are rows; of `b`, columns.
     """
+
+    @property
+    def right(self) -> Fragments:
+        """What reads the right operand."""
+        ...
 
     @property
     def rows(self) -> int: ...

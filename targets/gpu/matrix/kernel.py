@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import TypeAlias
 
 from dsc.lower.workload import Workload
@@ -30,7 +31,8 @@ Instructions: TypeAlias = Mapping[str, tuple[MultiplyAdd, Fragments]]
 @dataclass(frozen=True)
 class ContractMatrices:
     """Matrix products, convolutions and the like of factors that are float16 or bfloat16, or may be rounded to tf32,
-    with sums in float32, or of bytes less zero points, with sums in int32; and an elementwise epilogue."""
+    with sums in float32, or of bytes less zero points, with sums in int32; and an elementwise epilogue. Bytes are
+    multiplied four at a time where the machine has no instructions on matrices of them."""
 
     name: str = "gpu.matrix"
 
@@ -68,20 +70,30 @@ def _instructions(machine: Gpu, a: str, b: str, total: str) -> Instructions:
 
 
 def _of_bytes(source: Contraction, workload: Workload, machine: Gpu) -> MatrixSpace | Refusal:
-    """The tilings of a product of integers: of bytes, with the signs that they have, or else as signed ones."""
+    """The tilings of a product of integers: of bytes, by instructions on matrices if there are any, with the signs that
+    they have, or else as signed ones."""
     made = of_bytes(source, [operand.constant for operand in workload.operands])
     if isinstance(made, Refusal):
         return made
     source, a, b = made
-    for signs in ((a.dtype, b.dtype), (SIGNED, SIGNED)):
-        if found := _instructions(machine, *signs, SUM):
+    for is_kind, signs in product((_is_on_matrices, _is_dot), ((a.dtype, b.dtype), (SIGNED, SIGNED))):
+        found = {name: made for name, made in _instructions(machine, *signs, SUM).items() if is_kind(made[0])}
+        if found:
             source = packed(source, workload, partial(_by_line, SIGNED, False))
             sides = (
                 Side(source.a, source.rows, source.depth, source.params, signs[0], a.zero),
                 Side(source.b, source.columns, source.depth, source.params, signs[1], b.zero),
             )
             return _space(source, machine, sides, found)
-    return Refusal("no instruction on matrices of bytes")
+    return Refusal("no instruction on several bytes")
+
+
+def _is_on_matrices(row: MultiplyAdd) -> bool:
+    return row.m > 1
+
+
+def _is_dot(row: MultiplyAdd) -> bool:
+    return row.m == 1
 
 
 def _multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:

@@ -18,7 +18,7 @@ from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
 from dsc.targets.gpu.matrix.operand import is_transposed
 from dsc.targets.gpu.matrix.results import VECTOR
 from dsc.targets.gpu.matrix.side import WORD_BITS, Side
-from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, STAGES, WORD_BYTES, Centered, Tiling
+from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, SHORT, STAGES, WORD_BYTES, Centered, Tiling
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -52,7 +52,7 @@ class MatrixSpace:
         _, fragments = self.instructions[name]
         stages = STAGES if self.machine.copies_to_shared else STAGES[-1:]
         for rows, columns, down, across, slices in SHAPES:
-            for chunks in CHUNKS:
+            for chunks in CHUNKS if fragments.chunks > 1 else (SHORT, *CHUNKS):
                 for count in stages:
                     tiling = Tiling(name, rows, columns, down, across, chunks, count, slices)
                     if tiling.suits(fragments, VECTOR, self.machine, self._centered):

@@ -194,5 +194,7 @@ SHAPES = (
 sizes than powers of two there is one that leaves few multiprocessors idle. A warp has multiples of 32 columns, so that
 eight threads read sums of one row: those of two would lie in the same banks."""
 CHUNKS = (4, 8, 16)
+SHORT = 2
+"""For fragments of one chunk, of which lanes have many registers."""
 STAGES = (4, 3, 2)
 """Where the estimate is the same, more steps on their way bear more of what it does not know."""

@@ -19,8 +19,8 @@ LOCAL_BYTES = 64 << 10
 LAUNCH_SECONDS = 5e-6
 """From one short kernel of a stream to the next: an estimate, for all of these."""
 GRAPH_LAUNCH_SECONDS = 3.9e-6
-"""The same within a graph: measured on gfx1100 with ROCm 7 and 941 kernels of one block, which are in it (ROCm/rocm-systems,
-issue 10834); an estimate for the others."""
+"""The same within a graph: measured on gfx1100 with ROCm 7 and 941 kernels of one block, whose time is in it
+(ROCm/rocm-systems, issue 10834); an estimate for the others."""
 
 
 def _gpu(

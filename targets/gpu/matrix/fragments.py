@@ -29,11 +29,6 @@ class Fragments(Protocol):
     """
 
     @property
-    def right(self) -> Fragments:
-        """What reads the right operand."""
-        ...
-
-    @property
     def rows(self) -> int: ...
     @property
     def columns(self) -> int: ...

@@ -100,7 +100,8 @@ class Shape:
         sums = blocking.down * (scores + results) * fragments.sums
         queries = blocking.down * (self.depth // self.chain.depth) * fragments.words
         on_their_way = ceildiv((blocking.keys * self.head_chunks + self.value_chunks) * CHUNK_WORDS, threads)
-        return sums + queries + on_their_way + 4 * fragments.words + 40
+        multiplied = FRAGMENTS_AHEAD if fragments.loads_move else FRAGMENTS
+        return sums + queries + on_their_way + multiplied * fragments.words + 40
 
     def suits(self, machine: Gpu) -> bool:
         """Whether steps are whole operands and matrices of sums, threads have as many chunks as one another, and a
@@ -123,6 +124,8 @@ def _banked(chunks: int) -> int:
     return 1 << (chunks - 1).bit_length()
 
 
+FRAGMENTS, FRAGMENTS_AHEAD = 4, 8
+"""Of keys or values that are in registers at once; more, where compilers load them ahead of their products."""
 WARPS = (4, 8, 2, 1)
 DOWN = (1, 2)
 KEYS = (64, 32, 128, 16)

@@ -160,10 +160,11 @@ class Chain:
         return any(self.source(*each)[2] for each in self._order_of_elements)
 
     def is_possible(self) -> bool:
-        """Whether lanes have the same lines of sums as of operands."""
+        """Whether lanes have the same lines of sums as of operands, and exchange at most with one other."""
         lanes = (0, *self._bits)
         same = all({line for line, _ in self._sums(lane)} == {line for line, _ in self._held(lane)} for lane in lanes)
-        return same and len(self._order_of_elements) % (len(self.slots) * (self.unit // self.across)) == 0
+        whole = len(self._order_of_elements) % (len(self.slots) * (self.unit // self.across)) == 0
+        return same and whole and (not self.is_shared or self.sharers[0] == 2)
 
     # --- numbers
 

@@ -20,7 +20,7 @@ from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.launch import launch
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
-from dsc.targets.gpu.matrix.transport import WORD, transport
+from dsc.targets.gpu.matrix.transport import WORD, Transport, transport
 from dsc.targets.gpu.matrix_attention.blocking import Shape
 from dsc.targets.gpu.matrix_attention.operands import Keys
 from dsc.targets.gpu.matrix_attention.pipeline import Pipeline
@@ -28,6 +28,7 @@ from dsc.targets.gpu.matrix_attention.results import Results, Warp
 from dsc.targets.gpu.matrix_attention.scores import Scores
 from dsc.targets.gpu.matrix_attention.sides import Rounded, Sides
 from dsc.targets.gpu.matrix_attention.softmax import Softmax, Sums
+from dsc.targets.gpu.matrix_attention.transposing import TransposedPairs
 from dsc.targets.gpu.matrix_attention.weights import Weights
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, argument, flat, function
@@ -67,11 +68,7 @@ class _Writer:
         index, lane = self.loops.split(thread, self.machine.warp)
         warp = Warp(batch, T.Bind(first + index * shape.warp_queries), index, lane)
         queries, keys, values = self._operands(batch, first)
-        inputs = leaves(self.buffers)
-        ways = [
-            transport(each, shared, thread, threads, self.buffers, inputs, self.machine)
-            for each in (queries, keys, values)
-        ]
+        ways = [self._way(each, shared, thread, threads) for each in (queries, keys, values)]
         softmax = Softmax(self.chain, down, thread, self.machine, self.loops)
         results = Sums(self.chain, down, shape.width // self.chain.across)
         results.clear()
@@ -101,6 +98,14 @@ class _Writer:
         corner = Corner(batch, zero, shape.value_lines)
         values = Operand(sides.values, corner, count, shape.transposed, loops, base)
         return queries, keys, values
+
+    def _way(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int) -> Transport:
+        """How an operand comes to shared memory."""
+        access = operand.side.factor.access
+        if access is not None and TransposedPairs.suits(operand, threads):
+            memory = next(found for tensor, found in self.buffers.items() if tensor.same_as(access.memory))
+            return TransposedPairs(operand, shared, thread, threads, memory)
+        return transport(operand, shared, thread, threads, self.buffers, leaves(self.buffers), self.machine)
 
     # --- the products
 

@@ -40,7 +40,7 @@ class AttendMatrices:
         if not instructions:
             return Refusal(f"no instruction on matrices of {element}")
         space = AttentionSpace(found, machine, sides, instructions)
-        return space if space.points() else Refusal("heads too wide for the memory that a block shares")
+        return space if space.points() else Refusal("heads too wide for the registers and the memory of a block")
 
 
 def _instructions(machine: Gpu, element: str, chunk: int) -> dict[str, tuple[MultiplyAdd, Chain]]:

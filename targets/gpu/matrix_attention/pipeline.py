@@ -47,8 +47,8 @@ class Pipeline:
         synchronize()
 
     def run(self, compute: Callable[[Expr, Expr], None]) -> None:
-        """All steps, by their number and the stage that they are in. Then nothing is on its way any more; other warps may
-        still read."""
+        """All steps, by their number and the stage that they are in. Then nothing is on its way any more; other warps
+        may still read."""
         ahead = self.stages - 1
         with self.loops.each(self.steps) as step:
             self._wait(ahead - 1)

@@ -20,6 +20,7 @@ from dsc.targets.gpu.matrix_attention.blocking import DOWN, KEYS, STAGES, WARPS,
 from dsc.targets.gpu.matrix_attention.chain import Chain
 from dsc.targets.gpu.matrix_attention.code import write
 from dsc.targets.gpu.matrix_attention.sides import Sides
+from dsc.targets.gpu.matrix_attention.transposing import PAIR
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -102,9 +103,10 @@ class AttentionSpace:
         """Of all warps, in a step, to bring keys and values to shared memory."""
         loads = 0.0
         for side, elements in ((self.sides.keys, shape.depth), (self.sides.values, shape.width)):
-            together = max(
-                side.together_in_depth, side.together_in_lines if is_transposed(side, shape.chain.fragments) else 1
-            )
+            in_lines = side.together_in_lines
+            if not is_transposed(side, shape.chain.fragments):
+                in_lines = min(in_lines, PAIR)  # see transposing.py
+            together = max(side.together_in_depth, in_lines)
             at_once = together if together * side.bits >= WORD_BITS else 1
             loads += shape.blocking.keys * elements / at_once
         return loads * LOAD_INSTRUCTIONS / self.machine.warp

@@ -38,6 +38,15 @@ def test_numbers(arch: str) -> None:
     assert all(each.matrix_macs for each in counted)
 
 
+def test_memory_is_read_side_by_side_and_banks_do_not_conflict() -> None:
+    """Values too, which are transposed on the way."""
+    with simulated_rocm("gfx942", order=3) as simulation:
+        check(AttendMatrices(), [bert(1, 64, 1, 64)], simulation)
+        (counted,) = simulation.counters().values()
+    assert counted.coalescing >= 0.95
+    assert counted.bank_conflicts == 0
+
+
 @pytest.mark.parametrize(
     ("arch", "mnemonic", "sizes"),
     [("gfx90a", "v_mfma_f32_", (64, 128)), ("gfx942", "v_mfma_f32_", (64, 128)), ("gfx1100", "v_wmma_f32_", (64, 40))],

@@ -33,10 +33,8 @@ SECTORS_PER_CYCLE = 4
 """That a multiprocessor takes from its cache: 128 bytes, on all of these."""
 EXCHANGE_OPERATIONS = 2
 """Of a thread, for an exchange of registers and what is done with what it gets."""
-
 LOAD_OPERATIONS = 3
 """Of a thread, for a load or a store: its address, whether it is within the row, and itself."""
-
 FAR = 1 << 40
 """Elements from one walk through memory to the next: side by side with nothing."""
 

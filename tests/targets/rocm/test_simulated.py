@@ -39,6 +39,7 @@ GENERIC = [
 ROWS = [
     Region("(float16[5,768] x, float16[768] s) => (float16[5,768] y) { y = LayerNormalization(x, s) }", atol=4e-3),
     Region("(float[3,769] x) => (float[3,769] y) { y = Softmax(x) }"),
+    Region("(float[3,5000] x) => (int64[3] y) { y = ArgMax<axis=1, keepdims=0>(x) }"),
     Region("(float[2,5000] x) => (float[2,1] y) { a = Constant<value_ints=[1]>() y = ReduceLogSumExp(x, a) }"),
     Region("(float[2,12,7,7] x) => (float[2,12,1,1] y) { y = GlobalAveragePool(x) }", block=4),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,8 +27,8 @@ class RowsSpace:
     machine: Gpu
 
     def points(self) -> Sequence[Sharing]:
-        """Those that use most of what they move, if there are any: L2 is everybody's."""
-        found = list(candidates(self.program, self.machine))
+        """Those that fit a multiprocessor, and use most of what they move, if there are any: L2 is everybody's."""
+        found = [each for each in candidates(self.program, self.machine) if math.isfinite(self.estimate(each))]
         return [each for each in found if self._cost.coalescing(each) >= COALESCING] or found
 
     def estimate(self, point: Sharing) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import tvm_ffi
 from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
@@ -86,17 +87,17 @@ class Group:
         warps, const = self.threads * self.apart // self._warp, self._loops.const
         if warps <= 1:
             return
-        parts = T.alloc_buffer((warps * self.apart * count,), totals.dtype, scope="shared")
+        parts = T.alloc_buffer((warps * self.apart * count,), _word(totals), scope="shared")
         inside, place = tirx.floormod(self._thread, const(self._warp)), tirx.floormod(self._thread, const(self.apart))
         with when(inside < const(self.apart)):
             first = (self._over(self._warp) * self.apart + inside) * count
             for i in range(count):
-                T.buffer_store(parts, totals[i], [first + i])
+                T.buffer_store(parts, _as(parts, totals[i]), [first + i])
         synchronize()
         for i in range(count):
-            T.buffer_store(totals, parts[place * count + i], [i])
+            T.buffer_store(totals, _as(totals, parts[place * count + i]), [i])
             for other in range(1, warps):
-                part = parts[(other * self.apart + place) * count + i]
+                part = _as(totals, parts[(other * self.apart + place) * count + i])
                 T.buffer_store(totals, combine(totals[i], part), [i])
 
     def _over(self, count: int) -> Expr:
@@ -111,3 +112,15 @@ class Group:
             T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, totals[i], distance, self._warp, self._warp), [0])
             T.buffer_store(totals, combine(totals[i], other[0]), [i])
             step //= 2
+
+
+def _word(values: tirx.Buffer) -> str:
+    """The type of shared memory for `values`: one for all of 32 bits, so that one piece of it does for the float and
+    then the integer of a reduction. (Reuse by another type is not possible on all targets.)"""
+    return "float32" if tvm_ffi.dtype(str(values.dtype)).bits == 32 else str(values.dtype)
+
+
+def _as(buffer: tirx.Buffer, value: Expr) -> Expr:
+    """The bits of `value` in the type of a buffer."""
+    dtype = str(buffer.dtype)
+    return value if str(value.expr_ty()) == dtype else tirx.reinterpret(dtype, value)

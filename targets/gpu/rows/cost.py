@@ -33,9 +33,10 @@ SECTORS_PER_CYCLE = 4
 """That a multiprocessor takes from its cache: 128 bytes, on all of these."""
 EXCHANGE_OPERATIONS = 2
 """Of a thread, for an exchange of registers and what is done with what it gets."""
-
 LOAD_OPERATIONS = 3
 """Of a thread, for a load or a store: its address, whether it is within the row, and itself."""
+FAR = 1 << 40
+"""Elements from one walk through memory to the next: side by side with nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,18 @@ class Traffic:
 
     instructions: float
     sectors: float
+    """That are touched."""
+    ideal: float
+    """If all that is wanted lay side by side."""
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(self.instructions + other.instructions, self.sectors + other.sectors)
+        return Traffic(self.instructions + other.instructions, self.sectors + other.sectors, self.ideal + other.ideal)
 
     def __mul__(self, times: float) -> Traffic:
-        return Traffic(self.instructions * times, self.sectors * times)
+        return Traffic(self.instructions * times, self.sectors * times, self.ideal * times)
 
 
-NOTHING = Traffic(0.0, 0.0)
+NOTHING = Traffic(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,11 @@ class Cost:
             return math.inf
         rounds = math.ceil(blocks / (machine.cores * resident))
         return seconds(machine, launch) + rounds * self._exchange_cycles(sharing) / machine.frequency
+
+    def coalescing(self, sharing: Sharing) -> float:
+        """Share of the sectors that are moved which an ideal layout would have moved."""
+        traffic = self._traffic(sharing)
+        return traffic.ideal / traffic.sectors if traffic.sectors else 1.0
 
     # --- arithmetic
 
@@ -165,7 +174,7 @@ class Cost:
         """Of one tensor; nothing of what is the same for a whole row, which is loaded once."""
         machine, program = self.machine, self.program
         if access is None:
-            return Traffic(sharing.vector, sharing.vector * machine.warp)
+            return Traffic(1, machine.warp, machine.warp * size / machine.sector_bytes) * sharing.vector
         if all(same(access.steps[axis], 0) for axis in program.place_axes):
             return NOTHING
         along = program.row_axes if sharing.by_row else program.place_axes
@@ -178,19 +187,17 @@ class Cost:
                 pieces *= count
         aligned = access.together(along, machine.sector_bytes // size) if run > 1 else 1
         sectors = pieces * (1 + (run - min(aligned, run)) * size / machine.sector_bytes)
-        return Traffic(1, sectors) * (sharing.vector / width)
+        ideal = pieces * run * size / machine.sector_bytes
+        return Traffic(1, sectors, ideal) * (sharing.vector / width)
 
     def _spread(self, access: Access, sharing: Sharing) -> list[tuple[int, int]]:
-        """The threads of a warp: how many are so many elements apart, and how many of those, and so on."""
+        """The threads of a warp: how many are so many elements apart, and how many of those, and so on; nearest
+        first."""
         program, warp = self.program, self.machine.warp
-        row = _step(access, program.row_axes)
-        place = _step(access, program.place_axes)
         inside = _in_warp(sharing, self.machine)
-        if not sharing.by_row:
-            return [(inside, sharing.vector * place), (warp // inside, row)]
-        others = warp // (inside * sharing.apart)
-        bundle = sharing.vector * row
-        return [(sharing.apart, bundle), (inside, place), (others, sharing.apart * bundle)]
+        rows = _Walk.of(access, program.row_axes).spread(warp // inside, sharing.rows)
+        places = _Walk.of(access, program.place_axes).spread(inside, sharing.places)
+        return sorted([*rows, *places], key=lambda level: level[1])
 
     @cached_property
     def _bytes(self) -> float:
@@ -222,7 +229,29 @@ def _in_warp(sharing: Sharing, machine: Gpu) -> int:
     return max(1, min(sharing.group, machine.warp // sharing.apart))
 
 
-def _step(access: Access, axes: range) -> int:
-    """From an element to the next one along some axes."""
-    steps = [access.steps[axis] for axis in axes if not same(access.sizes[axis], 1)]
-    return nominal(steps[-1]) if steps else 0
+@dataclass(frozen=True)
+class _Walk:
+    """The first elements along some axes: at even distances."""
+
+    step: int
+    size: int
+
+    @staticmethod
+    def of(access: Access, axes: range) -> _Walk:
+        """Along axes the last of which varies fastest; those that go on where the last one ends are part of it."""
+        step, size = 0, 1
+        for axis in reversed(axes):
+            if same(access.sizes[axis], 1):
+                continue
+            if size == 1:
+                step = nominal(access.steps[axis])
+            elif nominal(access.steps[axis]) != step * size:
+                break
+            size *= nominal(access.sizes[axis])
+        return _Walk(step, size)
+
+    def spread(self, count: int, width: int) -> list[tuple[int, int]]:
+        """Of `count` threads with so many elements each: those that are at even distances, and such groups, which are
+        somewhere."""
+        near = max(1, min(count, self.size // width))
+        return [(near, width * self.step), (math.ceil(count / near), FAR if self.step else 0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,9 @@ from dsc.targets.gpu.rows.program import Program, program_of
 from dsc.targets.gpu.rows.sharing import Sharing, candidates
 from dsc.targets.kernel import Implementation, Refusal
 
+COALESCING = 0.8
+"""Of the sectors that a sharing moves, the share that has to be of use."""
+
 
 @dataclass(frozen=True, eq=False)
 class RowsSpace:
@@ -23,8 +27,9 @@ class RowsSpace:
     machine: Gpu
 
     def points(self) -> Sequence[Sharing]:
-        """All that are worth considering."""
-        return list(candidates(self.program, self.machine))
+        """Those that fit a multiprocessor, and use most of what they move, if there are any: L2 is everybody's."""
+        found = [each for each in candidates(self.program, self.machine) if math.isfinite(self.estimate(each))]
+        return [each for each in found if self._cost.coalescing(each) >= COALESCING] or found
 
     def estimate(self, point: Sharing) -> float:
         """Seconds."""

@@ -86,6 +86,14 @@ def touched(first: np.ndarray, size: int, active: np.ndarray, sector: int) -> np
     return np.where(active.any(axis=1), steps + active.all(axis=1), 0)
 
 
+def wanted(first: np.ndarray, size: int, active: np.ndarray, sector: int) -> np.ndarray:
+    """Pieces that each warp would touch if what its lanes access, each byte once, lay side by side."""
+    nowhere = first.max(initial=0) + 1
+    places = np.sort(np.where(active, first, nowhere), axis=1)
+    distinct = np.count_nonzero(np.diff(places, axis=1), axis=1) + active.all(axis=1)
+    return np.where(active.any(axis=1), -(-distinct * size // sector), 0)
+
+
 def sampled(count: int) -> np.ndarray:
     """Some numbers below `count`, evenly; all, if they are few."""
     return np.unique(np.linspace(0, count - 1, SAMPLES).astype(np.int64))

@@ -52,7 +52,7 @@ def evaluated(expression: Dim, values: Mapping[tirx.Var, np.ndarray]) -> np.ndar
         case tirx.Cast():
             return evaluated(expression.value, values)
         case tirx.Not():
-            return np.logical_not(evaluated(expression.a, values))
+            return np.asarray(np.logical_not(evaluated(expression.a, values)))
         case tirx.Select():
             parts = expression.condition, expression.true_value, expression.false_value
             return np.where(*(evaluated(part, values) for part in parts))

@@ -61,7 +61,7 @@ class Visit:
 
     def cycles(self, machine: Gpu, stored: float = 0.0, vector: int = 1) -> float:
         """Of a multiprocessor, where pieces of memory are `stored` too, and each thread computes a `vector`."""
-        operations = self.operations * vector**VECTOR_GAIN * machine.warp / lanes(machine)
+        operations = self.operations * math.pow(vector, VECTOR_GAIN) * machine.warp / lanes(machine)
         return max(self.load_cycles + (_port_cycles(stored) if stored else 0.0), operations)
 
 

@@ -90,7 +90,7 @@ def _lane(thread: np.ndarray, shares: Shares) -> np.ndarray:
 
 def _row(thread: np.ndarray, shares: Shares) -> np.ndarray:
     together = shares.group * shares.apart
-    return thread // together * shares.apart + thread % shares.apart
+    return np.asarray(thread // together * shares.apart + thread % shares.apart)
 
 
 def _indices(rows: Rows, row: np.ndarray, place: np.ndarray | None = None) -> dict[tirx.Var, np.ndarray]:

@@ -23,7 +23,7 @@ REGIONS = [
 
 
 def test_chosen_kernels_use_what_they_fetch() -> None:
-    """A stem, results of 16 channels, small maps, blocks of 4 channels, rows that are no vectors: at least 0.8 of it."""
+    """A stem, results of 16 channels, small maps, blocks of 4 channels, rows that are no vectors: 0.8 at least."""
     graph = model(REGIONS)
     given = feeds(graph)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])

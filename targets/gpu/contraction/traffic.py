@@ -18,6 +18,8 @@ from dsc.targets.gpu.sectors import holding, touched, unraveled
 
 DEPTH = 32
 """Of the tiles that are looked at."""
+ENOUGH = 0.75
+"""Of what is fetched, that is used: more is not worth conflicts between banks."""
 TILES = 3
 """That are looked at, along rows and along depth."""
 
@@ -32,8 +34,11 @@ class Way:
 
 
 def best(factor: Factor, memory: Sequence[te.Tensor], width: int, machine: Gpu) -> Way:
-    """The way for tiles of that many rows (or columns) by which least is fetched. memory: what it is computed from."""
+    """The way for tiles of that many rows (or columns) by which least is fetched; the first, which has no conflicts in
+    shared memory, if it uses most of it. memory: what the factor is computed from."""
     ways = [Way(each, fetched(factor, each, width, machine)) for each in Loading.ways(factor, memory)]
+    if factor.access is not None and element_bytes(factor.access.memory) >= ENOUGH * ways[0].bytes:
+        return ways[0]
     return min(ways, key=lambda way: way.bytes)
 
 

@@ -109,6 +109,10 @@ $(EXPORTS)/venv/.ready: pyproject.toml constraints.txt | $(VENV)/bin/pip
 simulate: setup  ## Models of the zoo whole, on a simulated GPU, against ONNX Runtime: TARGET=cuda:sm_80 PRECISION=fp16 ONLY="squeezenet"
 	@$(BIN)/python -m tests.simulated --target $(or $(TARGET),cuda:sm_80) --precision $(or $(PRECISION),fp32) $(ONLY)
 
+.PHONY: coalescing
+coalescing: setup  ## What kernels use of the memory they fetch, model by model: TARGET=rocm:gfx942 PRECISION=fp16 ONLY="squeezenet" (minutes)
+	@$(BIN)/python -m tests.coalescing --target $(or $(TARGET),cuda:sm_80) --precision $(or $(PRECISION),fp32) $(ONLY)
+
 .PHONY: gpu
 gpu: setup  ## The tests that run on a GPU, on the one that is here (skipped where there is none)
 	@$(BIN)/python -m pytest -m gpu -rs tests/gpu tests/targets/cuda

@@ -52,7 +52,7 @@ def evaluated(expression: Dim, values: Mapping[tirx.Var, np.ndarray]) -> np.ndar
         case tirx.Cast():
             return evaluated(expression.value, values)
         case tirx.Not():
-            return np.logical_not(evaluated(expression.a, values))
+            return np.asarray(np.logical_not(evaluated(expression.a, values)))
         case tirx.Select():
             parts = expression.condition, expression.true_value, expression.false_value
             return np.where(*(evaluated(part, values) for part in parts))
@@ -84,6 +84,14 @@ def touched(first: np.ndarray, size: int, active: np.ndarray, sector: int) -> np
     pieces = np.sort(np.where(np.concatenate([active, active], axis=1), pieces, nowhere), axis=1)
     steps = np.count_nonzero(np.diff(pieces, axis=1), axis=1)
     return np.where(active.any(axis=1), steps + active.all(axis=1), 0)
+
+
+def wanted(first: np.ndarray, size: int, active: np.ndarray, sector: int) -> np.ndarray:
+    """Pieces that each warp would touch if what its lanes access, each byte once, lay side by side."""
+    nowhere = first.max(initial=0) + 1
+    places = np.sort(np.where(active, first, nowhere), axis=1)
+    distinct = np.count_nonzero(np.diff(places, axis=1), axis=1) + active.all(axis=1)
+    return np.where(active.any(axis=1), -(-distinct * size // sector), 0)
 
 
 def sampled(count: int) -> np.ndarray:

@@ -68,9 +68,10 @@ def fetched(choices: Sequence[Choice], counters: Mapping[str, Counters]) -> list
     return sorted((each for each in found if each.sectors), key=lambda each: -each.wasted)
 
 
-def _shape(pinned: Sequence[int], sizes: Sequence[int] | None) -> tuple[int, ...]:
-    """An image of that height and width; other inputs, and without sizes, what is measured."""
-    return (*pinned[:2], *sizes) if sizes and len(pinned) == 4 else tuple(pinned)
+def _shape(spec: zoo.InputSpec, sizes: Sequence[int] | None) -> tuple[int, ...]:
+    """An image of that height and width where both are free; other inputs, and without sizes, what is measured."""
+    are_free = len(spec.shape) == 4 and not any(isinstance(size, int) for size in spec.shape[2:])
+    return (*spec.pinned[:2], *sizes) if sizes and are_free else tuple(spec.pinned)
 
 
 def _resized(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -53,8 +53,9 @@ DEPTHWISE = {
     "{ y = Conv<group=48,pads=[2,2]>(x, w) }",
 }
 POOLS = {
-    "3x3, steps of 2": "(float[1,64,15,15] x) => (float[1,64,7,7] y) { y = MaxPool<kernel_shape=[3,3],strides=[2,2]>(x) }",
-    "2x2 of 13": "(float[1,20,13,13] x) => (float[1,20,6,6] y) { y = AveragePool<kernel_shape=[2,2],strides=[2,2]>(x) }",
+    "3x3, steps of 2": "(float[1,64,15,15] x) => (float[1,64,7,7] y)"
+    "{ y = MaxPool<kernel_shape=[3,3],strides=[2,2]>(x) }",
+    "2x2 of 13": "(float[1,20,13,13] x) => (float[1,20,6,6] y){ y = AveragePool<kernel_shape=[2,2],strides=[2,2]>(x) }",
     "3x3 of 33": "(float[1,33,9,9] x) => (float[1,33,7,7] y) { y = MaxPool<kernel_shape=[3,3]>(x) }",
     "wide": "(float[1,48,6,40] x) => (float[1,48,3,40] y){ y = MaxPool<kernel_shape=[2,1],strides=[2,1]>(x) }",
 }

@@ -93,10 +93,12 @@ class Epilogue:
                 with when(tirx.all(row < self.loops.const(source.m), column < self.loops.const(source.n))):
                     sums = exchange.sums(down, piece * vector, vector)
                     at, columns = [*block.batch, *self.loops.unravel(row, source.rows)], self._columns(column)
+                    first = [*at, *columns]
                     registers = [
-                        each for all_ in (False, True) for each in self._loaded([*at, *columns], for_rows=all_)
+                        *self._loaded(first, for_rows=False),
+                        *self._loaded(first, for_rows=True),
                     ]
-                    self._elements(at, column, columns, lambda v, sums=sums: sums[v], registers)
+                    self._elements(at, column, columns, sums.__getitem__, registers)
             synchronize()
 
     def _rows(self, block: Block, tile: RegisterTile, group: Expr, column: Expr) -> None:
@@ -111,7 +113,7 @@ class Epilogue:
             with when(None if exact else row < last):
                 at = [*block.batch, *self.loops.unravel(row, source.rows)]
                 registers = [*once, *self._loaded([*at, *columns], for_rows=True)]
-                self._elements(at, column, columns, lambda v, i=i: tile[i, group * self.vector + v], registers)
+                self._elements(at, column, columns, _own_sums(tile, i, group * self.vector), registers)
 
     def _elements(
         self,
@@ -171,6 +173,11 @@ class Epilogue:
         memory = from_registers(found, self.buffers, at, v, known)
         elements, place = Elements({**memory, self.source.acc: lambda _: sum_}, known), self.source.place(at)
         return [elements.at(output, place) for output in self.source.outputs]
+
+
+def _own_sums(tile: RegisterTile, row: Expr, first: Expr) -> Callable[[Expr], Expr]:
+    """Of a row of a thread's tile, from a column on."""
+    return lambda v: tile[row, first + v]
 
 
 def leaves(buffers: Mapping[te.Tensor, tirx.Buffer]) -> dict[te.Tensor, Leaf]:

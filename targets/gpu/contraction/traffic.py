@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from tvm import tirx
+from tvm import te, tirx
 
 from dsc.lower.nominal import nominal, volume
 from dsc.lower.stages import element_bytes
@@ -13,20 +16,40 @@ from dsc.targets.gpu.contraction.loading import Loading
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.sectors import holding, touched, unraveled
 
-SIDE = 32
-"""Of the tiles that are looked at: rows by depth."""
-TILES = 4
+DEPTH = 32
+"""Of the tiles that are looked at."""
+ENOUGH = 0.75
+"""Of what is fetched, that is used: more is not worth conflicts between banks."""
+TILES = 3
 """That are looked at, along rows and along depth."""
 
 
-def fetched(factor: Factor, loading: Loading, machine: Gpu) -> float:
+@dataclass(frozen=True)
+class Way:
+    """How a factor is loaded, and what that takes."""
+
+    loading: Loading
+    bytes: float
+    """Of the pieces of memory that warps touch, for each element."""
+
+
+def best(factor: Factor, memory: Sequence[te.Tensor], width: int, machine: Gpu) -> Way:
+    """The way for tiles of that many rows (or columns) by which least is fetched; the first, which has no conflicts in
+    shared memory, if it uses most of it. memory: what the factor is computed from."""
+    ways = [Way(each, fetched(factor, each, width, machine)) for each in Loading.ways(factor, memory)]
+    if factor.access is not None and element_bytes(factor.access.memory) >= ENOUGH * ways[0].bytes:
+        return ways[0]
+    return min(ways, key=lambda way: way.bytes)
+
+
+def fetched(factor: Factor, loading: Loading, width: int, machine: Gpu) -> float:
     """Bytes of the pieces of memory that a warp touches for each element that it loads."""
     access = factor.access
     if access is None:
         return 4.0
-    across, k = loading.places(np.arange(SIDE * SIDE // loading.vector).reshape(-1, machine.warp), SIDE, SIDE)
-    rows = _starts(factor, factor.side_axes)[:, None, None, None] + across
-    depths = _starts(factor, factor.depth_axes)[:, None, None] + k
+    across, k = loading.places(np.arange(width * DEPTH // loading.vector).reshape(-1, machine.warp), width, DEPTH)
+    rows = _starts(factor, factor.side_axes, width)[:, None, None, None] + across
+    depths = _starts(factor, factor.depth_axes, DEPTH)[:, None, None] + k
     rows, depths = (each.reshape(-1, machine.warp) for each in np.broadcast_arrays(rows, depths))
     inside = (rows < _count(factor, factor.side_axes)) & (depths < _count(factor, factor.depth_axes))
     values = _indices(access, factor, rows, depths)
@@ -36,10 +59,10 @@ def fetched(factor: Factor, loading: Loading, machine: Gpu) -> float:
     return float(moved.sum()) * machine.sector_bytes / (int(inside.sum()) * loading.vector)
 
 
-def _starts(factor: Factor, axes: range) -> np.ndarray:
+def _starts(factor: Factor, axes: range, size: int) -> np.ndarray:
     """Where some tiles begin."""
-    tiles = -(-_count(factor, axes) // SIDE)
-    return np.unique(np.linspace(0, tiles - 1, TILES).astype(np.int64)) * SIDE
+    tiles = -(-_count(factor, axes) // size)
+    return np.unique(np.linspace(0, tiles - 1, TILES).astype(np.int64)) * size
 
 
 def _count(factor: Factor, axes: range) -> int:

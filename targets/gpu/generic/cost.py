@@ -18,7 +18,7 @@ from dsc.lower.tensors import ravel
 from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.access import ranges
 from dsc.targets.gpu.elements import Elements, limits
-from dsc.targets.gpu.estimate import Launch, seconds
+from dsc.targets.gpu.estimate import Launch
 from dsc.targets.gpu.generic.lanes import Lanes, of_elements, of_reduction
 from dsc.targets.gpu.generic.rows import Output, Rows
 from dsc.targets.gpu.generic.shares import Shares
@@ -54,12 +54,14 @@ class Visit:
     """Read from each tensor, by a thread."""
     sectors: float
     """Pieces of memory that its loads touch, each load for itself."""
+    wanted: float
+    """Those if what each asks for lay side by side."""
     far_sectors: float
     """Those that are not near since the visit before."""
 
     def cycles(self, machine: Gpu, stored: float = 0.0, vector: int = 1) -> float:
         """Of a multiprocessor, where pieces of memory are `stored` too, and each thread computes a `vector`."""
-        operations = self.operations * vector**VECTOR_GAIN * machine.warp / lanes(machine)
+        operations = self.operations * math.pow(vector, VECTOR_GAIN) * machine.warp / lanes(machine)
         return max(self.load_cycles + (_port_cycles(stored) if stored else 0.0), operations)
 
 
@@ -77,16 +79,22 @@ class Traffic:
     """Those that are not near since the visit before."""
     stored: float
     """Pieces of memory that stores touch."""
+    wanted: float
+    """Pieces that loads and stores would touch if what each asks for lay side by side."""
+
+    @property
+    def share(self) -> float:
+        """Of what is moved, that is wanted."""
+        return self.wanted / (self.loaded + self.stored)
 
 
-def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> float:
-    """Seconds of one launch."""
+def launch_of(rows: Rows, shares: Shares, found: Traffic, machine: Gpu) -> Launch:
+    """What there is to estimate."""
     count, length = nominal(rows.count), nominal(rows.length)
     threads = count * shares.group if rows.reduced else math.ceil(count * length / shares.vector)
     blocks = max(1, math.ceil(threads / shares.threads))
-    found = traffic(machine, rows, memory, shares)
     l2_bytes = (MISSES * found.far + found.stored) * machine.sector_bytes
-    return seconds(machine, Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes))
+    return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes)
 
 
 def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> Traffic:
@@ -95,24 +103,25 @@ def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Share
     exchanging = count / shares.apart * max(1.0, group * shares.apart / machine.warp)
     cycles = exchanging * len(rows.reduced) * _exchange_cycles(shares, machine)
     read: dict[Identity, float] = {}
-    loaded, far, stored = 0.0, 0.0, 0.0
+    loaded, far, stored, wanted = 0.0, 0.0, 0.0, 0.0
     for found in rows.reduced:
         warps = of_reduction(rows, shares, found.tensor, machine)
         visit = _visit(machine, found.tensor, found.at, rows, memory, warps)
         cycles += warps.steps * visit.cycles(machine)
         loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
+        wanted += warps.steps * visit.wanted
         _add(read, visit, count * volume(axis.dom.extent for axis in found.tensor.op.reduce_axis))
     for output in rows.outputs:
         warps = of_elements(rows, shares, walked=output.walked, machine=machine)
         visit = _visit(machine, output.tensor, output.at, rows, memory, warps, shares.vector)
-        written = _stored(machine, output, warps, shares.vector)
+        written, ideally = _stored(machine, output, warps, shares.vector)
         cycles += warps.steps * visit.cycles(machine, written, shares.vector)
         loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
-        stored += warps.steps * written
+        stored, wanted = stored + warps.steps * written, wanted + warps.steps * (visit.wanted + ideally)
         _add(read, visit, count * (nominal(rows.length) if output.walked else 1))
     moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)
     moved += sum(_bytes(output.tensor) for output in rows.outputs)
-    return Traffic(cycles, moved, loaded, far, stored)
+    return Traffic(cycles, moved, loaded, far, stored, wanted)
 
 
 def _add(read: dict[Identity, float], visit: Visit, times: int) -> None:
@@ -144,19 +153,19 @@ def _visit(
 
     vector: elements side by side that a thread computes; what lies in memory as they do is loaded at once.
     """
-    load_cycles, sectors, far, read = 0.0, 0.0, 0.0, dict[Identity, float]()
+    load_cycles, sectors, wanted, far, read = 0.0, 0.0, 0.0, 0.0, dict[Identity, float]()
     neighbour = rows.axes[rows.along[-1]] if rows.along else tirx.Var("nothing", "int32")
 
     def reading(source: te.Tensor) -> Leaf:
         size = element_bytes(source)
 
         def leaf(indices: Sequence[Expr]) -> Expr:
-            nonlocal load_cycles, sectors, far
+            nonlocal load_cycles, sectors, wanted, far
             place = ravel(indices, dims(source.shape))
             together = vector if step(indices, dims(source.shape), neighbour) == 1 else 1
-            count = warps.sectors(place, size, machine, together, elements.conditions)
+            count, ideally = warps.sectors(place, size, machine, together, elements.conditions)
             load_cycles += _port_cycles(count)
-            sectors += count
+            sectors, wanted = sectors + count, wanted + ideally
             far += count if count > 1 else size / machine.sector_bytes  # the same for all: likely near for the next
             read[identity(source)] = read.get(identity(source), 0.0) + size
             return tirx.Var("loaded", str(source.dtype))
@@ -173,11 +182,11 @@ def _visit(
             T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
         else:
             T.evaluate(elements.at(tensor, at))
-    return Visit(load_cycles, operations(made.get()), read, sectors, far)
+    return Visit(load_cycles, operations(made.get()), read, sectors, wanted, far)
 
 
-def _stored(machine: Gpu, output: Output, warps: Lanes, vector: int) -> float:
-    """Pieces of memory that a warp writes to, for an element in each of its threads."""
+def _stored(machine: Gpu, output: Output, warps: Lanes, vector: int) -> tuple[float, float]:
+    """Pieces of memory that a warp writes to, for an element in each of its threads, and those at best."""
     place = ravel(output.at, dims(output.tensor.shape))
     return warps.sectors(place, element_bytes(output.tensor), machine, vector)
 

@@ -15,7 +15,7 @@ from dsc.lower.nominal import nominal
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.generic.shares import Shares
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.sectors import evaluated, holding, sampled, touched, unraveled
+from dsc.targets.gpu.sectors import evaluated, holding, sampled, touched, unraveled, wanted
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +31,16 @@ class Lanes:
 
     def sectors(
         self, place: Dim, element_bytes: int, machine: Gpu, count: int = 1, conditions: Sequence[Expr] = ()
-    ) -> float:
-        """Pieces of memory that a warp touches in a step, on average, where each lane accesses `count` elements.
+    ) -> tuple[float, float]:
+        """Pieces of memory that a warp touches in a step, on average, where each lane accesses `count` elements; and
+        those that it would if these lay side by side.
 
         place: where the first of them lies, in elements, in terms of `values`. Only lanes for which all `conditions`
         hold go there.
         """
         first = np.broadcast_to(evaluated(place, self.values) * element_bytes, self.active.shape)
-        active = holding(conditions, self.values, self.active)
-        return float(touched(first, element_bytes * count, active, machine.sector_bytes).mean())
+        accesses = first, element_bytes * count, holding(conditions, self.values, self.active), machine.sector_bytes
+        return float(touched(*accesses).mean()), float(wanted(*accesses).mean())
 
 
 def of_reduction(rows: Rows, shares: Shares, reduced: te.Tensor, machine: Gpu) -> Lanes:
@@ -89,7 +90,7 @@ def _lane(thread: np.ndarray, shares: Shares) -> np.ndarray:
 
 def _row(thread: np.ndarray, shares: Shares) -> np.ndarray:
     together = shares.group * shares.apart
-    return thread // together * shares.apart + thread % shares.apart
+    return np.asarray(thread // together * shares.apart + thread % shares.apart)
 
 
 def _indices(rows: Rows, row: np.ndarray, place: np.ndarray | None = None) -> dict[tirx.Var, np.ndarray]:

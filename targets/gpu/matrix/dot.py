@@ -95,6 +95,15 @@ class Dot:
         row, column = self._lane(lane)
         return row + register // EACH * DOWN, column + register % EACH * self.across
 
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """A chunk of each of the lane's lines."""
+        row, column = self._lane(lane)
+        first, apart = (column, self.across) if self.is_right else (row, DOWN)
+        return first + element // chunk * apart, tirx.const(element % chunk, str(lane.expr_ty()))
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """Nothing: bytes are what they are."""
+
     def _lane(self, lane: Expr) -> tuple[Expr, Expr]:
         """Its place in the grid."""
         return tirx.floordiv(lane, self.across), tirx.floormod(lane, self.across)

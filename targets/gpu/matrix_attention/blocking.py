@@ -112,7 +112,7 @@ class Shape:
             self.blocking.keys % self.chain.unit == 0
             and all(count % threads == 0 for count in chunks)
             and threads <= machine.max_threads
-            and self.shared_bytes <= machine.shared_bytes
+            and self.shared_bytes <= machine.most_shared_bytes
             and self.registers(threads) <= REGISTERS_PLANNED * machine.registers_per_thread
         )
 

@@ -17,7 +17,7 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, product
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.gpu.contraction.epilogue import leaves
-from dsc.targets.gpu.launch import launch
+from dsc.targets.gpu.launch import launch, shared_scope
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
 from dsc.targets.gpu.matrix.transport import WORD, Transport, transport
@@ -64,7 +64,7 @@ class _Writer:
 
     def _block(self, batch: Sequence[Expr], first: Expr, thread: Expr, threads: int) -> None:
         shape, down = self.shape, self.shape.blocking.down
-        shared = T.alloc_buffer((shape.shared_bytes // 4,), WORD, scope="shared")
+        shared = T.alloc_buffer((shape.shared_bytes // 4,), WORD, scope=shared_scope(shape.shared_bytes, self.machine))
         index, lane = self.loops.split(thread, self.machine.warp)
         warp = Warp(batch, T.Bind(first + index * shape.warp_queries), index, lane)
         queries, keys, values = self._operands(batch, first)
@@ -129,7 +129,7 @@ class _Writer:
         zero = tirx.const(0, "int32")
         with unrolled(steps) as d, unrolled(scores.across) as j:
             place = FragmentPlace(stage, j * chain.across, d * fragments.chunks)
-            keys.load(fragments, warp.lane, other, zero, shared, place)
+            keys.load(fragments.right, warp.lane, other, zero, shared, place)
             with unrolled(scores.down) as i:
                 chain.multiply(
                     scores.registers, scores.first(i, j), own, (i * steps + d) * fragments.words, other, zero
@@ -152,7 +152,7 @@ class _Writer:
                 with unrolled(results.across) as j:
                     chunk = (unit * per_unit + operand) * fragments.chunks
                     place = FragmentPlace(stage, j * chain.across, chunk)
-                    values.load(fragments, warp.lane, other, zero, shared, place)
+                    values.load(fragments.right, warp.lane, other, zero, shared, place)
                     with unrolled(results.down) as i:
                         first = results.first(i, j)
                         chain.multiply(results.registers, first, own, i * fragments.words, other, zero)

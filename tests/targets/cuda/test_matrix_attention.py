@@ -188,22 +188,19 @@ def test_points_fit_every_machine() -> None:
             space, gpu = matched(region, tag), machine(tag)
             for point in space.points():
                 shape, threads = space.shape(point), point.warps * gpu.warp
-                assert shape.shared_bytes <= gpu.shared_bytes
+                assert shape.shared_bytes <= gpu.most_shared_bytes
                 registers = shape.registers(threads)
                 launch = Launch(1, threads, 1.0, 1.0, registers=registers, shared_bytes=shape.shared_bytes)
                 assert resident_blocks(gpu, launch) >= 1
 
 
-def test_tensor_cores_are_chosen_and_blocks_grow_with_the_work() -> None:
+def test_tensor_cores_are_chosen() -> None:
     region = bert(8, 128, 12, 64)
     with_matrices, without = matched(region), Attention().match(region.workload(), machine())
     assert not isinstance(without, Refusal)
     best_with, best_without = (min(map(s.estimate, s.points())) for s in (with_matrices, without))
     assert best_with < 8e-6
     assert best_without > 3 * best_with
-    queries = [matched(bert(batch, length, 12, 64)) for batch, length in ((1, 64), (8, 512))]
-    small, large = (space.shape(*best(space)).queries for space in queries)
-    assert small < large
 
 
 PLAIN_HEADS = HalfAttention(heads((1, 16, 1, 16), SCALED).text)

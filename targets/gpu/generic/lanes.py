@@ -73,7 +73,7 @@ def _of_vectors(rows: Rows, shares: Shares, machine: Gpu) -> Lanes:
 
 def _sampled(threads: int, steps: int, machine: Gpu) -> tuple[np.ndarray, np.ndarray, int]:
     """The threads of some warps, ``[samples, lanes]``, the step that each is at, and how many steps all warps take."""
-    warps = math.ceil(threads / machine.warp)
+    warps, steps = max(1, math.ceil(threads / machine.warp)), max(1, steps)  # nothing at all is one warp without a lane
     chosen = sampled(warps * steps)
     thread = chosen[:, None] // steps * machine.warp + np.arange(machine.warp)
     return thread, np.broadcast_to(chosen[:, None] % steps, thread.shape), warps * steps

@@ -109,13 +109,17 @@ $(EXPORTS)/venv/.ready: pyproject.toml constraints.txt | $(VENV)/bin/pip
 simulate: setup  ## Models of the zoo whole, on a simulated GPU, against ONNX Runtime: TARGET=cuda:sm_80 PRECISION=fp16 ONLY="squeezenet"
 	@$(BIN)/python -m tests.simulated --target $(or $(TARGET),cuda:sm_80) --precision $(or $(PRECISION),fp32) $(ONLY)
 
+.PHONY: coalescing
+coalescing: setup  ## What kernels use of the memory they fetch, model by model: TARGET=rocm:gfx942 PRECISION=fp16 ONLY="squeezenet" (minutes)
+	@$(BIN)/python -m tests.coalescing --target $(or $(TARGET),cuda:sm_80) --precision $(or $(PRECISION),fp32) $(ONLY)
+
 .PHONY: gpu
 gpu: setup  ## The tests that run on a GPU, on the one that is here (skipped where there is none)
 	@$(BIN)/python -m pytest -m gpu -rs tests/gpu tests/targets/cuda
 
 .PHONY: resources
-resources: setup  ## Registers, spills and tensor-core instructions of all kernels of ten models: TARGET=rocm:gfx942 ONLY="gpt2" (minutes)
-	@$(BIN)/python -m tests.resources --target $(or $(TARGET),cuda:sm_80) $(ONLY)
+resources: setup  ## Registers, spills and tensor-core instructions of all kernels of ten models: TARGET=rocm:gfx942 PRECISION=fp16 ONLY="gpt2" (minutes)
+	@$(BIN)/python -m tests.resources --target $(or $(TARGET),cuda:sm_80) --precision $(or $(PRECISION),fp32) $(ONLY)
 
 .PHONY: bundles
 bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm (or rocm, cuda: simulated) ONLY="resnet50 gpt2"

@@ -41,8 +41,9 @@ class Compilation:
 def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeline:
     """The passes of an optimization level for a target.
 
-    0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize. 2: fuse and lay
-    out as well; kernels by estimate. 3: the same passes; kernels by measurement.
+    0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in float32
+    what the target does not in half precision. 2: fuse and lay out as well; kernels by estimate. 3: the same passes;
+    kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
     """
@@ -51,10 +52,23 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     check_multiplies(target, precision)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
-    levels = (["fold"], ["canonicalize"], [before, "canonicalize", after, "fuse", target.passes()])
-    element = PRECISIONS[precision]
-    rounding = "" if element is None else f"precision{{type={element}}}"
+    simple = ["canonicalize", "" if target.machine.half_arithmetic else "widen"]
+    levels = (["fold"], simple, [before, *simple, after, "fuse", target.passes()])
+    rounding = _rounding(target, PRECISIONS[precision])
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
+
+
+def _rounding(target: AnyTarget, element: str | None) -> str:
+    """The pass that makes a model one of a precision.
+
+    Where only products are of `element`, and all else of float32, tensors stay float32 in memory; where not even these
+    are, half precision is for memory alone.
+    """
+    if element is None:
+        return ""
+    multiplied = any(row.a == element for row in target.machine.instructions)
+    only_multiplied = multiplied and not target.machine.half_arithmetic
+    return f"precision{{type={element} stored=false}}" if only_multiplied else f"precision{{type={element}}}"
 
 
 def without_lowering() -> list[str]:

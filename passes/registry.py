@@ -17,6 +17,7 @@ _BUILTIN = {
     "layout": "dsc.passes.layout:Layout",
     "precision": "dsc.passes.precision:Precision",
     "requantize": "dsc.passes.integers:Requantize",
+    "widen": "dsc.passes.widen:Widen",
 }
 _plugins: dict[str, type[Pass]] = {}
 

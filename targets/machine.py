@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
+
+SIGNS = (("int8", "int8"), ("uint8", "int8"), ("int8", "uint8"), ("uint8", "uint8"))
+"""The types that two factors of bytes have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +62,23 @@ class Machine(ABC):
     cores: int
     """Physical cores, or what else takes a task of its own (a GPU's multiprocessor)."""
     launch_seconds: float
-    """Cost of sharing one loop between the cores."""
+    """Cost of sharing one loop between the cores; on a GPU, from one short kernel to the next."""
+    graph_launch_seconds: float | None = None
+    """The same where all kernels of a run are launched at once, as a graph; None: they cannot be."""
     instructions: tuple[MultiplyAdd, ...]
     """What multiplies and adds. Where several have the same operands, the widest comes first."""
     source: str
     """Where the numbers are from."""
+    half_arithmetic: bool = False
+    """Whether kernels take float16 and bfloat16 as well as float32. Else models of these are computed in float32."""
     memory_bytes: int | None = None
     """For weights, inputs and all that is in between; None where the operating system shares it out."""
+
+    def in_graphs(self) -> Self:
+        """The machine as it is for runs that are graphs: kernels and reports read one figure of launches."""
+        if self.graph_launch_seconds is None:
+            return self
+        return replace(self, launch_seconds=self.graph_launch_seconds)
 
     @abstractmethod
     def bandwidth(self, footprint: float, cores: int = 1) -> float:

@@ -24,7 +24,7 @@ from dsc.targets.registry import families, register_machine, target
 _LIKE = "like"
 _OF_THE_CODE = ("vector_bits", "vector_registers", "warp")
 """Numbers that belong to the instruction set, which is the like machine's as all is that is no number."""
-_MAY_BE_0 = ("l3_bytes", "l3_bandwidth")
+_MAY_BE_0 = ("l3_bytes", "l3_bandwidth", "shared_bytes_dynamic", "shared_bytes_reserved")
 
 
 def load_machines(path: Path | str) -> list[str]:

@@ -16,7 +16,7 @@ from dsc.bundle.artifact import Artifact
 from dsc.elements import stored_dtype
 from dsc.runtime.manifest import Check, TensorSpec
 
-FORMAT = 2
+FORMAT = 3
 """Version of the form; a runner reads exactly the one that it knows."""
 _PLAIN = frozenset(range(0x21, 0x7F)) - {ord("%")}
 
@@ -44,6 +44,8 @@ def _lines(content: Artifact, files: Sequence[File], runtime: str) -> Iterator[s
     yield f"arch {_text(content.arch)}"
     if content.gpu is not None:
         yield f"gpu {_text(content.gpu.device)} {_text(content.gpu.arch)}"
+    if not manifest.uncaptured:
+        yield "captured"
     yield f"runtime {_text(runtime)}"
     yield from (f"feature {_text(feature)}" for feature in content.features)
     yield from (f"file {_text(file.name)} {file.size} {file.sha256}" for file in files)

@@ -36,9 +36,10 @@ _SWITCH = "dsc.rounding"
 class Stability:
     """A model that can be run with rounding errors."""
 
-    def __init__(self, graph: Graph, threads: int | None = None) -> None:
-        """graph: as imported, or at any stage. Raises DscError where ONNX Runtime does not take it."""
-        self._reference = Reference(export_model(_perturbed(graph)), threads)
+    def __init__(self, graph: Graph, threads: int | None = None, unit: float = 0.0) -> None:
+        """graph: as imported, or at any stage. unit: the least size of errors, relative to what they are of; those of
+        the types are some units in their last place. Raises DscError where ONNX Runtime does not take it."""
+        self._reference = Reference(export_model(_perturbed(graph, unit)), threads)
 
     def movements(self, inputs: Mapping[str, np.ndarray], count: int, progress: Tell) -> dict[str, Movement]:
         """How far each output moves in `count` runs; nothing of outputs whose shapes do. Raises DscError."""
@@ -56,11 +57,11 @@ class Stability:
         return self._reference.run({**inputs, _SWITCH: np.array(errors, np.float32)})
 
 
-def _perturbed(graph: Graph) -> Graph:
+def _perturbed(graph: Graph, unit: float) -> Graph:
     """A copy without fusions, with the switch as a last input and errors behind all that rounds."""
     named = [(name, value.type) for name, value in zip(graph.input_names, graph.inputs, strict=True)]
     copy = Graph.build([*named, (_SWITCH, tensor(np.float32, ()))], graph.weights, graph.name)
-    errors = _Errors(copy)
+    errors = _Errors(copy, unit)
     mapped: dict[SSAValue, SSAValue] = dict(zip(graph.inputs, copy.inputs[:-1], strict=True))
     for op in graph.ops():
         if isinstance(op, FusionOp):
@@ -78,8 +79,8 @@ def _perturbed(graph: Graph) -> Graph:
 class _Errors:
     """Copies ops into a graph and multiplies by `1 + e` what they round."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._body, self._switch = graph.body, graph.inputs[-1]
+    def __init__(self, graph: Graph, unit: float) -> None:
+        self._body, self._switch, self._unit = graph.body, graph.inputs[-1], unit
         self._varying: set[SSAValue] = set(graph.inputs)
         """What depends on the inputs' values, and not on their sizes only: shapes must not move."""
         self._whole: set[SSAValue] = set()
@@ -144,7 +145,7 @@ class _Errors:
             onnx.RandomUniformLike, wide, result_types=[wide.type], dtype=dtype.code, low=-1.0, high=1.0,
             seed=float(self._next_seed()),
         )  # fmt: skip
-        size = self._constant(_ULPS[format_.bits // 8] * format_.eps, dtype.dtype)
+        size = self._constant(max(_ULPS[format_.bits // 8] * format_.eps, self._unit), dtype.dtype)
         amplitude = self._add(onnx.Mul, self._cast(self._switch, dtype.mlir), size)
         step = self._add(onnx.Mul, self._add(onnx.Mul, error, amplitude, result_types=[wide.type]), wide,
                          result_types=[wide.type])  # fmt: skip

@@ -89,4 +89,9 @@ def of_rounding(element: str | None) -> Tolerance:
 
 def of_module(manifest: Manifest) -> Tolerance:
     """The tolerance for a module: the usual one, or that of the precision that it was compiled for."""
-    return of_rounding(PRECISIONS.get(str(manifest.provenance.get("precision"))))
+    return of_rounding(element_of_module(manifest))
+
+
+def element_of_module(manifest: Manifest) -> str | None:
+    """The element type to which a module was compiled to round; None where it rounds to none."""
+    return PRECISIONS.get(str(manifest.provenance.get("precision")))

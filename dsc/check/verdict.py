@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from dsc.check import sensitivity
 from dsc.check.bisect import Culprit, find_culprit
 from dsc.check.judge import Arrays
 from dsc.check.reference import Model, Reference
 from dsc.check.stability import Tell
-from dsc.check.tolerance import Tolerance, of_module
+from dsc.check.tolerance import Tolerance, element_of_module, of_module
 from dsc.check.verify import Report, verify
 from dsc.ir import Graph
 from dsc.runtime import Module
@@ -69,6 +70,10 @@ def examine(
     if tolerance is None or not tolerance.given:
         tolerance = of_module(module.manifest)
     report = verify(model, module, samples, tolerance, threads, graph=graph, progress=tell)
+    element = element_of_module(module.manifest)
+    if report.failed and element is not None:
+        said = sensitivity.notes(graph, element, samples[report.failed[0]], threads, tell)
+        report = replace(report, notes=(*report.notes, *said))
     doubtful = report.failed or report.blurred[:1]
     culprit = None
     for index in doubtful:

@@ -42,6 +42,8 @@ def _artifact(path: Path, check: bool, kernels: bool, json: Path | None) -> None
         facts = (f"{name} {value if isinstance(value, str) else ' '.join(value)}" for name, value in need.facts.items())
         print(f"needs {need.device}: {', '.join(facts)}")
     print(f"precision: {manifest.provenance.get('precision', 'fp32')}")
+    if manifest.needs[-1].device != "cpu":
+        print(f"launches: {f'one by one, as {manifest.uncaptured}' if manifest.uncaptured else 'one graph a run'}")
     print(f"made by: {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")
     rows = [["input", str(spec)] for spec in manifest.inputs] + [["output", str(spec)] for spec in manifest.outputs]
     rows += [[name, f"{member.size:,} bytes"] for name, member in manifest.members.items()]

@@ -124,7 +124,7 @@ def verify(
     print(verdict)
     print(f"  inputs: {origin}")
     print(f"  precision: {compiled.manifest.provenance.get('precision', 'fp32')}")
-    calls = _estimated(onto, model_choices, counted)
+    calls = _estimated(onto, model_choices, counted, captured=not compiled.manifest.uncaptured)
     if simulate:
         print_counters(counted)
         print_counted(calls)
@@ -135,13 +135,17 @@ def verify(
         raise VerificationError(f"{source.name} computes something else than ONNX Runtime\n{verdict.culprit}")
 
 
-def _estimated(onto: str | AnyTarget, choices: Sequence[Choice], counted: Mapping[str, Counters]) -> list[CountedCall]:
-    """What a GPU is expected to take by what was counted, if anything was."""
+def _estimated(
+    onto: str | AnyTarget, choices: Sequence[Choice], counted: Mapping[str, Counters], *, captured: bool
+) -> list[CountedCall]:
+    """What a GPU is expected to take by what was counted, if anything was. `captured`: runs are graphs."""
     from dsc.check.counted import counted_calls
     from dsc.targets.gpu.machine import Gpu
 
     machine = None if isinstance(onto, str) else onto.machine
-    return counted_calls(machine, choices, counted) if isinstance(machine, Gpu) else []
+    if not isinstance(machine, Gpu):
+        return []
+    return counted_calls(machine.in_graphs() if captured else machine, choices, counted)
 
 
 def _check_simulation(context: typer.Context, simulate: bool, module: Path | None, opt_level: int) -> None:

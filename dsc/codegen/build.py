@@ -12,6 +12,7 @@ import numpy as np
 import tvm
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 
+from dsc.codegen.capture import obstacle, obstacle_in
 from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.dump import KernelObserver
 from dsc.codegen.emit import Emitted, Emitter
@@ -26,6 +27,7 @@ from dsc.ir import Graph, dims_of, element_of
 from dsc.lower import unsupported
 from dsc.lower.sizes import SizeRequirements
 from dsc.runtime.manifest import Manifest, TensorSpec
+from dsc.runtime.sessions import MAIN
 from dsc.runtime.weights import total_size
 from dsc.targets.backend import Backend
 from dsc.targets.family import AnyTarget
@@ -60,6 +62,9 @@ def build(
         raise UnsupportedModelError("\n".join([f"{len(problems)} ops cannot be compiled:", *map(str, problems)]))
     backend = target.backend()
     backend.require_tools()
+    uncaptured = obstacle(graph, target.machine)
+    if not uncaptured:
+        target = replace(target, machine=target.machine.in_graphs())
     tell = progress or (lambda stage, done, total: None)
     failures, spills, kernels = Failures(), Spills(), KernelCode()
     while True:  # once more for kernels of which no code can be made, or none without spills
@@ -86,6 +91,7 @@ def build(
     spills.warn(choices, target.name)
     choices = [replace(choice, spilled=spills.of(choice)) for choice in choices]
     manifest = _manifest(graph.name, target, emitted, choices, provenance or {})
+    manifest = replace(manifest, uncaptured=uncaptured or obstacle_in(emitted.module[MAIN]))
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(choices))
 
 

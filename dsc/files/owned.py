@@ -36,6 +36,9 @@ def make_owned(folder: Path, before: str = "", after: str = "", *, is_folder: bo
             os.close(handle)
         except FileExistsError:
             continue
+        except FileNotFoundError:  # a collector was faster, unless it is the folder that is not there
+            if not folder.is_dir():
+                raise
 
 
 def remove(path: Path) -> None:

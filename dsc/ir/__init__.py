@@ -45,6 +45,7 @@ from dsc.ir.types import (
     encoding_of,
     shape_of,
     tensor,
+    with_elements,
 )
 from dsc.ir.verify import describe, op_text
 from dsc.ir.weights import WeightStore
@@ -87,4 +88,5 @@ __all__ = [
     "shape_of",
     "tensor",
     "unpacked_type",
+    "with_elements",
 ]

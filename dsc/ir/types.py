@@ -216,6 +216,12 @@ def with_encoding(type_: TensorType[Attribute], encoding: Attribute | None) -> T
     return type_ if encoding is None else TensorType(type_.element_type, type_.get_shape(), encoding)
 
 
+def with_elements(type_: Attribute, dtype: DTypeLike) -> TensorType[Attribute]:
+    """The tensor type with elements of `dtype`; dims and what it says of the contents stay."""
+    assert isinstance(type_, TensorType), f"{type_} is no tensor type of known rank"
+    return TensorType(element_of_dtype(dtype).mlir, type_.get_shape(), type_.encoding)
+
+
 def verify_encoding(type_: Attribute) -> None:
     """Raise VerifyException where the encoding of a tensor type does not go with its shape."""
     if not isinstance(type_, TensorType):

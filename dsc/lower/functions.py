@@ -22,7 +22,7 @@ Expansions: TypeAlias = Mapping[str, Callable[..., Expr]]
 """By name of the function: how a machine computes it, given the operands; in whatever float type they have."""
 
 NAMES = (
-    *("exp", "log", "log1p", "erf", "sin", "cos", "tan", "asin", "acos", "atan"),
+    *("exp", "exp2", "log", "log1p", "erf", "sin", "cos", "tan", "asin", "acos", "atan"),
     *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "fmod"),
 )
 """Of all of them, as C's library calls them."""
@@ -42,6 +42,11 @@ def function(name: str, *operands: Expr) -> Expr:
 def exp(x: Expr) -> Expr:
     """e^x."""
     return function("exp", x)
+
+
+def exp2(x: Expr) -> Expr:
+    """2^x."""
+    return function("exp2", x)
 
 
 def log(x: Expr) -> Expr:

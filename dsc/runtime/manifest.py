@@ -13,7 +13,7 @@ from dsc.runtime.recorded import recorded_kernel
 from dsc.runtime.schema import MalformedError, Value, parse_json
 from dsc.runtime.weights import ELEMENT_TYPES
 
-FORMAT = 3
+FORMAT = 4
 """Version of the artifact's layout; a reader takes exactly the one it knows."""
 
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "lib.so", "weights.safetensors"
@@ -84,6 +84,8 @@ class Manifest:
     """Where the model came from and how it was compiled; free form."""
     checks: Checks = Checks()
     """What is required of sizes and indices at run time."""
+    uncaptured: str = "kernels are called, not launched"
+    """Why the launches of a run are not captured as one graph; empty where they are."""
     kernels: tuple[Mapping[str, Any], ...] = ()
     """The kernel chosen for each workload, for reports."""
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -122,6 +124,7 @@ def _manifest(content: Value) -> Manifest:
         versions={name: version.text() for name, version in at["versions"].entries().items()},
         provenance=_provenance(at["provenance"]),
         checks=_checks(at["checks"], inputs),
+        uncaptured=at["uncaptured"].text(),
         kernels=tuple(recorded_kernel(item) for item in at["kernels"].items()),
         members=dict(zip(MEMBERS, map(_member, at["members"].fields(*MEMBERS)), strict=True)),
     )

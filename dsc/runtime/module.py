@@ -21,6 +21,7 @@ from dsc.elements import stored
 from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing
 from dsc.host import usable_cores
+from dsc.runtime import graphs
 from dsc.runtime.container import check_member, read_manifest
 from dsc.runtime.devices import Device, Staging, needed_device
 from dsc.runtime.inputs import checked_inputs
@@ -59,7 +60,10 @@ class Module:
         self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
         library = load_library(code, source)
         self.device.start(library, self.threads)
-        self._sessions = SessionPool(library, self.device, weights, self.manifest.inputs, self.manifest.checks)
+        captures = not self.manifest.uncaptured and graphs.wanted()
+        self._sessions = SessionPool(
+            library, self.device, weights, self.manifest.inputs, self.manifest.checks, captures
+        )
         with self._sessions.borrow() as session:
             if session.arity != len(self.manifest.inputs) + len(weights):
                 raise ArtifactError(f"{source}: its code takes other inputs than its manifest says; compile it again")

@@ -16,6 +16,7 @@ from dsc.elements import stored
 from dsc.errors import UsageError
 from dsc.runtime.checks import SizeCheck, check_indices
 from dsc.runtime.devices import Device, Staging
+from dsc.runtime.graphs import CapturedRun, Run
 from dsc.runtime.manifest import Checks, TensorSpec
 
 MAIN = "main"
@@ -37,12 +38,17 @@ class Session:
         allocator: str,
         inputs: Sequence[TensorSpec],
         checks: Checks,
+        captures: bool = False,
     ) -> None:
+        """`captures`: launch the kernels of a run as one graph; all of its runs have inputs of the same sizes then."""
         self._device, self._inputs, self._checks = device, inputs, checks
         self._check_sizes = SizeCheck(library, checks, inputs)
         self._machine = VirtualMachine(library, device.handle, allocator)
         self._machine.save_function(MAIN, _BOUND, *parameters)
-        self._call = self._machine[_BOUND]
+        self._run = self._machine[_BOUND]
+        self._call: Run = self._run
+        if captures:
+            self._call = CapturedRun(library, self._machine.module["set_instrument"], self._run)
         self.arity = int(self._machine.module["get_function_arity"](MAIN))
         """How many inputs and weights the code takes."""
         self._staging = [Staging() for _ in inputs]
@@ -61,7 +67,8 @@ class Session:
         return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], results
 
     def set_instrument(self, callback: object) -> None:
-        """Call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`)."""
+        """Call back around each instruction (see `tvm.relax.VirtualMachine.set_instrument`); graphs have none."""
+        self._call = self._run
         self._machine.set_instrument(callback)
 
 
@@ -75,9 +82,11 @@ class SessionPool:
         parameters: Sequence[tvm.runtime.Tensor],
         inputs: Sequence[TensorSpec],
         checks: Checks,
+        captures: bool = False,
     ) -> None:
+        """`captures`: see `Session`."""
         self._library, self._device, self._parameters = library, device, parameters
-        self._inputs, self._checks = inputs, checks
+        self._inputs, self._checks, self._captures = inputs, checks, captures
         static = all(isinstance(dim, int) for spec in inputs for dim in spec.shape)
         # TVM's pool keeps every size it ever gave out, which is right for one set of sizes and a leak for many.
         self._allocator = "pooled" if static else "naive"
@@ -104,7 +113,15 @@ class SessionPool:
 
     def new(self) -> Session:
         """A session outside the pool."""
-        return Session(self._library, self._device, self._parameters, self._allocator, self._inputs, self._checks)
+        return Session(
+            self._library,
+            self._device,
+            self._parameters,
+            self._allocator,
+            self._inputs,
+            self._checks,
+            self._captures,
+        )
 
     def function(self, name: str) -> tvm_ffi.Function:
         """A function of the library by its name."""

@@ -12,7 +12,7 @@ docs/simulator.md says what is executed, what is found, and how.
 
 from __future__ import annotations
 
-from dsc.simulator.counters import Counters
+from dsc.simulator.counters import Counters, Submissions
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image
 from dsc.simulator.machines import Limits, limits
@@ -30,6 +30,7 @@ __all__ = [
     "KernelError",
     "Limits",
     "Simulation",
+    "Submissions",
     "UnknownInstructionError",
     "compile_image",
     "limits",

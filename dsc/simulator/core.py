@@ -75,6 +75,7 @@ class Core:
         self._fault_image = self._function("simulator_fault_image", ctypes.c_uint64, number)
         self._fault_place = self._function("simulator_fault_place", None, number, pointer)
         self._clear = self._function("simulator_clear", None)
+        self._submissions = self._function("simulator_submissions", None, pointer)
         self._counter_count = self._function("simulator_counter_count", number)
         self._counter_kernel = self._function("simulator_counter_kernel", text, number)
         self._counter_values = self._function("simulator_counter_values", ctypes.POINTER(ctypes.c_uint64), number)
@@ -121,6 +122,12 @@ class Core:
             self._counter_kernel(i).decode(): tuple(self._counter_values(i)[: len(self.counter_names)])
             for i in range(self._counter_count())
         }
+
+    def submissions(self) -> tuple[int, int]:
+        """How many kernels were launched one by one since the beginning, and how many graphs."""
+        counts = (ctypes.c_uint64 * 2)()
+        self._submissions(counts)
+        return counts[0], counts[1]
 
     def load(self, image: bytes) -> int:
         """A handle of an image. Raises `UsageError` where the bytes are none."""

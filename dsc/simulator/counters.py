@@ -6,6 +6,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Submissions:
+    """What programs gave the device to do."""
+
+    kernels: int
+    """Launched one by one."""
+    graphs: int
+    """Launched, each with all the kernels that were captured in it."""
+
+
+@dataclass(frozen=True)
 class Counters:
     """Of one kernel. Instructions are of warps, unless it says otherwise.
 

@@ -17,7 +17,7 @@ from dsc.files import scratch_folder
 from dsc.host import usable_cores
 from dsc.simulator import amd
 from dsc.simulator.core import Core, Record, core, device_variable
-from dsc.simulator.counters import Counters
+from dsc.simulator.counters import Counters, Submissions
 from dsc.simulator.errors import Fault, KernelError, UnknownInstructionError
 from dsc.simulator.image import compile_image, image_id, unpacked
 from dsc.simulator.machines import AMD, limits
@@ -62,6 +62,10 @@ class Simulation:
             kernel: Counters(**dict(zip(names, values, strict=True)))
             for kernel, values in self._core.counters().items()
         }
+
+    def submissions(self) -> Submissions:
+        """What runtimes gave the device since the simulation began."""
+        return Submissions(*self._core.submissions())
 
     def launch(
         self,

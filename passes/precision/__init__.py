@@ -36,6 +36,8 @@ class Precision(Pass):
     """Lets products round their factors to `type` and, where that is a half precision, stores tensors in it.
 
     type: float16, bfloat16, or tfloat32 (the exponent of float32, 10 bits of its mantissa, in memory a float32).
+    stored: whether tensors between regions, and weights, are of that type in memory. Else they stay float32, and
+        kernels that multiply the type round factors themselves, weights when these are packed.
     Inputs and outputs of the model keep their types. So do tensors that may leave the range, and constants that do not
     fit it: see `ranges`. Softmax, norms, reductions and all other arithmetic are in float32.
     """
@@ -43,11 +45,12 @@ class Precision(Pass):
     name: ClassVar[str] = "precision"
 
     type: str = "float16"
+    stored: bool = True
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         if self.type not in _STORED:
             raise UsageError(f"precision: type is one of {', '.join(_STORED)}, not {self.type}")
-        dtype = _STORED[self.type]
+        dtype = _STORED[self.type] if self.stored else None
         if dtype is not None:
             wrap_elementwise(graph)
         ranges = Ranges(graph, dtype)

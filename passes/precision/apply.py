@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
-from dsc.ir import FusionOp, OnnxOp, dims_of, element_of, is_constant, onnx
-from dsc.passes.precision.constants import HalfConstants, halved, is_float32
+from dsc.ir import FusionOp, OnnxOp, dims_of, element_of, is_constant, onnx, with_elements
+from dsc.passes.precision.constants import HalfConstants, is_float32
 from dsc.passes.precision.ranges import Range, Ranges, factors, is_product
 from dsc.passes.precision.storage import Stored
 
@@ -43,7 +43,7 @@ class Halver:
                 op.operands[index] = self.constants.of(value)
         results = [result for result in op.results if result in self.stored.values]
         for result in results:
-            result._type = halved(result.type, self.constants.dtype)
+            result._type = with_elements(result.type, self.constants.dtype)
         return len(results)
 
     def _is_worth_it(self, value: SSAValue, argument: BlockArgument) -> bool:
@@ -56,7 +56,7 @@ class Halver:
     def _widen(self, fusion: FusionOp, argument: BlockArgument) -> None:
         """What the body reads of an argument is float32 again."""
         wide = argument.type
-        argument._type = halved(wide, self.constants.dtype)
+        argument._type = with_elements(wide, self.constants.dtype)
         cast = onnx.Cast.make(argument, to=element_of(wide).code, result_types=[wide])
         cast.out.name_hint = argument.name_hint
         argument.replace_uses_with_if(cast.out, lambda use: use.operation is not cast)
@@ -66,7 +66,7 @@ class Halver:
 
     def _narrow(self, fusion: FusionOp, index: int) -> None:
         """A result is rounded, once, as the last of all."""
-        end, half = fusion.yield_op, halved(fusion.results[index].type, self.constants.dtype)
+        end, half = fusion.yield_op, with_elements(fusion.results[index].type, self.constants.dtype)
         cast = onnx.Cast.make(end.operands[index], to=element_of(half).code, result_types=[half])
         fusion.block.insert_op_before(cast, end)
         end.operands[index] = cast.out

@@ -8,20 +8,14 @@ from enum import Enum, auto
 import ml_dtypes
 import numpy as np
 from xdsl.dialects.builtin import Float32Type, TensorType
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import Graph, element_of_dtype
+from dsc.ir import Graph, with_elements
 
 
 def is_float32(value: SSAValue) -> bool:
     """Whether a value is a tensor of float32, of any shape."""
     return isinstance(value.type, TensorType) and isinstance(value.type.element_type, Float32Type)
-
-
-def halved(type_: Attribute, dtype: np.dtype[np.generic]) -> TensorType[Attribute]:
-    """The tensor type with elements of `dtype`; dims and what it says of the contents stay."""
-    assert isinstance(type_, TensorType), "only values that are float32 tensors are stored in half precision"
-    return TensorType(element_of_dtype(dtype).mlir, type_.get_shape(), type_.encoding)
 
 
 class Fit(Enum):
@@ -66,7 +60,7 @@ class HalfConstants:
             assert array is not None
             op = self.graph.make_constant(array.astype(self.dtype), value.name_hint or "weight")
             twin = op.results[0]
-            twin._type = halved(value.type, self.dtype)
+            twin._type = with_elements(value.type, self.dtype)
             owner.parent.insert_op_after(op, owner)
             self._made[value] = twin
         return self._made[value]

@@ -7,7 +7,7 @@ tensor is float32 where one of its readers wants that: no kernel only converts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from xdsl.ir import Operation, SSAValue
 from dsc.ir import FusionOp, Graph, OnnxOp, PackOp, UnpackOp, element_of_dtype, is_constant
 from dsc.passes.precision.constants import is_float32
 from dsc.passes.precision.ranges import Range, Ranges
+from dsc.passes.type_variables import allowed, typed
 
 _INDIFFERENT = frozenset("ArgMax ArgMin Cast IsInf IsNaN Shape Size".split())
 """Operators that read floats and make none of the same type: what they make does not depend on how those are stored."""
@@ -70,7 +71,7 @@ def _tied(op: Operation) -> list[SSAValue]:
         return [v for v in (*op.operands, *op.results) if is_float32(v)]
     if not isinstance(op, OnnxOp) or op.regions or op.onnx_name in _INDIFFERENT:
         return []
-    found = [(value, variable) for value, variable in _typed(op) if is_float32(value)]
+    found = [(value, variable) for value, variable in typed(op) if is_float32(value)]
     results = [variable for value, variable in found if value in op.results]
     first = results[0] if results else found[0][1] if found else ""
     return [value for value, variable in found if variable == first]
@@ -81,26 +82,11 @@ def _wanting_float32(op: Operation, tied: list[SSAValue]) -> set[SSAValue]:
     return {v for v in (*op.operands, *op.results) if is_float32(v) and v not in tied}
 
 
-def _typed(op: OnnxOp) -> Iterator[tuple[SSAValue, str]]:
-    """The operands and results of an op, with the names of their type variables."""
-    schema = op.onnx_schema
-    for values, parameters in ((op.node_inputs(), schema.inputs), (op.node_outputs(), schema.outputs)):
-        for index, value in enumerate(values):
-            if value is not None:
-                yield value, parameters[min(index, len(parameters) - 1)].type_str
-
-
 def _takes(op: Operation, dtype: np.dtype[np.generic]) -> bool:
     """Whether an op outside of regions may have tied values of `dtype`."""
     if not isinstance(op, OnnxOp):
         return isinstance(op, PackOp | UnpackOp)
     wanted = f"tensor({element_of_dtype(dtype).name.lower()})"
     tied = set(_tied(op))
-    variables = {variable for value, variable in _typed(op) if value in tied}
-    return bool(variables) and all(wanted in _allowed(op, variable) for variable in variables)
-
-
-def _allowed(op: OnnxOp, variable: str) -> list[str]:
-    """The types that a variable of a schema stands for; none for what is a type itself."""
-    constraints = op.onnx_schema.type_constraints
-    return next((list(c.allowed_type_strs) for c in constraints if c.type_param_str == variable), [])
+    variables = {variable for value, variable in typed(op) if value in tied}
+    return bool(variables) and all(wanted in allowed(op, variable) for variable in variables)

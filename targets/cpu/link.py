@@ -55,19 +55,21 @@ def link(objects: Sequence[Path], output: Path, compiler: Compiler = HOST) -> No
 
     Raises `UsageError` if there is no compiler or it fails.
     """
-    command = compiler.find()
     pool = output.with_name("parallel.o")
-    pool.write_bytes(_thread_pool(command, compiler))
-    _run([command, *_LINKING, "-o", str(output), *map(str, objects), str(pool)], output.parent, compiler)
+    pool.write_bytes(compiled("dsc.targets.cpu", "parallel.c", compiler))
+    _run([compiler.find(), *_LINKING, "-o", str(output), *map(str, objects), str(pool)], output.parent, compiler)
 
 
 @lru_cache
-def _thread_pool(command: str, compiler: Compiler) -> bytes:
-    """The object file of dsc's thread pool: compiled once in a process."""
-    with as_file(files("dsc.targets.cpu") / "parallel.c") as source, scratch_folder() as folder:
-        compiled = folder / "parallel.o"
-        _run([command, *_COMPILING, "-o", str(compiled), str(source)], folder, compiler)
-        return compiled.read_bytes()
+def compiled(package: str, source: str, compiler: Compiler, flags: tuple[str, ...] = ()) -> bytes:
+    """The object file of a C source of a package's, with what it includes beside it: made once in a process.
+
+    Raises `UsageError` if there is no compiler or it fails.
+    """
+    with as_file(files(package)) as place, scratch_folder() as folder:
+        output = folder / "compiled.o"
+        _run([compiler.find(), *_COMPILING, *flags, "-o", str(output), str(place / source)], folder, compiler)
+        return output.read_bytes()
 
 
 def _run(arguments: Sequence[str], folder: Path, compiler: Compiler) -> None:

@@ -8,9 +8,9 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.cpu.tile import RegisterTile, reinterpreted
+from dsc.targets.cpu.tile import Tile, reinterpreted
 from dsc.targets.machine import MultiplyAdd
-from dsc.targets.tir.loops import Loops, pieces, zeros
+from dsc.targets.tir.loops import Loops, zeros
 
 
 def most_stacked_rows(instruction: MultiplyAdd, vectors: int, registers: int) -> int:
@@ -23,8 +23,8 @@ def most_stacked_rows(instruction: MultiplyAdd, vectors: int, registers: int) ->
     return stacks * instruction.m
 
 
-class MatrixTile(RegisterTile):
-    """The same sums, of instructions that hold `m` rows and `n` columns of them in a register.
+class MatrixTile(Tile):
+    """Sums of instructions that hold `m` rows and `n` columns of them in a register.
 
     They are in rows when `finish` has put them there. What `step` takes of `a` is a vector for each `m` rows: the `k`
     elements of the first, then those of the next.
@@ -37,12 +37,10 @@ class MatrixTile(RegisterTile):
         `columns` one of `lanes`; raises ValueError otherwise.
         """
         m, n = instruction.m, instruction.n
-        self.instruction, self.rows = instruction, rows
         self._lanes = lanes or m * n
         if rows % m or columns % self._lanes or self._lanes % n:
             raise ValueError(f"{instruction.name} is of {m} x {n} sums: {rows} x {columns} are no such matrices")
-        self.vectors = tuple(pieces(columns, n))
-        self.sums: tirx.Buffer = T.alloc_buffer((rows, columns), instruction.accumulator, scope="local")
+        super().__init__(instruction, rows, columns, n)
         self._matrices: tirx.Buffer = T.alloc_buffer(
             (rows // m, len(self.vectors) * m * n), instruction.accumulator, scope="local"
         )

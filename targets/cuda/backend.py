@@ -19,12 +19,13 @@ from dsc.targets.cuda.functions import FUNCTIONS
 from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.resources import resources
 from dsc.targets.cuda.toolchain import Assembled, assemble, find_nvcc
+from dsc.targets.gpu import graphs
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.imports import CUDA, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.resources import block_threads
+from dsc.targets.gpu.resources import block_threads, dynamic_shared_bytes
 from dsc.targets.resources import KernelResources
 
 Assemble: TypeAlias = Callable[[str, str], "bytes | Assembled"]
@@ -104,11 +105,12 @@ class CudaBackend:
     def resources(self, lowered: tvm.IRModule, code: tvm.runtime.Module) -> tuple[KernelResources, ...]:
         """By ptxas; none where another made the image."""
         said = "".join(self._said.get(str(module.inspect_source("cuda")), "") for module in code.imports)
-        threads = block_threads(devices_part(lowered, self.target))
-        return resources(said, self.machine, threads) if said else ()
+        device = devices_part(lowered, self.target)
+        return resources(said, self.machine, block_threads(device), dynamic_shared_bytes(device)) if said else ()
 
     def link(self, objects: Sequence[Path], output: Path) -> None:
-        self.host.link(objects, output)
+        """With what captures launches."""
+        self.host.link([*objects, *graphs.capture_objects(output.parent, graphs.CUDA)], output)
 
 
 def _source_module(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:

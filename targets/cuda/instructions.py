@@ -6,7 +6,7 @@ cycle.
 
 from __future__ import annotations
 
-from dsc.targets.machine import MultiplyAdd
+from dsc.targets.machine import SIGNS, MultiplyAdd
 
 WARP = 32
 GUIDE = "NVIDIA, CUDA C++ Programming Guide 13.0, table of arithmetic throughput"
@@ -22,23 +22,38 @@ def ffma(lanes: int) -> MultiplyAdd:
     )
 
 
-def dp4a(lanes: int) -> MultiplyAdd:
-    """Signed bytes, four at a time, summed in int32."""
-    return MultiplyAdd(
-        name="dp4a", a="int8", b="int8", accumulator="int32", n=WARP, k=4, rate=lanes / WARP, latency=4,
-        intrinsic="dp4a.s32.s32", source=GUIDE,
+def dp4a(lanes: int) -> Rows:
+    """Bytes of any signs, four at a time, summed in int32."""
+    types = {"int8": "s32", "uint8": "u32"}
+    return tuple(
+        MultiplyAdd(
+            name="dp4a", a=a, b=b, accumulator="int32", n=WARP, k=4, rate=lanes / WARP, latency=4,
+            intrinsic=f"dp4a.{types[a]}.{types[b]}", source=GUIDE,
+        )
+        for a, b in SIGNS
     )  # fmt: skip
 
 
 def mma(element: str, k: int, products: int, source: str) -> MultiplyAdd:
     """``mma.sync`` of 16 rows, 8 columns and a depth of `k`; all tensor cores do `products` multiply-adds per cycle."""
-    sums, ptx = ("int32", "s32") if element == "int8" else ("float32", "f32")
-    types = {"float16": "f16", "bfloat16": "bf16", "tfloat32": "tf32", "int8": "s8"}
+    types = {"float16": "f16", "bfloat16": "bf16", "tfloat32": "tf32"}
     return MultiplyAdd(
-        name="mma", a=element, b=element, accumulator=sums, m=16, n=8, k=k,
+        name="mma", a=element, b=element, accumulator="float32", m=16, n=8, k=k,
         rate=products / (16 * 8 * k), latency=33,
-        intrinsic=f"mma.sync.aligned.m16n8k{k}.row.col.{ptx}.{types[element]}.{types[element]}.{ptx}",
+        intrinsic=f"mma.sync.aligned.m16n8k{k}.row.col.f32.{types[element]}.{types[element]}.f32",
         source=f"{source}; {PTX}",
+    )  # fmt: skip
+
+
+def mma_of_bytes(m: int, k: int, products: int, source: str) -> Rows:
+    """``mma.sync`` of `m` rows, 8 columns and a depth of `k`, of bytes of any signs, summed in int32."""
+    types = {"int8": "s8", "uint8": "u8"}
+    return tuple(
+        MultiplyAdd(
+            name="mma", a=a, b=b, accumulator="int32", m=m, n=8, k=k, rate=products / (m * 8 * k), latency=33,
+            intrinsic=f"mma.sync.aligned.m{m}n8k{k}.row.col.s32.{types[a]}.{types[b]}.s32", source=f"{source}; {PTX}",
+        )
+        for a, b in SIGNS
     )  # fmt: skip
 
 
@@ -49,10 +64,10 @@ def ampere(halves: int, source: str) -> Rows:
         mma("float16", 16, halves, source),
         mma("bfloat16", 16, halves, source),
         mma("tfloat32", 8, halves // 2, source),
-        mma("int8", 32, halves * 2, source),
+        *mma_of_bytes(16, 32, halves * 2, source),
     )
 
 
 def turing(halves: int, source: str) -> Rows:
-    """Tensor cores of sm_75: float16 and int8 only, in smaller depths."""
-    return mma("float16", 8, halves, source), mma("int8", 16, halves * 2, source)
+    """Tensor cores of sm_75: float16 and int8 only, in smaller shapes."""
+    return mma("float16", 8, halves, source), *mma_of_bytes(8, 16, halves * 2, source)

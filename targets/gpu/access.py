@@ -16,7 +16,7 @@ from dsc.lower.tensors import ravel
 from dsc.targets.cpu.inline import Inliner, Leaf
 from dsc.targets.tir.loops import Loops
 
-VECTOR_TYPES = ("float32", "int32", "float16", "uint16")
+VECTOR_TYPES = ("float32", "int32", "float16", "uint16", "int8", "uint8")
 """Whose vectors all GPU languages of TVM load and store at once."""
 
 

@@ -32,6 +32,8 @@ class Elements:
 
     problems: list[str]
     """Why elements could not be given; zeros stand for them. (Exceptions do not pass TVM's mutators.)"""
+    conditions: list[Expr]
+    """Of the branches in which what is computed now is."""
 
     def __init__(self, leaves: Mapping[te.Tensor, Leaf], known: sym.Analyzer | None = None) -> None:
         """`known`: the ranges of the variables in indices, which are simplified by it: what is packed and unpacked is
@@ -40,6 +42,7 @@ class Elements:
         self._leaves = {identity(tensor): leaf for tensor, leaf in leaves.items()}
         self._scopes: list[dict[_Key, Expr]] = [{}]
         self.problems = []
+        self.conditions = []
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -118,9 +121,11 @@ class Elements:
         holds = mutator.mutate(condition)
         chosen = T.alloc_buffer((1,), _stored(str(node.expr_ty())), scope="local")
         with T.If(holds):
-            for value, branch in zip(values, (T.Then, T.Else), strict=True):
+            for value, branch, taken in zip(values, (T.Then, T.Else), (holds, tirx.Not(holds)), strict=True):
+                self.conditions.append(taken)
                 with branch(), self.scope():
                     T.buffer_store(chosen, _as_stored(mutator.mutate(value)), [0])
+                self.conditions.pop()
         return _read(chosen, str(node.expr_ty()))
 
 

@@ -46,7 +46,7 @@ def resident_blocks(machine: Gpu, launch: Launch) -> int:
         machine.registers // (launch.registers * launch.threads),
     ]
     if launch.shared_bytes:
-        limits.append(machine.shared_bytes_total // launch.shared_bytes)
+        limits.append(machine.shared_bytes_total // (launch.shared_bytes + machine.shared_bytes_reserved))
     return min(limits)
 
 
@@ -93,6 +93,10 @@ class Tile(Protocol):
     @property
     def depth(self) -> int: ...
     @property
+    def slices(self) -> int:
+        """Parts of a step's depth that threads multiply, each for itself."""
+
+    @property
     def thread_rows(self) -> int: ...
     @property
     def thread_columns(self) -> int: ...
@@ -119,10 +123,13 @@ class BlockStep:
     """Of warps, that bring operands to shared memory."""
     ahead: int = 1
     """Steps whose operands are on their way while one is multiplied."""
+    stored_traffic: float = 0.0
+    """Bytes that go through shared memory once all steps are done: the sums, on their way to those who store them."""
 
 
-ISSUED_PER_CYCLE = 4
-"""Instructions of warps that a multiprocessor starts: one for each of its four schedulers, or vector units."""
+SCHEDULERS = 4
+"""Parts of a multiprocessor that each start an instruction of a warp per cycle, with a quarter of all units that
+compute: schedulers, or vector units. A warp belongs to one."""
 
 
 def steps_seconds(
@@ -139,14 +146,16 @@ def steps_seconds(
     if resident == 0:
         return math.inf
     together = min(resident, math.ceil(blocks / machine.cores))
+    parts = min(1.0, together * step.threads / (machine.warp * SCHEDULERS))
     at_once = instruction.m * instruction.n * instruction.k * instruction.rate * EFFICIENCY
     busy = max(
-        step.products / at_once,
+        step.products / (at_once * parts),
         step.shared_traffic / SHARED_BYTES_PER_CYCLE,
-        step.instructions / ISSUED_PER_CYCLE,
+        step.instructions / (SCHEDULERS * parts),
     )
     rounds = math.ceil(blocks / (machine.cores * together))
-    cycles = rounds * (steps * max(together * busy, STEP_CYCLES / step.ahead) + STEP_CYCLES)
+    stored = together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
+    cycles = rounds * (steps * max(together * busy, STEP_CYCLES / step.ahead) + STEP_CYCLES + stored)
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds
 
@@ -158,7 +167,7 @@ def tiled_seconds(
 
     moved: bytes read from and written to memory; through_l2: those that blocks load, each time they do.
     """
-    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth / SHARED_REUSE
+    reads = 4 * tile.threads * (tile.thread_rows + tile.thread_columns) * tile.depth / tile.slices / SHARED_REUSE
     copies = 2 * (tile.rows + tile.columns) * tile.depth / machine.warp
     step = BlockStep(
         tile.threads,

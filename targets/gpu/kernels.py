@@ -9,6 +9,8 @@ from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.generic.kernel import Generic
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix import ContractMatrices
+from dsc.targets.gpu.matrix_attention import AttendMatrices
+from dsc.targets.gpu.rows import ReduceRows
 from dsc.targets.gpu.transpose import Transpose
 from dsc.targets.gpu.vector_product import MultiplyVectors
 from dsc.targets.kernel import Kernel
@@ -16,4 +18,5 @@ from dsc.targets.kernel import Kernel
 
 def gpu_kernels() -> Sequence[Kernel[Gpu]]:
     """In order of preference between equal estimates; the last takes any workload."""
-    return (Attention(), MultiplyVectors(), ContractMatrices(), Contract(), Transpose(), Generic())
+    products = (AttendMatrices(), Attention(), MultiplyVectors(), ContractMatrices(), Contract())
+    return (*products, Transpose(), ReduceRows(), Generic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import tvm_ffi
 from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
@@ -14,6 +15,9 @@ from dsc.targets.gpu.machine import Gpu
 from dsc.targets.tir.loops import Loops, when
 
 ALL_LANES = 0xFFFFFFFF
+DYNAMIC = "shared.dyn"
+"""TVM's name of shared memory that a launch asks for; its runtime lets the kernel have as much. A kernel has one array
+of it."""
 
 
 @contextmanager
@@ -26,6 +30,11 @@ def launch(blocks: Dim, threads: int, loops: Loops) -> Iterator[tuple[Expr, Expr
     zero, width = loops.const(0), loops.const(threads)
     with T.thread_binding(zero, count, "blockIdx.x") as block, T.thread_binding(zero, width, "threadIdx.x") as thread:
         yield block, thread
+
+
+def shared_scope(size: int, machine: Gpu) -> str:
+    """Where an array of so many bytes lies that a block shares: its launch asks for what a block has not by itself."""
+    return "shared" if size <= machine.shared_bytes else DYNAMIC
 
 
 def synchronize() -> None:
@@ -70,30 +79,48 @@ class Group:
         """Whether this thread is the first of the group."""
         return tirx.EQ(self.lane, self._loops.const(0))
 
-    def reduce(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr]) -> None:
-        """Puts what the threads have in `total`, a register, together; all have the result there."""
-        self._in_warp(total, combine, min(self.threads, self._warp // self.apart))
+    def reduce(self, totals: tirx.Buffer, combine: Callable[[Expr, Expr], Expr]) -> None:
+        """Puts what the threads have in each of `totals`, registers, together; all have the results there."""
+        count = int(totals.shape[0])
+        for i in range(count):
+            self._in_warp(totals, i, combine, min(self.threads, self._warp // self.apart))
         warps, const = self.threads * self.apart // self._warp, self._loops.const
         if warps <= 1:
             return
-        parts = T.alloc_buffer((warps * self.apart,), total.dtype, scope="shared")
+        parts = T.alloc_buffer((warps * self.apart * count,), _word(totals), scope="shared")
         inside, place = tirx.floormod(self._thread, const(self._warp)), tirx.floormod(self._thread, const(self.apart))
         with when(inside < const(self.apart)):
-            T.buffer_store(parts, total[0], [self._over(self._warp) * self.apart + inside])
+            first = (self._over(self._warp) * self.apart + inside) * count
+            for i in range(count):
+                T.buffer_store(parts, _as(parts, totals[i]), [first + i])
         synchronize()
-        T.buffer_store(total, parts[place], [0])
-        for other in range(1, warps):
-            T.buffer_store(total, combine(total[0], parts[other * self.apart + place]), [0])
+        for i in range(count):
+            T.buffer_store(totals, _as(totals, parts[place * count + i]), [i])
+            for other in range(1, warps):
+                part = _as(totals, parts[(other * self.apart + place) * count + i])
+                T.buffer_store(totals, combine(totals[i], part), [i])
 
     def _over(self, count: int) -> Expr:
         return tirx.floordiv(self._thread, self._loops.const(count))
 
-    def _in_warp(self, total: tirx.Buffer, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
-        """Among `count` threads of the warp, by exchanging registers."""
+    def _in_warp(self, totals: tirx.Buffer, i: int, combine: Callable[[Expr, Expr], Expr], count: int) -> None:
+        """One of them among `count` threads of the warp, by exchanging registers."""
         step = count // 2
-        other = T.alloc_buffer((1,), total.dtype, scope="local")  # no expression: in a choice, some would not exchange
+        other = T.alloc_buffer((1,), totals.dtype, scope="local")  # no expression: in a choice, some would not exchange
         while step:
             mask, distance = tirx.const(ALL_LANES, "uint32"), step * self.apart
-            T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, total[0], distance, self._warp, self._warp), [0])
-            T.buffer_store(total, combine(total[0], other[0]), [0])
+            T.buffer_store(other, T.tvm_warp_shuffle_xor(mask, totals[i], distance, self._warp, self._warp), [0])
+            T.buffer_store(totals, combine(totals[i], other[0]), [i])
             step //= 2
+
+
+def _word(values: tirx.Buffer) -> str:
+    """The type of shared memory for `values`: one for all of 32 bits, so that one piece of it does for the float and
+    then the integer of a reduction. (Reuse by another type is not possible on all targets.)"""
+    return "float32" if tvm_ffi.dtype(str(values.dtype)).bits == 32 else str(values.dtype)
+
+
+def _as(buffer: tirx.Buffer, value: Expr) -> Expr:
+    """The bits of `value` in the type of a buffer."""
+    dtype = str(buffer.dtype)
+    return value if str(value.expr_ty()) == dtype else tirx.reinterpret(dtype, value)

@@ -25,10 +25,15 @@ class Gpu(Machine):
     """Memory that a block shares, at most, without asking for more (see `shared_bytes_total`)."""
     shared_bytes_total: int
     """Memory for the blocks that a multiprocessor holds at once."""
+    shared_bytes_dynamic: int = 0
+    """Memory that a block shares, at most, where its launch asks for it; 0 where none can."""
+    shared_bytes_reserved: int = 0
+    """Of `shared_bytes_total`, that the system takes for each block."""
     registers: int
     """Of 32 bits, for all threads of a multiprocessor."""
     registers_per_thread: int
     """Of 32 bits, at most."""
+    half_arithmetic: bool = True
     memory_bytes: int
     l2_bytes: int
     l2_bandwidth: float
@@ -41,6 +46,11 @@ class Gpu(Machine):
     """What one thread loads or stores at once, at most."""
     copies_to_shared: bool = False
     """Whether memory is copied to shared memory while threads do other things, without their registers (cp.async)."""
+
+    @property
+    def most_shared_bytes(self) -> int:
+        """Memory that a block shares, at most, asked for or not."""
+        return max(self.shared_bytes, self.shared_bytes_dynamic)
 
     def bandwidth(self, footprint: float, cores: int = 1) -> float:
         shared = self.l2_bandwidth if footprint <= self.l2_bytes else self.dram_bandwidth

@@ -9,6 +9,7 @@ import tvm_ffi
 from tvm import tirx
 
 from dsc.targets.gpu.estimate import Launch, resident_blocks
+from dsc.targets.gpu.launch import DYNAMIC
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.resources import KernelResources
 
@@ -16,6 +17,23 @@ from dsc.targets.resources import KernelResources
 def block_threads(module: tvm.IRModule) -> dict[str, int]:
     """Threads of a block, by the name of each of the device's functions."""
     return {str(func.attrs["global_symbol"]): _threads(func) for func in module.functions.values()}
+
+
+def dynamic_shared_bytes(module: tvm.IRModule) -> dict[str, int]:
+    """Shared memory that launches ask for, by the name of each of the device's functions; 0 where they do not."""
+    return {str(func.attrs["global_symbol"]): _dynamic(func) for func in module.functions.values()}
+
+
+def _dynamic(func: tirx.PrimFunc) -> int:
+    sizes: list[int] = []
+
+    def note(node: tirx.AllocBuffer) -> None:
+        if node.buffer.scope() == DYNAMIC:
+            bits = tvm.DataType(str(node.buffer.dtype)).bits
+            sizes.append(math.prod(int(extent) for extent in node.buffer.shape) * bits // 8)
+
+    tvm_ffi.structural_walk(func.body, (tirx.AllocBuffer, note))
+    return sum(sizes)
 
 
 def _threads(func: tirx.PrimFunc) -> int:

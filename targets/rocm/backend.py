@@ -15,6 +15,7 @@ from dsc.files import scratch_folder
 from dsc.needs import Needs
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
+from dsc.targets.gpu import graphs
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.imports import ROCM, with_images
@@ -122,4 +123,5 @@ class RocmBackend:
         return kernel_resources(self.assembly(code), self.machine, block_threads(device))
 
     def link(self, objects: Sequence[Path], output: Path) -> None:
-        self.host.link(objects, output)
+        """With what captures launches."""
+        self.host.link([*objects, *graphs.capture_objects(output.parent, graphs.ROCM)], output)

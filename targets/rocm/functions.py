@@ -1,7 +1,7 @@
 """How AMD's GPUs compute elementary functions: the common ones of float32 by arithmetic, the others by AMD's library.
 
-LLVM has none of them in full precision but exp and log. Those by arithmetic are the polynomials of CPUs, so that most
-models need nothing of AMD's to be compiled.
+LLVM has none of them in full precision but exp, exp2 and log. Those by arithmetic are the polynomials of CPUs, so that
+most models need nothing of AMD's to be compiled; 2^x is an instruction.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from dsc.targets.cpu.functions import polynomials
 
 OCML = "__ocml_"
 """How the names of the library's functions begin."""
+
+
+def _exp2(x: Expr) -> Expr:
+    """``v_exp_f32``, with what small results need besides."""
+    return tirx.call_llvm_pure_intrin("float32", "llvm.exp2.f32", x)
+
+
 BY_ARITHMETIC = {
     "exp": polynomials.exp,
+    "exp2": _exp2,
     "log": polynomials.log,
     "log1p": polynomials.log1p,
     "tanh": polynomials.tanh,

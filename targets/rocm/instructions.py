@@ -7,7 +7,7 @@ matrices lie in them is in the instruction set's guide.
 
 from __future__ import annotations
 
-from dsc.targets.machine import MultiplyAdd
+from dsc.targets.machine import SIGNS, MultiplyAdd
 
 Rows = tuple[MultiplyAdd, ...]
 
@@ -31,11 +31,21 @@ def packed_fma(source: str) -> MultiplyAdd:
     )  # fmt: skip
 
 
-def dot4(wave: int, intrinsic: str, source: str) -> MultiplyAdd:
-    """Signed bytes, four at a time, summed in int32. `intrinsic`: sdot4, or sudot4, which is told the signs."""
+def dot4(wave: int, source: str) -> Rows:
+    """Bytes of the same sign, four at a time, summed in int32."""
+    rows = (("v_dot4_i32_i8", "int8", "sdot4"), ("v_dot4_u32_u8", "uint8", "udot4"))
+    return tuple(_dot4(name, element, element, wave, intrinsic, source) for name, element, intrinsic in rows)
+
+
+def sudot4(wave: int, source: str) -> Rows:
+    """Bytes of any signs, which the instruction is told, four at a time, summed in int32."""
+    return tuple(_dot4("v_dot4_i32_iu8", a, b, wave, "sudot4", source) for a, b in SIGNS)
+
+
+def _dot4(name: str, a: str, b: str, wave: int, intrinsic: str, source: str) -> MultiplyAdd:
     return MultiplyAdd(
-        name="v_dot4_i32_i8" if intrinsic == "sdot4" else "v_dot4_i32_iu8", a="int8", b="int8", accumulator="int32",
-        n=wave, k=4, rate=64 / wave, latency=256 // wave, intrinsic=f"{_LLVM}.{intrinsic}", source=source,
+        name=name, a=a, b=b, accumulator="int32", n=wave, k=4, rate=64 / wave, latency=256 // wave,
+        intrinsic=f"{_LLVM}.{intrinsic}", source=source,
     )  # fmt: skip
 
 
@@ -49,13 +59,12 @@ def mfma(element: str, size: int, k: int, passes: int, intrinsic: str, source: s
     )  # fmt: skip
 
 
-def wmma(element: str, products: int, intrinsic: str, operands: str, source: str) -> MultiplyAdd:
-    """A product of 16 rows, columns and depth; a compute unit does `products` multiply-adds per cycle. operands: types
-    with which LLVM's name ends."""
+def wmma(a: str, b: str, total: str, products: int, intrinsic: str, operands: str, source: str) -> MultiplyAdd:
+    """A product of 16 rows, columns and depth, summed in `total`; a compute unit does `products` multiply-adds per
+    cycle. operands: types with which LLVM's name ends."""
     rate = products / 16**3
     return MultiplyAdd(
-        name=f"v_{intrinsic.replace('.', '_')}", a=element, b=element,
-        accumulator="int32" if element == "int8" else FLOAT, m=16, n=16, k=16,
+        name=f"v_{intrinsic.replace('.', '_')}", a=a, b=b, accumulator=total, m=16, n=16, k=16,
         rate=rate, latency=round(2 / rate), intrinsic=f"{_LLVM}.{intrinsic}{operands}", source=source,
     )  # fmt: skip
 
@@ -93,8 +102,9 @@ def cdna3(source: str) -> Rows:
 def rdna(halves: int, bytes_: int, elements: int, source: str) -> Rows:
     """Matrix instructions of RDNA 3 and 4: multiply-adds per cycle of half precision, and of bytes. elements: of an
     operand of half precision that a thread has, 16 where both halves of the wavefront have the same, else 8."""
+    words = elements // 4
     return (
-        wmma("float16", halves, "wmma.f32.16x16x16.f16", f".v8f32.v{elements}f16", source),
-        wmma("bfloat16", halves, "wmma.f32.16x16x16.bf16", f".v8f32.v{elements}i16", source),
-        wmma("int8", bytes_, "wmma.i32.16x16x16.iu8", "", source),
+        wmma("float16", "float16", FLOAT, halves, "wmma.f32.16x16x16.f16", f".v8f32.v{elements}f16", source),
+        wmma("bfloat16", "bfloat16", FLOAT, halves, "wmma.f32.16x16x16.bf16", f".v8f32.v{elements}i16", source),
+        *(wmma(*signs, "int32", bytes_, "wmma.i32.16x16x16.iu8", f".v8i32.v{words}i32", source) for signs in SIGNS),
     )

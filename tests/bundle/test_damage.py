@@ -115,8 +115,8 @@ def test_another_processor(copy: Bundled) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("dsc bundle 2", "dsc bundle 3"), "is of format 'dsc bundle 3', this library reads"),
-        (lambda text: text.replace("dsc bundle 2", "something"), "is not the description of a bundle"),
+        (lambda text: text.replace("dsc bundle 3", "dsc bundle 4"), "is of format 'dsc bundle 4', this library reads"),
+        (lambda text: text.replace("dsc bundle 3", "something"), "is not the description of a bundle"),
         (lambda text: text + "novelty =x\n", "says 'novelty', which is unknown"),
         (lambda text: text + "gpu =npu =v1\n", "runs on a device 'npu', which this library does not know"),
         (lambda text: text + "gpu =rocm\n", "has no text where one is expected"),

@@ -32,13 +32,22 @@ def test_each_part_is_a_figure_of_the_machine() -> None:
     demand = Demand(10**9, "float16", 0, 1 << 20)
     counters = replace(NOTHING, global_sectors=10**6, shared_wavefronts=10**5, matrix_macs=10**9)
     (call,) = counted_calls(A100, [choice(demand)], {"f_kernel": counters, "other_kernel": NOTHING})
-    assert call.l2_seconds == pytest.approx(32e6 / 5120e9)
-    assert call.memory_seconds == pytest.approx((1 << 20) / 5120e9)
+    assert call.l2_seconds == pytest.approx(32e6 / 5400e9)
+    assert call.memory_seconds == pytest.approx((1 << 20) / 5400e9)
     assert call.shared_seconds == pytest.approx(1e5 / (108 * 1.41e9))
     assert call.multiply_seconds == pytest.approx(2e9 / 312e12, rel=0.01)
     assert call.launch_seconds == A100.launch_seconds
     assert call.seconds == pytest.approx(call.multiply_seconds + A100.launch_seconds)
     assert call.share == pytest.approx(call.multiply_seconds / call.seconds)
+
+
+def test_launches_within_a_graph_take_less() -> None:
+    demand = Demand(10**9, "float16", 0, 1 << 20)
+    alone, in_graph = (
+        counted_calls(machine, [choice(demand)], {"f_kernel": NOTHING})[0] for machine in (A100, A100.in_graphs())
+    )
+    assert in_graph.launch_seconds == A100.graph_launch_seconds
+    assert alone.seconds - in_graph.seconds == pytest.approx(A100.launch_seconds - in_graph.launch_seconds)
 
 
 def test_what_tensor_cores_did_not_multiply_others_did() -> None:
@@ -65,6 +74,6 @@ def test_launches_of_a_function_are_one_call_and_calls_are_averaged() -> None:
     twice = replace(NOTHING, launches=2, blocks=216, global_sectors=2000)
     counters = {"f_kernel": twice, "f_kernel_1": twice, "g_kernel": NOTHING}
     (call,) = counted_calls(A100, [choice(None)], counters)
-    assert call.l2_seconds == pytest.approx(2000 * 32 / 5120e9)
+    assert call.l2_seconds == pytest.approx(2000 * 32 / 5400e9)
     assert call.launch_seconds == pytest.approx(2 * A100.launch_seconds)
     assert call.share is None

@@ -231,11 +231,26 @@ def test_the_bound_of_the_docs() -> None:
     executed("estimates.md")
 
 
-def test_the_precision_of_the_docs_halves_the_weights() -> None:
-    names = executed("precision.md")
+@pytest.fixture(scope="module")
+def precisions() -> dict[str, Any]:
+    return executed("precision.md")
+
+
+def test_the_precision_of_the_docs_halves_the_weights(precisions: dict[str, Any]) -> None:
+    names = precisions
     assert names["sizes"]["fp16"] == 64 * 64 * 2
     assert names["sizes"]["fp32"] >= 64 * 64 * 4
     assert 1e-5 < names["error"] < 1e-2
+
+
+def test_a_model_of_bfloat16_in_the_docs_is_computed_in_float32(precisions: dict[str, Any]) -> None:
+    names = precisions
+    w, x = (names[name].astype(names["half"]).astype(np.float32) for name in ("w", "given"))
+    expected, found = np.maximum(x @ w, 0) @ w, names["rounded"]
+    assert found.dtype == names["half"]
+    # one rounding, of 2^-9; sums are in another order
+    np.testing.assert_allclose(found.astype(np.float32), expected, rtol=2.0**-8, atol=1e-6)
+    assert names["stored"].count("bfloat16") == 1
 
 
 def test_the_operator_of_the_docs_is_a_plugin(tmp_path: Path) -> None:

@@ -74,6 +74,23 @@ def test_what_a_living_process_owns_stays(place: Path) -> None:
     assert sorted(os.listdir(place)) == ["next", "out"]
 
 
+def test_a_collector_that_is_faster_than_the_lock(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process's first look at the folder may come between making and locking: then another name is made."""
+    opened: list[Path] = []
+    really = os.open
+
+    def late(path: Path, flags: int, mode: int = 0o777) -> int:
+        opened.append(path)
+        if len(opened) == 1:
+            path.rmdir()
+        return really(path, flags, mode)
+
+    monkeypatch.setattr(owned.os, "open", late)
+    with scratch_folder() as folder:
+        assert folder.is_dir()
+    assert len(set(opened)) == 2
+
+
 def test_what_another_host_owns_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = ["dsc-01234567-89abcdef-00000000", ".out.dsc-01234567-89abcdef-00000000.part"]
     (place / left[0]).mkdir()

@@ -13,7 +13,6 @@ import tvm
 from dsc.codegen.selection import Failures, fastest_by_estimate, select
 from dsc.codegen.single import load_kernel
 from dsc.runtime.devices import device as runtime_device
-from dsc.targets import target
 from tests.gpu.device import RealDevice
 from tests.targets.regions import Region
 
@@ -52,19 +51,20 @@ CASES: dict[str, tuple[str, Callable[..., Any]]] = {
 def test_a_kernel_beside_pytorchs(name: str, device: RealDevice, capsys: pytest.CaptureFixture[str]) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if not torch.cuda.is_available():
-        pytest.skip("this PyTorch has no CUDA")
+        pytest.skip("this PyTorch has no GPU")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     text, theirs = CASES[name]
-    region, native = Region(text), target("cuda:native")
-    selected = select(region.workload(), native, fastest_by_estimate, Failures())
+    region = Region(text)
+    selected = select(region.workload(), device.target, fastest_by_estimate, Failures())
     assert not selected.implementation.packings  # nothing is constant here
-    kernel = load_kernel(selected.implementation.func, native.backend(), runtime_device("cuda", "test"), 1)
+    on = runtime_device(device.target.family.name, "test")
+    kernel = load_kernel(selected.implementation.func, device.target.backend(), on, 1)
     arrays = region.arrays()
-    given = [tvm.runtime.tensor(array, tvm.cuda(0)) for array in arrays]
+    given = [tvm.runtime.tensor(array, device.handle) for array in arrays]
     tensors = [torch.from_numpy(array).cuda() for array in arrays]
     expected = theirs(torch, *tensors)
-    result = tvm.runtime.empty(tuple(expected.shape), str(arrays[0].dtype), tvm.cuda(0))
-    ours = _seconds(lambda: kernel(*given, result), tvm.cuda(0).sync)
+    result = tvm.runtime.empty(tuple(expected.shape), str(arrays[0].dtype), device.handle)
+    ours = _seconds(lambda: kernel(*given, result), device.handle.sync)
     half = arrays[0].dtype == np.float16
     wanted = expected.float().cpu().numpy()
     assert np.abs(result.numpy().astype(np.float32) - wanted).max() <= (2e-2 if half else 1e-4) * np.abs(wanted).max()

@@ -17,6 +17,8 @@ WATCHED = ("test_contraction.py", "test_generic.py", "test_attention.py", "test_
 
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
 def test_accesses_are_right(tool: str, device: RealDevice) -> None:
+    if device.target.family.name != "cuda":
+        pytest.skip("compute-sanitizer is NVIDIA's, for CUDA")
     checker = shutil.which("compute-sanitizer")
     if checker is None:
         pytest.skip("compute-sanitizer is not on PATH (it is part of the CUDA toolkit)")

@@ -26,7 +26,7 @@ def test_a_model_computes_what_onnx_runtime_does(
     """And says how long it takes, beside its estimate."""
     path, feeds = zoo.fetch(name), zoo.inputs(name)
     shapes: dict[str, list[int | str]] = {spec.name: list(spec.pinned) for spec in zoo.recipe(name).inputs}
-    model = compile_model(path, target="cuda:native", shapes=shapes, precision=precision).model
+    model = compile_model(path, target=device.target, shapes=shapes, precision=precision).model
     module = model.load()
     found, expected = module.run(feeds), Reference(path).run(feeds)
     for output, wanted in expected.items():

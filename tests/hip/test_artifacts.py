@@ -30,7 +30,7 @@ from tests.hip.code_objects import metadata, modules_in
 RELATIVE = {"rtol": 1e-6, "atol": 1e-6}
 """The same operations, some of them fused."""
 EXP = TextModel("(float[33] x) => (float[33] y) { y = Exp(x) }", {})
-CALLS = Path(__file__).parents[1] / "bundle" / "calls.c"
+CALLS, GRAPHS = (Path(__file__).parents[1] / "bundle" / name for name in ("calls.c", "graphs.c"))
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,26 @@ def test_from_a_bundle(rocm: Made, order: str | int, tmp_path: Path, monkeypatch
             np.testing.assert_allclose(found, wanted, **RELATIVE)
         wrong = {**feeds, "ids": np.full((3, 4), 5)}
         assert "index 5" in rocm.bundled.try_run(wrong, tmp_path).failed(2)
+
+
+@pytest.mark.parametrize(("switch", "submissions"), [("1", [1, 3]), ("0", [4, 0])])
+def test_runs_from_c_are_graphs(
+    cuda: Made, switch: str, submissions: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first launches its kernel by itself."""
+    folder, program = cuda.bundled.folder, tmp_path / "graphs"
+    command = [HOST.find(), "-std=c11", GRAPHS, "-o", program, "-ldl"]
+    command += ["-I", folder / "include", "-L", folder, "-ldsc", f"-Wl,-rpath,{folder}"]
+    subprocess.run(command, check=True)
+    with environment(monkeypatch, "sm_80", DSC_GRAPHS=switch):
+        told = subprocess.run([program, folder], check=True, capture_output=True, text=True)
+    *runs, counts = told.stdout.splitlines()
+    assert [int(word) for word in counts.split()] == submissions
+    for run, line in enumerate(runs):
+        (expected,) = EXP.reference({"x": ((np.arange(33) - run) / 33).astype(np.float32)})
+        np.testing.assert_allclose(np.array(line.split(), np.float32), expected, **RELATIVE)
+    assert len(runs) == 4
+    assert told.stderr == ""
 
 
 def test_wrong_calls_from_c(rocm: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

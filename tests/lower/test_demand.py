@@ -89,7 +89,7 @@ def test_weights_come_from_memory_unless_all_of_them_fit_the_cache() -> None:
     machine = target("cuda:sm_80").machine
     layer = Demand(0, "float32", 1 << 20, 1 << 20)
     small, large = bound(machine, layer, 4e6), bound(machine, layer, 400e6)
-    assert small.seconds == pytest.approx((2 << 20) / 5120e9)
+    assert small.seconds == pytest.approx((2 << 20) / 5400e9)
     assert large.seconds == pytest.approx((1 << 20) / 1555e9)
     both = bound(machine, Demand(0, "float32", 1 << 20, 1 << 30), 400e6)
     assert both.seconds == pytest.approx(((1 << 20) + (1 << 30)) / 1555e9)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import dsc.models as zoo
 from dsc.cli.kernels import estimated
 from dsc.pipeline import Compilation, compile_model
+from dsc.precision import PRECISIONS
 from dsc.targets import target
 from tests.resources.survey import Launch, launches
 from tests.ten_models import TEN_MODELS
@@ -17,12 +18,15 @@ def main() -> None:
     """Exit code 1 where a kernel keeps in memory what could be in registers."""
     parser = argparse.ArgumentParser(prog="python -m tests.resources", description=__doc__)
     parser.add_argument("--target", default="cuda:sm_80", help="a GPU")
+    parser.add_argument(
+        "--precision", default="fp32", choices=PRECISIONS, help="what tensors are stored and multiplied in"
+    )
     parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; the ten of the bars by default")
     arguments = parser.parse_args()
     onto, spilling = target(arguments.target), 0
     for name in arguments.models or TEN_MODELS:
         shapes: dict[str, list[int | str]] = {spec.name: list(spec.pinned) for spec in zoo.recipe(name).inputs}
-        compilation = compile_model(zoo.fetch(name), target=onto, shapes=shapes)
+        compilation = compile_model(zoo.fetch(name), target=onto, shapes=shapes, precision=arguments.precision)
         found = launches(compilation.model)
         summary(name, compilation, found)
         spilling += sum(not launch.in_registers for launch in found)

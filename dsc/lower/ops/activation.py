@@ -11,7 +11,7 @@ from tvm.ir import Expr
 from dsc.ir import onnx
 from dsc.lower import composed, functions
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import const_like, elementwise, in_float32, let
+from dsc.lower.tensors import const_like, elementwise, let
 
 Activation = Callable[[Call], Callable[[Expr], Expr]]
 
@@ -23,7 +23,7 @@ def activation(op_type: type[onnx.OnnxOp]) -> Callable[[Activation], Activation]
         def lower(call: Call) -> te.Tensor:
             name = call.name.lower()
             function = make(call)
-            return elementwise(lambda x: in_float32(lambda v: let(v, function), x), call.inputs[0], name=name)
+            return elementwise(lambda x: let(x, function), call.inputs[0], name=name)
 
         lowers(op_type)(lower)
         return make

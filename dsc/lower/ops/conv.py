@@ -9,7 +9,6 @@ from tvm.ir import Expr
 
 from dsc.ir import onnx
 from dsc.lower.exprs import Dim, dims, equal, floordiv, floormod, quotient, simplify
-from dsc.lower.ops.reduce import accumulator
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import cast, const_like, elementwise, ravel
 from dsc.lower.windows import Windows, padded, windows
@@ -17,14 +16,11 @@ from dsc.lower.windows import Windows, padded, windows
 
 @lowers(onnx.Conv)
 def conv(call: Call) -> te.Tensor:
-    """X [N, C, ...] with W [M, C/group, ...] and bias B [M]; half precision accumulates in float32."""
+    """X [N, C, ...] with W [M, C/group, ...] and bias B [M]."""
     x, w, bias = call.inputs
-    dtype = accumulator(x)
     spatial = windows(call, x.shape[2:], [call.static(1, a) for a in range(2, len(w.shape))])
-    result = convolve(x, w, spatial, call.attr("group"), dtype)
-    if bias is not None:
-        result = add_bias(result, bias, dtype)
-    return cast(result, call.dtype())
+    result = convolve(x, w, spatial, call.attr("group"), call.dtype())
+    return result if bias is None else _with_bias(result, bias)
 
 
 def convolve(x: te.Tensor, w: te.Tensor, spatial: Windows, group: int, dtype: str) -> te.Tensor:
@@ -46,16 +42,15 @@ def convolve(x: te.Tensor, w: te.Tensor, spatial: Windows, group: int, dtype: st
     return te.compute([n, m, *spatial.out], element, name="conv")
 
 
-def add_bias(result: te.Tensor, bias: te.Tensor, dtype: str) -> te.Tensor:
+def _with_bias(result: te.Tensor, bias: te.Tensor) -> te.Tensor:
     """`result` [N, M, ...] plus bias [M]."""
-    return te.compute(result.shape, lambda *i: result(*i) + bias(i[1]).astype(dtype), name="bias")
+    return te.compute(result.shape, lambda *i: result(*i) + bias(i[1]), name="bias")
 
 
 @lowers(onnx.ConvTranspose)
 def conv_transpose(call: Call) -> te.Tensor:
     """The transpose of a convolution: each input element spreads over a window of the output."""
     x, w, bias = call.inputs
-    dtype = accumulator(x)
     kernel = [call.static(1, a) for a in range(2, len(w.shape))]
     strides = call.attr("strides") or [1] * len(kernel)
     dilations = call.attr("dilations") or [1] * len(kernel)
@@ -73,14 +68,13 @@ def conv_transpose(call: Call) -> te.Tensor:
         hit = [equal(floormod(v, s), 0) for v, s in zip(offsets, strides, strict=True) if s != 1]
         for source, size in zip(sources, x.shape[2:], strict=True):
             hit += [source >= 0, source < size]
-        load = x(b, first + channel, *sources).astype(dtype)
-        product = load * w(first + channel, floormod(o, per_group), *taps).astype(dtype)
+        product = x(b, first + channel, *sources) * w(first + channel, floormod(o, per_group), *taps)
         # a weight that is infinite reaches only where there is an element
-        spread = tirx.if_then_else(tirx.all(*hit), product, tirx.const(0, dtype))
+        spread = tirx.if_then_else(tirx.all(*hit), product, tirx.const(0, call.dtype()))
         return te.sum(spread, axis=[channel, *taps])
 
     result = te.compute([x.shape[0], per_group * group, *out], element, name="conv_transpose")
-    return cast(result if bias is None else add_bias(result, bias, dtype), call.dtype())
+    return result if bias is None else _with_bias(result, bias)
 
 
 def _transposed_sizes(

@@ -9,9 +9,8 @@ from tvm.ir import Expr
 
 from dsc.ir import onnx
 from dsc.lower.exprs import Dim, dims
-from dsc.lower.ops.reduce import accumulator
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import broadcast_dim, broadcast_index, cast
+from dsc.lower.tensors import broadcast_dim, broadcast_index
 
 
 def parse(equation: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
@@ -48,15 +47,14 @@ def einsum(call: Call) -> te.Tensor:
         for label, size in zip(term, dims(x.shape), strict=True):
             sizes[label] = broadcast_dim(sizes[label], size) if label in sizes else size
     summed = {n: te.reduce_axis((0, d), n.strip(".")) for n, d in sizes.items() if n not in result}
-    dtype = accumulator(operands[0])
 
     def element(*indices: Expr) -> Expr:
         where = {**dict(zip(result, indices, strict=True)), **{n: k.var for n, k in summed.items()}}
         product = None
         for x, term in zip(operands, terms, strict=True):
             target = [sizes[n] for n in term]
-            load = x(*broadcast_index(x.shape, target, [where[n] for n in term])).astype(dtype)
+            load = x(*broadcast_index(x.shape, target, [where[n] for n in term]))
             product = load if product is None else product * load
         return te.sum(product, axis=list(summed.values())) if summed else product
 
-    return cast(te.compute([sizes[n] for n in result], element, name="einsum"), call.dtype())
+    return te.compute([sizes[n] for n in result], element, name="einsum")

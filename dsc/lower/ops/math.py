@@ -70,12 +70,7 @@ def power(call: Call) -> te.Tensor:
         return _integer_power(base, exponent, number)
     if number is not None:
         return elementwise(lambda x, _: composed.power(x, number), base, exponent, name="pow")
-    wide = "float32" if dtype_of(base) in ("float16", "float32") else "float64"
-
-    def element(x: Expr, y: Expr) -> Expr:
-        return functions.pow(x.astype(wide), y.astype(wide)).astype(base.dtype)
-
-    return elementwise(element, base, exponent, name="pow")
+    return elementwise(lambda x, y: functions.pow(x, y.astype(dtype_of(x))), base, exponent, name="pow")
 
 
 def _integer_power(base: te.Tensor, exponent: te.Tensor, number: float | None) -> te.Tensor:

@@ -10,9 +10,8 @@ from tvm.ir import Expr
 
 from dsc.ir import onnx
 from dsc.lower.exprs import Dim
-from dsc.lower.ops.reduce import accumulator
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import broadcast_index, broadcast_shape, cast, const_like, elementwise
+from dsc.lower.tensors import broadcast_index, broadcast_shape, const_like, elementwise
 
 
 def matmul(a: te.Tensor, b: te.Tensor, dtype: str, name: str = "matmul") -> te.Tensor:
@@ -35,22 +34,21 @@ def matmul(a: te.Tensor, b: te.Tensor, dtype: str, name: str = "matmul") -> te.T
 
 @lowers(onnx.MatMul)
 def matmul_op(call: Call) -> te.Tensor:
-    """numpy.matmul; half precision accumulates in float32."""
+    """numpy.matmul."""
     a, b = call.inputs
-    return cast(matmul(a, b, accumulator(a)), call.dtype())
+    return matmul(a, b, call.dtype())
 
 
 @lowers(onnx.Gemm)
 def gemm(call: Call) -> te.Tensor:
     """Alpha A B + beta C, A and B transposed where asked."""
     a, b, c = call.inputs
-    dtype = accumulator(a)
     k = te.reduce_axis((0, a.shape[0 if call.attr("transA") else 1]), "k")
 
     def element(i: Expr, j: Expr) -> Expr:
         left = a(k, i) if call.attr("transA") else a(i, k)
         right = b(j, k) if call.attr("transB") else b(k, j)
-        return te.sum(left.astype(dtype) * right.astype(dtype), axis=k)
+        return te.sum(left * right, axis=k)
 
     shape = [a.shape[1 if call.attr("transA") else 0], b.shape[0 if call.attr("transB") else 1]]
     result = te.compute(shape, element, name="gemm")
@@ -58,7 +56,6 @@ def gemm(call: Call) -> te.Tensor:
     if alpha != 1:
         result = elementwise(lambda x: x * const_like(alpha, x), result, name="alpha")
     if c is not None and beta != 0:
-        c = cast(c, dtype)
         scaled = c if beta == 1 else elementwise(lambda x: x * const_like(beta, x), c, name="beta")
         result = elementwise(operator.add, result, scaled, name="bias")
-    return cast(result, call.dtype())
+    return result

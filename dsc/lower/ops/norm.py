@@ -10,7 +10,7 @@ from tvm.ir import Expr
 from dsc.ir import onnx
 from dsc.lower import composed
 from dsc.lower.exprs import Dim, dims, quotient
-from dsc.lower.ops.reduce import accumulator, reduce
+from dsc.lower.ops.reduce import reduce
 from dsc.lower.ops.shape import reshape
 from dsc.lower.registry import Call, lowers
 from dsc.lower.tensors import broadcast_index, cast, const_like, divisor, dtype_of, elementwise, normalize_axis
@@ -57,31 +57,28 @@ def _normalized(x: te.Tensor, mean: te.Tensor, inverse: te.Tensor, axes: Sequenc
 def layer_norm(call: Call) -> list[te.Tensor]:
     """(x - mean) * inverse deviation * scale + bias over the axes from `axis` on; also the first two."""
     x, scale, bias = call.inputs
-    wide = cast(x, accumulator(x))
     axes = list(range(normalize_axis(call.attr("axis"), len(x.shape)), len(x.shape)))
-    mean = _mean(wide, axes, "mean")
-    inverse = _inverse_deviation(_variance(wide, mean, axes), call.attr("epsilon"))
-    normalized = _normalized(wide, mean, inverse, axes)
+    mean = _mean(x, axes, "mean")
+    inverse = _inverse_deviation(_variance(x, mean, axes), call.attr("epsilon"))
+    normalized = _normalized(x, mean, inverse, axes)
     shape = dims(x.shape)
-    dtype = dtype_of(wide)
 
     def element(*i: Expr) -> Expr:
-        value = normalized(*i) * scale(*broadcast_index(scale.shape, shape, i)).astype(dtype)
-        return value if bias is None else value + bias(*broadcast_index(bias.shape, shape, i)).astype(dtype)
+        value = normalized(*i) * scale(*broadcast_index(scale.shape, shape, i))
+        return value if bias is None else value + bias(*broadcast_index(bias.shape, shape, i))
 
-    return [cast(te.compute(shape, element, name="layer_norm"), call.dtype()), mean, inverse]
+    return [te.compute(shape, element, name="layer_norm"), mean, inverse]
 
 
 @lowers(onnx.RMSNormalization)
 def rms_norm(call: Call) -> te.Tensor:
     """X / sqrt(mean of squares + epsilon) * scale over the axes from `axis` on."""
     x, scale = call.inputs
-    wide = cast(x, accumulator(x))
     axes = list(range(normalize_axis(call.attr("axis"), len(x.shape)), len(x.shape)))
-    total = reduce(te.sum, lambda *i: wide(*i) * wide(*i), x.shape, axes, True, "square_sum")
-    count = divisor((x.shape[a] for a in axes), dtype_of(wide))
+    total = reduce(te.sum, lambda *i: x(*i) * x(*i), x.shape, axes, True, "square_sum")
+    count = divisor((x.shape[a] for a in axes), dtype_of(x))
     inverse = _inverse_deviation(elementwise(lambda v: v / count, total, name="square_mean"), call.attr("epsilon"))
-    normalized = te.compute(x.shape, lambda *i: wide(*i) * inverse(*_kept(i, axes)), name="normalized")
+    normalized = te.compute(x.shape, lambda *i: x(*i) * inverse(*_kept(i, axes)), name="normalized")
     result = elementwise(lambda v, s: v.astype(call.dtype()) * s, normalized, scale, name="rms_norm")
     return cast(result, call.dtype())
 
@@ -101,7 +98,7 @@ def batch_norm(call: Call) -> list[te.Tensor]:
         momentum = call.attr("momentum")
         outputs = [_moving(mean, measured, momentum), _moving(variance, spread, momentum)]
         mean, variance = measured, spread
-    dtype = accumulator(x)
+    dtype = dtype_of(x)
     factor = elementwise(
         lambda s, v: s.astype(dtype) / tirx.sqrt(v.astype(dtype) + tirx.const(epsilon, dtype)),
         scale,
@@ -126,18 +123,14 @@ def _moving(old: te.Tensor, new: te.Tensor, momentum: float) -> te.Tensor:
 def instance_norm(call: Call) -> te.Tensor:
     """Normalized over space, for each sample and channel."""
     x, scale, bias = call.inputs
-    wide = cast(x, accumulator(x))
     axes = list(range(2, len(x.shape)))
-    mean = _mean(wide, axes, "mean")
-    inverse = _inverse_deviation(_variance(wide, mean, axes), call.attr("epsilon"))
-    return _channelwise(_normalized(wide, mean, inverse, axes), scale, bias, call.dtype())
+    mean = _mean(x, axes, "mean")
+    inverse = _inverse_deviation(_variance(x, mean, axes), call.attr("epsilon"))
+    return _channelwise(_normalized(x, mean, inverse, axes), scale, bias)
 
 
-def _channelwise(x: te.Tensor, scale: te.Tensor, bias: te.Tensor, dtype: str) -> te.Tensor:
-    def element(*i: Expr) -> Expr:
-        return (x(*i) * scale(i[1]).astype(dtype_of(x)) + bias(i[1]).astype(dtype_of(x))).astype(dtype)
-
-    return te.compute(x.shape, element, name="scaled")
+def _channelwise(x: te.Tensor, scale: te.Tensor, bias: te.Tensor) -> te.Tensor:
+    return te.compute(x.shape, lambda *i: x(*i) * scale(i[1]) + bias(i[1]), name="scaled")
 
 
 @lowers(onnx.GroupNormalization)
@@ -146,12 +139,12 @@ def group_norm(call: Call) -> te.Tensor:
     x, scale, bias = call.inputs
     groups = call.attr("num_groups")
     n, c, *space = dims(x.shape)
-    split = reshape(cast(x, accumulator(x)), [n, groups, quotient([c], [groups]), *space], "groups")
+    split = reshape(x, [n, groups, quotient([c], [groups]), *space], "groups")
     axes = list(range(2, len(split.shape)))
     mean = _mean(split, axes, "mean")
     inverse = _inverse_deviation(_variance(split, mean, axes), call.attr("epsilon"))
     normalized = reshape(_normalized(split, mean, inverse, axes), x.shape, "merged")
-    return _channelwise(normalized, scale, bias, call.dtype())
+    return _channelwise(normalized, scale, bias)
 
 
 @lowers(onnx.MeanVarianceNormalization)

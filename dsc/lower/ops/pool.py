@@ -11,9 +11,9 @@ from tvm.ir import Expr
 from dsc.ir import onnx
 from dsc.lower import composed
 from dsc.lower.exprs import dims, product
-from dsc.lower.ops.reduce import accumulator, extreme, is_extreme, reduce
+from dsc.lower.ops.reduce import extreme, is_extreme, reduce
 from dsc.lower.registry import Call, lowers
-from dsc.lower.tensors import cast, const_like, divisor, dtype_of, elementwise, is_float, ravel
+from dsc.lower.tensors import const_like, divisor, dtype_of, elementwise, is_float, ravel
 from dsc.lower.windows import Windows, padded, windows
 
 
@@ -73,27 +73,26 @@ def _places(call: Call, source: te.Tensor, largest: te.Tensor, spatial: Windows)
 def average_pool(call: Call) -> te.Tensor:
     """The mean of each window; padding counts where asked, what lies behind it never does."""
     x = call.inputs[0]
-    dtype = accumulator(x)
     spatial = windows(call, x.shape[2:], call.attr("kernel_shape"))
-    total = _sum(_surrounded(x, spatial, const_like(0, x)), spatial, dtype, lambda v: v)
+    total = _sum(_surrounded(x, spatial, const_like(0, x)), spatial, lambda v: v)
     with_padding = bool(call.attr("count_include_pad"))
     if not call.attr("ceil_mode") and (with_padding or not spatial.padded):
-        share = tirx.const(1 / math.prod(spatial.kernel), dtype)
-        return cast(elementwise(lambda v: v * share, total, name="average_pool"), call.dtype())
+        share = tirx.const(1 / math.prod(spatial.kernel), dtype_of(x))
+        return elementwise(lambda v: v * share, total, name="average_pool")
 
     def element(n: Expr, c: Expr, *out: Expr) -> Expr:
         count = product(spatial.covered(a, i, with_padding) for a, i in enumerate(out))
-        return total(n, c, *out) / tirx.Cast(dtype, count)
+        return total(n, c, *out) / tirx.Cast(dtype_of(x), count)
 
-    return cast(te.compute(total.shape, element, name="average_pool"), call.dtype())
+    return te.compute(total.shape, element, name="average_pool")
 
 
-def _sum(source: te.Tensor, spatial: Windows, dtype: str, of: Callable[[Expr], Expr]) -> te.Tensor:
+def _sum(source: te.Tensor, spatial: Windows, of: Callable[[Expr], Expr]) -> te.Tensor:
     taps = [te.reduce_axis((0, k), f"rk{a}") for a, k in enumerate(spatial.kernel)]
 
     def element(n: Expr, c: Expr, *out: Expr) -> Expr:
         at = [i * s + k * d for i, s, k, d in zip(out, spatial.strides, taps, spatial.dilations, strict=True)]
-        return te.sum(of(source(n, c, *at).astype(dtype)), axis=taps)
+        return te.sum(of(source(n, c, *at)), axis=taps)
 
     return te.compute([*source.shape[:2], *spatial.out], element, name="window_sum")
 
@@ -104,8 +103,8 @@ def lp_pool(call: Call) -> te.Tensor:
     x, p = call.inputs[0], call.attr("p")
     spatial = windows(call, x.shape[2:], call.attr("kernel_shape"))
     source = _surrounded(x, spatial, const_like(0, x))
-    total = _sum(source, spatial, accumulator(x), lambda v: composed.power(tirx.abs(v), float(p)))
-    return cast(elementwise(lambda v: composed.power(v, 1.0 / p), total, name="lp_pool"), call.dtype())
+    total = _sum(source, spatial, lambda v: composed.power(tirx.abs(v), float(p)))
+    return elementwise(lambda v: composed.power(v, 1.0 / p), total, name="lp_pool")
 
 
 @lowers(onnx.GlobalAveragePool, onnx.GlobalMaxPool, onnx.GlobalLpPool)
@@ -113,20 +112,12 @@ def global_pool(call: Call) -> te.Tensor:
     """A pool over all of space; its dims stay with size 1."""
     x, name = call.inputs[0], call.name
     axes = list(range(2, len(x.shape)))
-    dtype = accumulator(x)
     if name == "GlobalMaxPool":
         return reduce(extreme(dtype_of(x), largest=True), x, x.shape, axes, True, "global_max_pool")
     if name == "GlobalLpPool":
         p = call.attr("p")
-        total = reduce(
-            te.sum,
-            lambda *i: composed.power(tirx.abs(x(*i).astype(dtype)), float(p)),
-            x.shape,
-            axes,
-            True,
-            "lp_sum",
-        )
-        return cast(elementwise(lambda v: composed.power(v, 1.0 / p), total, name="global_lp_pool"), call.dtype())
-    total = reduce(te.sum, lambda *i: x(*i).astype(dtype), x.shape, axes, True, "global_sum")
-    count = divisor((x.shape[a] for a in axes), dtype)
-    return cast(elementwise(lambda v: v / count, total, name="global_average_pool"), call.dtype())
+        total = reduce(te.sum, lambda *i: composed.power(tirx.abs(x(*i)), float(p)), x.shape, axes, True, "lp_sum")
+        return elementwise(lambda v: composed.power(v, 1.0 / p), total, name="global_lp_pool")
+    total = reduce(te.sum, x, x.shape, axes, True, "global_sum")
+    count = divisor((x.shape[a] for a in axes), dtype_of(x))
+    return elementwise(lambda v: v / count, total, name="global_average_pool")

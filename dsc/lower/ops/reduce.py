@@ -50,11 +50,6 @@ def extreme(dtype: str, largest: bool) -> Reducer:
     return reducer
 
 
-def accumulator(tensor: te.Tensor) -> str:
-    """The type in which sums of the tensor's elements are kept."""
-    return "float32" if dtype_of(tensor) == "float16" else dtype_of(tensor)
-
-
 def axes_of(call: Call, rank: int) -> list[int]:
     """The axes in operand 1; where it has none: all of them, or none with noop_with_empty_axes."""
     axes = call.integers(1)
@@ -77,7 +72,7 @@ def reduce_sum(call: Call) -> te.Tensor:
     x, name = call.inputs[0], call.name
     axes = axes_of(call, len(x.shape))
     of = _ELEMENT.get(name, lambda v: v)
-    kind = {"int32": "int64", "uint32": "uint64"}.get(dtype_of(x)) or accumulator(x)
+    kind = {"int32": "int64", "uint32": "uint64"}.get(dtype_of(x), dtype_of(x))
 
     def element(*i: Expr) -> Expr:
         return of(x(*i).astype(kind))
@@ -130,10 +125,7 @@ def reduce_plain(call: Call) -> te.Tensor:
 def reduce_log_sum_exp(call: Call) -> te.Tensor:
     """log(sum(e^x)), shifted by the maximum so that nothing overflows; not where that is infinite."""
     x = call.inputs[0]
-    wide = cast(
-        x,
-        "float32" if dtype_of(x) == "float16" else "float64" if not is_float(x) else dtype_of(x),
-    )
+    wide = x if is_float(x) else cast(x, "float64")
     axes = axes_of(call, len(x.shape))
     if not axes:
         return elementwise(lambda v: v, x, name="noop")
@@ -175,7 +167,7 @@ def _kept(indices: Sequence[Expr], axes: Sequence[int]) -> list[Dim]:
 @lowers(onnx.Softmax, onnx.LogSoftmax)
 def softmax(call: Call) -> te.Tensor:
     """e^x over its sum along an axis, or the logarithm of that; shifted by the maximum."""
-    x = cast(call.inputs[0], accumulator(call.inputs[0]))
+    x = call.inputs[0]
     axes = [normalize_axis(call.attr("axis"), len(x.shape))]
     peak = reduce(te.max, x, x.shape, axes, True, "softmax_max")
     if call.name == "Softmax":
@@ -183,13 +175,11 @@ def softmax(call: Call) -> te.Tensor:
         total = reduce(te.sum, exps, x.shape, axes, True, "softmax_sum")
         # a row of quotients takes some ten times as long as one of products
         share = elementwise(lambda t: const_like(1, t) / t, total, name="softmax_share")
-        result = te.compute(x.shape, lambda *i: exps(*i) * share(*_kept(i, axes)), name="softmax")
-    else:
-        shifted = te.compute(x.shape, lambda *i: x(*i) - peak(*_kept(i, axes)), name="shifted")
-        total = reduce(te.sum, lambda *i: functions.exp(shifted(*i)), x.shape, axes, True, "softmax_sum")
-        logs = elementwise(functions.log, total, name="log")
-        result = elementwise(lambda v, t: v - t, shifted, logs, name="logsoftmax")
-    return cast(result, call.dtype())
+        return te.compute(x.shape, lambda *i: exps(*i) * share(*_kept(i, axes)), name="softmax")
+    shifted = te.compute(x.shape, lambda *i: x(*i) - peak(*_kept(i, axes)), name="shifted")
+    total = reduce(te.sum, lambda *i: functions.exp(shifted(*i)), x.shape, axes, True, "softmax_sum")
+    logs = elementwise(functions.log, total, name="log")
+    return elementwise(lambda v, t: v - t, shifted, logs, name="logsoftmax")
 
 
 @lowers(onnx.Hardmax)

@@ -24,7 +24,7 @@ from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.inline import Inliner, Keep, Kept
 from dsc.targets.cpu.matrix_tile import MatrixTile
-from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.tile import RegisterTile, Tile
 from dsc.targets.kernel import ArrayType
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import function, pieces, when
@@ -88,7 +88,7 @@ class _Writer:
                     with when(row < self.loops.const(self.source.m) if ragged else None):
                         self._store(place, row, width, tile.sums, i, kept)
 
-    def _multiply(self, tile: RegisterTile, rows: Sequence[Row], panel: Panel) -> None:
+    def _multiply(self, tile: Tile, rows: Sequence[Row], panel: Panel) -> None:
         """All steps: `depth` of them at a time, and those that are left one by one."""
         depth, steps = self.tiling.depth, self.frame.steps
 
@@ -119,7 +119,7 @@ class _Writer:
                 n = place.panel * self.tiling.columns + column
                 self._outputs([*at, n], base + n, sums[i, column], kept.keep(lane))
 
-    def _store_by_element(self, place: Place, width: Dim, tile: RegisterTile, kept: Kept) -> None:
+    def _store_by_element(self, place: Place, width: Dim, tile: Tile, kept: Kept) -> None:
         """A tile of a number of columns yet unknown: through memory, as registers have no variable index."""
         copied = T.alloc_buffer((self.tiling.rows, self.tiling.columns), self.instruction.accumulator)
         tile.store(copied, lambda i: [i], self.loops)

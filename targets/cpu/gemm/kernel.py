@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsc.lower.workload import Workload
+from dsc.targets.cpu.gemm.bfloat16_product import bfloat16_product
 from dsc.targets.cpu.gemm.integers import INTEGER_PRODUCTS, integer_products
 from dsc.targets.cpu.gemm.product import Product, product_of
 from dsc.targets.cpu.gemm.space import GemmSpace
@@ -16,6 +17,7 @@ from dsc.targets.kernel import Refusal
 class Gemm:
     """MatMul and Gemm in float32, MatMulInteger, with an elementwise epilogue: constant or computed ``b``, any sizes.
 
+    Of bfloat16, where factors may be rounded to that and the machine multiplies it.
     A vector times a matrix is the tile of one row: a stream of weights.
     """
 
@@ -36,4 +38,7 @@ def _forms(workload: Workload) -> tuple[Product, ...] | Refusal:
     if any(op.name in INTEGER_PRODUCTS for op in workload.body):
         return integer_products(workload)
     found = product_of(workload)
-    return found if isinstance(found, Refusal) else (found,)
+    if isinstance(found, Refusal):
+        return found
+    rounded = bfloat16_product(workload)
+    return (found,) if isinstance(rounded, Refusal) else (rounded, found)

@@ -12,7 +12,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.floats import condition
 from dsc.targets.cpu.gemm.frame import Frame, Place, Task
-from dsc.targets.cpu.gemm.product import batch_at
+from dsc.targets.cpu.gemm.product import batch_at, in_memory
 from dsc.targets.cpu.inline import Inliner
 from dsc.targets.tir.loops import pieces, when, zeros
 
@@ -34,6 +34,8 @@ class Operands:
         self.frame, self.neighbours = frame, frame.instruction.k
         self.source, self.tiling = frame.source, frame.tiling
         self.instruction, self.loops = frame.instruction, frame.loops
+        self.a, self.b = (in_memory(element) for element in self.source.operands[:2])
+        """Types of the elements in the copies."""
 
     def rows(self, task: Task) -> Rows:
         """Rows of `a`: copied, in the instruction's type, where elements are taken together that do not lie so."""
@@ -55,7 +57,7 @@ class Operands:
     def _packed(self, batch: list[Expr], panel: Expr) -> Panel:
         """Copies the panel to a buffer of the task's own."""
         columns = self.tiling.columns
-        scratch = T.alloc_buffer((self.source.k, columns), self.instruction.b)
+        scratch = T.alloc_buffer((self.source.k, columns), self.b)
         left = self.source.n - panel * columns
         with self.loops.each(self.source.k) as k:
             for is_full, width in self.frame.widths(panel):
@@ -71,12 +73,12 @@ class Operands:
     def _interleaved(self, batch: list[Expr], panel: Expr) -> Panel:
         """The same, with neighbours side by side; what is beyond `k` is 0."""
         loops, columns, neighbours = self.loops, self.tiling.columns, self.neighbours
-        scratch = T.alloc_buffer((self.frame.steps, columns * neighbours), self.instruction.b)
+        scratch = T.alloc_buffer((self.frame.steps, columns * neighbours), self.b)
         last = loops.const(self.source.n) - 1
         with loops.each(self.frame.steps) as step, loops.each(columns) as column, loops.each(neighbours) as neighbour:
             k = step * neighbours + neighbour
             at = tirx.min(panel * columns + column, last)
-            value = self._or_zero(k, lambda inside: self._b(batch, inside, at), self.instruction.b)
+            value = self._or_zero(k, lambda inside: self._b(batch, inside, at), self.b)
             T.buffer_store(scratch, value, [step, column * neighbours + neighbour])
         return lambda step, column: scratch[step, column]
 
@@ -86,7 +88,7 @@ class Operands:
                 at = panel * self.tiling.columns + start + lane
                 T.buffer_store(scratch, self._b(batch, k, at), [k, start + lane])
         for column in range(width, self.tiling.columns):
-            T.buffer_store(scratch, zeros(1, self.instruction.b), [k, self.loops.const(column)])
+            T.buffer_store(scratch, zeros(1, self.b), [k, self.loops.const(column)])
 
     def _b(self, batch: list[Expr], k: Expr, n: Expr) -> Expr:
         b = self.source.b
@@ -103,7 +105,7 @@ class Operands:
         width = self.neighbours if stacked > 1 else self.instruction.n * self.neighbours
         last = loops.const(self.source.m) - 1
         count = tiling.rows * (tiling.block if tiling.by_rows else self.frame.row_tiles)
-        scratch = T.alloc_buffer((count // stacked, self.frame.steps * self.neighbours * stacked), self.instruction.a)
+        scratch = T.alloc_buffer((count // stacked, self.frame.steps * self.neighbours * stacked), self.a)
         with loops.each(task.count * tiling.rows) as i:
             row = self._element_of_a(task, T.Bind(tirx.min(task.first * tiling.rows + i, last)))
             whole = self.source.k // width if isinstance(self.source.k, int) else 0
@@ -112,7 +114,7 @@ class Operands:
             with loops.each(self.frame.steps * self.neighbours - whole * width) as rest:
                 k = whole * width + rest
                 step, neighbour = loops.split(k, self.neighbours)
-                value = self._or_zero(k, row, self.instruction.a)
+                value = self._or_zero(k, row, self.a)
                 T.buffer_store(scratch, value, self._in_stacks(i, step * self.neighbours, neighbour))
 
         def rows(place: Place, wanted: Sequence[Expr], ragged: bool) -> list[Row]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm_ffi import structural_equal
+from xdsl.ir import SSAValue
 
+from dsc.elements import BY_DTYPE_NAME
 from dsc.ir.onnx import Fact, OnnxOp, has
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.registry import operands_of
-from dsc.lower.te import lowered
+from dsc.lower.te import Lowered, lowered
 from dsc.lower.tensors import broadcast_index, broadcast_shape
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.inline import Inliner, Leaf, identity, is_one_of, kept_types
 from dsc.targets.kernel import Refusal
 
 FLOAT32 = ("float32", "float32", "float32")
+Factor: TypeAlias = Callable[[Lowered, SSAValue], te.Tensor]
+"""Gives a factor of the product, as it is in memory, of the tensors of a body."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +77,13 @@ class Product:
         return is_one_of(self.a, self.params) and len(self.a.shape) == len(shape) and same_dims(self.a.shape, shape)
 
 
-def product_of(workload: Workload) -> Product | Refusal:
-    """The product that `workload` is, or why it is none."""
+def product_of(
+    workload: Workload, operands: tuple[str, str, str] = FLOAT32, factor: Factor = Lowered.tensor
+) -> Product | Refusal:
+    """The product that `workload` is, or why it is none.
+
+    operands: types of the factors and the sums, as an instruction has them; `factor` gives the factors in theirs.
+    """
     anchors = [op for op in workload.body if isinstance(op, OnnxOp) and has(op, Fact.PRODUCT)]
     if len(anchors) != 1:
         return Refusal(f"{len(anchors)} matrix products in the body")
@@ -82,10 +92,10 @@ def product_of(workload: Workload) -> Product | Refusal:
     first, second, *_ = operands_of(anchor)
     assert first is not None
     assert second is not None
-    a, b = body.tensor(first), body.tensor(second)
+    a, b = factor(body, first), factor(body, second)
     if len(a.shape) < 2 or len(b.shape) < 2:
         return Refusal("a vector operand")
-    if {str(t.dtype) for t in (a, b)} != {"float32"}:
+    if [str(t.dtype) for t in (a, b)] != [in_memory(element) for element in operands[:2]]:
         return Refusal(f"element type {a.dtype}")
     swap_a, swap_b = (anchor.name == "onnx.Gemm" and bool(anchor.attr(t, 0)) for t in ("transA", "transB"))
     a, stored_b, b = _swapped(a) if swap_a else a, b, _swapped(b) if swap_b else b
@@ -93,18 +103,24 @@ def product_of(workload: Workload) -> Product | Refusal:
     k, n = dims(b.shape[-2:])
     if any(isinstance(size, int) and size == 0 for size in (*batch, *rows, k, n)):
         return Refusal("a product without elements")
-    acc, weight = body.summed(anchor.results[0]), constant_input(workload, body.inputs, stored_b)
+    acc, weight = body.summed(anchor.results[0]), constant_input(workload, body.inputs, stored_b, body.tensor(second))
     found = Product(
-        tuple(body.inputs), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, FLOAT32, None,
+        tuple(body.inputs), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, operands, None,
         tuple(body.outputs), (), (),
     )  # fmt: skip
     return checked(found)
 
 
-def constant_input(workload: Workload, params: Sequence[te.Tensor], tensor: te.Tensor) -> int | None:
-    """The constant input that `tensor` is, if it is one."""
+def in_memory(element: str) -> str:
+    """The type under which memory holds elements of an instruction's type: TVM has none of bfloat16."""
+    return BY_DTYPE_NAME[element].stored or element
+
+
+def constant_input(workload: Workload, params: Sequence[te.Tensor], *tensors: te.Tensor) -> int | None:
+    """The constant input that one of `tensors` is, if any is: a weight as it is in memory, or before it is rounded."""
     constants = (i for i, operand in enumerate(workload.operands) if operand.constant)
-    return next((i for i in constants if identity(params[i]) == identity(tensor)), None)
+    wanted = [identity(tensor) for tensor in tensors]
+    return next((i for i in constants if identity(params[i]) in wanted), None)
 
 
 def _swapped(matrix: te.Tensor) -> te.Tensor:

@@ -182,9 +182,8 @@ class GemmSpace:
         source, instruction = self.source, self._instruction(point.lanes, point.stacked)
         if source.weight is None:
             return Implementation(write(source, point, instruction, ()))
-        packing = Panels(
-            point.columns, instruction.k, source.operands[1], source.transposed_weight, source.sums is not None
-        )
+        element = source.operands[1]
+        packing = Panels(point.columns, instruction.k, element, source.transposed_weight, source.sums is not None)
         weight = source.params[source.weight]
         packed = packing.arrays(ArrayType(tuple(int(d) for d in weight.shape), str(weight.dtype)))
         return Implementation(write(source, point, instruction, packed), {source.weight: packing})

@@ -57,9 +57,10 @@ class _Writer:
             rest, column = self.loops.split(index, across)
             batch, row = self.loops.split(rest, down)
             at = self.loops.unravel(batch, source.batch)
-            ty, tx = self.loops.split(thread, tiling.threads_across)
+            slice_, place = self.loops.split(thread, tiling.slice_threads)
+            ty, tx = self.loops.split(place, tiling.threads_across)
             row, column = T.Bind(row * tiling.rows), T.Bind(column * tiling.columns)
-            self._tile(Block(at, row, column, thread, ty, tx))
+            self._tile(Block(at, row, column, thread, slice_, ty, tx))
 
     def _declare(self) -> None:
         self.buffers = {t: argument(f"in{i}", t.shape, t.dtype) for i, t in enumerate(self.source.params)}
@@ -104,7 +105,8 @@ class _Writer:
     def _multiply(self, block: Block, tile: RegisterTile, left: Loaded, right: Loaded, half: Expr) -> None:
         """What is in one half of shared memory, added to the sums."""
         tiling, span = self.tiling, self.loops.span
-        with unrolled(tiling.depth) as k:
+        with unrolled(tiling.depth // tiling.slices) as i:
+            k = i * tiling.slices + block.slice
             for start in range(0, tile.rows, VECTOR):
                 place = left.row(half, k) + start * tiling.threads_down + block.down * VECTOR
                 T.buffer_store(tile.a, left.shared[span(place, VECTOR)], [span(start, VECTOR)])

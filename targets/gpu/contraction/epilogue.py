@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm import te, tirx
@@ -12,9 +12,11 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import same
 from dsc.targets.cpu.inline import Leaf
 from dsc.targets.gpu.access import VECTOR_TYPES, is_multiple, ranges
+from dsc.targets.gpu.contraction.exchange import Exchange
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.contraction.tiling import VECTOR, Tiling
 from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.launch import shared_out, synchronize
 from dsc.targets.gpu.neighbours import Neighbours, Read, from_registers
 from dsc.targets.gpu.tile import RegisterTile, unrolled
 from dsc.targets.tir.loops import Loops, when
@@ -30,13 +32,19 @@ class Block:
     column: Expr
     """Of the result: where the tile begins."""
     thread: Expr
+    slice: Expr
+    """Which part of each step's depth the thread multiplies."""
     down: Expr
     across: Expr
     """Of the thread, among those that share a column or a row of the tile."""
 
 
 class Epilogue:
-    """Elements of the results, as many at once as lie side by side; so is what they read beside the sums."""
+    """Elements of the results, as many at once as lie side by side; so is what they read beside the sums.
+
+    Where a thread's columns are stored at once, it does so itself. Where they are not, neighbouring threads would write
+    pieces of memory with holes: then, and where the sums are in parts, these go to others by way of shared memory.
+    """
 
     def __init__(
         self,
@@ -55,36 +63,78 @@ class Epilogue:
         self.beside = [read for read in source.beside if self._is_side_by_side(read)]
 
     def write(self, block: Block, tile: RegisterTile) -> None:
-        """All elements of a thread's tile."""
+        """All elements of a block's tile."""
+        if self.vector == VECTOR and self.tiling.slices == 1:
+            self._own(block, tile)
+        else:
+            self._exchanged(block, tile)
+
+    def _own(self, block: Block, tile: RegisterTile) -> None:
+        """What a thread has sums of."""
         source, tiling, vector = self.source, self.tiling, self.vector
         exact = isinstance(source.n, int) and source.n % tiling.columns == 0
         with unrolled(tile.columns // vector) as group:
-            high, low = self.loops.split(group, VECTOR // vector)
-            start = high * (tiling.threads_across * VECTOR) + block.across * VECTOR + low * vector
+            start = group * (tiling.threads_across * vector) + block.across * vector
             column = T.Bind(block.column + start)
             with when(None if exact else column < self.loops.const(source.n)):
                 self._rows(block, tile, group, column)
 
+    def _exchanged(self, block: Block, tile: RegisterTile) -> None:
+        """Neighbours in the result for neighbouring threads, a row of each thread's tile at a time."""
+        source, tiling, vector = self.source, self.tiling, self.vector
+        exchange = Exchange(tiling, self.loops, str(source.acc.dtype))
+        with unrolled(tile.rows) as i:
+            exchange.put(block.slice, block.down, block.across, tile, i)
+            synchronize()
+            pieces = tiling.columns // vector
+            with shared_out(tiling.threads_down * pieces, tiling.threads, block.thread, self.loops) as place:
+                down, piece = self.loops.split(place, pieces)
+                row, column = T.Bind(block.row + tiling.row(down, i)), T.Bind(block.column + piece * vector)
+                with when(tirx.all(row < self.loops.const(source.m), column < self.loops.const(source.n))):
+                    sums = exchange.sums(down, piece * vector, vector)
+                    at, columns = [*block.batch, *self.loops.unravel(row, source.rows)], self._columns(column)
+                    first = [*at, *columns]
+                    registers = [
+                        *self._loaded(first, for_rows=False),
+                        *self._loaded(first, for_rows=True),
+                    ]
+                    self._elements(at, column, columns, sums.__getitem__, registers)
+            synchronize()
+
     def _rows(self, block: Block, tile: RegisterTile, group: Expr, column: Expr) -> None:
         """All rows of neighbouring columns; what is the same for all rows is loaded once."""
         source, tiling, last = self.source, self.tiling, self.loops.const(self.source.m)
-        columns = self.loops.unravel(column, source.columns)
+        columns = self._columns(column)
         nowhere = [self.loops.const(0)] * len(source.rows)
         once = self._loaded([*block.batch, *nowhere, *columns], for_rows=False)
         exact = isinstance(source.m, int) and source.m % tiling.rows == 0
         with unrolled(tile.rows) as i:
-            high, low = tirx.floordiv(i, VECTOR), tirx.floormod(i, VECTOR)
-            row = T.Bind(block.row + high * (tiling.threads_down * VECTOR) + block.down * VECTOR + low)
+            row = T.Bind(block.row + tiling.row(block.down, i))
             with when(None if exact else row < last):
                 at = [*block.batch, *self.loops.unravel(row, source.rows)]
                 registers = [*once, *self._loaded([*at, *columns], for_rows=True)]
-                results = [T.alloc_buffer((self.vector,), out.dtype, scope="local") for out in source.outputs]
-                with unrolled(self.vector) as v:
-                    place = [*at, *self._neighbour(column, columns, v)]
-                    values = self._values(place, tile[i, group * self.vector + v], registers, v)
-                    for result, value in zip(results, values, strict=True):
-                        T.buffer_store(result, value, [v])
-                self._store(results, [*at, *columns])
+                self._elements(at, column, columns, _own_sums(tile, i, group * self.vector), registers)
+
+    def _elements(
+        self,
+        at: Sequence[Expr],
+        column: Expr,
+        columns: Sequence[Expr],
+        sums: Callable[[Expr], Expr],
+        registers: Sequence[Neighbours],
+    ) -> None:
+        """A row's elements from `column` on, of their sums and of what is in registers."""
+        results = [T.alloc_buffer((self.vector,), out.dtype, scope="local") for out in self.source.outputs]
+        with unrolled(self.vector) as v:
+            place = [*at, *self._neighbour(column, columns, v)]
+            values = self._values(place, sums(v), registers, v)
+            for result, value in zip(results, values, strict=True):
+                T.buffer_store(result, value, [v])
+        self._store(results, [*at, *columns])
+
+    def _columns(self, column: Expr) -> list[Expr]:
+        """The indices of a column."""
+        return self.loops.unravel(column, self.source.columns)
 
     def _neighbour(self, column: Expr, columns: Sequence[Expr], v: Expr) -> list[Expr]:
         """The indices of the `v`-th of neighbouring columns."""
@@ -123,6 +173,11 @@ class Epilogue:
         memory = from_registers(found, self.buffers, at, v, known)
         elements, place = Elements({**memory, self.source.acc: lambda _: sum_}, known), self.source.place(at)
         return [elements.at(output, place) for output in self.source.outputs]
+
+
+def _own_sums(tile: RegisterTile, row: Expr, first: Expr) -> Callable[[Expr], Expr]:
+    """Of a row of a thread's tile, from a column on."""
+    return lambda v: tile[row, first + v]
 
 
 def leaves(buffers: Mapping[te.Tensor, tirx.Buffer]) -> dict[te.Tensor, Leaf]:

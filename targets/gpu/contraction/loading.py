@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
@@ -16,13 +16,15 @@ from dsc.lower.tensors import ravel
 from dsc.targets.gpu.access import linear, traced
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.tiling import VECTOR, Tiling
-from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, when
 
 PIECE = 32
 """Bytes that neighbouring threads load of a run in depth: a piece of memory, or a part whose rest the next steps find
 near."""
+SEGMENTS = (1, 2, 4, 8, 16, 32)
+"""Neighbours in depth that are loaded together, where nothing lies in vectors: of an image whose pixels are read in
+steps of two, several taps of each fill the holes; of odd rows, longer pieces have fewer ends."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +40,27 @@ class Loading:
     are in rows of their own, a warp's go to different banks."""
 
     @staticmethod
-    def of(factor: Factor, memory: Sequence[te.Tensor], machine: Gpu) -> Loading:
-        """The best for how `factor`, which is computed from `memory`, lies there."""
-        segment = PIECE // element_bytes(memory[0] if factor.access is None else factor.access.memory)
+    def ways(factor: Factor, memory: Sequence[te.Tensor]) -> list[Loading]:
+        """Those worth considering, for how `factor`, which is computed from `memory`, lies there."""
+        piece = PIECE // element_bytes(memory[0] if factor.access is None else factor.access.memory)
         if factor.access is None:
-            return Loading(_is_by_depth(factor, memory), 1, segment)
+            return [Loading(_is_by_depth(factor, memory), 1, piece)]
         for axes, by_depth in ((factor.side_axes, False), (factor.depth_axes, True)):
             vector = factor.access.vector(axes, VECTOR)
             if vector > 1:
-                return Loading(by_depth, vector, segment)
-        by_depth = factor.access.run(factor.side_axes) == 1 and factor.access.run(factor.depth_axes) > 1
-        return Loading(by_depth, 1, segment)
+                return [Loading(by_depth, vector, piece)]
+        return [Loading(segment > 1, 1, segment) for segment in SEGMENTS]
 
-    def used(self, factor: Factor, machine: Gpu) -> float:
-        """The share that is used of what is fetched from memory, about."""
-        if factor.access is None:
-            return 1.0
-        size, sector = element_bytes(factor.access.memory), machine.sector_bytes
-        together = self.segment if self.by_depth else machine.warp
-        run = size * min(together, factor.access.run(factor.depth_axes if self.by_depth else factor.side_axes))
-        apart = 1.0 if self.vector > 1 and run % sector == 0 else 1.0 + (1.0 - size / sector) * sector / run
-        return run / (math.ceil(run / sector) * sector) if apart == 1.0 else 1.0 / apart
+    def places(self, position: np.ndarray, width: int, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first elements of vectors of a tile, which threads take one by one: their positions across the tile, and
+        in depth. As `Loaded` has them."""
+        if self.by_depth:
+            segment = min(self.segment, depth)
+            rest, low = np.divmod(position, segment // self.vector)
+            high, across = np.divmod(rest, width)
+            return across, high * segment + low * self.vector
+        k, across = np.divmod(position, width // self.vector)
+        return across * self.vector, k
 
 
 def _is_by_depth(factor: Factor, memory: Sequence[te.Tensor]) -> bool:

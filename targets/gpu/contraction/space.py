@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal, volume
-from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.code import Layout, write
-from dsc.targets.gpu.contraction.factors import Factor
-from dsc.targets.gpu.contraction.loading import Loading
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.contraction.tiling import TILINGS, Tiling
+from dsc.targets.gpu.contraction.traffic import Way, best
 from dsc.targets.gpu.estimate import tiled_seconds
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
+
+WASTE = 1.15
+"""Times what a tiling fetches that fetches least for its elements: those that fetch more are left out. They would be
+quick where few blocks run, at the cost of whatever else wants memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +31,10 @@ class ContractionSpace:
     instruction: MultiplyAdd
 
     def points(self) -> Sequence[Tiling]:
-        """All tilings: what is wasted on a small result shows in its estimate."""
-        return TILINGS
+        """All tilings: what is wasted on a small result shows in its estimate. But narrow ones, where these load pieces
+        of memory that wide ones load whole."""
+        least = min(map(self._fetched, TILINGS))
+        return [tiling for tiling in TILINGS if self._fetched(tiling) <= WASTE * least]
 
     def estimate(self, point: Tiling) -> float:
         """Seconds: tiles at the rate of multiplying, of reading operands, or of waiting for them."""
@@ -38,21 +42,28 @@ class ContractionSpace:
         m, n, k, batches = nominal(source.m), nominal(source.n), nominal(source.k), batch(source.batch)
         down, across = math.ceil(m / point.rows), math.ceil(n / point.columns)
         moved = 4.0 * sum(volume(tensor.shape) for tensor in (*source.params, *source.outputs))
-        loaded = batches * k * (across * m * self._fetched(source.a) + down * n * self._fetched(source.b))
+        of_a, of_b = self._ways[0][point.rows].bytes, self._ways[1][point.columns].bytes
+        loaded = batches * k * (across * m * of_a + down * n * of_b)
         return tiled_seconds(self.machine, point, self.instruction, batches * down * across, k, moved, loaded)
 
     def build(self, point: Tiling) -> Implementation:
         """The code."""
-        return Implementation(write(self.source, point, self.instruction, self._layout), self.source.packings)
+        return Implementation(write(self.source, point, self.instruction, self._layout(point)), self.source.packings)
 
-    def _fetched(self, factor: Factor) -> float:
-        """Bytes that come from memory for an element."""
-        loading = self._layout.a if factor is self.source.a else self._layout.b
-        size = 4 if factor.access is None else element_bytes(factor.access.memory)
-        return size / loading.used(factor, self.machine)
+    def _layout(self, tiling: Tiling) -> Layout:
+        return Layout(self._ways[0][tiling.rows].loading, self._ways[1][tiling.columns].loading)
+
+    def _fetched(self, tiling: Tiling) -> float:
+        """Bytes that come from memory for elements of both factors, as many of either as a tile has."""
+        of_a, of_b = self._ways[0][tiling.rows].bytes, self._ways[1][tiling.columns].bytes
+        return (tiling.rows * of_a + tiling.columns * of_b) / (tiling.rows + tiling.columns)
 
     @cached_property
-    def _layout(self) -> Layout:
-        """Neighbouring threads load neighbours in memory."""
-        source = self.source
-        return Layout(*(Loading.of(factor, source.params, self.machine) for factor in (source.a, source.b)))
+    def _ways(self) -> tuple[Mapping[int, Way], Mapping[int, Way]]:
+        """How tiles of each width load the factors: so that neighbouring threads load neighbours in memory."""
+        source, machine = self.source, self.machine
+        rows, columns = {tiling.rows for tiling in TILINGS}, {tiling.columns for tiling in TILINGS}
+        return (
+            {width: best(source.a, source.params, width, machine) for width in rows},
+            {width: best(source.b, source.params, width, machine) for width in columns},
+        )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tvm import tirx
+from tvm.ir import Expr
+
 VECTOR = 4
 """Elements that a thread loads from shared memory, and stores, at once: 16 bytes of float32."""
 STAGES = 2
@@ -20,6 +23,9 @@ class Tiling:
     """Of a step: what is in shared memory at once."""
     thread_rows: int
     thread_columns: int
+    slices: int = 1
+    """Parts of a step's depth that groups of threads multiply, each for itself: their sums are added at last. So steps
+    are few, where there are few blocks to hide how long each takes."""
 
     @property
     def threads_down(self) -> int:
@@ -34,6 +40,11 @@ class Tiling:
     @property
     def threads(self) -> int:
         """Of a block."""
+        return self.slice_threads * self.slices
+
+    @property
+    def slice_threads(self) -> int:
+        """Of a block, that compute a tile."""
         return self.threads_down * self.threads_across
 
     @property
@@ -50,14 +61,23 @@ class Tiling:
     @property
     def shared_bytes(self) -> int:
         """Of a block."""
-        return STAGES * self.depth * (self.row_stride + self.column_stride) * 4
+        return STAGES * self.depth * (self.row_stride + self.column_stride) * 4 + self.exchanged * 4
+
+    @property
+    def exchanged(self) -> int:
+        """Sums that threads hand on by way of shared memory at once: a row of each."""
+        return self.slices * self.threads_down * self.columns
 
     @property
     def registers(self) -> int:
         """Of a thread, about: sums, operands, what is loaded for the next step, addresses."""
         sums = self.thread_rows * self.thread_columns
         loaded = self.depth * (self.rows + self.columns) // self.threads
-        return sums + self.thread_rows + self.thread_columns + loaded + 32
+        return sums + self.thread_rows + self.thread_columns + loaded + 36
+
+    def row(self, down: Expr, i: Expr) -> Expr:
+        """Which row of the tile is the `i`-th of threads that are so far `down`: in vectors, as operands are read."""
+        return tirx.floordiv(i, VECTOR) * (self.threads_down * VECTOR) + down * VECTOR + tirx.floormod(i, VECTOR)
 
 
 TILINGS = (
@@ -72,5 +92,10 @@ TILINGS = (
     Tiling(32, 32, 32, 4, 4),
     Tiling(16, 64, 16, 4, 4),
     Tiling(16, 128, 8, 4, 4),
+    Tiling(32, 32, 64, 4, 4, slices=4),
+    Tiling(16, 64, 64, 4, 4, slices=4),
+    Tiling(16, 32, 64, 4, 4, slices=4),
+    Tiling(16, 16, 64, 4, 4, slices=4),
+    Tiling(16, 16, 128, 4, 4, slices=8),
 )
 """Every block has whole warps, and loads of both operands are shared out evenly."""

@@ -14,11 +14,13 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import dims
 from dsc.lower.nominal import nominal, volume
 from dsc.lower.stages import element_bytes
+from dsc.lower.tensors import ravel
 from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.access import ranges
 from dsc.targets.gpu.elements import Elements, limits
-from dsc.targets.gpu.estimate import Launch, seconds
-from dsc.targets.gpu.generic.rows import Rows
+from dsc.targets.gpu.estimate import Launch
+from dsc.targets.gpu.generic.lanes import Lanes, of_elements, of_reduction
+from dsc.targets.gpu.generic.rows import Output, Rows
 from dsc.targets.gpu.generic.shares import Shares
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.strides import step
@@ -29,7 +31,8 @@ FUNCTION_CYCLES = 20
 SHUFFLE_CYCLES = 30
 """From one exchange of registers to the next."""
 VECTOR_GAIN = 0.5
-"""A vector is one load, but the rest is done for each of its elements: so much of the work is loads."""
+"""Addresses are computed once for a vector, the rest for each of its elements: what is done for a vector of so many
+elements grows by this power."""
 MISSES = 0.5
 """Share of the memory that reads touch which is not near since an earlier one: windows overlap, products share
 operands, and neighbours of a scattered element are read soon."""
@@ -44,43 +47,81 @@ class Visit:
     """What a warp does to compute an element in each of its threads."""
 
     load_cycles: float
-    """Of the unit that loads: one for a load, or for every four pieces of memory that it touches."""
+    """Of the unit that loads and stores: one for an instruction, or for every four pieces of memory that it touches."""
     operations: int
     """Of a thread."""
     bytes: Mapping[Identity, float]
     """Read from each tensor, by a thread."""
-    l2_bytes: float
-    """Of a warp: what its threads read that no other of them does, if none of it is near."""
+    sectors: float
+    """Pieces of memory that its loads touch, each load for itself."""
+    wanted: float
+    """Those if what each asks for lay side by side."""
+    far_sectors: float
+    """Those that are not near since the visit before."""
 
-    def cycles(self, machine: Gpu) -> float:
-        """Of a multiprocessor."""
-        return max(self.load_cycles, self.operations * machine.warp / _lanes(machine))
+    def cycles(self, machine: Gpu, stored: float = 0.0, vector: int = 1) -> float:
+        """Of a multiprocessor, where pieces of memory are `stored` too, and each thread computes a `vector`."""
+        operations = self.operations * math.pow(vector, VECTOR_GAIN) * machine.warp / lanes(machine)
+        return max(self.load_cycles + (_port_cycles(stored) if stored else 0.0), operations)
 
 
-def estimate(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> float:
-    """Seconds of one launch."""
-    count, length, group = nominal(rows.count), nominal(rows.length), shares.group
-    threads = count * group if rows.reduced else math.ceil(count * length / shares.vector)
+@dataclass(frozen=True)
+class Traffic:
+    """What all warps of a launch do."""
+
+    cycles: float
+    """Of a multiprocessor."""
+    bytes: float
+    """Read from memory, each once, and written."""
+    loaded: float
+    """Pieces of memory that loads touch, each for itself: as the simulator counts them."""
+    far: float
+    """Those that are not near since the visit before."""
+    stored: float
+    """Pieces of memory that stores touch."""
+    wanted: float
+    """Pieces that loads and stores would touch if what each asks for lay side by side."""
+
+    @property
+    def share(self) -> float:
+        """Of what is moved, that is wanted."""
+        return self.wanted / (self.loaded + self.stored)
+
+
+def launch_of(rows: Rows, shares: Shares, found: Traffic, machine: Gpu) -> Launch:
+    """What there is to estimate."""
+    count, length = nominal(rows.count), nominal(rows.length)
+    threads = count * shares.group if rows.reduced else math.ceil(count * length / shares.vector)
+    blocks = max(1, math.ceil(threads / shares.threads))
+    l2_bytes = (MISSES * found.far + found.stored) * machine.sector_bytes
+    return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes)
+
+
+def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> Traffic:
+    """What the warps of a launch do, all together."""
+    count, group = nominal(rows.count), shares.group
     exchanging = count / shares.apart * max(1.0, group * shares.apart / machine.warp)
     cycles = exchanging * len(rows.reduced) * _exchange_cycles(shares, machine)
     read: dict[Identity, float] = {}
-    loaded = 0.0
+    loaded, far, stored, wanted = 0.0, 0.0, 0.0, 0.0
     for found in rows.reduced:
-        terms = volume(axis.dom.extent for axis in found.tensor.op.reduce_axis)
-        visit = _visit(machine, found.tensor, found.at, rows, memory, _neighbour(rows, shares, found.tensor, machine))
-        cycles += count * math.ceil(terms / group) * group / machine.warp * visit.cycles(machine)
-        loaded += MISSES * count * terms / machine.warp * visit.l2_bytes
-        _add(read, visit, count * terms)
+        warps = of_reduction(rows, shares, found.tensor, machine)
+        visit = _visit(machine, found.tensor, found.at, rows, memory, warps)
+        cycles += warps.steps * visit.cycles(machine)
+        loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
+        wanted += warps.steps * visit.wanted
+        _add(read, visit, count * volume(axis.dom.extent for axis in found.tensor.op.reduce_axis))
     for output in rows.outputs:
-        elements = math.ceil(length / group) * group if output.walked else 1
-        visit = _visit(machine, output.tensor, output.at, rows, memory, _neighbour(rows, shares, None, machine))
-        cycles += count * elements / machine.warp * visit.cycles(machine) / shares.vector**VECTOR_GAIN
-        loaded += MISSES * count * elements / machine.warp * visit.l2_bytes
-        _add(read, visit, count * (length if output.walked else 1))
-    blocks = max(1, math.ceil(threads / shares.threads))
+        warps = of_elements(rows, shares, walked=output.walked, machine=machine)
+        visit = _visit(machine, output.tensor, output.at, rows, memory, warps, shares.vector)
+        written, ideally = _stored(machine, output, warps, shares.vector)
+        cycles += warps.steps * visit.cycles(machine, written, shares.vector)
+        loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
+        stored, wanted = stored + warps.steps * written, wanted + warps.steps * (visit.wanted + ideally)
+        _add(read, visit, count * (nominal(rows.length) if output.walked else 1))
     moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)
     moved += sum(_bytes(output.tensor) for output in rows.outputs)
-    return seconds(machine, Launch(blocks, shares.threads, cycles, moved, loaded))
+    return Traffic(cycles, moved, loaded, far, stored, wanted)
 
 
 def _add(read: dict[Identity, float], visit: Visit, times: int) -> None:
@@ -99,46 +140,33 @@ def _exchange_cycles(shares: Shares, machine: Gpu) -> float:
     return SHUFFLE_CYCLES * math.log2(inside) + across
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    """How neighbouring threads differ."""
-
-    index: tirx.Var
-    """By one in this."""
-    count: int
-    """Those that do; the next ones are elsewhere."""
-
-
-def _neighbour(rows: Rows, shares: Shares, reduced: te.Tensor | None, machine: Gpu) -> Neighbour | None:
-    if shares.apart > 1:
-        return Neighbour(rows.axes[rows.across[-1]], shares.apart)
-    if shares.group > 1 and reduced is not None:
-        *_, last = reduced.op.reduce_axis
-        return Neighbour(last.var, min(shares.group, machine.warp))
-    axes = rows.along if shares.group > 1 or not rows.reduced else rows.across
-    count = min(shares.group, machine.warp) if shares.group > 1 else machine.warp
-    return Neighbour(rows.axes[axes[-1]], count) if axes else None
-
-
 def _visit(
     machine: Gpu,
     tensor: te.Tensor,
     at: Sequence[Expr],
     rows: Rows,
     memory: Sequence[te.Tensor],
-    neighbour: Neighbour | None,
+    warps: Lanes,
+    vector: int = 1,
 ) -> Visit:
-    """By following what an element is computed of; of a reduction, one of its terms."""
-    load_cycles, l2_bytes, read = 0.0, 0.0, dict[Identity, float]()
+    """By following what an element is computed of; of a reduction, one of its terms.
+
+    vector: elements side by side that a thread computes; what lies in memory as they do is loaded at once.
+    """
+    load_cycles, sectors, wanted, far, read = 0.0, 0.0, 0.0, 0.0, dict[Identity, float]()
+    neighbour = rows.axes[rows.along[-1]] if rows.along else tirx.Var("nothing", "int32")
 
     def reading(source: te.Tensor) -> Leaf:
         size = element_bytes(source)
 
         def leaf(indices: Sequence[Expr]) -> Expr:
-            nonlocal load_cycles, l2_bytes
-            pieces = _pieces(machine, indices, source, neighbour)
-            load_cycles += max(1.0, pieces / 4)
-            l2_bytes += pieces * machine.sector_bytes
+            nonlocal load_cycles, sectors, wanted, far
+            place = ravel(indices, dims(source.shape))
+            together = vector if step(indices, dims(source.shape), neighbour) == 1 else 1
+            count, ideally = warps.sectors(place, size, machine, together, elements.conditions)
+            load_cycles += _port_cycles(count)
+            sectors, wanted = sectors + count, wanted + ideally
+            far += count if count > 1 else size / machine.sector_bytes  # the same for all: likely near for the next
             read[identity(source)] = read.get(identity(source), 0.0) + size
             return tirx.Var("loaded", str(source.dtype))
 
@@ -154,26 +182,26 @@ def _visit(
             T.evaluate(elements.source(stage, at, [axis.var for axis in stage.reduce_axis]))
         else:
             T.evaluate(elements.at(tensor, at))
-    return Visit(load_cycles, _operations(made.get()), read, l2_bytes)
+    return Visit(load_cycles, operations(made.get()), read, sectors, wanted, far)
 
 
-def _pieces(machine: Gpu, indices: Sequence[Expr], source: te.Tensor, neighbour: Neighbour | None) -> float:
-    """Of memory, that a warp touches whose threads read `source` at `indices`."""
-    apart = 0 if neighbour is None else step(indices, dims(source.shape), neighbour.index)
-    size = element_bytes(source)
-    if apart is None or neighbour is None:
-        return machine.warp if apart is None else size / machine.sector_bytes
-    if apart == 0:  # the same for all, and likely so for the next read
-        return machine.warp / neighbour.count * size / machine.sector_bytes
-    together = math.ceil(neighbour.count * abs(apart) * size / machine.sector_bytes)
-    return machine.warp / neighbour.count * min(neighbour.count, together)
+def _stored(machine: Gpu, output: Output, warps: Lanes, vector: int) -> tuple[float, float]:
+    """Pieces of memory that a warp writes to, for an element in each of its threads, and those at best."""
+    place = ravel(output.at, dims(output.tensor.shape))
+    return warps.sectors(place, element_bytes(output.tensor), machine, vector)
+
+
+def _port_cycles(sectors: float) -> float:
+    """Of the unit that loads and stores."""
+    return max(1.0, sectors / 4)
 
 
 def _free(tensor: te.Tensor) -> Leaf:
     return lambda _: tirx.Var("reduced", str(tensor.dtype))
 
 
-def _operations(func: tirx.PrimFunc) -> int:
+def operations(func: tirx.PrimFunc) -> int:
+    """Instructions of a thread, without loads and stores."""
     count = 0
 
     def arithmetic(node: Expr) -> None:
@@ -193,6 +221,6 @@ def _bytes(tensor: te.Tensor) -> float:
     return volume(tensor.shape) * element_bytes(tensor)
 
 
-def _lanes(machine: Gpu) -> float:
+def lanes(machine: Gpu) -> float:
     """Multiply-adds of float32 per cycle."""
     return machine.peak() / machine.frequency / 2

@@ -13,7 +13,7 @@ from dsc.lower.te import lowered, prim_func
 from dsc.lower.workload import Workload
 from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.generic.code import write
-from dsc.targets.gpu.generic.cost import estimate
+from dsc.targets.gpu.generic.cost import Traffic, launch_of, traffic
 from dsc.targets.gpu.generic.packing import Body, body_of
 from dsc.targets.gpu.generic.plan import Plan, plan
 from dsc.targets.gpu.generic.shares import THREADS, Shares, candidates
@@ -23,6 +23,9 @@ from dsc.targets.kernel import Implementation, Refusal
 
 SERIAL_CYCLES = 400
 """Of one thread for an element, where the whole of a stage is its: it waits for memory each time."""
+USED = 0.85
+"""Of the share that is used of what is fetched, at best: ways to share rows that use less are left out. They may be
+quick by themselves, as more threads are busy, at the cost of whatever else wants memory."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,11 @@ class PlannedSpace:
     machine: Gpu
 
     def points(self) -> tuple[Launches, ...]:
-        """All shares of a single launch; of several, what is best for each."""
-        found = [list(candidates(rows, self._memory, self.machine)) for rows in self.plan.launches]
+        """All shares of a single launch that are worth considering; of several, what is best for each."""
+        found = [
+            self._whole(i, list(candidates(rows, self._memory, self.machine)))
+            for i, rows in enumerate(self.plan.launches)
+        ]
         if len(found) == 1:
             return tuple(Launches((shares,)) for shares in found[0])
         return (Launches(tuple(self._best(i, shares) for i, shares in enumerate(found))),)
@@ -52,17 +58,39 @@ class PlannedSpace:
         """Seconds of all launches, one after the other."""
         return sum(self._seconds(i, shares) for i, shares in enumerate(point.shares))
 
+    def sectors(self, point: Launches) -> float:
+        """Pieces of memory that all launches touch, as the simulator counts them."""
+        found = [self._traffic(i, shares) for i, shares in enumerate(point.shares)]
+        return sum(each.loaded + each.stored for each in found)
+
     def build(self, point: Launches) -> Implementation:
         """The code."""
         body, scalars = self.body, self.workload.scalars
         func = write(body.inputs, scalars, body.outputs, self.plan, point.shares, self.machine)
         return Implementation(func, body.packings)
 
+    def _whole(self, launch: int, found: Sequence[Shares]) -> list[Shares]:
+        """Those that use what they fetch, or most of those that do best."""
+        most = max(self._traffic(launch, shares).share for shares in found)
+        return [shares for shares in found if self._traffic(launch, shares).share >= USED * most]
+
     def _best(self, launch: int, found: Sequence[Shares]) -> Shares:
         return min(found, key=lambda shares: self._seconds(launch, shares))
 
     def _seconds(self, launch: int, shares: Shares) -> float:
-        return estimate(self.machine, self.plan.launches[launch], self._memory, shares)
+        rows = self.plan.launches[launch]
+        return seconds(self.machine, launch_of(rows, shares, self._traffic(launch, shares), self.machine))
+
+    def _traffic(self, launch: int, shares: Shares) -> Traffic:
+        """What one launch does; counted once."""
+        key = launch, shares
+        if key not in self._counted:
+            self._counted[key] = traffic(self.machine, self.plan.launches[launch], self._memory, shares)
+        return self._counted[key]
+
+    @cached_property
+    def _counted(self) -> dict[tuple[int, Shares], Traffic]:
+        return {}
 
     @cached_property
     def _memory(self) -> list[te.Tensor]:

@@ -12,7 +12,7 @@ from dsc.lower.te import lower_body, lowered
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.inline import identity
 from dsc.targets.gpu.access import uses
-from dsc.targets.gpu.generic.plan import plan
+from dsc.targets.gpu.generic.plan import plan_of
 from dsc.targets.gpu.generic.reads import Walk, walks
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.kernel import ArrayType, Packing, Rearrange, Refusal
@@ -32,7 +32,7 @@ def body_of(workload: Workload) -> Body:
     """The body of a workload, with its constants arranged where neighbouring rows read the rest side by side and them
     apart."""
     plain = lowered(workload)
-    found = plan(plain.inputs, plain.outputs)
+    found = plan_of(workload)
     launches = () if isinstance(found, Refusal) else found.launches
     packings = {
         i: packing for rows in launches if rows.reduced and rows.across for i, packing in _found(workload, rows)

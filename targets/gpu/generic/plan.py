@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tvm import te
 
 from dsc.lower.exprs import same
+from dsc.lower.te import lowered
+from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.inline import is_one_of
 from dsc.targets.gpu.generic.rows import Apart, Rows, Stored, rows_of
 from dsc.targets.kernel import Refusal
@@ -47,6 +49,13 @@ def plan(inputs: Sequence[te.Tensor], outputs: Sequence[te.Tensor]) -> Plan | Re
     wanted = _distinct(outputs)
     problem = add(wanted) if wanted else None
     return Plan(tuple(launches), tuple(stored)) if problem is None else problem
+
+
+@once
+def plan_of(workload: Workload) -> Plan | Refusal:
+    """The launches for a workload, its constants as they are."""
+    body = lowered(workload)
+    return plan(body.inputs, body.outputs)
 
 
 def _distinct(outputs: Sequence[te.Tensor]) -> list[te.Tensor]:

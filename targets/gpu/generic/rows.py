@@ -208,7 +208,10 @@ def _loaded(tensor: te.Tensor) -> Leaf:
 
 
 def _index(index: Expr) -> Expr:
+    """An index in its simplest form; whatever its type, which differs between axes of known and of unknown size."""
     found = simplify(index)
+    while isinstance(found, tirx.Cast):
+        found = found.value
     return found if isinstance(found, Expr) else tirx.const(found, str(index.expr_ty()))
 
 

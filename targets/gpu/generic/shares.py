@@ -19,8 +19,8 @@ from dsc.targets.gpu.neighbours import Read
 THREADS = 128
 """In a block, where no group asks for more."""
 GROUPS = (4, 8, 32, 128, 512)
-APART = (8, 16)
-"""Rows whose elements fill a piece of memory, and what lies together in packed images."""
+APART = (8, 16, 32)
+"""Rows whose elements fill a piece of memory, what lies together in packed images, and rows of pixels."""
 VECTORS = (4, 2)
 
 
@@ -40,9 +40,10 @@ class Shares:
 
 def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterator[Shares]:
     """The shares worth considering."""
+    if not rows.reduced:  # between equal estimates those with fewer instructions
+        yield from (Shares(1, THREADS, vector) for vector in VECTORS if _fits(rows, memory, vector))
     yield Shares(1, THREADS)
     if not rows.reduced:
-        yield from (Shares(1, THREADS, vector) for vector in VECTORS if _fits(rows, memory, vector))
         return
     longest = max(nominal(length) for length in _lengths(rows))
     for apart in _ways(rows, memory):
@@ -58,9 +59,9 @@ def _ways(rows: Rows, memory: Sequence[te.Tensor]) -> Sequence[int]:
     if nominal(rows.count) < min(APART):
         return (1,)
     found = [each for reduced in rows.reduced for each in walks(rows, reduced, memory)]
-    if any(each.in_row in (1, -1) for each in found):
-        return (1,)
-    return APART if any(each.across == 1 for each in found) else (1, *APART)
+    if any(each.across == 1 for each in found):
+        return (1, *APART) if any(each.in_row in (1, -1) for each in found) else APART
+    return (1,) if any(each.in_row in (1, -1) for each in found) else (1, *APART)
 
 
 def _lengths(rows: Rows) -> list[Dim]:

@@ -1,5 +1,5 @@
 """The code of a contraction by instructions on matrices: a block of threads computes a tile of the result, a step of
-its depth after the other, and each of its warps a part of the tile.
+its depth after the other, and each of its warps a part of the tile; or, in slices, a part of each step's depth of it.
 
 Several steps are in shared memory or on their way there. Every step, threads wait until the oldest has arrived, and
 meet; then they start what the newest needs, in the place of the step before, which nobody reads any more, and multiply.
@@ -8,6 +8,7 @@ meet; then they start what the newest needs, in the place of the step before, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -16,13 +17,15 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, product
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
-from dsc.targets.gpu.launch import launch, synchronize
+from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.launch import launch, shared_scope, synchronize
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.centering import Centering, LineSums
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
 from dsc.targets.gpu.matrix.results import Results, WarpTile
 from dsc.targets.gpu.matrix.side import Side
-from dsc.targets.gpu.matrix.tiling import Tiling
+from dsc.targets.gpu.matrix.tiling import WORD_BYTES, Tiling
 from dsc.targets.gpu.matrix.transport import WORD, Transport, transport
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, argument, function, when
@@ -65,24 +68,23 @@ class _Writer:
 
     def _block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
         tiling, fragments, inputs = self.tiling, self.fragments, leaves(self.buffers)
-        shared = T.alloc_buffer((tiling.shared_bytes(fragments) // 4,), WORD, scope="shared")
+        size = tiling.shared_bytes(fragments)
+        shared = T.alloc_buffer((size // WORD_BYTES,), WORD, scope=shared_scope(size, self.machine))
         left = self._operand(self.sides[0], Corner(batch, row, tiling.rows), 0)
         right = self._operand(self.sides[1], Corner(batch, column, tiling.columns), tiling.stages * left.tile.words)
         ways = [
             transport(operand, shared, thread, threads, self.buffers, inputs, self.machine) for operand in (left, right)
         ]
         warp, lane = self.loops.split(thread, self.machine.warp)
-        warp_row, warp_column = self.loops.split(warp, tiling.warps_across)
-        product_ = _Product(tiling, fragments, lane, warp_row * tiling.warp_rows, warp_column * tiling.warp_columns)
+        slice_, part = self.loops.split(warp, tiling.warps_down * tiling.warps_across)
+        warp_row, warp_column = self.loops.split(part, tiling.warps_across)
+        place = _Part(lane, slice_, warp_row * tiling.warp_rows, warp_column * tiling.warp_columns)
+        at = WarpTile(batch, T.Bind(row + place.row), T.Bind(column + place.column), slice_, part, lane)
+        centering = Centering(*self.sides, Elements(inputs), self.loops)
+        product_ = _Product(tiling, fragments, place, centering.sums(tiling, fragments, at))
         product_.clear()
         self._steps(ways, lambda stage: product_.add(left, right, shared, stage))
-        at = WarpTile(
-            batch,
-            T.Bind(row + warp_row * tiling.warp_rows),
-            T.Bind(column + warp_column * tiling.warp_columns),
-            warp,
-            lane,
-        )
+        centering.apply(product_.sums, product_.lines, at, self.steps * (self.depth // tiling.slices))
         results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
         results.store(product_.sums, shared, at, self.machine.warp)
 
@@ -128,35 +130,51 @@ class _Writer:
         return Operand(side, corner, self.depth, is_transposed(side, self.fragments), self.loops, base)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What a warp has of a tile."""
+
+    lane: Expr
+    """The thread in it whose code is written."""
+    slice: Expr
+    """Of each step's depth."""
+    row: Expr
+    column: Expr
+    """The first ones."""
+
+
 class _Product:
     """The sums of a warp, in registers, and the fragments that are multiplied."""
 
-    def __init__(self, tiling: Tiling, fragments: Fragments, lane: Expr, row: Expr, column: Expr) -> None:
-        """row, column: where the warp's part of the tile begins."""
-        self.fragments, self.lane, self.row, self.column = fragments, lane, row, column
-        self.chunks = tiling.chunks
+    def __init__(self, tiling: Tiling, fragments: Fragments, part: _Part, lines: LineSums) -> None:
+        """lines: sums beside the product's."""
+        self.fragments, self.part, self.lines = fragments, part, lines
+        self.pieces = tiling.warp_chunks // fragments.chunks
+        """Fragments of a step, one behind the other in depth."""
         self.down = tiling.warp_rows // fragments.rows
         self.across = tiling.warp_columns // fragments.columns
-        self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), "float32", scope="local")
+        self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), fragments.accumulator, scope="local")
         self.a = T.alloc_buffer((fragments.words,), fragments.word, scope="local")
         self.b = T.alloc_buffer((self.across * fragments.words,), fragments.word, scope="local")
 
     def clear(self) -> None:
         """Sets all sums to 0."""
         with unrolled(self.down * self.across * self.fragments.sums) as i:
-            T.buffer_store(self.sums, tirx.const(0, "float32"), [i])
+            T.buffer_store(self.sums, tirx.const(0, self.fragments.accumulator), [i])
 
     def add(self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr) -> None:
         """The products of one step."""
-        fragments = self.fragments
-        with unrolled(self.chunks // fragments.chunks) as part:
-            chunk = part * fragments.chunks
+        fragments, part, none = self.fragments, self.part, tirx.const(0, "int32")
+        with unrolled(self.pieces) as piece:
+            chunk = (part.slice * self.pieces + piece) * fragments.chunks
             with unrolled(self.across) as j:
-                place = FragmentPlace(stage, self.column + j * fragments.columns, chunk)
-                right.load(fragments, self.lane, self.b, j * fragments.words, shared, place)
+                place = FragmentPlace(stage, part.column + j * fragments.columns, chunk)
+                right.load(fragments.right, part.lane, self.b, j * fragments.words, shared, place)
+                self.lines.add_column(j, self.b, j * fragments.words)
             with unrolled(self.down) as i:
-                place = FragmentPlace(stage, self.row + i * fragments.rows, chunk)
-                left.load(fragments, self.lane, self.a, tirx.const(0, "int32"), shared, place)
+                place = FragmentPlace(stage, part.row + i * fragments.rows, chunk)
+                left.load(fragments, part.lane, self.a, none, shared, place)
+                self.lines.add_row(i, self.a, none)
                 with unrolled(self.across) as j:
                     first = (i * self.across + j) * fragments.sums
-                    fragments.multiply(self.sums, first, self.a, tirx.const(0, "int32"), self.b, j * fragments.words)
+                    fragments.multiply(self.sums, first, self.a, none, self.b, j * fragments.words)

@@ -25,7 +25,7 @@ class Fragments(Protocol):
     instructions as read `chunks` of every row and column.
 
     A lane has `words` registers of 32 bits of each operand and `sums` registers of the result. Both operands are read
-    alike: of `a`, lines are rows; of `b`, columns.
+    alike, by most of them: of `a`, lines are rows; of `b`, columns.
     """
 
     @property
@@ -47,6 +47,11 @@ class Fragments(Protocol):
     @property
     def sums(self) -> int: ...
     @property
+    def accumulator(self) -> str:
+        """The type of the sums' registers."""
+        ...
+
+    @property
     def run(self) -> int:
         """Neighbouring registers of the sums that are neighbours in a row."""
         ...
@@ -54,6 +59,12 @@ class Fragments(Protocol):
     @property
     def loads_move(self) -> bool:
         """Whether compilers load all fragments of a step ahead of its products, as they do by ordinary loads."""
+        ...
+
+    @property
+    def right(self) -> Fragments:
+        """The same with loads as the instruction wants its right operand, where that makes a difference to compilers.
+        What is in which element of the array that is loaded into does not change."""
         ...
 
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
@@ -71,6 +82,16 @@ class Fragments(Protocol):
 
     def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
         """Row and column of a sum."""
+        ...
+
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """Line and depth of an element of an operand, by its number among those that a lane has in its registers, where
+        a chunk has so many elements."""
+        ...
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """Rounds the registers of an operand, from `at` on, that were written and not loaded: where an element has more
+        bits in a register than are multiplied."""
         ...
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dsc.targets.gpu.matrix.dot import dot
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.mfma import mfma
 from dsc.targets.gpu.matrix.mma_sync import mma_sync
 from dsc.targets.gpu.matrix.wmma import wmma
 from dsc.targets.machine import MultiplyAdd
 
-KINDS: tuple[Callable[[MultiplyAdd], Fragments | None], ...] = (mma_sync, mfma, wmma)
+KINDS: tuple[Callable[[MultiplyAdd], Fragments | None], ...] = (mma_sync, mfma, wmma, dot)
 
 
 def fragments_of(row: MultiplyAdd) -> Fragments | None:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from typing import TypeAlias
 
 from dsc.lower.workload import Workload
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.packing import packed
 from dsc.targets.gpu.contraction.source import Contraction, contraction_of
+from dsc.targets.gpu.contraction.zero_points import of_bytes
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.exact import SINGLE, exact_type
+from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.instructions import fragments_of
 from dsc.targets.gpu.matrix.side import Side
 from dsc.targets.gpu.matrix.space import MatrixSpace
 from dsc.targets.kernel import Refusal
+from dsc.targets.machine import MultiplyAdd
+
+SIGNED, SUM = "int8", "int32"
+"""Bytes as every instruction on them takes them, and what they are summed in."""
+Instructions: TypeAlias = Mapping[str, tuple[MultiplyAdd, Fragments]]
+"""By intrinsic."""
 
 
 @dataclass(frozen=True)
 class ContractMatrices:
     """Matrix products, convolutions and the like of factors that are float16 or bfloat16, or may be rounded to tf32,
-    with sums in float32 and an elementwise epilogue."""
+    with sums in float32, or of bytes less zero points, with sums in int32; and an elementwise epilogue. Bytes are
+    multiplied four at a time where the machine has no instructions on matrices of them."""
 
     name: str = "gpu.matrix"
 
@@ -29,11 +41,12 @@ class ContractMatrices:
         source = contraction_of(workload)
         if isinstance(source, Refusal):
             return source
+        if str(source.acc.dtype) == SUM:
+            return _of_bytes(source, workload, machine)
         element = _multiplied_as(source, workload)
         if isinstance(element, Refusal):
             return element
-        rows = machine.multiply_adds(element, element, str(source.acc.dtype))
-        found = {str(row.intrinsic): (row, fragments) for row in rows if (fragments := fragments_of(row)) is not None}
+        found = _instructions(machine, element, element, str(source.acc.dtype))
         if not found:
             return Refusal(f"no instruction on matrices of {element}")
         transposes = any(fragments.load_transposed for _, fragments in found.values())
@@ -42,8 +55,45 @@ class ContractMatrices:
             Side(source.a, source.rows, source.depth, source.params, element),
             Side(source.b, source.columns, source.depth, source.params, element),
         )
-        space = MatrixSpace(source, machine, sides, found)
-        return space if space.points() else Refusal("no tile fits the machine")
+        return _space(source, machine, sides, found)
+
+
+def _space(source: Contraction, machine: Gpu, sides: tuple[Side, Side], found: Instructions) -> MatrixSpace | Refusal:
+    space = MatrixSpace(source, machine, sides, found)
+    return space if space.points() else Refusal("no tile fits the machine")
+
+
+def _instructions(machine: Gpu, a: str, b: str, total: str) -> Instructions:
+    """Those on matrices, by intrinsic."""
+    rows = machine.multiply_adds(a, b, total)
+    return {str(row.intrinsic): (row, fragments) for row in rows if (fragments := fragments_of(row)) is not None}
+
+
+def _of_bytes(source: Contraction, workload: Workload, machine: Gpu) -> MatrixSpace | Refusal:
+    """The tilings of a product of integers: of bytes, by instructions on matrices if there are any, with the signs that
+    they have, or else as signed ones."""
+    made = of_bytes(source, [operand.constant for operand in workload.operands])
+    if isinstance(made, Refusal):
+        return made
+    source, a, b = made
+    for is_kind, signs in product((_is_on_matrices, _is_dot), ((a.dtype, b.dtype), (SIGNED, SIGNED))):
+        found = {name: made for name, made in _instructions(machine, *signs, SUM).items() if is_kind(made[0])}
+        if found:
+            source = packed(source, workload, partial(_by_line, SIGNED, False))
+            sides = (
+                Side(source.a, source.rows, source.depth, source.params, signs[0], a.zero),
+                Side(source.b, source.columns, source.depth, source.params, signs[1], b.zero),
+            )
+            return _space(source, machine, sides, found)
+    return Refusal("no instruction on several bytes")
+
+
+def _is_on_matrices(row: MultiplyAdd) -> bool:
+    return row.m > 1
+
+
+def _is_dot(row: MultiplyAdd) -> bool:
+    return row.m == 1
 
 
 def _multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:

@@ -20,9 +20,9 @@ from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops
 
 LANES = 64
-_NAME = re.compile(r"llvm\.amdgcn\.mfma\.f32\.(?P<m>\d+)x(?P<n>\d+)x(?P<k>\d+)\.?(?P<type>f16|bf16\.1k|xf32)")
+_NAME = re.compile(r"llvm\.amdgcn\.mfma\.(?:f32|i32)\.\d+x\d+x\d+\.?(?P<type>f16|bf16\.1k|xf32|i8)")
 _TYPES = {"f16": ("float16", 2), "bf16.1k": ("int16", 2), "xf32": ("float32", 4)}
-"""As LLVM has the operands, and bytes of an element."""
+"""As LLVM has the operands, and bytes of an element; those of bytes are one number."""
 
 
 def mfma(row: MultiplyAdd) -> Mfma | None:
@@ -30,8 +30,11 @@ def mfma(row: MultiplyAdd) -> Mfma | None:
     found = _NAME.fullmatch(row.intrinsic or "")
     if found is None or row.m != row.n or row.m not in (16, 32):
         return None
+    elements = row.k * row.m // LANES
+    if found["type"] == "i8":
+        return Mfma(row.intrinsic or "", row.m, f"int{8 * elements}", elements // 4, row.accumulator)
     operand, size = _TYPES[found["type"]]
-    return Mfma(row.intrinsic or "", row.m, operand, row.k * row.m // LANES, size)
+    return Mfma(row.intrinsic or "", row.m, f"{operand}x{elements}", elements * size // 4, row.accumulator)
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class Mfma:
     size: int
     """Rows, and columns."""
     operand: str
-    elements: int
-    """Of each operand that a lane gives to one instruction."""
-    element_bytes: int
+    """What a lane gives to one instruction of each operand, as LLVM has it."""
+    width: int
+    """The same, in words."""
+    accumulator: str
     words: int = CHUNK_BYTES // 4
     word: str = "float32"
     loads_move: bool = True
@@ -69,19 +73,22 @@ class Mfma:
     def sums(self) -> int:
         return self.size * self.size // LANES
 
+    @property
+    def right(self) -> Mfma:
+        """Both operands are loaded alike."""
+        return self
+
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """16 bytes."""
         vector_load(to, at, shared, place(tirx.floormod(lane, self.size), tirx.floordiv(lane, self.size)))
 
     def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
         """One instruction for each part of what a lane has."""
-        width = self.elements * self.element_bytes // 4
-        span, dtype = Loops().span, f"{self.operand}x{self.elements}"
+        span, width, result = Loops().span, self.width, f"{self.accumulator}x{self.sums}"
         accumulated, none = span(at, self.sums), [tirx.const(0, "int32")] * 3
         for first in range(0, self.words, width):
-            left = tirx.reinterpret(dtype, a[span(a_at + first, width)])
-            right = tirx.reinterpret(dtype, b[span(b_at + first, width)])
-            result = f"float32x{self.sums}"
+            left = tirx.reinterpret(self.operand, a[span(a_at + first, width)])
+            right = tirx.reinterpret(self.operand, b[span(b_at + first, width)])
             added = tirx.call_llvm_pure_intrin(result, self.name, left, right, sums[accumulated], *none)
             T.buffer_store(sums, added, [accumulated])
 
@@ -90,3 +97,10 @@ class Mfma:
         group = tirx.floordiv(lane, self.size)
         row = register // 4 * (4 * self.chunks) + register % 4
         return group * 4 + row, tirx.floormod(lane, self.size)
+
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """One chunk of a line."""
+        return tirx.floormod(lane, self.size), tirx.floordiv(lane, self.size) * chunk + element
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """Nothing: the instruction takes float32 as it is."""

@@ -1,14 +1,16 @@
 """Fragments of ``mma.sync``: 16 rows and 16 columns, by pairs of instructions (PTX ISA 9.0, "Matrix Fragments for
-mma.m16n8k16 with floating point type", "ldmatrix").
+mma.m16n8k16 with floating point type", "Matrix Fragments for mma.m16n8k32", "ldmatrix").
 
 One ldmatrix reads four matrices of 8 lines by 16 bytes, of which every lane gets 4 bytes: lane ``l`` those at ``4 * (l
-% 4)`` of line ``l // 4``. Those 16 lines of 32 bytes are an operand of 16 rows, or of two times 8 columns.
+% 4)`` of line ``l // 4``. Those 16 lines of 32 bytes are an operand of 16 rows, or of two times 8 columns, whatever the
+type of the elements. Instructions of 8 rows, which Turing has for bytes, are two for one of 16.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -17,8 +19,8 @@ from tvm.tirx.script.builder import ir as T
 from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, ChunkPlace, Load
 from dsc.targets.machine import MultiplyAdd
 
-_NAME = re.compile(r"mma\.sync\.aligned\.m16n8k(?P<k>\d+)\.row\.col\.f32\.(?P<type>f16|bf16|tf32)\..*")
-_BYTES = {"f16": 2, "bf16": 2, "tf32": 4}
+_NAME = re.compile(r"mma\.sync\.aligned\.m(?:16|8)n8k\d+\.row\.col\.(?:f32|s32)\.(?P<type>f16|bf16|tf32|s8|u8)\..*")
+_BYTES = {"f16": 2, "bf16": 2, "tf32": 4, "s8": 1, "u8": 1}
 _LOAD = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
 _LOAD_TRANSPOSED = "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16"
 
@@ -29,7 +31,8 @@ def mma_sync(row: MultiplyAdd) -> MmaSync | None:
     if found is None:
         return None
     size = _BYTES[found["type"]]
-    return MmaSync(row.intrinsic or "", 2 * CHUNK_BYTES // (size * row.k), rounds=found["type"] == "tf32")
+    steps = 2 * CHUNK_BYTES // (size * row.k)
+    return MmaSync(row.intrinsic or "", row.m, steps, size, "uint32" if row.accumulator == "int32" else row.accumulator)
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,13 @@ class MmaSync:
 
     name: str
     """Of the instruction."""
+    tall: int
+    """Rows of the instruction: 16 or 8."""
     steps: int
     """Instructions for the depth of a fragment."""
-    rounds: bool
-    """Whether operands are float32, to be rounded to tf32."""
+    element_bytes: int
+    accumulator: str
+    """uint32 for int32, as TVM declares these registers."""
     rows: int = 16
     columns: int = 16
     chunks: int = 2
@@ -50,10 +56,28 @@ class MmaSync:
     sums: int = 8
     loads_move: bool = False
     run: int = 2
+    by_columns: bool = False
+    """Whether ldmatrix gives the two matrices of 8 lines after one another, not those of a chunk: the instruction takes
+    its right operand from a pair of neighbouring registers, which compilers otherwise have to move there."""
+
+    @property
+    def right(self) -> MmaSync:
+        """Loads into the same places of the array, from another order of registers."""
+        return replace(self, by_columns=True)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether operands are float32, to be rounded to tf32."""
+        return self.element_bytes == _BYTES["tf32"]
 
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the order: lines 0 to 7, lines 8 to 15, then the second chunk of these."""
+        lane = self._ordered(lane)
         self._load(_LOAD, to, at, shared, place(tirx.floormod(lane, 16), tirx.floordiv(lane, 16)))
+        self.round_operand(to, at)
+
+    def round_operand(self, to: tirx.Buffer, at: Expr) -> None:
+        """float32 to tf32, ties away from 0; halves are what they are."""
         if self.rounds:
             for i in range(self.words):
                 single = tirx.reinterpret("float32", to[at + i])
@@ -62,28 +86,44 @@ class MmaSync:
     @property
     def load_transposed(self) -> Load | None:
         """ldmatrix transposes elements of 16 bits, no others."""
-        return None if self.rounds else self._load_transposed
+        return self._load_transposed if self.element_bytes == _BYTES["f16"] else None
 
     def _load_transposed(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Matrices in the same order: lines of memory are 8 steps of depth, chunks are 8 lines of the operand."""
+        lane = self._ordered(lane)
         step = tirx.floordiv(lane, 16) * 8 + tirx.floormod(lane, 8)
         self._load(_LOAD_TRANSPOSED, to, at, shared, place(step, tirx.floormod(tirx.floordiv(lane, 8), 2)))
 
+    def _ordered(self, lane: Expr) -> Expr:
+        """The lane that says where a line of a matrix is, were they in the order of `load`: the second group of eight
+        is the third one, and the third the second, where they are by columns."""
+        if not self.by_columns:
+            return lane
+        low, high = tirx.floormod(tirx.floordiv(lane, 8), 2), tirx.floordiv(lane, 16)
+        return low * 16 + high * 8 + tirx.floormod(lane, 8)
+
     def _load(self, name: str, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, word: Expr) -> None:
-        registers = [to[at + i] for i in range(self.words)]
+        registers = [to[at + i] for i in ((0, 2, 1, 3) if self.by_columns else range(self.words))]
         T.evaluate(T.ptx[name](*registers, tirx.address_of(shared[word])))
 
     def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
-        """Of each instruction, `a` has 16 rows, that is pairs of matrices, and `b` 8 columns."""
-        words = self.words // self.steps
-        for step in range(self.steps):
-            left = [a[a_at + i] for i in range(step * words, (step + 1) * words)]
-            for half in range(2):
-                right = [b[b_at + i + half] for i in range(step * words, (step + 1) * words, 2)]
-                d = [sums[at + half * 4 + i] for i in range(4)]
-                T.evaluate(T.ptx[self.name](*d, *left, *right, *d))
+        """Of each instruction, `a` has 16 rows, that is pairs of matrices, or 8, and `b` 8 columns."""
+        words, parts = self.words // self.steps, self.rows // self.tall
+        for step, down, half in product(range(self.steps), range(parts), range(2)):
+            first, end = step * words, (step + 1) * words
+            left = [a[a_at + i] for i in range(first + down, end, parts)]
+            right = [b[b_at + i] for i in range(first + half, end, 2)]
+            d = [sums[at + half * 4 + i] for i in range(down * 2, 4 if parts == 1 else down * 2 + 2)]
+            T.evaluate(T.ptx[self.name](*d, *left, *right, *d))
 
     def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
         """Two neighbours each in rows 8 apart, of the first 8 columns and of the second."""
         half, below, right = register // 4, register // 2 % 2, register % 2
         return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 2 + (8 * half + right)
+
+    def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
+        """Of each word, neighbours in depth; words are of the four matrices, in the order of `load`."""
+        per_word = chunk // 4
+        word, part = divmod(element, per_word)
+        depth = tirx.floormod(lane, 4) * per_word + (word // 2 * chunk + part)
+        return tirx.floordiv(lane, 4) + 8 * (word % 2), depth

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from tvm import tirx
 from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import divides
 from dsc.targets.gpu.access import Access
+from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.matrix.fragments import Fragments
-from dsc.targets.gpu.matrix.side import Side
+from dsc.targets.gpu.matrix.side import Side, repeated
 from dsc.targets.gpu.matrix.tiling import SharedTile
 from dsc.targets.tir.loops import Loops
 
@@ -83,6 +85,17 @@ class Operand:
         if access.inside is not None:
             conditions += [access.is_inside(self.indices(number, k))]
         return tirx.all(*conditions) if conditions else None
+
+    def fill(self, elements: Elements, number: Expr) -> Expr:
+        """A word of what a line has where it is not in memory: zero points, or zeros."""
+        return tirx.const(0, "float32") if self.side.zero is None else repeated(self.zero(elements, number))
+
+    def zero(self, elements: Elements, number: Expr) -> Expr:
+        """The zero point of a line, or of the last one for those beyond it."""
+        side, loops, line = self.side, self.loops, number
+        if not divides(self.corner.lines, side.extent):
+            line = T.Bind(tirx.min(number, loops.const(side.extent) - 1))
+        return side.zero_at(elements, [*self.corner.batch, *loops.unravel(line, side.lines)])
 
     def indices(self, number: Expr, k: Expr) -> list[Expr]:
         """Those of the factor's tensor."""

@@ -18,7 +18,7 @@ from dsc.lower.exprs import divides
 from dsc.targets.gpu.access import VECTOR_TYPES, is_multiple, ranges
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.elements import Elements
-from dsc.targets.gpu.launch import synchronize
+from dsc.targets.gpu.launch import shared_out, synchronize
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.tiling import Strip, Tiling
 from dsc.targets.gpu.neighbours import Neighbours, Read, from_registers
@@ -36,8 +36,10 @@ class WarpTile:
     batch: Sequence[Expr]
     row: Expr
     column: Expr
-    warp: Expr
-    """Its index in the block."""
+    slice: Expr
+    """Of the depth, that its sums are of."""
+    part: Expr
+    """Its index among the warps of the slice."""
     lane: Expr
 
 
@@ -69,12 +71,12 @@ class Results:
     def store(self, sums: tirx.Buffer, shared: tirx.Buffer, at: WarpTile, warp_size: int) -> None:
         """All sums of a block's warps, a row of fragments of each at once. Nobody reads `shared` any more."""
         across = self.tiling.warp_columns // self.fragments.columns
-        base = T.Bind(at.warp * self.strip.words)
+        base = T.Bind((at.part * self.tiling.slices + at.slice) * self.strip.words)
         with unrolled(self.tiling.warp_rows // self.fragments.rows) as down:
             with unrolled(across) as j:
                 self._write(sums, (down * across + j) * self.fragments.sums, shared, base, at.lane, j)
             synchronize()
-            self._read(shared, base, at, down, warp_size)
+            self._read(shared, at, down, warp_size)
             synchronize()
 
     def _write(self, sums: tirx.Buffer, first: Expr, shared: tirx.Buffer, base: Expr, lane: Expr, j: Expr) -> None:
@@ -83,21 +85,26 @@ class Results:
         for register in range(0, self.fragments.sums, run):
             row, column = self.fragments.position(lane, register)
             word = base + row * self.strip.stride + column + j * self.fragments.columns
-            T.buffer_store(shared, sums[own.span(first + register, run)], [self.loops.span(word, run)])
+            values = _reinterpreted(sums[own.span(first + register, run)], str(shared.dtype), run)
+            T.buffer_store(shared, values, [self.loops.span(word, run)])
 
-    def _read(self, shared: tirx.Buffer, base: Expr, at: WarpTile, down: Expr, warp_size: int) -> None:
-        """A warp's strip, row by row: neighbouring lanes have neighbouring vectors."""
-        across = self.strip.columns // VECTOR
-        m, rows_at_once = self.source.m, warp_size // across
-        line, vector = self.loops.split(at.lane, across)
-        with self.loops.each(self.strip.rows // rows_at_once) as i:
-            inner = T.Bind(i * rows_at_once + line)
-            row = T.Bind(at.row + down * self.fragments.rows + inner)
+    def _read(self, shared: tirx.Buffer, at: WarpTile, down: Expr, warp_size: int) -> None:
+        """A warp's strip, and those of the other slices, by the warps that have one: row by row, neighbouring lanes
+        have neighbouring vectors."""
+        tiling, strip, m = self.tiling, self.strip, self.source.m
+        across, first = strip.columns // VECTOR, T.Bind(at.part * tiling.slices * strip.words)
+        thread = T.Bind(at.slice * warp_size + at.lane)
+        with shared_out(strip.rows * across, tiling.slices * warp_size, thread, self.loops) as place:
+            line, vector = self.loops.split(place, across)
+            row = T.Bind(at.row + down * self.fragments.rows + line)
             column = T.Bind(at.column + vector * VECTOR)
-            words = self.loops.span(base + inner * self.strip.stride + vector * VECTOR, VECTOR)
-            with when(None if divides(self.tiling.rows, m) else row < self.loops.const(m)):
-                sums = T.alloc_buffer((VECTOR,), shared.dtype, scope="local")
-                T.buffer_store(sums, shared[words], [Loops().span(0, VECTOR)])
+            word, dtype = T.Bind(first + line * strip.stride + vector * VECTOR), str(self.source.acc.dtype)
+            with when(None if divides(tiling.rows, m) else row < self.loops.const(m)):
+                sums, own = T.alloc_buffer((VECTOR,), dtype, scope="local"), Loops().span(0, VECTOR)
+                T.buffer_store(sums, _reinterpreted(shared[self.loops.span(word, VECTOR)], dtype, VECTOR), [own])
+                for other in range(1, tiling.slices):
+                    more = shared[self.loops.span(word + other * strip.words, VECTOR)]
+                    T.buffer_store(sums, sums[own] + _reinterpreted(more, dtype, VECTOR), [own])
                 self._row([*at.batch, *self.loops.unravel(row, self.source.rows)], column, sums)
 
     def _row(self, at: Sequence[Expr], first: Expr, sums: tirx.Buffer) -> None:
@@ -137,3 +144,9 @@ class Results:
         memory = from_registers(beside, self.buffers, at, v, known)
         elements, place = Elements({**memory, self.source.acc: lambda _: sum_}, known), self.source.place(at)
         return [elements.at(output, place) for output in self.source.outputs]
+
+
+def _reinterpreted(values: Expr, dtype: str, count: int) -> Expr:
+    """The bits of so many numbers as those of another type, if it is another."""
+    wanted = dtype if count == 1 else f"{dtype}x{count}"
+    return values if str(values.expr_ty()) == wanted else tirx.reinterpret(wanted, values)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 from tvm import te, tirx
 from tvm.ir import Expr
 from xdsl.dialects.builtin import BFloat16Type, TensorType
 
 from dsc.lower import rounding
-from dsc.lower.exprs import Dim, product
+from dsc.lower.exprs import Dim, is_integer, product
 from dsc.lower.stages import element_bytes
+from dsc.targets.gpu.access import uses
 from dsc.targets.gpu.contraction.factors import Factor
+from dsc.targets.gpu.contraction.zero_points import BYTES
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.matrix.exact import HALF, SINGLE, TF32, UPPER_HALF, exact_type
 from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES
+from dsc.targets.tir.loops import spread
 
 WORD_BITS = 32
+SIGN = 128
+"""What makes an unsigned byte a signed one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,8 @@ class Side:
     """What the factor is computed from."""
     element: str
     """The type in which elements are multiplied."""
+    zero: te.Tensor | None = None
+    """``[batch.., lines..]`` in int32: what is to be taken off of bytes; None is 0."""
 
     @property
     def extent(self) -> Dim:
@@ -59,7 +66,19 @@ class Side:
     @property
     def bits(self) -> int:
         """Of an element."""
+        if self.element in BYTES:
+            return 8
         return WORD_BITS if self.element == TF32 else WORD_BITS // 2
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether unsigned bytes are multiplied as signed ones: each less 128, and so is what is taken off of them."""
+        return self.element in BYTES and str(self.factor.tensor.dtype) != self.element
+
+    @property
+    def is_centered(self) -> bool:
+        """Whether something is to be taken off of what is multiplied."""
+        return self.zero is not None or self.is_shifted
 
     @cached_property
     def together_in_depth(self) -> int:
@@ -95,6 +114,23 @@ class Side:
         is_widened = isinstance(value, tirx.Cast) and str(value.value.expr_ty()) == HALF
         return elements.term(tensor.op, value.value, at, []) if is_widened else elements.at(tensor, at).astype(HALF)
 
+    @property
+    def origins_differ(self) -> bool:
+        """Whether what is taken off is not the same for all lines."""
+        if self.zero is None:
+            return False
+        (value,), axes = self.zero.op.body, self.factor.side_axes
+        return any(uses(value, axis.var) for axis in self.zero.op.axis[axes.start : axes.stop])
+
+    def zero_at(self, elements: Elements, at: Sequence[Expr]) -> Expr:
+        """What is taken off of the bytes of a line as they are in memory."""
+        return tirx.const(0, "int32") if self.zero is None else elements.at(self.zero, at)
+
+    def origin_at(self, elements: Elements, at: Sequence[Expr]) -> Expr:
+        """What is taken off of the bytes of a line as they are multiplied."""
+        zero = self.zero_at(elements, at)
+        return zero - tirx.const(SIGN, "int32") if self.is_shifted else zero
+
     @cached_property
     def _upper_halves(self) -> te.Tensor:
         """The elements as bfloat16, in their bits."""
@@ -105,5 +141,24 @@ def packed(values: Sequence[Expr]) -> Expr:
     """A word, of type float32, from what it holds of elements, the first one lowest."""
     if len(values) == 1:
         return values[0]
-    low, high = (tirx.reinterpret("uint16", value).astype("uint32") for value in values)
-    return tirx.reinterpret(SINGLE, low | (high << tirx.const(WORD_BITS // 2, "uint32")))
+    bits = WORD_BITS // len(values)
+    parts = [_bits(value, f"uint{bits}").astype("uint32") for value in values]
+    shifted = [part << tirx.const(i * bits, "uint32") for i, part in enumerate(parts)]
+    return tirx.reinterpret(SINGLE, reduce(tirx.bitwise_or, shifted))
+
+
+def _bits(value: Expr, dtype: str) -> Expr:
+    """Those of an element; LLVM's code generator reinterprets no number that is 0."""
+    return value.astype(dtype) if is_integer(value) else tirx.reinterpret(dtype, value)
+
+
+def repeated(byte: Expr) -> Expr:
+    """A word, of type float32, of which each byte is the lowest one of a number."""
+    return tirx.reinterpret(SINGLE, byte.astype("uint8").astype("uint32") * tirx.const(0x01010101, "uint32"))
+
+
+def with_signs(words: Expr, count: int) -> Expr:
+    """So many words, of type float32, of unsigned bytes as signed ones, each 128 less."""
+    of = "" if count == 1 else f"x{count}"
+    signs = spread(tirx.const(0x80808080, "uint32"), count)
+    return tirx.reinterpret(f"{SINGLE}{of}", tirx.bitwise_xor(tirx.reinterpret(f"uint32{of}", words), signs))

@@ -12,12 +12,13 @@ from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.estimate import BlockStep, steps_seconds
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.centering import centered
 from dsc.targets.gpu.matrix.code import write
 from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
 from dsc.targets.gpu.matrix.operand import is_transposed
 from dsc.targets.gpu.matrix.results import VECTOR
 from dsc.targets.gpu.matrix.side import WORD_BITS, Side
-from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, STAGES, Tiling
+from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, SHORT, STAGES, WORD_BYTES, Centered, Tiling
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -43,14 +44,18 @@ class MatrixSpace:
         """Those that fit the machine: what is wasted on a small result shows in the estimate."""
         return self._points
 
+    @property
+    def _centered(self) -> Centered:
+        return centered(*self.sides)
+
     def _tilings(self, name: str) -> Iterator[Tiling]:
         _, fragments = self.instructions[name]
         stages = STAGES if self.machine.copies_to_shared else STAGES[-1:]
-        for shape in SHAPES:
-            for chunks in CHUNKS:
+        for rows, columns, down, across, slices in SHAPES:
+            for chunks in CHUNKS if fragments.chunks > 1 else (SHORT, *CHUNKS):
                 for count in stages:
-                    tiling = Tiling(name, *shape, chunks, count)
-                    if tiling.suits(fragments, VECTOR, self.machine):
+                    tiling = Tiling(name, rows, columns, down, across, chunks, count, slices)
+                    if tiling.suits(fragments, VECTOR, self.machine, self._centered):
                         yield tiling
 
     def estimate(self, point: Tiling) -> float:
@@ -60,14 +65,16 @@ class MatrixSpace:
         source, depth = self.source, point.chunks * self.sides[0].chunk
         m, n, k, batches = nominal(source.m), nominal(source.n), nominal(source.k), batch(source.batch)
         down, across = math.ceil(m / point.rows), math.ceil(n / point.columns)
+        multiplied = point.multiplied(fragments, self._centered)
         step = BlockStep(
             threads=point.warps * self.machine.warp,
-            registers=point.registers(fragments, self.machine.warp),
+            registers=point.registers(fragments, self.machine.warp, self._centered),
             shared_bytes=point.shared_bytes(fragments),
-            products=point.rows * point.columns * depth,
+            products=point.warps * multiplied * fragments.rows * fragments.columns * depth // point.slices,
             shared_traffic=float(self._read_bytes(point) + point.staged_bytes),
             instructions=self._instructions(point, fragments),
             ahead=point.stages - 1,
+            stored_traffic=float(2 * point.slices * point.rows * point.columns * WORD_BYTES),
         )
         bits = self.sides[0].bits
         loaded = bits / 8 * batches * k * (across * m + down * n)
@@ -78,7 +85,7 @@ class MatrixSpace:
 
     def _read_bytes(self, point: Tiling) -> int:
         """From shared memory, by all warps, in a step."""
-        return point.warps * (point.warp_rows + point.warp_columns) * point.chunks * CHUNK_BYTES
+        return point.warps * (point.warp_rows + point.warp_columns) * point.warp_chunks * CHUNK_BYTES
 
     def _instructions(self, point: Tiling, fragments: Fragments) -> float:
         """Of all warps, in a step, to bring operands to shared memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -22,6 +23,19 @@ REGISTERS_PLANNED = 0.85
 
 
 @dataclass(frozen=True)
+class Centered:
+    """Which sums of lines zero points ask for (see `dsc.targets.gpu.matrix.centering`)."""
+
+    rows: bool = False
+    """Of rows of the left factor: where the right one has zero points."""
+    columns: bool = False
+
+    def fragments(self, down: int, across: int) -> int:
+        """Those beside the `down` times `across` of the product: each is as many instructions, and registers."""
+        return self.rows * down + self.columns * across
+
+
+@dataclass(frozen=True)
 class Tiling:
     """The tile of the result that a block computes, and how its warps share it out."""
 
@@ -35,11 +49,19 @@ class Tiling:
     """Of 16 bytes, of every row and column: the depth of a step."""
     stages: int
     """Steps whose operands are in shared memory at once: one is multiplied, the others are on their way."""
+    slices: int = 1
+    """Parts of a step's depth, each multiplied by warps of its own, whose sums are added at the end. So a small tile
+    keeps as many warps busy as a large one, and each reads as little of shared memory."""
 
     @property
     def warps(self) -> int:
         """Of a block."""
-        return self.warps_down * self.warps_across
+        return self.slices * self.warps_down * self.warps_across
+
+    @property
+    def warp_chunks(self) -> int:
+        """Of a step's depth, that a warp multiplies."""
+        return self.chunks // self.slices
 
     @property
     def warp_rows(self) -> int:
@@ -60,18 +82,19 @@ class Tiling:
         """Of the operands of one step."""
         return (self.rows + self.columns) * self.chunks * CHUNK_BYTES
 
-    def suits(self, fragments: Fragments, vector: int, machine: Gpu) -> bool:
+    def suits(self, fragments: Fragments, vector: int, machine: Gpu, centered: Centered = Centered()) -> bool:
         """Whether warps have whole fragments and lines of whole vectors, threads as many chunks as one another, and a
         block no more than the machine gives it."""
-        threads = self.warps * machine.warp
+        threads, registers = self.warps * machine.warp, self.registers(fragments, machine.warp, centered)
         return (
             self.warp_rows % fragments.rows == self.warp_columns % fragments.columns == 0
-            and self.chunks % fragments.chunks == 0
+            and self.chunks % (fragments.chunks * self.slices) == 0
             and self.rows * self.chunks % threads == self.columns * self.chunks % threads == 0
-            and fragments.rows * self.warp_columns % (machine.warp * vector) == 0
+            and self.warp_columns % vector == 0
             and threads <= machine.max_threads
-            and self.shared_bytes(fragments) <= machine.shared_bytes
-            and self.registers(fragments, machine.warp) <= REGISTERS_PLANNED * machine.registers_per_thread
+            and self.shared_bytes(fragments) <= machine.most_shared_bytes
+            and registers <= REGISTERS_PLANNED * machine.registers_per_thread
+            and registers * threads <= machine.registers
         )
 
     def shared_bytes(self, fragments: Fragments) -> int:
@@ -79,21 +102,28 @@ class Tiling:
         sums = self.warps * Strip.of(self, fragments).words
         return max(self.staged_words, sums) * WORD_BYTES
 
-    def registers(self, fragments: Fragments, warp: int) -> int:
+    def multiplied(self, fragments: Fragments, centered: Centered) -> int:
+        """Fragments of sums of a warp."""
+        down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
+        return down * across + centered.fragments(down, across)
+
+    def registers(self, fragments: Fragments, warp: int, centered: Centered = Centered()) -> int:
         """Of a thread, about: sums, fragments, chunks on their way, addresses."""
         down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
         multiplied = 1 + across
         if fragments.loads_move:
-            multiplied = (down + across) * (self.chunks // fragments.chunks)
+            multiplied = (down + across) * (self.warp_chunks // fragments.chunks)
         on_their_way = ceildiv((self.rows + self.columns) * self.chunks * CHUNK_WORDS, self.warps * warp)
-        return down * across * fragments.sums + multiplied * fragments.words + on_their_way + 32
+        sums = self.multiplied(fragments, centered) * fragments.sums
+        return sums + multiplied * fragments.words + on_their_way + 32
 
 
 @dataclass(frozen=True)
 class SharedTile:
     """A matrix in shared memory, lines of chunks, of which eight neighbours in a column lie in different banks.
 
-    Of a chunk's number the last bits are exchanged by those of its line (a swizzle), so no room is lost.
+    Of a chunk's number the last bits are exchanged by those of its line (a swizzle), so no room is lost. They are as
+    many as stay within the line: lines of 12 chunks begin in two groups of banks, and four chunks change places.
     """
 
     lines: int
@@ -108,7 +138,7 @@ class SharedTile:
 
     def place(self, stage: Expr, line: Expr, chunk: Expr) -> Expr:
         """The word at which a chunk begins."""
-        spread = min(self.chunks, BANKED_CHUNKS)
+        spread = math.gcd(self.chunks, BANKED_CHUNKS)
         key = tirx.floormod(tirx.floordiv(line, BANKED_CHUNKS // spread), spread)
         moved = tirx.bitwise_xor(chunk, key)
         return stage * self.words + ((line * self.chunks + moved) * CHUNK_WORDS + self.base)
@@ -134,22 +164,37 @@ class Strip:
 
 
 SHAPES = (
-    (128, 128, 2, 2),
-    (256, 128, 4, 2),
-    (128, 256, 2, 4),
-    (128, 64, 2, 2),
-    (64, 128, 2, 2),
-    (64, 64, 2, 2),
-    (128, 32, 4, 1),
-    (32, 128, 1, 4),
-    (32, 64, 2, 2),
-    (64, 32, 4, 1),
-    (32, 32, 2, 1),
-    (16, 128, 1, 4),
-    (16, 64, 1, 2),
+    (128, 128, 2, 2, 1),
+    (256, 128, 4, 2, 1),
+    (128, 256, 2, 4, 1),
+    (64, 192, 2, 2, 1),
+    (192, 64, 2, 2, 1),
+    (96, 128, 1, 4, 1),
+    (128, 64, 2, 2, 1),
+    (64, 128, 2, 2, 1),
+    (96, 64, 2, 2, 1),
+    (96, 64, 2, 1, 1),
+    (64, 96, 2, 1, 2),
+    (64, 64, 2, 2, 1),
+    (64, 64, 2, 1, 2),
+    (48, 64, 1, 1, 4),
+    (128, 32, 4, 1, 1),
+    (32, 128, 1, 4, 1),
+    (32, 64, 2, 2, 1),
+    (64, 32, 4, 1, 1),
+    (48, 32, 1, 1, 4),
+    (48, 32, 1, 1, 2),
+    (32, 32, 2, 1, 1),
+    (32, 32, 2, 1, 2),
+    (16, 128, 1, 4, 1),
+    (16, 64, 1, 2, 1),
+    (16, 32, 1, 1, 2),
 )
-"""Rows and columns of a block's tile, and how many warps share them out. A warp has 32 columns at least, so that eight
-threads read sums of one row: those of two would lie in the same banks."""
+"""Rows and columns of a block's tile, how many warps share them out, and in how many slices of the depth. With other
+sizes than powers of two there is one that leaves few multiprocessors idle. A warp has multiples of 32 columns, so that
+eight threads read sums of one row: those of two would lie in the same banks."""
 CHUNKS = (4, 8, 16)
+SHORT = 2
+"""For fragments of one chunk, of which lanes have many registers."""
 STAGES = (4, 3, 2)
 """Where the estimate is the same, more steps on their way bear more of what it does not know."""

@@ -12,13 +12,14 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, dims, divides, product
 from dsc.lower.floats import condition
 from dsc.targets.cpu.inline import Leaf
+from dsc.targets.gpu.contraction.zero_points import BYTES
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Operand
-from dsc.targets.gpu.matrix.side import WORD_BITS, packed
+from dsc.targets.gpu.matrix.side import WORD_BITS, packed, with_signs
 from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS, WORD_BYTES
 from dsc.targets.gpu.tile import unrolled
-from dsc.targets.tir.loops import Loops, flat, when
+from dsc.targets.tir.loops import Loops, flat, spread, when
 
 WORD = "float32"
 """What shared memory, and registers on the way there, are declared as: bits of whatever type."""
@@ -48,12 +49,21 @@ class Transport(ABC):
 
 
 class AsynchronousCopies(Transport):
-    """Memory is copied while threads do other things (cp.async); what is outside is filled with zeros."""
+    """Memory is copied while threads do other things (cp.async); what is outside is filled with zeros, or by threads
+    with zero points."""
 
-    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, memory: tirx.Buffer) -> None:
-        """memory: the factor's, as one long array."""
+    def __init__(
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        memory: tirx.Buffer,
+        leaves: Mapping[te.Tensor, Leaf],
+    ) -> None:
+        """memory: the factor's, as one long array. leaves: the inputs."""
         super().__init__(operand, shared, thread, threads)
-        self.memory = memory
+        self.memory, self.leaves = memory, leaves
 
     def begin(self, step: Expr, stage: Expr) -> None:
         width, side = self.operand.together, self.operand.side
@@ -68,9 +78,22 @@ class AsynchronousCopies(Transport):
                 place = self.operand.coordinates(step, line, chunk * side.chunk + part * width)
                 inside = self.operand.is_inside(access, *place)
                 position = T.Bind(_guarded(inside, self.operand.position(access, *place), self.loops))
-                target = tirx.address_of(self.shared[word + part * (size // WORD_BYTES)])
-                given = [] if inside is None else [tirx.Select(inside, _bytes(size), _bytes(0))]
-                T.evaluate(T.ptx[instruction](target, tirx.address_of(self.memory[position]), size, *given))
+                first = T.Bind(word + part * (size // WORD_BYTES))
+                target, source = tirx.address_of(self.shared[first]), tirx.address_of(self.memory[position])
+                if inside is None or side.zero is None:
+                    given = [] if inside is None else [tirx.Select(inside, _bytes(size), _bytes(0))]
+                    T.evaluate(T.ptx[instruction](target, source, size, *given))
+                else:
+                    with T.If(inside):
+                        with T.Then():
+                            T.evaluate(T.ptx[instruction](target, source, size))
+                        with T.Else():
+                            self._fill(first, size // WORD_BYTES, place[0])
+
+    def _fill(self, first: Expr, words: int, line: Expr) -> None:
+        """Zero points of a line, to so many words of shared memory."""
+        value = self.operand.fill(Elements(self.leaves), line)
+        T.buffer_store(self.shared, spread(value, words), [self.loops.span(first, words)])
 
     def finish(self, stage: Expr) -> None:
         """Nothing: see `dsc.targets.gpu.matrix.code`, which waits."""
@@ -87,16 +110,26 @@ class ThroughRegisters(Transport):
         with unrolled(self.each) as i:
             word = T.Bind(self.operand.tile.place(stage, *self._chunk(i)))
             value = self.registers[Loops().span(i * CHUNK_WORDS, CHUNK_WORDS)]
+            if self.operand.side.is_shifted:
+                value = with_signs(value, CHUNK_WORDS)
             T.buffer_store(self.shared, value, [self.loops.span(word, CHUNK_WORDS)])
 
 
 class Vectors(ThroughRegisters):
     """Neighbours in memory are loaded at once."""
 
-    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, memory: tirx.Buffer) -> None:
-        """memory: the factor's, as one long array of words."""
+    def __init__(
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        memory: tirx.Buffer,
+        leaves: Mapping[te.Tensor, Leaf],
+    ) -> None:
+        """memory: the factor's, as one long array of words. leaves: the inputs."""
         super().__init__(operand, shared, thread, threads)
-        self.memory = memory
+        self.memory, self.leaves = memory, leaves
 
     def begin(self, step: Expr, stage: Expr) -> None:
         width, side = self.operand.together, self.operand.side
@@ -110,8 +143,8 @@ class Vectors(ThroughRegisters):
             inside = self.operand.is_inside(access, *place)
             to = own.span(i * CHUNK_WORDS + part * words, words)
             if inside is not None:
-                zero = tirx.const(0, WORD)
-                T.buffer_store(self.registers, zero if words == 1 else tirx.Broadcast(zero, words), [to])
+                fill = self.operand.fill(Elements(self.leaves), place[0])
+                T.buffer_store(self.registers, spread(fill, words), [to])
             with when(inside):
                 first = self.operand.position(access, *place)
                 position = T.Bind(tirx.floordiv(first, self.loops.const(per_word)))
@@ -160,6 +193,39 @@ class SingleElements(ThroughRegisters):
         return line, chunk
 
 
+class SingleBytes(SingleElements):
+    """The same of bytes; what is not in memory are zero points."""
+
+    def __init__(
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        memory: tirx.Buffer,
+        leaves: Mapping[te.Tensor, Leaf],
+    ) -> None:
+        """memory: the factor's, as one long array. leaves: the inputs."""
+        super().__init__(operand, shared, thread, threads, leaves)
+        self.memory = memory
+
+    def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
+        operand, access = self.operand, self.operand.side.factor.access
+        assert access is not None  # see `zero_points.of_bytes`
+        number, k = operand.coordinates(step, line, element)
+        inside = operand.is_inside(access, number, k)
+        if inside is None:
+            return self.memory[T.Bind(operand.position(access, number, k))]
+        found = T.alloc_buffer((1,), self.memory.dtype, scope="local")
+        with T.If(inside):
+            with T.Then():
+                T.buffer_store(found, self.memory[T.Bind(operand.position(access, number, k))], [0])
+            with T.Else():
+                zero = operand.zero(Elements(self.leaves), number)
+                T.buffer_store(found, zero.astype(str(self.memory.dtype)), [0])
+        return found[0]
+
+
 def transport(
     operand: Operand,
     shared: tirx.Buffer,
@@ -171,14 +237,16 @@ def transport(
 ) -> Transport:
     """The best way there is for an operand."""
     access, side = operand.side.factor.access, operand.side
-    if access is None or operand.together * side.bits < WORD_BITS:
+    buffer = None if access is None else next(b for tensor, b in buffers.items() if tensor.same_as(access.memory))
+    if buffer is None or operand.together * side.bits < WORD_BITS:
+        if buffer is not None and side.element in BYTES:
+            return SingleBytes(operand, shared, thread, threads, flat(buffer), leaves)
         return SingleElements(operand, shared, thread, threads, leaves)
-    buffer = next(found for tensor, found in buffers.items() if tensor.same_as(access.memory))
-    if machine.copies_to_shared:
-        return AsynchronousCopies(operand, shared, thread, threads, flat(buffer))
+    if machine.copies_to_shared and not side.is_shifted:
+        return AsynchronousCopies(operand, shared, thread, threads, flat(buffer), leaves)
     words = ceildiv(product(dims(buffer.shape)) * side.bits, WORD_BITS)
     memory = T.decl_buffer((words,), WORD, data=buffer.data)
-    return Vectors(operand, shared, thread, threads, memory)
+    return Vectors(operand, shared, thread, threads, memory, leaves)
 
 
 def _guarded(inside: Expr | None, position: Expr, loops: Loops) -> Expr:

@@ -205,7 +205,10 @@ class _Writer:
         places = sharing.rows * sharing.row_places
         total = T.alloc_buffer((1,), self.dtype, scope="local")
         with shared_out(sharing.rows * sharing.width, sharing.threads, block.thread, loops) as element:
-            i, j = loops.split(element, sharing.width)
+            if sharing.by_row:
+                j, i = loops.split(element, sharing.rows)
+            else:
+                i, j = loops.split(element, sharing.width)
             T.buffer_store(total, tirx.const(0, self.dtype), [0])
             with unrolled(sharing.parts(source.machine.warp)) as part:
                 place = part * places + i * sharing.row_places + self._shared_place(j)

@@ -80,7 +80,8 @@ class Registers:
             start, reads = place(self._loops.const(0)), self._operand.beside(axes)
             found = [Neighbours.load(read, count, self._memory[read.tensor], start, self._loops) for read in reads]
         with unrolled(count) as v:
-            at = place(v)
+            # variables, as only of these ranges are known: without, what a block of channels holds is not found again
+            at = [T.Bind(index) for index in place(v)]
             known = ranges(at, factor.sizes)
             value = Elements(from_registers(found, self._memory, at, v, known), known).at(factor.tensor, at)
             if inside is not None:

@@ -11,7 +11,8 @@ from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.vector_product.source import VectorProduct
 
 ROWS = 8
-"""Of a block, at most: each is as many sums in registers as a thread has columns."""
+"""Of a block, at most: each is as many sums in registers as a thread has columns. Where neighbours in the result are of
+one column, a block may have all rows, so that they are stored together."""
 THREADS = (128, 256, 512, 1024)
 """Of a block."""
 DEPTH = 4
@@ -52,6 +53,8 @@ class Sharing:
     """Whether the depths of a thread are those of its neighbours apart: all together read one piece of memory."""
     slices: int = 1
     """Parts of the depth: with several, their sums go to memory, and a second launch adds them."""
+    by_row: bool = False
+    """Whether neighbouring threads store neighbouring rows of a column, not columns of a row."""
 
     @property
     def down(self) -> int:
@@ -86,8 +89,10 @@ class Sharing:
 
     @property
     def row_places(self) -> int:
-        """Elements of shared memory for a row."""
-        return self.columns // self.vector * self.pitch
+        """Elements of shared memory for a row: threads that read a column and its neighbours go to different banks."""
+        places = self.columns // self.vector * self.pitch
+        apart = -(-BANKS // (self.rows * self.vector)) * self.vector
+        return places + (apart - places) % BANKS if self.by_row else places
 
     def shared_bytes(self, machine: Gpu, element_bytes: int) -> int:
         """Of a block, for sums of that size."""
@@ -101,13 +106,14 @@ class Sharing:
 
 def sharings(source: VectorProduct, sum_bytes: int) -> Iterator[Sharing]:
     """All worth considering of which a multiprocessor has room for a block; those with wide pieces of memory first."""
-    machine, rows = source.machine, _rows(source)
-    for made in _by_depth(source, rows) if source.by_depth else _by_column(source, rows):
-        for slices in SLICES:
-            is_long = slices == 1 or nominal(source.contraction.k) >= 2 * slices * made.step
-            sharing = replace(made, slices=slices)
-            if is_long and _fits(sharing, machine, sum_bytes):
-                yield sharing
+    machine = source.machine
+    for rows in _rows(source):
+        for made in _by_depth(source, rows) if source.by_depth else _by_column(source, rows):
+            for slices in SLICES:
+                is_long = slices == 1 or nominal(source.contraction.k) >= 2 * slices * made.step
+                sharing = replace(made, slices=slices, by_row=source.is_stored_by_row)
+                if is_long and _fits(sharing, machine, sum_bytes):
+                    yield sharing
 
 
 def _fits(sharing: Sharing, machine: Gpu, sum_bytes: int) -> bool:
@@ -118,11 +124,12 @@ def _fits(sharing: Sharing, machine: Gpu, sum_bytes: int) -> bool:
     )
 
 
-def _rows(source: VectorProduct) -> int:
+def _rows(source: VectorProduct) -> list[int]:
     """As many as there are, or parts of equal size."""
     m = nominal(source.m)
     blocks = -(-m // ROWS)
-    return -(-m // blocks)
+    parts = -(-m // blocks)
+    return [m, parts] if source.is_stored_by_row and parts < m else [parts]
 
 
 def _by_column(source: VectorProduct, rows: int) -> Iterator[Sharing]:

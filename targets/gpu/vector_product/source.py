@@ -8,9 +8,11 @@ from functools import cached_property
 
 from tvm.ir import Expr
 
-from dsc.lower.exprs import Dim, product
+from dsc.lower.exprs import Dim, product, same
 from dsc.lower.nominal import nominal, volume
 from dsc.lower.workload import Workload
+from dsc.targets.gpu.contraction.factors import Factor
+from dsc.targets.gpu.contraction.packing import packed
 from dsc.targets.gpu.contraction.source import Contraction, product_of
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.vector_product.operand import Operand
@@ -62,6 +64,11 @@ class VectorProduct:
         return not self.matrix.beside(self.matrix.factor.side_axes)
 
     @cached_property
+    def is_stored_by_row(self) -> bool:
+        """Whether neighbours in the result are of one column: those of a contraction are along its columns."""
+        return self.is_turned and not same(self.m, 1)
+
+    @cached_property
     def axes(self) -> range:
         """Of the matrix, along which its elements are neighbours in memory."""
         return self.matrix.factor.depth_axes if self.by_depth else self.matrix.factor.side_axes
@@ -94,6 +101,7 @@ def vector_product_of(workload: Workload, machine: Gpu) -> VectorProduct | Refus
     few = min(nominal(found.m), nominal(found.n))
     if few > MOST_ROWS:
         return Refusal(f"{few} rows: more than {MOST_ROWS} are worth tiles")
+    found = _with_constant_rows(found, workload)
     a, b = (Operand.of(factor, found.params, machine.vector_bytes) for factor in (found.a, found.b))
     is_turned = nominal(found.n) < nominal(found.m)
     vectors, matrix = (b, a) if is_turned else (a, b)
@@ -105,3 +113,14 @@ def vector_product_of(workload: Workload, machine: Gpu) -> VectorProduct | Refus
     if any(volume(each.tensor.shape) < elements for each in read):
         return Refusal("elements of the matrix are read several times")
     return source
+
+
+def _with_constant_rows(found: Contraction, workload: Workload) -> Contraction:
+    """The product, with the operand of few rows row by row if it is constant: threads that share the depth read it."""
+    few = found.b if nominal(found.n) < nominal(found.m) else found.a
+
+    def row_by_row(factor: Factor) -> list[int] | None:
+        is_so = factor is not few or factor.access is None or factor.access.run(factor.depth_axes) > 1
+        return None if is_so else [*range(len(factor.sizes))]
+
+    return packed(found, workload, row_by_row)

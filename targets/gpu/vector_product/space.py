@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from dsc.lower.nominal import nominal, volume
 from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
+from dsc.targets.gpu.sectors import sampled, touched, unraveled
 from dsc.targets.gpu.vector_product.code import write
 from dsc.targets.gpu.vector_product.sharing import Sharing, sharings
 from dsc.targets.gpu.vector_product.source import VectorProduct
@@ -62,6 +65,7 @@ class VectorProductSpace:
         matrix = walked * min(point.width, nominal(source.n)) * self._waste(point)
         vectors = walked * point.rows
         far = matrix + vectors * min(1.0, machine.cores / blocks)  # other blocks of a multiprocessor find them near
+        far += self._stored_sectors(point) * machine.sector_bytes
         cycles = [
             (matrix + vectors * machine.warp / 4) / LOAD_BYTES_PER_CYCLE,
             far / L2_BYTES_PER_CYCLE,
@@ -81,7 +85,7 @@ class VectorProductSpace:
 
     def build(self, point: Sharing) -> Implementation:
         """The code."""
-        return Implementation(write(self.source, point))
+        return Implementation(write(self.source, point), self.source.contraction.packings)
 
     @cached_property
     def _moved(self) -> float:
@@ -103,6 +107,30 @@ class VectorProductSpace:
         piece = size * min(row, point.step if source.by_depth else point.width)
         whole = row * size % sector == 0 and piece % sector == 0
         return 1.0 if whole else (piece + sector - size) / piece
+
+    def _stored_sectors(self, point: Sharing) -> float:
+        """Pieces of memory that all warps write results, or slices of them, to."""
+        source, sums = self.source, self.source.contraction
+        m, n = nominal(source.m), nominal(source.n)
+        down, across = math.ceil(m / point.rows), math.ceil(n / point.width)
+        block = sampled(down * across)[:, None, None]
+        warps = math.ceil(point.rows * point.width / source.machine.warp)
+        element = np.arange(warps * source.machine.warp).reshape(1, warps, -1)
+        j, i = divmod(element, point.rows) if point.by_row else divmod(element, point.width)[::-1]
+        row, column = block % down * point.rows + i, block // down * point.width + j
+        place = self._place(row, column).reshape(-1, source.machine.warp)
+        inside = (element < point.rows * point.width) & (row < m) & (column < n)
+        size = element_bytes(sums.outputs[0])
+        found = touched(place * size, size, inside.reshape(place.shape), source.machine.sector_bytes)
+        return float(found.mean()) * warps * volume(sums.batch) * down * across * point.slices
+
+    def _place(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Where results lie, in elements."""
+        source, stored = self.source, self.source.contraction.stored
+        rows, columns = unraveled(row, source.rows), unraveled(column, source.columns)
+        at = [*columns, *rows] if source.is_turned else [*rows, *columns]
+        steps = stored.steps[len(source.contraction.batch) :]
+        return sum((index * nominal(step) for index, step in zip(at, steps, strict=True)), 0 * (row + column))
 
     def _second_launch(self, point: Sharing) -> float:
         """Seconds of adding the slices, if there are several."""

@@ -11,12 +11,13 @@ from tvm import tirx
 from dsc.codegen.objects import compile_kernels, write_imports, write_object
 from dsc.files import scratch_folder
 from dsc.runtime.library import load_library
-from dsc.targets import Implementation, Kernel, Point, Refusal, Space, target
+from dsc.simulator import Simulation
+from dsc.targets import AnyTarget, Implementation, Kernel, Point, Refusal, Space, Target, target
 from dsc.targets.backend import Backend
-from dsc.targets.cuda.backend import CudaBackend
+from dsc.targets.cuda import Cuda
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.rocm.backend import RocmBackend
-from tests.gpu.device import Device
+from dsc.targets.rocm import Rocm
+from tests.gpu.device import Device, RealDevice
 from tests.targets.conv_regions import Case, arguments, pack
 from tests.targets.regions import Region
 
@@ -30,11 +31,18 @@ def machine(tag: str = "sm_80") -> Gpu:
     return found
 
 
-def backend(simulation: Device) -> CudaBackend | RocmBackend:
+def target_of(simulation: Device) -> AnyTarget:
+    """The target, with code that this device runs."""
+    if isinstance(simulation, RealDevice):
+        return simulation.target
+    assert isinstance(simulation, Simulation)
+    family = Rocm if simulation.arch.startswith("gfx") else Cuda
+    return Target(family(lambda source, _: simulation.compile(source)), machine(simulation.arch))
+
+
+def backend(simulation: Device) -> Backend:
     """The backend, with images for that device."""
-    gpu = machine(simulation.arch)
-    make = RocmBackend if simulation.arch.startswith("gfx") else CudaBackend
-    return make(gpu, assemble=lambda source, _: simulation.compile(source))
+    return target_of(simulation).backend()
 
 
 def device(simulation: Device) -> tvm.runtime.Device:

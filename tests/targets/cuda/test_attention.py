@@ -12,7 +12,7 @@ from dsc.targets import Point, Refusal, Space
 from dsc.targets.gpu.attention import Attention
 from dsc.targets.gpu.attention.blocking import BLOCKINGS
 from tests.gpu.device import Device
-from tests.targets.cuda.simulated import backend, check, every, library, machine
+from tests.targets.cuda.simulated import backend, check, device, every, library, machine
 from tests.targets.regions import Region
 from tests.targets.test_attention import CASES, MASKED, heads
 
@@ -37,7 +37,7 @@ def test_scores_that_grow_and_rows_without_any(simulation: Device) -> None:
         "(float[1,70,8] q, float[1,8,70] k, float[1,70,8] v, float[1,70,70] m) => (float[1,70,8] y)"
         "{ p = MatMul(q, k) s = Add(p, m) w = Softmax<axis=-1>(s) y = MatMul(w, v) }"
     )
-    space = Attention().match(region.workload(), machine())
+    space = Attention().match(region.workload(), machine(simulation.arch))
     assert not isinstance(space, Refusal)
     q, k, v, mask = region.arrays()
     mask = mask + np.arange(70, dtype=np.float32) * 3
@@ -45,8 +45,8 @@ def test_scores_that_grow_and_rows_without_any(simulation: Device) -> None:
     mask[0, 6, :69] = -np.inf
     mask[0, 7, 3] = np.nan
     code = library({"k": space.build(space.points()[2]).func}, backend(simulation))
-    result = tvm.runtime.tensor(np.zeros((1, 70, 8), np.float32), tvm.cuda(0))
-    code["k"](*(tvm.runtime.tensor(array, tvm.cuda(0)) for array in (q, k, v, mask)), result)
+    result = tvm.runtime.tensor(np.zeros((1, 70, 8), np.float32), device(simulation))
+    code["k"](*(tvm.runtime.tensor(array, device(simulation)) for array in (q, k, v, mask)), result)
     found, (expected,) = result.numpy(), region.reference([q, k, v, mask])
     assert np.isnan(found[0, 5]).all()
     assert np.isnan(found[0, 7]).all()

@@ -28,7 +28,7 @@ from dsc.targets.gpu.machine import Gpu
 from dsc.targets.kernel import Implementation, Kernel
 from tests.compiled import TextModel
 from tests.gpu.device import Device
-from tests.targets.cuda.simulated import machine
+from tests.targets.cuda.simulated import machine, target_of
 from tests.targets.regions import Region
 
 FATBIN = struct.pack("<I", 0xBA55ED50)
@@ -47,11 +47,6 @@ MODEL = TextModel(
 
 def feeds(batch: int) -> dict[str, np.ndarray]:
     return {"x": RANDOM.standard_normal((batch, 16)).astype(np.float32), "i": RANDOM.integers(0, 10, batch)}
-
-
-def on(simulation: Device) -> Cuda:
-    """The family, with images for that device."""
-    return Cuda(assemble=lambda source, _: simulation.compile(source))
 
 
 def entries(image: bytes) -> set[tuple[int, int]]:
@@ -89,7 +84,7 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_whole_model_with_a_free_batch(simulation: Device, tmp_path: Path) -> None:
-    compiled = compile_model(MODEL.proto(), target=Target(on(simulation), machine(simulation.arch)))
+    compiled = compile_model(MODEL.proto(), target=target_of(simulation))
     assert not any(choice.failures for choice in compiled.model.choices)
     module = compiled.model.load(threads=1)
     for batch in (1, 5, 130):

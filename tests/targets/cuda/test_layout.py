@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,11 +11,11 @@ from dsc.simulator import Simulation, simulated_cuda
 from dsc.targets import Kernel, Refusal, target
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.contraction.source import Contraction, contraction_of
-from dsc.targets.gpu.generic.kernel import Generic
+from dsc.targets.gpu.generic.kernel import Generic, PlannedSpace
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.transpose import Transpose
 from tests.targets.conv_regions import Case
-from tests.targets.cuda.simulated import check, check_convolutions
+from tests.targets.cuda.simulated import check, check_convolutions, machine
 from tests.targets.regions import Region
 
 RAGGED = [
@@ -103,6 +103,20 @@ def test_others_use_what_they_fetch(kernel: Kernel[Gpu], regions: Sequence[Regio
     check(kernel, regions, simulation)
     assert len(used(simulation)) == len(regions)
     assert min(used(simulation)) >= 0.8
+
+
+@pytest.mark.parametrize(("cases", "run"), [(DEPTHWISE, check_convolutions), (OTHERS, check)])
+def test_the_estimate_sees_what_the_simulator_counts(
+    cases: Sequence[Case] | Sequence[Region], run: Callable[..., None], simulation: Simulation
+) -> None:
+    """By the best point: warps are sampled, and parts of a warp may be beyond an edge."""
+    run(Generic(), cases, simulation)
+    counted = [each.global_sectors for each in simulation.counters().values()]
+    for case, sectors in zip(cases, counted, strict=True):
+        space = Generic().match(case.workload(), machine())
+        assert isinstance(space, PlannedSpace)
+        predicted = space.sectors(min(space.points(), key=space.estimate))
+        assert predicted == pytest.approx(sectors, rel=0.15), case
 
 
 @pytest.mark.parametrize("text", [

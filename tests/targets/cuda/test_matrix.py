@@ -12,16 +12,20 @@ import pytest
 import tvm
 
 from dsc.lower.workload import Workload
-from dsc.simulator import Simulation, simulated_cuda
+from dsc.simulator import KernelError, Simulation, simulated_cuda
 from dsc.simulator.counters import Counters
 from dsc.targets import Point, Refusal, Space
 from dsc.targets.cuda.backend import CudaBackend
+from dsc.targets.cuda.toolchain import assemble
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.estimate import Launch, resident_blocks
+from dsc.targets.gpu.lowering import devices_part
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.matrix.space import MatrixSpace
+from dsc.targets.gpu.matrix.tiling import Tiling
+from dsc.targets.gpu.resources import dynamic_shared_bytes
+from tests.targets.cuda.sass import instructions
 from tests.targets.cuda.simulated import backend, best, check, library, machine
-from tests.targets.cuda.test_contraction import ptxas
 from tests.targets.regions import Region
 
 
@@ -111,11 +115,64 @@ def run(function: tvm.runtime.Function, arrays: Sequence[np.ndarray], result: np
     return output.numpy()
 
 
-@pytest.mark.parametrize(("order", "points"), [("reverse", slice(0, None, 9)), (1, slice(4, None, 36))])
-def test_tilings(order: str | int, points: slice) -> None:
-    """Tiles of all sizes, with all numbers of steps on their way: no races."""
+def shapes(space: Space) -> list[Tiling]:
+    """A point of every shape of tile, with its number of slices; steps of another depth, and more or fewer of them on
+    their way, from one to the next."""
+    found: dict[tuple[int, ...], list[Tiling]] = {}
+    for point in space.points():
+        key = (point.rows, point.columns, point.warps_down, point.warps_across, point.slices)
+        found.setdefault(key, []).append(point)
+    return [points[i % len(points)] for i, points in enumerate(found.values())]
+
+
+@pytest.mark.parametrize(("order", "chosen"), [("reverse", slice(0, None, 4)), (1, slice(2, None, 12))])
+def test_tilings(order: str | int, chosen: slice) -> None:
+    """Tiles of all sizes, with all numbers of steps on their way, some more than there are: no races."""
     with simulated_cuda("sm_80", order=order) as simulation:
-        check(ContractMatrices(), [PRODUCTS[0]], simulation, lambda space: list(space.points())[points])
+        check(ContractMatrices(), [PRODUCTS[0]], simulation, lambda space: shapes(space)[chosen])
+
+
+SLICES = wide("float16[50,40] x, float16[40,24] w) => (float[50,24] y", "y = MatMul(a, b)")
+"""Of a depth that is one step, of which most slices are beyond the end."""
+
+
+def test_slices_in_memory_that_the_launch_asks_for(simulation: Simulation) -> None:
+    """More shared memory than blocks have by themselves: TVM's runtime asks for it, the simulator would refuse else."""
+    points = [point for point in matched(SLICES.workload()).points() if point.slices == 4]
+    point = max(points, key=lambda point: point.staged_words)
+    check(ContractMatrices(), [SLICES], simulation, lambda _: [point])
+    counted = simulation.counters()["k0_kernel"]
+    assert counted.shared_bytes == 4 * point.staged_words > machine().shared_bytes
+    assert counted.matrix_macs > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "instead"),
+    [
+        (0, "cp.async.wait_group 1;", "cp.async.wait_group 2;"),  # of two steps on their way, for the older one
+        (0, "__syncthreads();", ""),  # for what others have copied
+        (2, "__syncthreads();", ""),  # for the sums of other slices
+    ],
+)
+def test_waits_and_barriers_that_are_missing_are_noticed(number: int, what: str, instead: str) -> None:
+    """In code with slices and three stages: by a rule, whatever the numbers are."""
+    with pytest.raises(KernelError):
+        run_changed(lambda source: without(source, number, what, instead))
+
+
+def without(source: str, number: int, what: str, instead: str) -> str:
+    """`source` with something else in one of the places where it has `what`."""
+    parts = source.split(what)
+    return instead.join(what.join(part) for part in (parts[: number + 1], parts[number + 1 :]))
+
+
+def run_changed(change: Callable[[str], str]) -> None:
+    space = matched(SLICES.workload())
+    point = next(p for p in space.points() if (p.rows, p.slices, p.chunks, p.stages) == (48, 2, 4, 3))
+    with simulated_cuda("sm_80") as simulation:
+        made = CudaBackend(machine(), assemble=lambda source, _: simulation.compile(change(source)))
+        code = library({"k": space.build(point).func}, made)
+        run(code["k"], SLICES.arrays(), np.full((50, 24), np.nan, np.float32))
 
 
 def test_registers_where_nothing_copies(simulation: Simulation) -> None:
@@ -123,8 +180,7 @@ def test_registers_where_nothing_copies(simulation: Simulation) -> None:
     with_turing = [PRODUCTS[i] for i in (0, 3)]
     found = [matched(region.workload(), "sm_75") for region in with_turing]
     functions = {f"k{i}": space.build(*best(space)).func for i, space in enumerate(found)}
-    made = CudaBackend(machine("sm_75"), assemble=lambda source, _: simulation.compile(source))
-    code = library(functions, made)
+    code = library(functions, replace(backend(simulation), machine=machine("sm_75")))
     for name, region in zip(functions, with_turing, strict=True):
         arrays = region.arrays()
         (expected,) = region.reference(arrays)
@@ -227,7 +283,7 @@ def test_all_products_are_on_tensor_cores_and_banks_do_not_conflict(region: Regi
 
 
 def test_sums_stay_in_registers() -> None:
-    """By ptxas: no spills, no stack, registers as the estimate has them or fewer."""
+    """By ptxas: no spills, no stack; operands are loaded into the registers that instructions take them from."""
     space = matched(
         wide("float16[1000,1000] x, float16[1000,1000] w) => (float[1000,1000] y", "y = MatMul(a, b)").workload()
     )
@@ -236,9 +292,15 @@ def test_sums_stay_in_registers() -> None:
     functions = {f"k{i}": space.build(point).func.with_attr("global_symbol", f"k{i}") for i, point in enumerate(points)}
     found: list[str] = []
     made = CudaBackend(machine(), assemble=lambda source, _: found.append(source) or b"")  # type: ignore[func-returns-value]
-    made.generate(made.lower(tvm.IRModule(functions)))
-    said = ptxas(found[0], "sm_80")
-    assert said.count("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads") == len(points)
+    lowered = made.lower(tvm.IRModule(functions))
+    made.generate(lowered)
+    asked = dynamic_shared_bytes(devices_part(lowered, made.target))
+    assert asked["k0_kernel"] == 4 * points[0].staged_words > machine().shared_bytes
+    assert asked["k2_kernel"] == 0
+    assembled = assemble(found[0], "sm_80")
+    assert assembled.said.count("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads") == len(points)
+    code = instructions(assembled.image)["k0_kernel"]
+    assert code["MOV"] + code["IMAD"] < 2 * code["HMMA"], "operands are moved to other registers"
 
 
 def test_points_fit_every_machine() -> None:
@@ -249,7 +311,7 @@ def test_points_fit_every_machine() -> None:
         for point in space.points():
             _, fragments = space.instructions[point.instruction]
             threads, shared = point.warps * gpu.warp, point.shared_bytes(fragments)
-            assert shared <= gpu.shared_bytes
+            assert shared <= gpu.most_shared_bytes
             registers = point.registers(fragments, gpu.warp)
             assert resident_blocks(gpu, Launch(1, threads, 1.0, 1.0, registers=registers, shared_bytes=shared)) >= 1
 

@@ -7,11 +7,9 @@ import pytest
 
 from dsc.errors import UsageError
 from dsc.pipeline import compile_model
-from dsc.targets import Target
-from dsc.targets.cuda import Cuda
 from tests.compiled import TextModel
 from tests.gpu.device import Device
-from tests.targets.cuda.simulated import machine
+from tests.targets.cuda.simulated import target_of
 
 WIDE = 1 << 14
 RANDOM = np.random.default_rng(0)
@@ -26,10 +24,10 @@ MODEL = TextModel(
 
 def test_more_than_the_device_has_is_one_message(simulation: Device) -> None:
     """What is in between is larger than the memory; inputs and outputs are small."""
-    onto = machine(simulation.arch)
-    compiled = compile_model(MODEL.proto(), target=Target(Cuda(lambda source, _: simulation.compile(source)), onto))
+    onto = target_of(simulation)
+    compiled = compile_model(MODEL.proto(), target=onto)
     module = compiled.model.load(threads=1)
-    rows = int(1.5 * onto.memory_bytes / (4 * WIDE))
+    rows = int(1.5 * onto.machine.memory_bytes / (4 * WIDE))
     with pytest.raises(
         UsageError, match=rf"not enough memory for what is computed of inputs of shapes x: \[{rows}, 2\]"
     ):

@@ -38,14 +38,14 @@ extern "C" __global__ void __launch_bounds__(1024) spilling(float* x) {
 def test_what_ptxas_says_and_what_the_code_does() -> None:
     made = assemble(MULTIPLIED, "sm_80")
     threads = {"multiplied": 32, "spilling": 1024}
-    multiplied, spilling = resources(made.said, machine(), threads)
+    multiplied, spilling = resources(made.said, machine(), threads, {"multiplied": 0, "spilling": 1024})
     assert (multiplied.spilled_bytes, multiplied.stack_bytes, multiplied.shared_bytes) == (0, 0, 0)
     assert multiplied.resident_blocks == 32  # of one warp each: a multiprocessor holds no more blocks
     assert multiplied.occupancy == 0.5
     assert spilling.registers == 64  # all that 1024 threads leave to each
     assert spilling.spilled_bytes >= 2 * 4 * (90 - 64)
     assert spilling.stack_bytes >= 4 * (90 - 64)
-    assert spilling.shared_bytes == 96
+    assert spilling.shared_bytes == 96 + 1024
     assert (spilling.resident_blocks, spilling.occupancy) == (1, 0.5)
     code = instructions(made.image)
     assert {name: count(found, MATRIX) for name, found in code.items()} == {"multiplied": 1, "spilling": 0}
@@ -55,9 +55,9 @@ def test_what_ptxas_says_and_what_the_code_does() -> None:
 
 def test_what_ptxas_does_not_say() -> None:
     with pytest.raises(ValueError, match="says nothing of the kernel other"):
-        resources(assembled_text(), machine(), {"k": 32, "other": 32})
+        resources(assembled_text(), machine(), {"k": 32, "other": 32}, {"k": 0, "other": 0})
     with pytest.raises(ValueError, match="kernel k has another form"):
-        resources(assembled_text().replace("registers", "regs"), machine(), {"k": 32})
+        resources(assembled_text().replace("registers", "regs"), machine(), {"k": 32}, {"k": 0})
 
 
 def assembled_text() -> str:

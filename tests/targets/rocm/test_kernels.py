@@ -49,7 +49,7 @@ def test_every_kind_of_region_fits(arch: str) -> None:
     found = regions(arch)
     assert len(found.used) >= len(REGIONS)
     assert set(found.kernels) == {
-        "gpu.generic", "gpu.contraction", "gpu.attention", "gpu.transpose", "gpu.vector_product"
+        "gpu.generic", "gpu.rows", "gpu.contraction", "gpu.attention", "gpu.transpose", "gpu.vector_product"
     }  # fmt: skip
     for used in found.used:
         assert (used.vector_spills, used.scalar_spills) == (0, 0), used

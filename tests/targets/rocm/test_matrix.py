@@ -10,7 +10,7 @@ from dsc.simulator import simulated_rocm
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.matrix.space import MatrixSpace
 from tests.targets.cuda.simulated import check
-from tests.targets.cuda.test_matrix import CONVOLUTIONS, PACKED, PRODUCTS, in_turn, wide
+from tests.targets.cuda.test_matrix import CONVOLUTIONS, PACKED, PRODUCTS, SLICES, in_turn, wide
 from tests.targets.regions import Region
 from tests.targets.rocm.compiled import machine, of_implementations
 
@@ -58,3 +58,4 @@ def test_numbers(arch: str) -> None:
     """Both kinds of wavefronts, the last threads first: where lanes have their registers, and that they wait."""
     with simulated_rocm(arch, order="reverse") as simulation:
         check(ContractMatrices(), [PRODUCTS[1], PRODUCTS[5], CONVOLUTIONS[0], PACKED[0]], simulation, in_turn)
+        check(ContractMatrices(), [SLICES], simulation, lambda space: [p for p in space.points() if p.slices == 2][:1])

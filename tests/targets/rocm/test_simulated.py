@@ -14,8 +14,9 @@ from dsc.targets import target
 from dsc.targets.gpu.attention import Attention
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.generic.kernel import Generic
+from dsc.targets.gpu.rows import ReduceRows
 from dsc.targets.gpu.transpose import Transpose
-from tests.targets.cuda.simulated import check
+from tests.targets.cuda.simulated import check, every
 from tests.targets.regions import Region
 from tests.targets.rocm.direct import launch
 from tests.targets.rocm.test_backend import model
@@ -35,6 +36,13 @@ GENERIC = [
     ),
     Region("(float[9] x, int64[3] i, float[3] u) => (float[9] y) { a = Abs(u)  y = ScatterElements(x, i, a) }"),
 ]
+ROWS = [
+    Region("(float16[5,768] x, float16[768] s) => (float16[5,768] y) { y = LayerNormalization(x, s) }", atol=4e-3),
+    Region("(float[3,769] x) => (float[3,769] y) { y = Softmax(x) }"),
+    Region("(float[3,5000] x) => (int64[3] y) { y = ArgMax<axis=1, keepdims=0>(x) }"),
+    Region("(float[2,5000] x) => (float[2,1] y) { a = Constant<value_ints=[1]>() y = ReduceLogSumExp(x, a) }"),
+    Region("(float[2,12,7,7] x) => (float[2,12,1,1] y) { y = GlobalAveragePool(x) }", block=4),
+]
 PRODUCTS = [
     Region("(float[37,50] a, float[50,67] b) => (float[37,67] y) { p = MatMul(a, b)  y = Relu(p) }"),
     Region("(float[1,5,9,11] x, float[7,5,3,3] w) => (float[1,7,9,11] y) { y = Conv<pads=[1,1,1,1]>(x, w) }"),
@@ -47,6 +55,7 @@ def test_workloads(arch: str) -> None:
     """Wavefronts of 64 and of 32 threads; the last threads first, so that a barrier that is missing shows."""
     with simulated_rocm(arch, order="reverse") as simulation:
         check(Generic(), GENERIC, simulation)
+        check(ReduceRows(), ROWS, simulation)
         check(Contract(), PRODUCTS, simulation)
         check(
             Transpose(),
@@ -58,6 +67,13 @@ def test_workloads(arch: str) -> None:
 def test_attention() -> None:
     with simulated_rocm("gfx942", order=5) as simulation:
         check(Attention(), [Region(ATTENTION)], simulation)
+
+
+def test_memory_that_is_used_again_for_another_type() -> None:
+    """The sums that threads share are floats for the extreme, then integers for its place."""
+    region = Region("(float16[3,300] x) => (int64[3,1] y) { y = ArgMin<axis=1,select_last_index=1>(x) }")
+    with simulated_rocm("gfx942", order=3) as simulation:
+        check(Generic(), [region], simulation, every)
 
 
 def test_what_a_kernel_breaks_is_told() -> None:

@@ -10,7 +10,7 @@
 namespace dsc {
 namespace {
 
-constexpr char FIRST_LINE[] = "dsc bundle 2";
+constexpr char FIRST_LINE[] = "dsc bundle 3";
 constexpr char LAST_WORD[] = "sha256 ";
 constexpr size_t HASH_DIGITS = 64;
 constexpr size_t LAST_LINE = sizeof LAST_WORD - 1 + HASH_DIGITS + 1;
@@ -90,6 +90,8 @@ void read_line(Words &words, Description &into) {
   } else if (kind == "gpu") {
     into.gpu.device = words.text();
     into.gpu.arch = words.text();
+  } else if (kind == "captured") {
+    into.is_captured = true;
   } else if (kind == "file") {
     std::string name = words.text();
     const size_t size = static_cast<size_t>(words.number(0, MOST));

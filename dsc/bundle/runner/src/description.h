@@ -67,6 +67,7 @@ struct Description {
   std::vector<std::string> features; /* as Linux names them */
   std::string runtime;               /* "apache-tvm 0.27.0" */
   GpuNeed gpu;
+  bool is_captured = false; /* the launches of a run are one graph from the second on */
   std::vector<File> files;
   std::vector<TensorSpec> inputs, outputs;
   std::vector<Parameter> parameters; /* in the order in which the code takes them */

@@ -33,6 +33,19 @@ const Check &failed_check(const std::vector<Check> &checks, int64_t number) {
 
 std::vector<int64_t> dims_of(const dsc_tensor &tensor) { return {tensor.dims, tensor.dims + tensor.rank}; }
 
+std::vector<tvm::Value> put(const Device &device, const Description &description, const dsc_tensor *inputs) {
+  std::vector<tvm::Value> tensors;
+  for (size_t i = 0; i < description.inputs.size(); ++i)
+    tensors.push_back(device.put(inputs[i].data, description.inputs[i].type->stored, dims_of(inputs[i])));
+  return tensors;
+}
+
+std::vector<TVMFFIAny> arguments_of(const std::vector<tvm::Value> &tensors) {
+  std::vector<TVMFFIAny> arguments;
+  for (const tvm::Value &tensor : tensors) arguments.push_back(tvm::argument(tensor));
+  return arguments;
+}
+
 }  // namespace
 
 Session::Session(const Description &description, const Device &device, const tvm::Value &library,
@@ -56,6 +69,7 @@ Session::Session(const Description &description, const Device &device, const tvm
   tvm::call(tvm::module_function(machine_, "save_function"), bound);
   main_ = tvm::module_function(machine_, BOUND);
   if (!description.size_checks.empty()) sizes_ = tvm::module_function(library, SIZES);
+  if (description.is_captured && wants_graphs()) captured_ = std::make_unique<CapturedRun>(library, machine_, main_);
 
   const tvm::Value arity = tvm::call(tvm::module_function(machine_, "get_function_arity"), {tvm::argument(MAIN)});
   if (arity.any().v_int64 != static_cast<int64_t>(description.inputs.size() + weights.size())) {
@@ -65,20 +79,29 @@ Session::Session(const Description &description, const Device &device, const tvm
 
 std::vector<tvm::Value> Session::run(const dsc_tensor *inputs) {
   check_sizes(inputs);
-  std::vector<tvm::Value> tensors;
-  std::vector<TVMFFIAny> arguments;
-  for (size_t i = 0; i < description_.inputs.size(); ++i) {
-    tensors.push_back(device_.put(inputs[i].data, description_.inputs[i].type->stored, dims_of(inputs[i])));
-    arguments.push_back(tvm::argument(tensors.back()));
-  }
+  const tvm::Value computed = captured_ ? compute_captured(inputs) : compute(inputs);
   std::vector<tvm::Value> results;
-  for (tvm::Value &result : tvm::items(tvm::call(main_, arguments))) results.push_back(device_.get(std::move(result)));
+  for (tvm::Value &result : tvm::items(computed)) results.push_back(device_.get(std::move(result)));
   if (!description_.index_checks.empty()) {
     if (results.empty()) throw Failure(DSC_ERROR_DAMAGED, "the bundle's code gives no status");
     check_indices(results.back());
     results.pop_back();
   }
   return results;
+}
+
+tvm::Value Session::compute(const dsc_tensor *inputs) {
+  const std::vector<tvm::Value> tensors = put(device_, description_, inputs);
+  return tvm::call(main_, arguments_of(tensors));
+}
+
+tvm::Value Session::compute_captured(const dsc_tensor *inputs) {
+  if (tensors_.size() != description_.inputs.size()) {
+    tensors_ = put(device_, description_, inputs);
+  } else {
+    for (size_t i = 0; i < tensors_.size(); ++i) tvm::copy_from(tensors_[i], inputs[i].data);
+  }
+  return (*captured_)(arguments_of(tensors_));
 }
 
 void Session::check_sizes(const dsc_tensor *inputs) {

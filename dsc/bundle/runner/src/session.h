@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "captured_run.h"
 #include "description.h"
 #include "device.h"
 #include "dsc.h"
@@ -25,10 +26,15 @@ class Session {
  private:
   void check_sizes(const dsc_tensor *inputs);
   void check_indices(const tvm::Value &found) const;
+  /* What the kernels compute of them. */
+  tvm::Value compute(const dsc_tensor *inputs);
+  tvm::Value compute_captured(const dsc_tensor *inputs);
 
   const Description &description_;
   const Device &device_;
   tvm::Value machine_, main_, sizes_;
+  std::unique_ptr<CapturedRun> captured_; /* null where kernels are launched one by one */
+  std::vector<tvm::Value> tensors_;       /* the inputs of captured runs */
 };
 
 /* Sessions that wait for their next run; as many as there were runs at once. Any thread may use it. */

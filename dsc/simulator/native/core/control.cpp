@@ -6,6 +6,7 @@
 #include "fault.h"
 #include "global_memory.h"
 #include "launch.h"
+#include "streams.h"
 
 using namespace simulator;
 
@@ -40,6 +41,13 @@ API void simulator_fault_place(int i, unsigned *place) {
 API void simulator_clear() {
   Faults::instance().clear();
   CounterTable::instance().clear();
+  submissions().kernels = 0;
+  submissions().graphs = 0;
+}
+// Two numbers: of kernels that were launched one by one, and of graphs.
+API void simulator_submissions(uint64_t *counts) {
+  counts[0] = submissions().kernels;
+  counts[1] = submissions().graphs;
 }
 
 API int simulator_counter_count() {

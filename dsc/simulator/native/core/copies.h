@@ -1,4 +1,4 @@
-// Copies and events as runtimes of GPUs have them. Everything is done when a function returns.
+// Copies and events as runtimes of GPUs have them. They are done when a function returns; see streams.h.
 #pragma once
 #include <cstddef>
 

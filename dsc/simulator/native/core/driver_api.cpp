@@ -44,7 +44,7 @@ API int cuLaunchKernelEx(const LaunchConfig *config, void *function, void **argu
   if (config->attribute_count) return kNotSupported;
   SimulatorIndex grid{config->grid[0], config->grid[1], config->grid[2]};
   SimulatorIndex block{config->block[0], config->block[1], config->block[2]};
-  return launch_function(function, grid, block, config->shared_bytes, arguments);
+  return launch_function(config->stream, function, grid, block, config->shared_bytes, arguments);
 }
 
 API int cuGetErrorName(int error, const char **name) {

@@ -26,6 +26,18 @@ const char *error_name(int error) {
       return "no simulation is active";
     case kInvalidImage:
       return image_error.c_str();
+    case kInvalidHandle:
+      return "an invalid stream";
+    case kIllegalState:
+      return "the stream is captured already, or is not";
+    case kCaptureUnsupported:
+      return "this is not permitted while a stream is captured";
+    case kCaptureInvalidated:
+      return "the capture has failed, as something was not permitted before";
+    case kCaptureImplicit:
+      return "the legacy stream would have to wait for a stream that is captured";
+    case kCaptureWrongThread:
+      return "another thread began the capture";
     case kNotFound:
       return "there is no such kernel";
     case kNotSupported:

@@ -11,9 +11,15 @@ enum Error {
   kNoDevice = 100,
   kInvalidDevice = 101,
   kInvalidImage = 200,
+  kInvalidHandle = 400,
+  kIllegalState = 401,
   kNotFound = 500,
   kLaunchFailed = 719,
   kNotSupported = 801,
+  kCaptureUnsupported = 900,
+  kCaptureInvalidated = 901,
+  kCaptureImplicit = 906,
+  kCaptureWrongThread = 908,
 };
 
 constexpr char kCudaName[] = "dsc's simulator of CUDA";

@@ -7,6 +7,8 @@ namespace simulator {
 int load_module(void **module, const void *bytes);
 int unload_module(void *module);
 int module_function(void **function, void *module, const char *name);
-int launch_function(void *function, SimulatorIndex grid, SimulatorIndex block, size_t dynamic_shared, void **arguments);
+// `arguments` are read before it returns, whenever the stream gets to the launch.
+int launch_function(void *stream, void *function, SimulatorIndex grid, SimulatorIndex block, size_t dynamic_shared,
+                    void **arguments);
 
 }  // namespace simulator

@@ -1,5 +1,5 @@
-// The functions of libcudart.so.13 that TVM's runtime for CUDA calls. Everything is done when a function returns, so
-// streams and events are names only.
+// The functions of libcudart.so.13 that TVM's runtime for CUDA calls, and those that capture graphs. Work is done when a
+// function returns, unless its stream is captured.
 #include <cstdlib>
 #include <cstring>
 
@@ -7,6 +7,7 @@
 #include "errors.h"
 #include "global_memory.h"
 #include "machine.h"
+#include "streams.h"
 
 using namespace simulator;
 
@@ -118,21 +119,29 @@ API int cudaMemGetInfo(size_t *free, size_t *total) {
 }
 
 API int cudaMalloc(void **memory, size_t size) {
+  if (int error = check_unsafe_call()) return error;
   *memory = global_allocate(size);
   return *memory ? kSuccess : kOutOfMemory;
 }
-API int cudaFree(void *memory) { return !memory || global_free(memory) ? kSuccess : kInvalidValue; }
+API int cudaFree(void *memory) {
+  if (int error = check_unsafe_call()) return error;
+  return !memory || global_free(memory) ? kSuccess : kInvalidValue;
+}
 API int cudaMallocHost(void **memory, size_t size) {
+  if (int error = check_unsafe_call()) return error;
   *memory = malloc(size);
   return *memory || !size ? kSuccess : kOutOfMemory;
 }
 API int cudaFreeHost(void *memory) {
+  if (int error = check_unsafe_call()) return error;
   free(memory);
   return kSuccess;
 }
-API int cudaMemcpyAsync(void *to, const void *from, size_t size, int, void *) { return copy_memory(to, from, size); }
-API int cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, void *) {
-  return copy_memory(to, from, size);
+API int cudaMemcpyAsync(void *to, const void *from, size_t size, int, void *stream) {
+  return submit(stream, [=] { return copy_memory(to, from, size); });
+}
+API int cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, void *stream) {
+  return submit(stream, [=] { return copy_memory(to, from, size); });
 }
 
 API const char *cudaGetErrorName(int error) { return error_name(error); }
@@ -140,14 +149,11 @@ API const char *cudaGetErrorString(int error) { return error_name(error); }
 API int cudaGetLastError() { return kSuccess; }
 API int cudaPeekAtLastError() { return kSuccess; }
 
-API int cudaStreamCreate(void **stream) {
-  *stream = nullptr;
-  return kSuccess;
-}
-API int cudaStreamCreateWithFlags(void **stream, unsigned) { return cudaStreamCreate(stream); }
-API int cudaStreamDestroy(void *) { return kSuccess; }
-API int cudaStreamSynchronize(void *) { return kSuccess; }
-API int cudaStreamWaitEvent(void *, void *, unsigned) { return kSuccess; }
+API int cudaStreamCreate(void **stream) { return create_stream(stream, 0); }
+API int cudaStreamCreateWithFlags(void **stream, unsigned flags) { return create_stream(stream, flags); }
+API int cudaStreamDestroy(void *stream) { return destroy_stream(stream); }
+API int cudaStreamSynchronize(void *stream) { return synchronize_stream(stream); }
+API int cudaStreamWaitEvent(void *stream, void *, unsigned) { return check_uncapturable_call(stream); }
 
 API int cudaEventCreate(void **event) {
   *event = new Event;
@@ -157,7 +163,8 @@ API int cudaEventDestroy(void *event) {
   delete static_cast<Event *>(event);
   return kSuccess;
 }
-API int cudaEventRecord(void *event, void *) {
+API int cudaEventRecord(void *event, void *stream) {
+  if (int error = check_uncapturable_call(stream)) return error;
   record(*static_cast<Event *>(event));
   return kSuccess;
 }
@@ -167,10 +174,11 @@ API int cudaEventElapsedTime(float *elapsed, void *from, void *to) {
   return kSuccess;
 }
 
-// Graphs of launches are not simulated.
-API int cudaStreamBeginCapture(void *, int) { return kNotSupported; }
-API int cudaStreamEndCapture(void *, void **) { return kNotSupported; }
-API int cudaGraphInstantiate(void **, void *, unsigned long long) { return kNotSupported; }
-API int cudaGraphLaunch(void *, void *) { return kNotSupported; }
-API int cudaGraphDestroy(void *) { return kNotSupported; }
-API int cudaGraphExecDestroy(void *) { return kNotSupported; }
+API int cudaStreamBeginCapture(void *stream, int mode) { return begin_capture(stream, mode); }
+API int cudaStreamEndCapture(void *stream, void **graph) { return end_capture(stream, graph); }
+API int cudaGraphInstantiate(void **executable, void *graph, unsigned long long flags) {
+  return flags ? kNotSupported : instantiate_graph(executable, graph);
+}
+API int cudaGraphLaunch(void *executable, void *stream) { return launch_graph(executable, stream); }
+API int cudaGraphDestroy(void *graph) { return destroy_graph(graph); }
+API int cudaGraphExecDestroy(void *executable) { return destroy_executable(executable); }

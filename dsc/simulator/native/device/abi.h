@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#define SIMULATOR_ABI 2
+#define SIMULATOR_ABI 3
 #define SIMULATOR_CONST __attribute__((const))
 
 #pragma GCC visibility push(default)
@@ -102,6 +102,7 @@ struct SimulatorKernel {
   void (*run)(void **arguments);
   int arguments;
   int max_threads;  // of __launch_bounds__, or 0
+  const int *argument_bytes;
 };
 struct SimulatorModule {
   int abi;

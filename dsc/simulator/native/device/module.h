@@ -11,6 +11,17 @@ constexpr int count(void (*)(Arguments...)) {
   return sizeof...(Arguments);
 }
 
+// With a zero at the end, as there may be none.
+template <class... Arguments>
+struct ArgumentBytes {
+  static constexpr int values[] = {static_cast<int>(sizeof(Arguments))..., 0};
+};
+
+template <class... Arguments>
+constexpr const int *argument_bytes(void (*)(Arguments...)) {
+  return ArgumentBytes<Arguments...>::values;
+}
+
 template <class... Arguments, size_t... Index>
 __attribute__((no_sanitize("thread"))) void call(void (*kernel)(Arguments...), void **arguments,
                                                  std::index_sequence<Index...>) {
@@ -25,4 +36,5 @@ void call(void (*kernel)(Arguments...), void **arguments) {
 }  // namespace simulator
 
 #define SIMULATOR_KERNEL(kernel, max_threads) \
-  {#kernel, [](void **arguments) { simulator::call(&kernel, arguments); }, simulator::count(&kernel), max_threads}
+  {#kernel, [](void **arguments) { simulator::call(&kernel, arguments); }, simulator::count(&kernel), max_threads, \
+   simulator::argument_bytes(&kernel)}

@@ -1,0 +1,78 @@
+"""Steps whose operands are brought to shared memory while those before are computed with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.lower.exprs import Dim
+from dsc.targets.gpu.launch import synchronize
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.transport import Transport
+from dsc.targets.tir.loops import Loops, when
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Some steps, of which as many as there are stages are in shared memory or on their way there.
+
+    Every step, threads wait until the oldest has arrived, and meet; then they start what the newest needs, in the place
+    of the step before, which nobody reads any more.
+    """
+
+    machine: Gpu
+    steps: Dim
+    stages: int
+    ways: Sequence[Transport]
+    """Of what every step needs."""
+    loops: Loops
+
+    def begin(self, once: Transport) -> None:
+        """Starts what the first steps need, and what all of them do: `once`, which is here when this returns."""
+        zero = self.loops.const(0)
+        once.begin(zero, zero)
+        once.finish(zero)
+        for stage in range(self.stages - 1):
+            number = self.loops.const(stage)
+            with when(self._is_step(number)):
+                for way in self.ways:
+                    way.begin(number, number)
+                    way.finish(number)
+            self._commit()
+        self._wait(self.stages - 2)
+        synchronize()
+
+    def run(self, compute: Callable[[Expr, Expr], None]) -> None:
+        """All steps, by their number and the stage that they are in. Then nothing is on its way any more; other warps
+        may still read."""
+        ahead = self.stages - 1
+        with self.loops.each(self.steps) as step:
+            self._wait(ahead - 1)
+            synchronize()
+            newest = T.Bind(step + ahead)
+            stage = T.Bind(tirx.floormod(newest, self.stages))
+            with when(self._is_step(newest)):
+                for way in self.ways:
+                    way.begin(newest, stage)
+            self._commit()
+            compute(step, T.Bind(tirx.floormod(step, self.stages)))
+            with when(self._is_step(newest)):
+                for way in self.ways:
+                    way.finish(stage)
+
+    def _is_step(self, step: Expr) -> Expr:
+        return step < self.loops.const(self.steps)
+
+    def _commit(self) -> None:
+        """What was copied since the last time is one group."""
+        if self.machine.copies_to_shared:
+            T.evaluate(T.ptx["cp.async.commit_group"]())
+
+    def _wait(self, groups: int) -> None:
+        """Until all but so many groups have arrived."""
+        if self.machine.copies_to_shared:
+            T.evaluate(T.ptx["cp.async.wait_group"](groups))

@@ -1,0 +1,45 @@
+"""Regions of networks on odd sizes, by the kernels that are chosen for them: results, and what they use of memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from dsc.check.simulated import simulated
+from dsc.pipeline import compile_model
+from dsc.targets import target
+from tests.coalescing.survey import fetched
+from tests.coalescing.zoo import CONVOLUTIONS, DEPTHWISE, MOVES, PRODUCTS, feeds, model
+
+REGIONS = [
+    CONVOLUTIONS["stem 7x7"],
+    CONVOLUTIONS["pointwise to 16"],
+    CONVOLUTIONS["3x3 on 7x7"],
+    DEPTHWISE["3x3 of 20"],
+    MOVES["linear resize"],
+    PRODUCTS["few columns"],
+]
+
+
+def test_chosen_kernels_use_what_they_fetch() -> None:
+    """A stem, results of 16 channels, small maps, blocks of 4 channels, rows that are no vectors: 0.8 at least."""
+    graph = model(REGIONS)
+    given = feeds(graph)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(None, given)
+    with simulated(target("cuda:sm_80")) as (onto, simulation):
+        compiled = compile_model(graph, target=onto).model
+        found = compiled.load(1).run(given)
+        shares = fetched(compiled.choices, simulation.counters())
+    for value, wanted in zip(graph.graph.output, expected, strict=True):
+        scale = float(np.abs(wanted).max())
+        np.testing.assert_allclose(found[value.name] / scale, wanted / scale, atol=1e-5, err_msg=value.name)
+    assert len(shares) >= len(REGIONS)
+    for each in shares:
+        assert each.share >= 0.8, each.choice
+
+
+@pytest.mark.parametrize("text", [*CONVOLUTIONS.values(), *DEPTHWISE.values()])
+def test_every_graph_of_the_survey_is_valid(text: str) -> None:
+    onnxruntime.InferenceSession(model([text]).SerializeToString(), providers=["CPUExecutionProvider"])

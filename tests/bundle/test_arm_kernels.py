@@ -70,6 +70,17 @@ def bytes_of(left: np.ndarray, right: np.ndarray, zero: np.generic) -> Part:
     return Part("y = MatMulInteger(x, w, zero)", left, weights=weights, kind="int32", expected=exact)
 
 
+def conv_of_bytes(x: np.ndarray, oc: int, zero: np.generic, stride: int = 1, groups: int = 1, kernel: int = 3) -> Part:
+    """With one pixel of padding around 3x3 kernels, which is the zero point."""
+    w, pad = signed(oc, x.shape[1] // groups, kernel, kernel), kernel // 2
+    centered = np.pad(x.astype(np.int64) - int(zero), [(0, 0), (0, 0), (pad, pad), (pad, pad)])
+    windows = np.lib.stride_tricks.sliding_window_view(centered, (kernel, kernel), (2, 3))[:, :, ::stride, ::stride]
+    parts = zip(np.split(windows, groups, axis=1), np.split(w.astype(np.int64), groups), strict=True)
+    exact = np.concatenate([np.einsum("nchwij,ocij->nohw", *part) for part in parts], axis=1).astype(np.int32)
+    text = f"y = ConvInteger<group={groups}, strides=[{stride},{stride}], pads=[{pad},{pad},{pad},{pad}]>(x, w, zero)"
+    return Part(text, x, weights={"w": w, "zero": np.asarray(zero)}, kind="int32", expected=exact)
+
+
 def function(name: str, x: np.ndarray | None = None) -> Part:
     return Part(f"y = {name}(x)", np.concatenate([SPECIAL, floats(41) * 5]) if x is None else x)
 
@@ -84,6 +95,11 @@ PARTS = [
         for left, zero in [(unsigned(m, k), np.uint8(200)), (signed(m, k), np.int8(-77))]
         for right in (signed(k, n), unsigned(k, n))
     ),
+    conv_of_bytes(unsigned(1, 16, 7, 9), 20, np.uint8(131)),
+    conv_of_bytes(signed(2, 32, 6, 5), 24, np.int8(-5), stride=2),
+    conv_of_bytes(unsigned(1, 3, 13, 11), 16, np.uint8(114), stride=2),
+    conv_of_bytes(signed(1, 24, 8, 7), 24, np.int8(9), groups=24),
+    conv_of_bytes(unsigned(1, 32, 5, 5), 40, np.uint8(0), kernel=1),
     conv(16, 24, 14, "pads=[1,1,1,1]"),  # Winograd
     conv(20, 12, 9, "pads=[1,0,2,1], strides=[2,2]"),
     conv(3, 16, 23, "pads=[3,3,3,3], strides=[2,2]", kernel=7),

@@ -41,9 +41,9 @@ class Compilation:
 def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeline:
     """The passes of an optimization level for a target.
 
-    0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in float32
-    what the target does not in half precision. 2: fuse and lay out as well; kernels by estimate. 3: the same passes;
-    kernels by measurement.
+    0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single
+    precision what the target does not in half precision. 2: fuse and lay out as well, and keep the integers of
+    quantized models where kernels multiply bytes; kernels by estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
     """
@@ -61,8 +61,8 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
 def _rounding(target: AnyTarget, element: str | None) -> str:
     """The pass that makes a model one of a precision.
 
-    Where only products are of `element`, and all else of float32, tensors stay float32 in memory; where not even these
-    are, half precision is for memory alone.
+    Where only products are of `element`, and all else in single precision, tensors stay so in memory; where not even
+    these are, half precision is for memory alone.
     """
     if element is None:
         return ""

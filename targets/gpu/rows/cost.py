@@ -35,6 +35,8 @@ EXCHANGE_OPERATIONS = 2
 """Of a thread, for an exchange of registers and what is done with what it gets."""
 LOAD_OPERATIONS = 3
 """Of a thread, for a load or a store: its address, whether it is within the row, and itself."""
+L1_BYTES = 16 << 10
+"""That the first cache of a multiprocessor has at least: 16 KB on CDNA 2 (its white paper), more on the others."""
 FAR = 1 << 40
 """Elements from one walk through memory to the next: side by side with nothing."""
 
@@ -84,7 +86,7 @@ class Cost:
         bundles = math.ceil(nominal(self.program.count) / sharing.rows)
         blocks = math.ceil(bundles / sharing.groups)
         warps = blocks * sharing.threads / machine.warp
-        traffic = self._traffic(sharing) * (warps * sharing.steps(length))
+        traffic = self.traffic(sharing) * (warps * sharing.steps(length))
         loading = max(traffic.instructions, traffic.sectors / SECTORS_PER_CYCLE)
         addressing = LOAD_OPERATIONS * traffic.instructions * machine.warp
         computing = (warps * machine.warp * self._operations(sharing) + addressing) / lanes(machine)
@@ -93,7 +95,7 @@ class Cost:
             sharing.threads,
             cycles=max(loading, computing),
             bytes=self._bytes,
-            l2_bytes=traffic.sectors * machine.sector_bytes,
+            l2_bytes=self.l2_bytes(sharing, blocks),
             registers=self._registers(sharing),
             in_flight_bytes=self._in_flight(sharing),
         )
@@ -105,7 +107,7 @@ class Cost:
 
     def coalescing(self, sharing: Sharing) -> float:
         """Share of the sectors that are moved which an ideal layout would have moved."""
-        traffic = self._traffic(sharing)
+        traffic = self.traffic(sharing)
         return traffic.ideal / traffic.sectors if traffic.sectors else 1.0
 
     # --- arithmetic
@@ -159,11 +161,32 @@ class Cost:
         """What is read for each reduction, and for the results."""
         return [*(found.reads for found in self.program.reductions), self.program.reads]
 
-    def _traffic(self, sharing: Sharing) -> Traffic:
-        """Of a warp, for a vector of each of its threads, in all reductions and results."""
+    def l2_bytes(self, sharing: Sharing, blocks: int) -> float:
+        """From L2 and to it: what all rows read alike, as the scale of a norm, once for each block, whose warps ask for
+        it at about the same time; the rest as often as warps do."""
+        steps = math.ceil(blocks * sharing.threads / self.machine.warp) * sharing.steps(self.program.length)
+        every = self.traffic(sharing).sectors * steps * self.machine.sector_bytes
+        alike = [read for read in self._loaded(sharing) if self._is_alike(read)]
+        once = sum(self._elements(read) * element_bytes(read.tensor) for read in distinct(alike))
+        if once > L1_BYTES:
+            return every
+        sectors = sum(self._traffic_of(read.access, element_bytes(read.tensor), sharing).sectors for read in alike)
+        asked = sectors * steps * self.machine.sector_bytes
+        return every - asked + min(asked, blocks * once)
+
+    def _is_alike(self, read: Read) -> bool:
+        """Whether it is the same for all rows."""
+        return read.access is not None and all(same(read.access.steps[axis], 0) for axis in self.program.row_axes)
+
+    def _loaded(self, sharing: Sharing) -> list[Read]:
+        """What a thread loads of its part of a row: once, where it keeps that, else for each reduction and result."""
         loaded = [read for reads in self._passes for read in reads]
+        return distinct(loaded) if sharing.keeps(self.program.length) else loaded
+
+    def traffic(self, sharing: Sharing) -> Traffic:
+        """Of a warp, for a vector of each of its threads, in all reductions and results."""
         total = NOTHING
-        for read in distinct(loaded) if sharing.keeps(self.program.length) else loaded:
+        for read in self._loaded(sharing):
             total += self._traffic_of(read.access, element_bytes(read.tensor), sharing)
         for output, access in zip(self.program.outputs, self.program.stored, strict=True):
             if output.walked:

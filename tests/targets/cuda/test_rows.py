@@ -89,7 +89,7 @@ def test_halves_whose_scale_is_of_floats(simulation: Device) -> None:
     assert fours.coalescing == 1.0
     cost = Cost(space.program, space.machine)
     assert eights.coalescing == pytest.approx(cost.coalescing(wide), abs=0.01)
-    assert eights.global_sectors == pytest.approx(cost.traffic(wide).sectors * 8 * wide.steps(768))
+    assert eights.global_sectors == pytest.approx(cost.moved(wide).all.sectors * 8 * wide.steps(768))
 
 
 def _space(region: Region, tag: str = "sm_80") -> RowsSpace:

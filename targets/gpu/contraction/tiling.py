@@ -60,7 +60,7 @@ class Tiling:
 
     @property
     def shared_bytes(self) -> int:
-        """Of a block."""
+        """Of a block, at most: TVM may give sums that are handed on the place of a tile, which nobody reads by then."""
         return STAGES * self.depth * (self.row_stride + self.column_stride) * 4 + self.exchanged * 4
 
     @property

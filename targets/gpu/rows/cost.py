@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tvm import tirx
@@ -35,6 +35,8 @@ EXCHANGE_OPERATIONS = 2
 """Of a thread, for an exchange of registers and what is done with what it gets."""
 LOAD_OPERATIONS = 3
 """Of a thread, for a load or a store: its address, whether it is within the row, and itself."""
+L1_BYTES = 16 << 10
+"""That the first cache of a multiprocessor has at least: 16 KB on CDNA 2 (its white paper), more on the others."""
 FAR = 1 << 40
 """Elements from one walk through memory to the next: side by side with nothing."""
 
@@ -60,6 +62,19 @@ NOTHING = Traffic(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
+class Moved:
+    """By the threads of a warp, for a vector of each."""
+
+    alike: Traffic
+    """Of what is the same for all rows, as the scale of a norm."""
+    rest: Traffic
+
+    @property
+    def all(self) -> Traffic:
+        return self.alike + self.rest
+
+
+@dataclass(frozen=True)
 class Work:
     """Instructions of a thread."""
 
@@ -77,6 +92,7 @@ class Cost:
 
     program: Program
     machine: Gpu
+    _known: dict[Sharing, Moved] = field(default_factory=dict, repr=False)
 
     def seconds(self, sharing: Sharing) -> float:
         """Of the launch. What its last blocks exchange is not hidden behind anything."""
@@ -84,7 +100,7 @@ class Cost:
         bundles = math.ceil(nominal(self.program.count) / sharing.rows)
         blocks = math.ceil(bundles / sharing.groups)
         warps = blocks * sharing.threads / machine.warp
-        traffic = self._traffic(sharing) * (warps * sharing.steps(length))
+        traffic = self.moved(sharing).all * (warps * sharing.steps(length))
         loading = max(traffic.instructions, traffic.sectors / SECTORS_PER_CYCLE)
         addressing = LOAD_OPERATIONS * traffic.instructions * machine.warp
         computing = (warps * machine.warp * self._operations(sharing) + addressing) / lanes(machine)
@@ -93,7 +109,7 @@ class Cost:
             sharing.threads,
             cycles=max(loading, computing),
             bytes=self._bytes,
-            l2_bytes=traffic.sectors * machine.sector_bytes,
+            l2_bytes=self.l2_bytes(sharing, blocks),
             registers=self._registers(sharing),
             in_flight_bytes=self._in_flight(sharing),
         )
@@ -105,7 +121,7 @@ class Cost:
 
     def coalescing(self, sharing: Sharing) -> float:
         """Share of the sectors that are moved which an ideal layout would have moved."""
-        traffic = self._traffic(sharing)
+        traffic = self.moved(sharing).all
         return traffic.ideal / traffic.sectors if traffic.sectors else 1.0
 
     # --- arithmetic
@@ -159,16 +175,44 @@ class Cost:
         """What is read for each reduction, and for the results."""
         return [*(found.reads for found in self.program.reductions), self.program.reads]
 
-    def _traffic(self, sharing: Sharing) -> Traffic:
-        """Of a warp, for a vector of each of its threads, in all reductions and results."""
-        loaded = [read for reads in self._passes for read in reads]
-        total = NOTHING
-        for read in distinct(loaded) if sharing.keeps(self.program.length) else loaded:
-            total += self._traffic_of(read.access, element_bytes(read.tensor), sharing)
+    def l2_bytes(self, sharing: Sharing, blocks: int) -> float:
+        """From L2 and to it: what is alike for all rows once for each block, whose warps ask for it at about the same
+        time; the rest as often as warps do."""
+        steps = math.ceil(blocks * sharing.threads / self.machine.warp) * sharing.steps(self.program.length)
+        each, moved, once = steps * self.machine.sector_bytes, self.moved(sharing), self._alike_bytes
+        asked = moved.alike.sectors * each
+        return moved.rest.sectors * each + (min(asked, blocks * once) if once <= L1_BYTES else asked)
+
+    @cached_property
+    def _alike_bytes(self) -> int:
+        """Of what is alike for all rows, each once."""
+        alike = distinct([read for reads in self._passes for read in reads if self._is_alike(read)])
+        return sum(self._elements(read) * element_bytes(read.tensor) for read in alike)
+
+    def moved(self, sharing: Sharing) -> Moved:
+        """In all reductions and results, however many groups are in a block."""
+        one = replace(sharing, threads=sharing.group * sharing.apart)
+        if one not in self._known:
+            self._known[one] = self._moved(one)
+        return self._known[one]
+
+    def _moved(self, sharing: Sharing) -> Moved:
+        alike = rest = NOTHING
+        for read in self._loaded(sharing):
+            traffic = self._traffic_of(read.access, element_bytes(read.tensor), sharing)
+            alike, rest = (alike + traffic, rest) if self._is_alike(read) else (alike, rest + traffic)
         for output, access in zip(self.program.outputs, self.program.stored, strict=True):
             if output.walked:
-                total += self._traffic_of(access, element_bytes(output.tensor), sharing)
-        return total
+                rest += self._traffic_of(access, element_bytes(output.tensor), sharing)
+        return Moved(alike, rest)
+
+    def _is_alike(self, read: Read) -> bool:
+        return read.access is not None and all(same(read.access.steps[axis], 0) for axis in self.program.row_axes)
+
+    def _loaded(self, sharing: Sharing) -> list[Read]:
+        """What a thread loads of its part of a row: once, where it keeps that, else for each reduction and result."""
+        loaded = [read for reads in self._passes for read in reads]
+        return distinct(loaded) if sharing.keeps(self.program.length) else loaded
 
     def _traffic_of(self, access: Access | None, size: int, sharing: Sharing) -> Traffic:
         """Of one tensor; nothing of what is the same for a whole row, which is loaded once."""

@@ -14,8 +14,9 @@ from dsc.targets.gpu.access import Access
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.rows.program import Program
 
-THREADS = 128
-"""In a block, where no group asks for more."""
+THREADS = (128, 64)
+"""In a block, where no group asks for more: the fewer, the more evenly few rows are shared out; the more, the more of
+them share what all rows read alike."""
 MOST_KEPT = 32
 """Elements of a row that a thread may have in registers from its first reduction to the results."""
 AT_ONCE = 8
@@ -99,10 +100,10 @@ def _shared(program: Program, machine: Gpu, ways: list[tuple[int, bool, int]]) -
             if group > 1 and group * places >= 2 * program.length:
                 break
             together = group * apart
-            threads = together if together > machine.warp else THREADS
             steps = ceildiv(program.length, group * places)
             vectors = steps if steps * width <= MOST_KEPT else max(1, AT_ONCE // width)
-            yield Sharing(group, threads, width, by_row, apart, vectors)
+            for threads in (together,) if together > machine.warp else THREADS:
+                yield Sharing(group, threads, width, by_row, apart, vectors)
 
 
 def _reduced(program: Program) -> list[Access | None]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -91,11 +91,26 @@ def used(simulation: Simulation) -> list[float]:
     return [counted.coalescing for counted in simulation.counters().values()]
 
 
+def estimated_sectors(case: Case | Region) -> float:
+    """Of the generic kernel's best point: warps are sampled, and parts of a warp may be beyond an edge."""
+    space = Generic().match(case.workload(), machine())
+    assert isinstance(space, PlannedSpace)
+    return space.sectors(min(space.points(), key=space.estimate))
+
+
+def check_estimates(kernel: Kernel[Gpu], cases: Sequence[Case] | Sequence[Region], simulation: Simulation) -> None:
+    """Of what the simulator has just counted."""
+    if isinstance(kernel, Generic):
+        counted = [each.global_sectors for each in simulation.counters().values()]
+        assert counted == pytest.approx([estimated_sectors(case) for case in cases], rel=0.15)
+
+
 @pytest.mark.parametrize(("kernel", "cases"), [(Contract(), CONVOLUTIONS), (Generic(), DEPTHWISE)])
 def test_convolutions_use_what_they_fetch(kernel: Kernel[Gpu], cases: Sequence[Case], simulation: Simulation) -> None:
     check_convolutions(kernel, cases, simulation)
     assert len(used(simulation)) == len(cases)
     assert min(used(simulation)) >= 0.8
+    check_estimates(kernel, cases, simulation)
 
 
 @pytest.mark.parametrize(("kernel", "regions"), [(Generic(), OTHERS), (Transpose(), BORDERS)])
@@ -103,20 +118,7 @@ def test_others_use_what_they_fetch(kernel: Kernel[Gpu], regions: Sequence[Regio
     check(kernel, regions, simulation)
     assert len(used(simulation)) == len(regions)
     assert min(used(simulation)) >= 0.8
-
-
-@pytest.mark.parametrize(("cases", "run"), [(DEPTHWISE, check_convolutions), (OTHERS, check)])
-def test_the_estimate_sees_what_the_simulator_counts(
-    cases: Sequence[Case] | Sequence[Region], run: Callable[..., None], simulation: Simulation
-) -> None:
-    """By the best point: warps are sampled, and parts of a warp may be beyond an edge."""
-    run(Generic(), cases, simulation)
-    counted = [each.global_sectors for each in simulation.counters().values()]
-    for case, sectors in zip(cases, counted, strict=True):
-        space = Generic().match(case.workload(), machine())
-        assert isinstance(space, PlannedSpace)
-        predicted = space.sectors(min(space.points(), key=space.estimate))
-        assert predicted == pytest.approx(sectors, rel=0.15), case
+    check_estimates(kernel, regions, simulation)
 
 
 @pytest.mark.parametrize("text", [

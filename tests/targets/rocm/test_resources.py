@@ -65,7 +65,7 @@ def test_of_a_tiled_product(arch: str) -> None:
     lowered = backend.lower(module)
     (used,) = backend.resources(lowered, backend.generate(lowered))
     assert (used.kernel, used.threads, used.spilled_bytes, used.stack_bytes) == ("k_kernel", point.threads, 0, 0)
-    assert used.shared_bytes == point.shared_bytes
+    assert used.shared_bytes in (point.shared_bytes, point.shared_bytes - 4 * point.exchanged)
     assert used.matrix_instructions == 0
     assert used.resident_blocks > 0
     assert 0 < used.occupancy <= 1

@@ -58,6 +58,17 @@ class Operand:
         """Elements of a chunk that are side by side in memory."""
         return self.side.together_in_lines if self.transposed else self.side.together_in_depth
 
+    def segment(self, elements: int) -> int:
+        """Pieces of so many elements, of a line of the tile, after which memory goes on with the next line's: all of a
+        line where it does not, or where that is not known."""
+        in_line = self.tile.chunks * self.side.chunk // elements
+        if self.transposed or self.side.apart is None:
+            return in_line
+        if self.side.apart <= elements:
+            return 1
+        pieces, rest = divmod(self.side.apart, elements)
+        return pieces if rest == 0 and in_line % pieces == 0 else in_line
+
     def coordinates(self, step: Expr, line: Expr, element: Expr) -> tuple[Expr, Expr]:
         """Line and depth, of the whole factor, of what is in a line of the tile, at a place in the line."""
         across, depth = (element, line) if self.transposed else (line, element)

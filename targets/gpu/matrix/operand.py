@@ -7,7 +7,7 @@ from line to line do, and fragments can be read so, they are steps of depth.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -46,6 +46,8 @@ class Operand:
     loops: Loops
     base: int
     """The word of shared memory at which the tiles begin."""
+    sector_bytes: int = field(default=0, kw_only=True)
+    """Of a piece of memory: a warp that loads fewer side by side of a line goes on with the next one."""
 
     @property
     def tile(self) -> SharedTile:
@@ -66,6 +68,8 @@ class Operand:
             return in_line
         if self.side.apart <= elements:
             return 1
+        if self.side.apart * self.side.bytes >= self.sector_bytes:
+            return in_line  # neighbours of a column may conflict in the banks of shared memory
         pieces, rest = divmod(self.side.apart, elements)
         return pieces if rest == 0 and in_line % pieces == 0 else in_line
 

@@ -90,6 +90,12 @@ class Side:
         """Neighbours from line to line that are loaded at once, up to a chunk."""
         return self._together(self.factor.side_axes)
 
+    @property
+    def bytes(self) -> int:
+        """Of an element in memory, or as it is multiplied where it is computed."""
+        access = self.factor.access
+        return self.bits // 8 if access is None else element_bytes(access.memory)
+
     @cached_property
     def converted(self) -> int:
         """Neighbours in depth that are loaded at once, up to 16 bytes, where what is in memory is converted to what is

@@ -28,7 +28,9 @@ from dsc.targets.kernel import Implementation, Refusal
 from dsc.targets.tir.loops import Loops, argument, flat, function, when
 
 SIDE = 32
-"""Of the square that a block turns."""
+"""Of the square that a block turns, where pieces of memory are no longer."""
+STEPS = (1, 2, 4, 8, 16)
+"""Elements of a thread."""
 SMALLEST = 4
 """An axis that is shorter is not worth the barrier."""
 
@@ -51,7 +53,7 @@ class Rectangle:
     @property
     def stride(self) -> int:
         """Of rows in shared memory: threads along a column go to different banks, also where these are short."""
-        return self.columns + SIDE // self.rows
+        return self.columns + max(1, SIDE // self.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,9 @@ class TransposeSpace:
 
     def points(self) -> tuple[Rectangle, ...]:
         """Few threads with more elements each, or more with fewer."""
-        rows, columns = (_side(axis) for axis in (self.copy.inner_out, self.copy.inner_in))
-        threads = [rows * columns // steps for steps in (1, 2, 4, 8)]
+        longest = max(SIDE, self.machine.sector_bytes * 8 // element_bits(self.func.params[0]))
+        rows, columns = (_side(axis, longest) for axis in (self.copy.inner_out, self.copy.inner_in))
+        threads = [rows * columns // steps for steps in STEPS]
         return tuple(Rectangle(rows, columns, each) for each in threads if SIDE <= each <= self.machine.max_threads)
 
     def estimate(self, point: Rectangle) -> float:
@@ -80,7 +83,9 @@ class TransposeSpace:
         cycles = blocks * point.rows * point.columns / self.machine.warp * 4.0
         moved = 2.0 * volume(source.shape) * element_bits(source) // 8
         size = point.rows * point.stride * element_bits(source) // 8
-        return seconds(self.machine, Launch(blocks, point.threads, cycles, moved, shared_bytes=size))
+        asked = max(1, point.steps * element_bits(source) // 8)
+        launch = Launch(blocks, point.threads, cycles, moved, shared_bytes=size, in_flight_bytes=asked)
+        return seconds(self.machine, launch)
 
     def build(self, point: Rectangle) -> Implementation:
         """The code."""
@@ -89,9 +94,9 @@ class TransposeSpace:
         return Implementation(made.get())
 
 
-def _side(axis: Axis) -> int:
+def _side(axis: Axis, longest: int) -> int:
     """Of a rectangle, along an axis: a power of two."""
-    return min(SIDE, 1 << (nominal(axis.extent) - 1).bit_length())
+    return min(longest, 1 << (nominal(axis.extent) - 1).bit_length())
 
 
 class _Writer:

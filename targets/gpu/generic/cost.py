@@ -18,7 +18,7 @@ from dsc.lower.tensors import ravel
 from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.access import ranges
 from dsc.targets.gpu.elements import Elements, limits
-from dsc.targets.gpu.estimate import Launch
+from dsc.targets.gpu.estimate import IN_FLIGHT_BYTES, Launch
 from dsc.targets.gpu.generic.lanes import Lanes, of_elements, of_reduction
 from dsc.targets.gpu.generic.rows import Output, Rows
 from dsc.targets.gpu.generic.shares import Shares
@@ -94,7 +94,12 @@ def launch_of(rows: Rows, shares: Shares, found: Traffic, machine: Gpu) -> Launc
     threads = count * shares.group if rows.reduced else math.ceil(count * length / shares.vector)
     blocks = max(1, math.ceil(threads / shares.threads))
     l2_bytes = (MISSES * found.far + found.stored) * machine.sector_bytes
-    return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes)
+    if rows.reduced:
+        return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes)
+    asked = shares.vector * max(element_bytes(output.tensor) for output in rows.outputs)
+    return Launch(
+        blocks, shares.threads, found.cycles, found.bytes, l2_bytes, in_flight_bytes=min(IN_FLIGHT_BYTES, asked)
+    )
 
 
 def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> Traffic:

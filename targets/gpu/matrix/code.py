@@ -127,7 +127,8 @@ class _Writer:
             T.evaluate(T.ptx["cp.async.wait_group"](groups))
 
     def _operand(self, side: Side, corner: Corner, base: int) -> Operand:
-        return Operand(side, corner, self.depth, is_transposed(side, self.fragments), self.loops, base)
+        transposed, sector = is_transposed(side, self.fragments), self.machine.sector_bytes
+        return Operand(side, corner, self.depth, transposed, self.loops, base, sector_bytes=sector)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from line to line do, and fragments can be read so, they are steps of depth.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -46,6 +46,8 @@ class Operand:
     loops: Loops
     base: int
     """The word of shared memory at which the tiles begin."""
+    sector_bytes: int = field(default=0, kw_only=True)
+    """Of a piece of memory: a warp that loads fewer side by side of a line goes on with the next one."""
 
     @property
     def tile(self) -> SharedTile:
@@ -57,6 +59,19 @@ class Operand:
     def together(self) -> int:
         """Elements of a chunk that are side by side in memory."""
         return self.side.together_in_lines if self.transposed else self.side.together_in_depth
+
+    def segment(self, elements: int) -> int:
+        """Pieces of so many elements, of a line of the tile, after which memory goes on with the next line's: all of a
+        line where it does not, or where that is not known."""
+        in_line = self.tile.chunks * self.side.chunk // elements
+        if self.transposed or self.side.apart is None:
+            return in_line
+        if self.side.apart <= elements:
+            return 1
+        if self.side.apart * self.side.bytes >= self.sector_bytes:
+            return in_line  # neighbours of a column may conflict in the banks of shared memory
+        pieces, rest = divmod(self.side.apart, elements)
+        return pieces if rest == 0 and in_line % pieces == 0 else in_line
 
     def coordinates(self, step: Expr, line: Expr, element: Expr) -> tuple[Expr, Expr]:
         """Line and depth, of the whole factor, of what is in a line of the tile, at a place in the line."""

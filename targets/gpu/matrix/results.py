@@ -26,7 +26,7 @@ from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, flat, when
 
 VECTOR = 4
-"""Sums that a thread reads at once, neighbours in a row: 16 bytes."""
+"""Sums that a thread reads at once at most, neighbours in a row: 16 bytes."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Results:
         self.buffers, self.outputs = buffers, [flat(output) for output in outputs]
         whole = all(str(output.dtype) in VECTOR_TYPES for output in source.outputs)
         self.vector = source.stored.vector(source.column_axes, VECTOR) if whole else 1
-        """Columns that are stored at once."""
+        """Columns that are stored at once, and whose sums are read at once: neighbouring threads store neighbours, also
+        where rows are no whole vectors."""
         self.beside = [read for read in source.beside if self._is_side_by_side(read)]
         self.strip = Strip.of(tiling, fragments)
 
@@ -91,41 +92,37 @@ class Results:
     def _read(self, shared: tirx.Buffer, at: WarpTile, down: Expr, warp_size: int) -> None:
         """A warp's strip, and those of the other slices, by the warps that have one: row by row, neighbouring lanes
         have neighbouring vectors."""
-        tiling, strip, m = self.tiling, self.strip, self.source.m
-        across, first = strip.columns // VECTOR, T.Bind(at.part * tiling.slices * strip.words)
+        tiling, strip, m, count = self.tiling, self.strip, self.source.m, self.vector
+        across, first = strip.columns // count, T.Bind(at.part * tiling.slices * strip.words)
         thread = T.Bind(at.slice * warp_size + at.lane)
         with shared_out(strip.rows * across, tiling.slices * warp_size, thread, self.loops) as place:
             line, vector = self.loops.split(place, across)
             row = T.Bind(at.row + down * self.fragments.rows + line)
-            column = T.Bind(at.column + vector * VECTOR)
-            word, dtype = T.Bind(first + line * strip.stride + vector * VECTOR), str(self.source.acc.dtype)
+            column = T.Bind(at.column + vector * count)
+            word, dtype = T.Bind(first + line * strip.stride + vector * count), str(self.source.acc.dtype)
             with when(None if divides(tiling.rows, m) else row < self.loops.const(m)):
-                sums, own = T.alloc_buffer((VECTOR,), dtype, scope="local"), Loops().span(0, VECTOR)
-                T.buffer_store(sums, _reinterpreted(shared[self.loops.span(word, VECTOR)], dtype, VECTOR), [own])
+                sums, own = T.alloc_buffer((count,), dtype, scope="local"), Loops().span(0, count)
+                T.buffer_store(sums, _reinterpreted(shared[self.loops.span(word, count)], dtype, count), [own])
                 for other in range(1, tiling.slices):
-                    more = shared[self.loops.span(word + other * strip.words, VECTOR)]
-                    T.buffer_store(sums, sums[own] + _reinterpreted(more, dtype, VECTOR), [own])
+                    more = shared[self.loops.span(word + other * strip.words, count)]
+                    T.buffer_store(sums, sums[own] + _reinterpreted(more, dtype, count), [own])
                 self._row([*at.batch, *self.loops.unravel(row, self.source.rows)], column, sums)
 
-    def _row(self, at: Sequence[Expr], first: Expr, sums: tirx.Buffer) -> None:
-        """Neighbours in a row, from column `first` on, as many at once as are side by side in memory."""
-        n = self.source.n
-        with unrolled(VECTOR // self.vector) as group:
-            column = T.Bind(first + group * self.vector)
-            with when(None if divides(self.tiling.columns, n) else column < self.loops.const(n)):
-                columns = self.loops.unravel(column, self.source.columns)
-                place = [*at, *columns]
-                beside = [
-                    Neighbours.load(read, self.vector, self.buffers[read.tensor], place, self.loops)
-                    for read in self.beside
-                ]
-                results = [T.alloc_buffer((self.vector,), out.dtype, scope="local") for out in self.source.outputs]
-                with unrolled(self.vector) as v:
-                    here = [*at, *self._neighbour(column, columns, v)]
-                    values = self._values(here, sums[group * self.vector + v], beside, v)
-                    for result, value in zip(results, values, strict=True):
-                        T.buffer_store(result, value, [v])
-                self._store(results, place)
+    def _row(self, at: Sequence[Expr], column: Expr, sums: tirx.Buffer) -> None:
+        """Neighbours in a row, from a column on, that are side by side in memory."""
+        n, loops = self.source.n, self.loops
+        with when(None if divides(self.tiling.columns, n) else column < loops.const(n)):
+            columns = loops.unravel(column, self.source.columns)
+            place = [*at, *columns]
+            beside = [
+                Neighbours.load(read, self.vector, self.buffers[read.tensor], place, loops) for read in self.beside
+            ]
+            results = [T.alloc_buffer((self.vector,), out.dtype, scope="local") for out in self.source.outputs]
+            with unrolled(self.vector) as v:
+                values = self._values([*at, *self._neighbour(column, columns, v)], sums[v], beside, v)
+                for result, value in zip(results, values, strict=True):
+                    T.buffer_store(result, value, [v])
+            self._store(results, place)
 
     def _neighbour(self, column: Expr, columns: Sequence[Expr], v: Expr) -> list[Expr]:
         """The indices of the `v`-th of neighbouring columns."""

@@ -11,7 +11,7 @@ from tvm.ir import Expr
 from xdsl.dialects.builtin import BFloat16Type, TensorType
 
 from dsc.lower import rounding
-from dsc.lower.exprs import Dim, is_integer, product
+from dsc.lower.exprs import Dim, is_integer, product, same
 from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.access import uses
 from dsc.targets.gpu.contraction.factors import Factor
@@ -90,6 +90,21 @@ class Side:
         """Neighbours from line to line that are loaded at once, up to a chunk."""
         return self._together(self.factor.side_axes)
 
+    @property
+    def bytes(self) -> int:
+        """Of an element in memory, or as it is multiplied where it is computed."""
+        access = self.factor.access
+        return self.bits // 8 if access is None else element_bytes(access.memory)
+
+    @cached_property
+    def converted(self) -> int:
+        """Neighbours in depth that are loaded at once, up to 16 bytes, where what is in memory is converted to what is
+        multiplied; 1 where it is not."""
+        access = self.factor.access
+        if access is None or element_bytes(access.memory) * 8 == self.bits or self.element in BYTES:
+            return 1
+        return access.vector(self.factor.depth_axes, min(self.chunk, CHUNK_BYTES // element_bytes(access.memory)))
+
     def _together(self, axes: range) -> int:
         """1 where what is in memory is not what is multiplied."""
         access = self.factor.access
@@ -100,8 +115,19 @@ class Side:
     @property
     def lines_are_neighbours(self) -> bool:
         """Whether elements of neighbouring lines are side by side in memory."""
+        return self.apart == 1
+
+    @cached_property
+    def apart(self) -> int | None:
+        """Neighbours in depth that are side by side in memory, up to where the next line begins; None where neither is
+        known to be near."""
         access = self.factor.access
-        return access is not None and access.run(self.factor.side_axes) > 1
+        if access is None:
+            return None
+        steps = [access.steps[axis] for axis in self.factor.side_axes if not same(access.sizes[axis], 1)]
+        if not steps or not isinstance(steps[-1], int) or steps[-1] <= 0:
+            return None
+        return steps[-1] if steps[-1] == 1 else min(steps[-1], access.run(self.factor.depth_axes))
 
     def element_at(self, elements: Elements, at: Sequence[Expr]) -> Expr:
         """An element in the type in which it is multiplied, or the bits of that: rounded, where it is not exact."""

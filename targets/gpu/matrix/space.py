@@ -91,7 +91,8 @@ class MatrixSpace:
         """Of all warps, in a step, to bring operands to shared memory."""
         loads = 0.0
         for side, lines in zip(self.sides, (point.rows, point.columns), strict=True):
-            together = side.together_in_lines if is_transposed(side, fragments) else side.together_in_depth
+            in_depth = max(side.together_in_depth, side.converted)
+            together = side.together_in_lines if is_transposed(side, fragments) else in_depth
             at_once = together if together * side.bits >= WORD_BITS else 1
             loads += lines * point.chunks * side.chunk / at_once
         return loads * LOAD_INSTRUCTIONS / self.machine.warp

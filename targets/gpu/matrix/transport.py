@@ -44,8 +44,18 @@ class Transport(ABC):
         """Does what is left to do, once what `begin` loads has been waited for in vain no longer."""
 
     def _chunk(self, i: Expr) -> tuple[Expr, Expr]:
-        """Line and number of a thread's chunk: neighbouring threads have neighbours in a line."""
-        return self.loops.split(i * self.threads + self.thread, self.operand.tile.chunks)
+        """Line and number of a thread's chunk."""
+        return self._part(i, CHUNK_WORDS)
+
+    def _part(self, i: Expr, words: int) -> tuple[Expr, Expr]:
+        """Line and number in it of a thread's part of so many words: neighbouring threads have neighbours in memory, in
+        a line or from line to line."""
+        segment = self.operand.segment(words * WORD_BITS // self.operand.side.bits)
+        rest, low = self.loops.split(i * self.threads + self.thread, segment)
+        if segment * words == self.operand.tile.chunks * CHUNK_WORDS:
+            return rest, low
+        high, line = self.loops.split(rest, self.operand.tile.lines)
+        return line, T.Bind(high * segment + low)
 
 
 class AsynchronousCopies(Transport):
@@ -100,19 +110,29 @@ class AsynchronousCopies(Transport):
 
 
 class ThroughRegisters(Transport):
-    """Registers are loaded while another step is multiplied, and stored after it."""
+    """Registers are loaded while another step is multiplied, and stored after it: by chunks, or by smaller pieces."""
 
-    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int) -> None:
+    def __init__(
+        self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, words: int = CHUNK_WORDS
+    ) -> None:
+        """words: of a piece, that one thread loads."""
         super().__init__(operand, shared, thread, threads)
-        self.registers: tirx.Buffer = T.alloc_buffer((self.each * CHUNK_WORDS,), WORD, scope="local")
+        self.words, self.pieces = words, self.each * CHUNK_WORDS // words
+        self.registers: tirx.Buffer = T.alloc_buffer((self.pieces * words,), WORD, scope="local")
 
     def finish(self, stage: Expr) -> None:
-        with unrolled(self.each) as i:
-            word = T.Bind(self.operand.tile.place(stage, *self._chunk(i)))
-            value = self.registers[Loops().span(i * CHUNK_WORDS, CHUNK_WORDS)]
+        with unrolled(self.pieces) as i:
+            line, piece = self._piece(i)
+            chunk, part = self.loops.split(piece, CHUNK_WORDS // self.words)
+            word = T.Bind(self.operand.tile.place(stage, line, chunk) + part * self.words)
+            value = self.registers[Loops().span(i * self.words, self.words)]
             if self.operand.side.is_shifted:
-                value = with_signs(value, CHUNK_WORDS)
-            T.buffer_store(self.shared, value, [self.loops.span(word, CHUNK_WORDS)])
+                value = with_signs(value, self.words)
+            T.buffer_store(self.shared, value, [self.loops.span(word, self.words)])
+
+    def _piece(self, i: Expr) -> tuple[Expr, Expr]:
+        """Line and number of a thread's piece."""
+        return self._part(i, self.words)
 
 
 class Vectors(ThroughRegisters):
@@ -151,28 +171,76 @@ class Vectors(ThroughRegisters):
                 T.buffer_store(self.registers, self.memory[self.loops.span(position, words)], [to])
 
 
-class SingleElements(ThroughRegisters):
-    """Elements are loaded, or computed, one by one: those of a chunk by one thread.
+class Converted(ThroughRegisters):
+    """Neighbours in memory are loaded at once, and rounded or widened to what is multiplied.
 
-    Where neighbours in memory are from line to line, neighbouring threads have neighbouring lines.
+    A thread has as many as it loads at once, no whole chunk: so what a warp loads lies side by side.
+    """
+
+    def __init__(
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        memory: tirx.Buffer,
+        leaves: Mapping[te.Tensor, Leaf],
+    ) -> None:
+        """memory: the factor's, as one long array. leaves: the inputs."""
+        super().__init__(operand, shared, thread, threads, operand.side.converted * operand.side.bits // WORD_BITS)
+        self.memory, self.leaves = memory, leaves
+
+    def begin(self, step: Expr, stage: Expr) -> None:
+        side, operand, width = self.operand.side, self.operand, self.operand.side.converted
+        access, own = side.factor.access, Loops().span(0, width)
+        assert access is not None
+        loaded = T.alloc_buffer((width,), self.memory.dtype, scope="local")
+        with unrolled(self.pieces) as i:
+            line, piece = self._piece(i)
+            number, k = operand.coordinates(step, line, piece * width)
+            inside = operand.is_inside(access, number, k)
+            if inside is not None:
+                zero = tirx.const(0, str(self.memory.dtype))
+                T.buffer_store(loaded, spread(zero, width), [own])
+            with when(inside):
+                position = T.Bind(operand.position(access, number, k))
+                T.buffer_store(loaded, self.memory[self.loops.span(position, width)], [own])
+            values = [self._element(number, k, loaded, part) for part in range(width)]
+            per_word = width // self.words
+            for word in range(self.words):
+                value = packed(values[word * per_word : (word + 1) * per_word])
+                T.buffer_store(self.registers, value, [i * self.words + word])
+
+    def _element(self, number: Expr, k: Expr, loaded: tirx.Buffer, part: int) -> Expr:
+        """What is multiplied, of an element that is loaded; what is not in memory is 0 in either type."""
+        operand, access = self.operand, self.operand.side.factor.access
+        assert access is not None
+        leaves = {**self.leaves, access.memory: lambda _: loaded[part]}
+        return operand.side.element_at(Elements(leaves), operand.indices(number, k + part))
+
+
+class SingleElements(ThroughRegisters):
+    """Elements are loaded, or computed, one by one: those of a word by one thread.
+
+    Where neighbours in memory are from line to line, neighbouring threads have neighbouring lines, and chunks of them.
     """
 
     def __init__(
         self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, leaves: Mapping[te.Tensor, Leaf]
     ) -> None:
         """leaves: the inputs."""
-        super().__init__(operand, shared, thread, threads)
+        super().__init__(operand, shared, thread, threads, CHUNK_WORDS if operand.side.lines_are_neighbours else 1)
         self.leaves = leaves
 
     def begin(self, step: Expr, stage: Expr) -> None:
         side = self.operand.side
         per_word = WORD_BITS // side.bits
-        with unrolled(self.each) as i:
-            line, chunk = self._chunk(i)
-            with unrolled(CHUNK_WORDS) as word:
-                first = chunk * side.chunk + word * per_word
+        with unrolled(self.pieces) as i:
+            line, piece = self._piece(i)
+            with unrolled(self.words) as word:
+                first = (piece * self.words + word) * per_word
                 values = [self._element(step, line, first + part) for part in range(per_word)]
-                T.buffer_store(self.registers, packed(values), [i * CHUNK_WORDS + word])
+                T.buffer_store(self.registers, packed(values), [i * self.words + word])
 
     def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
         """One element; 0 beyond the depth. (What is beyond the last line is never stored.)"""
@@ -185,12 +253,6 @@ class SingleElements(ThroughRegisters):
         depth = loops.const(side.deep)
         value = side.element_at(Elements(self.leaves), operand.indices(number, T.Bind(tirx.min(k, depth - 1))))
         return tirx.Select(condition(k < depth), value, tirx.const(0, str(value.expr_ty())))
-
-    def _chunk(self, i: Expr) -> tuple[Expr, Expr]:
-        if not self.operand.side.lines_are_neighbours:
-            return super()._chunk(i)
-        chunk, line = self.loops.split(i * self.threads + self.thread, self.operand.tile.lines)
-        return line, chunk
 
 
 class SingleBytes(SingleElements):
@@ -241,6 +303,8 @@ def transport(
     if buffer is None or operand.together * side.bits < WORD_BITS:
         if buffer is not None and side.element in BYTES:
             return SingleBytes(operand, shared, thread, threads, flat(buffer), leaves)
+        if buffer is not None and side.converted * side.bits >= WORD_BITS:
+            return Converted(operand, shared, thread, threads, flat(buffer), leaves)
         return SingleElements(operand, shared, thread, threads, leaves)
     if machine.copies_to_shared and not side.is_shifted:
         return AsynchronousCopies(operand, shared, thread, threads, flat(buffer), leaves)

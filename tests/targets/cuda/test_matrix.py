@@ -125,11 +125,10 @@ def shapes(space: Space) -> list[Tiling]:
     return [points[i % len(points)] for i, points in enumerate(found.values())]
 
 
-@pytest.mark.parametrize(("order", "chosen"), [("reverse", slice(0, None, 4)), (1, slice(2, None, 12))])
-def test_tilings(order: str | int, chosen: slice) -> None:
+def test_tilings() -> None:
     """Tiles of all sizes, with all numbers of steps on their way, some more than there are: no races."""
-    with simulated_cuda("sm_80", order=order) as simulation:
-        check(ContractMatrices(), [PRODUCTS[0]], simulation, lambda space: shapes(space)[chosen])
+    with simulated_cuda("sm_80", order="reverse") as simulation:
+        check(ContractMatrices(), [PRODUCTS[0]], simulation, lambda space: shapes(space)[::4])
 
 
 SLICES = wide("float16[50,40] x, float16[40,24] w) => (float[50,24] y", "y = MatMul(a, b)")

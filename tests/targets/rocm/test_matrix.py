@@ -53,7 +53,7 @@ def test_bfloat16_and_tf32_have_their_own_instructions() -> None:
         assert all(name.endswith(intrinsic) for name in names)
 
 
-@pytest.mark.parametrize("arch", ["gfx90a", "gfx942", "gfx1100", "gfx1200"])
+@pytest.mark.parametrize("arch", ["gfx942", "gfx1100", "gfx1200"])
 def test_numbers(arch: str) -> None:
     """Both kinds of wavefronts, the last threads first: where lanes have their registers, and that they wait."""
     with simulated_rocm(arch, order="reverse") as simulation:

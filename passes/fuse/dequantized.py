@@ -6,6 +6,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dsc.ir import Graph, is_constant, onnx
 from dsc.passes.driver import replace_op
+from dsc.passes.fuse.equation import equation
 from dsc.passes.fuse.plan import Group, Plan
 from dsc.passes.fuse.roles import is_elementwise
 
@@ -31,24 +32,29 @@ def split(graph: Graph) -> None:
 def absorb(plan: Plan) -> None:
     """Take into each group the dequantizations that its elementwise ops read, from where they stand alone or come last
     in the group before."""
+    changed: dict[Group, None] = {}
     for group in plan.groups:
         if group.kind in _KINDS:
-            for op in list(group.ops):
+            for op in [op for op in group.ops if is_elementwise(op)]:
                 for value in op.operands:
-                    if is_elementwise(op) and dequantizes(value.owner):
+                    if dequantizes(value.owner):
                         assert isinstance(value.owner, Operation)
-                        _join(plan, group, value.owner)
+                        changed.update(dict.fromkeys(_join(plan, group, value.owner)))
+    for group in changed:
+        anchor = next((op for op in group.ops if not is_elementwise(op)), None)
+        group.rule = equation(group.ops, plan.live_out(group.ops), anchor)
 
 
-def _join(plan: Plan, group: Group, op: Operation) -> None:
-    """Move an op to a group, unless it is what another group is about."""
+def _join(plan: Plan, group: Group, op: Operation) -> list[Group]:
+    """Move an op to a group, unless it is what another group is about; the groups that are others now."""
     before = plan.group_of.get(op)
     if before is group or (before is not None and len(before.ops) == 1):
-        return
+        return []
     if before is not None:
         before.ops.remove(op)
     group.ops = plan.sorted([op, *group.ops])
     plan.group_of[op] = group
+    return [group] if before is None else [before, group]
 
 
 def reunite(graph: Graph) -> None:

@@ -31,9 +31,11 @@ class ConvOfIntegers(Rule):
 
     def check(self, m: Match) -> str | None:
         shape = static_shape(m.dw.x)
-        if shape is None or int(np.prod(shape[1:])) > MOST_TERMS:
+        if shape is None or len(shape) != 4:
+            return "it is not 2-dimensional"
+        if int(np.prod(shape[1:])) > MOST_TERMS:
             return "the sum may leave 32 bits"
-        return refuse_tensor(m, m.dx) or refuse_weight(m, m.dw, 0)
+        return refuse_tensor(m, m.dx) or refuse_weight(m, m.dw, 0) or _refuse_window(m, shape[0], shape[1])
 
     def rewrite(self, m: Match) -> SSAValue:
         weights = m.constant(_weights(m, 0), "conv_w")
@@ -45,6 +47,17 @@ class ConvOfIntegers(Rule):
         bias = m.emit(onnx.Reshape, m.b, m.constant(np.array(along, np.int64))).out
         made: SSAValue = m.emit(onnx.Add, scaled, bias).out
         return made
+
+
+def _refuse_window(m: Match, outputs: int, per_group: int) -> str | None:
+    """Why kernels for bytes do not take such a convolution, which then is faster in floats."""
+    groups = m.root.attr("group")
+    depthwise = per_group == 1 and groups == outputs and groups % 4 == 0
+    if groups > 1 and not depthwise and per_group % 4:
+        return "groups of so few channels"
+    if m.root.attr("auto_pad") not in ("NOTSET", "VALID") or any(pad < 0 for pad in m.root.attr("pads") or ()):
+        return "its padding is no number of pixels"
+    return None
 
 
 class MatMulOfIntegers(Rule):

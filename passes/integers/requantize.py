@@ -31,7 +31,10 @@ class OneScale(Rule):
             return "the scale is not a positive number that is known"
         if m.root.y_zero_point is not None and m.graph.constant(m.root.y_zero_point) is None:
             return "the zero point is not known"
-        return None if _is_linear(m, m.x) else "what is quantized has no constant to take the scale"
+        if m.graph.constant(m.x) is not None:
+            return "what is quantized is constant"
+        factor = 1 / float(scale.reshape(()))
+        return None if _is_linear(m, m.x, factor) else "what is quantized has no constant to take the scale"
 
     def rewrite(self, m: Match) -> SSAValue:
         limits = np.iinfo(element_of(m.root.results[0].type).dtype.name)
@@ -48,25 +51,25 @@ class OneScale(Rule):
         return made
 
 
-def _is_linear(m: Match, found: SSAValue) -> bool:
-    """Whether a factor can go into the constants that a value is made of, which nothing else reads."""
+def _is_linear(m: Match, found: SSAValue, factor: float) -> bool:
+    """Whether `factor` can go into the constants that a value is made of, which nothing else reads."""
     if m.graph.constant(found) is not None:
-        return True
+        return _takes(m, found, factor)
     op = found.owner
     if isinstance(op, onnx.DequantizeLinear):  # another one of the same bytes costs nothing
-        return quantizes_evenly(op) and m.graph.constant(op.x_scale) is not None
+        return quantizes_evenly(op) and _takes(m, op.x_scale, factor)
     if not isinstance(op, OnnxOp) or len(list(found.uses)) > 1:
         return False
     match op:
         case onnx.Mul():
-            return any(_is_float_constant(m, operand) for operand in op.operands)
+            return any(_takes(m, operand, factor) for operand in op.operands)
         case onnx.Add() | onnx.Sub():
-            return all(_is_linear(m, operand) for operand in op.operands)
+            return all(_is_linear(m, operand, factor) for operand in op.operands)
         case onnx.Relu():
-            return _is_linear(m, op.X)
+            return _is_linear(m, op.X, factor)
         case onnx.Clip():
             limits = list(op.operands)[1:]
-            return all(_is_float_constant(m, limit) for limit in limits) and _is_linear(m, op.operands[0])
+            return all(_takes(m, limit, factor) for limit in limits) and _is_linear(m, op.operands[0], factor)
         case _:
             return False
 
@@ -80,15 +83,15 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
     operands: list[SSAValue | None]
     match op:
         case onnx.Mul():
-            first = next(operand for operand in op.operands if _is_float_constant(m, operand))
+            first = next(operand for operand in op.operands if _takes(m, operand, factor))
             operands = [_constant(m, v, factor) if v is first else v for v in op.operands]
         case onnx.DequantizeLinear():
             operands = [op.x, _constant(m, op.x_scale, factor), op.x_zero_point]
         case onnx.Clip():
             limits = (None if v is None else _constant(m, v, factor) for v in op.node_inputs()[1:])
             operands = [_scaled(m, op.operands[0], factor), *limits]
-        case onnx.Add() if any(_is_float_constant(m, operand) for operand in op.operands):
-            first = next(operand for operand in op.operands if _is_float_constant(m, operand))
+        case onnx.Add() if any(_takes(m, operand, factor) for operand in op.operands):
+            first = next(operand for operand in op.operands if _takes(m, operand, factor))
             operands = [_scaled(m, v, factor, offset if v is first else 0) for v in op.operands]
             offset = 0
         case _:
@@ -110,9 +113,14 @@ def _constant(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAV
     return m.constant((array.astype(np.float64) * factor + offset).astype(np.float32), "scaled")
 
 
-def _is_float_constant(m: Match, found: SSAValue) -> bool:
+def _takes(m: Match, found: SSAValue, factor: float) -> bool:
+    """Whether a value is a constant of float32 whose numbers times `factor` keep their digits."""
     array = m.graph.constant(found)
-    return array is not None and array.dtype == FLOAT32
+    if array is None or array.dtype != FLOAT32:
+        return False
+    numbers = np.abs(array.astype(np.float64) * factor)
+    limits = np.finfo(np.float32)
+    return bool(((numbers == 0) | ((numbers >= limits.tiny) & (numbers <= limits.max))).all())
 
 
 RULES: tuple[Rule, ...] = (OneScale(),)

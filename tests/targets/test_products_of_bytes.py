@@ -169,7 +169,7 @@ TINY = Case(Region("(uint8[2,3] x, int8[3,2] w, uint8 z) => (int32[2,2] y) { y =
         ("sm_80", [PACKED]),
         ("gfx906", [TINY]),
         ("gfx942", [BATCHES]),
-        ("gfx1030", [PACKED]),
+        ("gfx1030", [GROUPS]),
         ("gfx1100", [FREE]),
         ("gfx1200", [STRIDED]),
     ],

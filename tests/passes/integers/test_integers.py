@@ -185,11 +185,30 @@ def sixteen_bits() -> Graph:
     return net.done(net.MatMul(quantized(net, net.inputs()[0], zero=np.uint16(7)), weights(net, (24, 10), 1)))
 
 
+def one_dimensional() -> Graph:
+    net = Net(x=(1, 8, 20))
+    return net.done(net.Conv(quantized(net, net.inputs()[0]), weights(net, (4, 8, 3), 0)))
+
+
+def small_groups() -> Graph:
+    net = Net(x=(1, 8, 6, 5))
+    return net.done(net.Conv(quantized(net, net.inputs()[0]), weights(net, (8, 2, 3, 3), 0), group=4))
+
+
+def padding_to_be_found() -> Graph:
+    net = Net(x=(1, 8, 6, 5))
+    w = weights(net, (8, 8, 3, 3), 0)
+    return net.done(net.Conv(quantized(net, net.inputs()[0]), w, auto_pad="SAME_UPPER"))
+
+
 REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "a weight out of range": (weight_zero_too_large, "a weight less its zero point is no signed byte"),
     "no constant weights": (computed_weights, "the weights are not constant"),
     "scales along the depth": (scale_of_rows, "the scales are not those of the output channels"),
     "a scale that only a run tells": (computed_scale, "the scale is not one number that is known"),
+    "one dimension": (one_dimensional, "it is not 2-dimensional"),
+    "groups of two": (small_groups, "groups of so few channels"),
+    "auto_pad": (padding_to_be_found, "its padding is no number of pixels"),
     "16 bits": (sixteen_bits, "what is quantized is not bytes"),
 }
 
@@ -200,4 +219,30 @@ def test_refusals(name: str) -> None:
     after = make()
     (record,) = rewritten(after, "integers")
     assert not any("integer" in rule for rule in record.fired)
+    assert any(reason in str(miss) for miss in record.near_misses())
+
+
+def a_scale_too_small() -> Graph:
+    net = Net(x=(1, 4, 3, 3))
+    y = net.Mul(net.inputs()[0], np.full((4, 1, 1), 1e30, np.float32))
+    return net.done(quantized(net, y, np.float32(1e-20)))
+
+
+def of_a_constant() -> Graph:
+    net = Net(x=(4,))
+    return net.done(net.Add(net.inputs()[0], quantized(net, net.value(net.random(4)))))
+
+
+NOT_REQUANTIZED: dict[str, tuple[Callable[[], Graph], str]] = {
+    "beyond float32": (a_scale_too_small, "what is quantized has no constant to take the scale"),
+    "a constant": (of_a_constant, "what is quantized is constant"),
+    "a scale that only a run tells": (computed_scale, "the scale is not a positive number that is known"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_REQUANTIZED)
+def test_what_keeps_its_division(name: str) -> None:
+    make, reason = NOT_REQUANTIZED[name]
+    (record,) = rewritten(make(), "requantize")
+    assert not record.fired
     assert any(reason in str(miss) for miss in record.near_misses())

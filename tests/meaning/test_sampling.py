@@ -146,7 +146,7 @@ def _grids() -> list[Node]:
     ):
         attributes = {"mode": mode, "padding_mode": padding, "align_corners": corners}
         nodes.append(Node("GridSample", [x, grid], [], attributes, 1e-4))
-        if mode != "cubic":
+        if mode != "cubic" and corners:
             nodes.append(Node("GridSample", [volume, places], [], attributes, 1e-4))
     return nodes
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.random_graphs.workers import verdicts
 
-PARTS, GRAPHS = 8, 13
+PARTS, GRAPHS = 8, 7
 _SAID = os.environ.get("DSC_SEED", "20261125")
 SEED = int.from_bytes(os.urandom(4), "little") if _SAID == "random" else int(_SAID)
 

@@ -13,7 +13,7 @@ from dsc.targets.rocm.machines import BY_TAG
 from tests.targets.regions import Region
 from tests.targets.rocm.compiled import Compiled, compiled, machine, of_implementations
 
-ARCHS = ("gfx90a", "gfx942", "gfx1100")
+ARCHS = ("gfx942", "gfx1100")
 REGIONS = {
     "elementwise": "(float[7,33] x, float[33] b) => (float[7,33] y) { s = Add(x, b)  e = Erf(s)  y = Mul(e, x) }",
     "functions": "(float[5,9] x) => (float[5,9] y) { s = Sin(x)  t = Atan(s)  y = Sinh(t) }",

@@ -147,6 +147,17 @@ def replace_op(op: Operation, values: Sequence[SSAValue]) -> None:
         old.replace_all_uses_with(new)
 
 
+def insert_after(value: SSAValue, op: Operation) -> None:
+    """Insert an op right after what makes `value`, which it reads, so that all readers can share its result."""
+    owner = value.owner
+    if isinstance(owner, Operation):
+        assert owner.parent is not None
+        owner.parent.insert_op_after(op, owner)
+    else:
+        assert owner.first_op is not None
+        owner.insert_op_before(op, owner.first_op)
+
+
 def _compatible(a: Attribute, b: Attribute) -> bool:
     first, second = shape_of(a), shape_of(b)
     if first is None or second is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import element_of_dtype, onnx
+from dsc.ir import OnnxOp, element_of_dtype, onnx
 from dsc.passes.canonicalize.facts import rank, static_shape
 from dsc.passes.integers.scales import centered, multiplied, refuse_tensor, refuse_weight, zero_point
 from dsc.passes.pattern import OpPattern, maybe, ops
@@ -38,7 +38,7 @@ class ConvOfIntegers(Rule):
         return refuse_tensor(m, m.dx) or refuse_weight(m, m.dw, 0) or _refuse_window(m, shape[0], shape[1])
 
     def rewrite(self, m: Match) -> SSAValue:
-        weights = m.constant(_weights(m, 0), "conv_w")
+        weights = m.constant(_weights(m, m.dw, 0), "conv_w")
         product = m.emit(onnx.ConvInteger, m.dx.x, weights, zero_point(m, m.dx), None, **m.root.attrs()).out
         along = (-1, *[1] * (len(m.dw.x.type.get_shape()) - 2))
         scaled = _scaled(m, product, multiplied(m, m.dx, m.dw, m.dw.x.type.get_shape()[0]), along)
@@ -70,7 +70,7 @@ class MatMulOfIntegers(Rule):
         return _refuse_matrix(m, 1)
 
     def rewrite(self, m: Match) -> SSAValue:
-        return _matrix_product(m, _weights(m, 1))
+        return _matrix_product(m, _weights(m, m.db, 1))
 
 
 class GemmOfIntegers(Rule):
@@ -87,7 +87,7 @@ class GemmOfIntegers(Rule):
 
     def rewrite(self, m: Match) -> SSAValue:
         transposed = bool(m.root.attr("transB"))
-        weights = _weights(m, 0 if transposed else 1)
+        weights = _weights(m, m.db, 0 if transposed else 1)
         product = _matrix_product(m, weights.T if transposed else weights)
         if m.c is None:
             return product
@@ -107,8 +107,8 @@ def _refuse_matrix(m: Match, columns: int) -> str | None:
     return refuse_tensor(m, m.da) or refuse_weight(m, m.db, columns)
 
 
-def _weights(m: Match, axis: int) -> np.ndarray:
-    found = centered(m, m.dw if "dw" in m.binding.names else m.db, axis)
+def _weights(m: Match, op: OnnxOp, axis: int) -> np.ndarray:
+    found = centered(m, op, axis)
     assert found is not None  # it was checked
     return found
 

@@ -27,7 +27,7 @@ class OneScale(Rule):
         if element_of(m.x.type).dtype != FLOAT32:
             return "what is quantized is not float32"
         scale = m.graph.constant(m.root.y_scale)
-        if scale is None or not np.isfinite(1 / scale.astype(np.float64)).all() or not (scale > 0).all():
+        if scale is None or not (np.isfinite(scale) & (scale > 0)).all():
             return "the scale is not a positive number that is known"
         if m.root.y_zero_point is not None and m.graph.constant(m.root.y_zero_point) is None:
             return "the zero point is not known"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from dsc.ir import Fact, FusionOp, Graph, OnnxOp, PackOp, UnpackOp, has, is_constant, packed_type
+from dsc.passes.driver import insert_after
 from dsc.passes.fuse.outline import single_op_fusion
 from dsc.passes.layout.decide import block_of
 
@@ -29,17 +30,17 @@ class Packer:
         fusion = op if isinstance(op, FusionOp) else single_op_fusion(self.graph, op, _kind(op), _name(op))
         for index, value in enumerate(fusion.operands):
             if not is_constant(value) and block_of(value.type, self.largest) is not None:
-                fusion.operands[index] = self._packed(value, fusion)
+                fusion.operands[index] = self._packed(value)
                 self._unpack_inside(fusion, fusion.block.args[index])
         return self._pack_results(fusion)
 
-    def _packed(self, value: SSAValue, before: Operation) -> SSAValue:
+    def _packed(self, value: SSAValue) -> SSAValue:
         """The packed twin of a value, made where it is first wanted."""
         if value not in self.packed:
             block = block_of(value.type, self.largest)
             assert block is not None
             pack = PackOp(value, block)
-            _insert_after(value, pack, before)
+            insert_after(value, pack)
             self.packed[value] = pack.out
         return self.packed[value]
 
@@ -75,17 +76,6 @@ class Packer:
         assert fusion.parent is not None
         fusion.parent.insert_op_after(unpack, fusion)
         self.packed[unpack.out] = result
-
-
-def _insert_after(value: SSAValue, op: Operation, user: Operation) -> None:
-    """Insert an op that reads `value`: after what makes it, so that later users can share it."""
-    owner = value.owner
-    if isinstance(owner, Operation):
-        assert owner.parent is not None
-        owner.parent.insert_op_after(op, owner)
-    else:
-        assert owner.first_op is not None
-        owner.insert_op_before(op, owner.first_op)
 
 
 def _kind(op: Operation) -> str:

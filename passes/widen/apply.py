@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import Float32Type, Float64Type, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dsc.ir import Fact, Graph, OnnxOp, WeightOp, element_of, has, is_constant, onnx, with_elements
+from dsc.passes.driver import insert_after
 from dsc.passes.widen.operators import is_half_tensor, may_widen
 
 
@@ -79,13 +80,7 @@ class Widener:
 
     def _insert(self, op: Operation, source: SSAValue) -> SSAValue:
         """Insert an op right after what makes `source`, so that all readers can share it."""
-        owner = source.owner
-        if isinstance(owner, Operation):
-            assert owner.parent is not None
-            owner.parent.insert_op_after(op, owner)
-        else:
-            assert owner.first_op is not None
-            owner.insert_op_before(op, owner.first_op)
+        insert_after(source, op)
         op.results[0].name_hint = source.name_hint
         return op.results[0]
 

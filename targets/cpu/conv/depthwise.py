@@ -181,12 +181,12 @@ class _Nest:
         """The epilogue of all pixels of a tile."""
         for i in range(self.point.width):
             for part in range(0, self.point.lanes, writer.lanes):
-
-                def value(c: Expr, i: int = i, part: int = part) -> Expr:
-                    total = tile.sums[i, part + c]
-                    return total if self.bytes is None else self.bytes.corrected(total, part + c)
-
                 channel = row.block * self.conv.block + lane + part
+
+                def value(c: Expr, i: int = i, part: int = part, channel: Expr = channel) -> Expr:
+                    total = tile.sums[i, part + c]
+                    return total if self.bytes is None else self.bytes.corrected(total, channel + c)
+
                 writer.store(row.n, channel, row.first + row.r, column + i, value)
 
 

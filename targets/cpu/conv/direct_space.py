@@ -38,12 +38,12 @@ class DirectSpace:
     machine: Cpu
     out_block: int
 
-    @property
+    @cached_property
     def conv(self) -> Convolution:
         """The sizes, as the input is read."""
         return read_as(self.region.conv, self.region.instructions(self.machine)[0])
 
-    @property
+    @cached_property
     def _bytes(self) -> float:
         """Of an element of the weights, and of the input in scratch."""
         return np.dtype(self.region.instructions(self.machine)[0].b).itemsize

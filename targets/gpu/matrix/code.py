@@ -7,7 +7,7 @@ meet; then they start what the newest needs, in the place of the step before, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -18,17 +18,18 @@ from dsc.lower.exprs import ceildiv, product
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.elements import Elements
-from dsc.targets.gpu.launch import launch, shared_scope, synchronize
+from dsc.targets.gpu.launch import launch, shared_scope
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.centering import Centering, LineSums
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
+from dsc.targets.gpu.matrix.pipeline import Pipeline
 from dsc.targets.gpu.matrix.results import Results, WarpTile
 from dsc.targets.gpu.matrix.side import Side
 from dsc.targets.gpu.matrix.tiling import WORD_BYTES, Tiling
-from dsc.targets.gpu.matrix.transport import WORD, Transport, transport
+from dsc.targets.gpu.matrix.transport import WORD, transport
 from dsc.targets.gpu.tile import unrolled
-from dsc.targets.tir.loops import Loops, argument, function, when
+from dsc.targets.tir.loops import Loops, argument, function
 
 
 def write(
@@ -83,48 +84,13 @@ class _Writer:
         centering = Centering(*self.sides, Elements(inputs), self.loops)
         product_ = _Product(tiling, fragments, place, centering.sums(tiling, fragments, at))
         product_.clear()
-        self._steps(ways, lambda stage: product_.add(left, right, shared, stage))
+        pipeline = Pipeline(self.machine, self.steps, tiling.stages, ways, self.loops)
+        pipeline.begin()
+        pipeline.run(lambda _, stage: product_.add(left, right, shared, stage))
+        pipeline.finish()
         centering.apply(product_.sums, product_.lines, at, self.steps * (self.depth // tiling.slices))
         results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
         results.store(product_.sums, shared, at, self.machine.warp)
-
-    def _steps(self, ways: Sequence[Transport], multiply: Callable[[Expr], None]) -> None:
-        """All steps, and what brings their operands."""
-        ahead, loops = self.tiling.stages - 1, self.loops
-        for stage in range(ahead):
-            with when(self._is_step(loops.const(stage))):
-                for way in ways:
-                    way.begin(loops.const(stage), loops.const(stage))
-                    way.finish(loops.const(stage))
-            self._commit()
-        with loops.each(self.steps) as step:
-            self._wait(ahead - 1)
-            synchronize()
-            newest = T.Bind(step + ahead)
-            stage = T.Bind(tirx.floormod(newest, self.tiling.stages))
-            with when(self._is_step(newest)):
-                for way in ways:
-                    way.begin(newest, stage)
-            self._commit()
-            multiply(T.Bind(tirx.floormod(step, self.tiling.stages)))
-            with when(self._is_step(newest)):
-                for way in ways:
-                    way.finish(stage)
-        self._wait(0)
-        synchronize()
-
-    def _is_step(self, step: Expr) -> Expr | None:
-        return step < self.loops.const(self.steps)
-
-    def _commit(self) -> None:
-        """What was copied since the last time is one group."""
-        if self.machine.copies_to_shared:
-            T.evaluate(T.ptx["cp.async.commit_group"]())
-
-    def _wait(self, groups: int) -> None:
-        """Until all but so many groups have arrived."""
-        if self.machine.copies_to_shared:
-            T.evaluate(T.ptx["cp.async.wait_group"](groups))
 
     def _operand(self, side: Side, corner: Corner, base: int) -> Operand:
         transposed, sector = is_transposed(side, self.fragments), self.machine.sector_bytes

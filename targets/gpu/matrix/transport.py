@@ -28,12 +28,30 @@ WORD = "float32"
 class Transport(ABC):
     """Brings one operand's tiles to shared memory: chunks of a tile are shared out among the threads of a block."""
 
-    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int) -> None:
-        """thread: the index in its block of the thread whose code is written, of `threads`."""
+    def __init__(
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        leaves: Mapping[te.Tensor, Leaf],
+        memory: tirx.Buffer | None = None,
+    ) -> None:
+        """thread: the index in its block of the thread whose code is written, of `threads`. leaves: the inputs.
+
+        memory: the factor's, as one long array; None where elements are computed from `leaves`.
+        """
         self.operand, self.shared, self.thread, self.threads = operand, shared, thread, threads
+        self.leaves, self._memory = leaves, memory
         self.loops: Loops = operand.loops
         self.each = operand.tile.lines * operand.tile.chunks // threads
         """Chunks of a thread."""
+
+    @property
+    def memory(self) -> tirx.Buffer:
+        """The factor's."""
+        assert self._memory is not None, f"{type(self).__name__} loads from memory"
+        return self._memory
 
     @abstractmethod
     def begin(self, step: Expr, stage: Expr) -> None:
@@ -61,19 +79,6 @@ class Transport(ABC):
 class AsynchronousCopies(Transport):
     """Memory is copied while threads do other things (cp.async); what is outside is filled with zeros, or by threads
     with zero points."""
-
-    def __init__(
-        self,
-        operand: Operand,
-        shared: tirx.Buffer,
-        thread: Expr,
-        threads: int,
-        memory: tirx.Buffer,
-        leaves: Mapping[te.Tensor, Leaf],
-    ) -> None:
-        """memory: the factor's, as one long array. leaves: the inputs."""
-        super().__init__(operand, shared, thread, threads)
-        self.memory, self.leaves = memory, leaves
 
     def begin(self, step: Expr, stage: Expr) -> None:
         width, side = self.operand.together, self.operand.side
@@ -113,12 +118,23 @@ class ThroughRegisters(Transport):
     """Registers are loaded while another step is multiplied, and stored after it: by chunks, or by smaller pieces."""
 
     def __init__(
-        self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, words: int = CHUNK_WORDS
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        leaves: Mapping[te.Tensor, Leaf],
+        memory: tirx.Buffer | None = None,
     ) -> None:
-        """words: of a piece, that one thread loads."""
-        super().__init__(operand, shared, thread, threads)
-        self.words, self.pieces = words, self.each * CHUNK_WORDS // words
-        self.registers: tirx.Buffer = T.alloc_buffer((self.pieces * words,), WORD, scope="local")
+        """Allocates the registers in the current frame."""
+        super().__init__(operand, shared, thread, threads, leaves, memory)
+        self.pieces = self.each * CHUNK_WORDS // self.words
+        self.registers: tirx.Buffer = T.alloc_buffer((self.pieces * self.words,), WORD, scope="local")
+
+    @property
+    def words(self) -> int:
+        """Of a piece, which one thread loads."""
+        return CHUNK_WORDS
 
     def finish(self, stage: Expr) -> None:
         with unrolled(self.pieces) as i:
@@ -136,20 +152,7 @@ class ThroughRegisters(Transport):
 
 
 class Vectors(ThroughRegisters):
-    """Neighbours in memory are loaded at once."""
-
-    def __init__(
-        self,
-        operand: Operand,
-        shared: tirx.Buffer,
-        thread: Expr,
-        threads: int,
-        memory: tirx.Buffer,
-        leaves: Mapping[te.Tensor, Leaf],
-    ) -> None:
-        """memory: the factor's, as one long array of words. leaves: the inputs."""
-        super().__init__(operand, shared, thread, threads)
-        self.memory, self.leaves = memory, leaves
+    """Neighbours in memory, which is one of words, are loaded at once."""
 
     def begin(self, step: Expr, stage: Expr) -> None:
         width, side = self.operand.together, self.operand.side
@@ -177,18 +180,9 @@ class Converted(ThroughRegisters):
     A thread has as many as it loads at once, no whole chunk: so what a warp loads lies side by side.
     """
 
-    def __init__(
-        self,
-        operand: Operand,
-        shared: tirx.Buffer,
-        thread: Expr,
-        threads: int,
-        memory: tirx.Buffer,
-        leaves: Mapping[te.Tensor, Leaf],
-    ) -> None:
-        """memory: the factor's, as one long array. leaves: the inputs."""
-        super().__init__(operand, shared, thread, threads, operand.side.converted * operand.side.bits // WORD_BITS)
-        self.memory, self.leaves = memory, leaves
+    @property
+    def words(self) -> int:
+        return self.operand.side.converted * self.operand.side.bits // WORD_BITS
 
     def begin(self, step: Expr, stage: Expr) -> None:
         side, operand, width = self.operand.side, self.operand, self.operand.side.converted
@@ -225,12 +219,9 @@ class SingleElements(ThroughRegisters):
     Where neighbours in memory are from line to line, neighbouring threads have neighbouring lines, and chunks of them.
     """
 
-    def __init__(
-        self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, leaves: Mapping[te.Tensor, Leaf]
-    ) -> None:
-        """leaves: the inputs."""
-        super().__init__(operand, shared, thread, threads, CHUNK_WORDS if operand.side.lines_are_neighbours else 1)
-        self.leaves = leaves
+    @property
+    def words(self) -> int:
+        return CHUNK_WORDS if self.operand.side.lines_are_neighbours else 1
 
     def begin(self, step: Expr, stage: Expr) -> None:
         side = self.operand.side
@@ -257,19 +248,6 @@ class SingleElements(ThroughRegisters):
 
 class SingleBytes(SingleElements):
     """The same of bytes; what is not in memory are zero points."""
-
-    def __init__(
-        self,
-        operand: Operand,
-        shared: tirx.Buffer,
-        thread: Expr,
-        threads: int,
-        memory: tirx.Buffer,
-        leaves: Mapping[te.Tensor, Leaf],
-    ) -> None:
-        """memory: the factor's, as one long array. leaves: the inputs."""
-        super().__init__(operand, shared, thread, threads, leaves)
-        self.memory = memory
 
     def _element(self, step: Expr, line: Expr, element: Expr) -> Expr:
         operand, access = self.operand, self.operand.side.factor.access
@@ -300,17 +278,22 @@ def transport(
     """The best way there is for an operand."""
     access, side = operand.side.factor.access, operand.side
     buffer = None if access is None else next(b for tensor, b in buffers.items() if tensor.same_as(access.memory))
-    if buffer is None or operand.together * side.bits < WORD_BITS:
-        if buffer is not None and side.element in BYTES:
-            return SingleBytes(operand, shared, thread, threads, flat(buffer), leaves)
-        if buffer is not None and side.converted * side.bits >= WORD_BITS:
-            return Converted(operand, shared, thread, threads, flat(buffer), leaves)
-        return SingleElements(operand, shared, thread, threads, leaves)
+    given = operand, shared, thread, threads, leaves
+    if buffer is None:
+        return SingleElements(*given)
+    if operand.together * side.bits < WORD_BITS:
+        if side.element in BYTES:
+            return SingleBytes(*given, flat(buffer))
+        return Converted(*given, flat(buffer)) if side.converted * side.bits >= WORD_BITS else SingleElements(*given)
     if machine.copies_to_shared and not side.is_shifted:
-        return AsynchronousCopies(operand, shared, thread, threads, flat(buffer), leaves)
-    words = ceildiv(product(dims(buffer.shape)) * side.bits, WORD_BITS)
-    memory = T.decl_buffer((words,), WORD, data=buffer.data)
-    return Vectors(operand, shared, thread, threads, memory, leaves)
+        return AsynchronousCopies(*given, flat(buffer))
+    return Vectors(*given, as_words(buffer, side.bits))
+
+
+def as_words(buffer: tirx.Buffer, bits: int) -> tirx.Buffer:
+    """Memory whose elements have so many bits, as one long array of words."""
+    words = ceildiv(product(dims(buffer.shape)) * bits, WORD_BITS)
+    return T.decl_buffer((words,), WORD, data=buffer.data)
 
 
 def _guarded(inside: Expr | None, position: Expr, loops: Loops) -> Expr:

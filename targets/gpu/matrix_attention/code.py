@@ -20,10 +20,10 @@ from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.launch import launch, shared_scope
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Corner, FragmentPlace, Operand, is_transposed
-from dsc.targets.gpu.matrix.transport import WORD, Transport, transport
+from dsc.targets.gpu.matrix.pipeline import Pipeline
+from dsc.targets.gpu.matrix.transport import WORD, Transport, as_words, transport
 from dsc.targets.gpu.matrix_attention.blocking import Shape
 from dsc.targets.gpu.matrix_attention.operands import Keys
-from dsc.targets.gpu.matrix_attention.pipeline import Pipeline
 from dsc.targets.gpu.matrix_attention.results import Results, Warp
 from dsc.targets.gpu.matrix_attention.scores import Scores
 from dsc.targets.gpu.matrix_attention.sides import Rounded, Sides
@@ -74,7 +74,10 @@ class _Writer:
         results.clear()
         steps = ceildiv(self.problem.keys, shape.blocking.keys)
         pipeline = Pipeline(self.machine, steps, shape.blocking.stages, ways[1:], self.loops)
-        pipeline.begin(ways[0])
+        ways[0].begin(self.loops.const(0), self.loops.const(0))
+        ways[0].finish(self.loops.const(0))
+        pipeline.begin()
+        pipeline.arrive()
         own, masked = self._queries(queries, shared, warp), Scores(self.problem, shape, self.buffers, self.loops)
 
         def step(number: Expr, stage: Expr) -> None:
@@ -101,11 +104,11 @@ class _Writer:
 
     def _way(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int) -> Transport:
         """How an operand comes to shared memory."""
-        access = operand.side.factor.access
+        access, inputs = operand.side.factor.access, leaves(self.buffers)
         if access is not None and TransposedPairs.suits(operand, threads):
             memory = next(found for tensor, found in self.buffers.items() if tensor.same_as(access.memory))
-            return TransposedPairs(operand, shared, thread, threads, memory)
-        return transport(operand, shared, thread, threads, self.buffers, leaves(self.buffers), self.machine)
+            return TransposedPairs(operand, shared, thread, threads, inputs, as_words(memory, operand.side.bits))
+        return transport(operand, shared, thread, threads, self.buffers, inputs, self.machine)
 
     # --- the products
 

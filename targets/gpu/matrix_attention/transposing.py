@@ -7,7 +7,6 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import ceildiv, dims, product
 from dsc.targets.gpu.matrix.operand import Operand
 from dsc.targets.gpu.matrix.side import WORD_BITS
 from dsc.targets.gpu.matrix.tiling import BANKED_CHUNKS, CHUNK_WORDS
@@ -20,14 +19,8 @@ PAIR = 2
 
 
 class TransposedPairs(ThroughRegisters):
-    """A thread loads, for each step of a chunk's depth, the elements of two neighbouring lines at once, and stores a
-    chunk of each. Neighbouring threads have neighbouring pairs of lines."""
-
-    def __init__(self, operand: Operand, shared: tirx.Buffer, thread: Expr, threads: int, buffer: tirx.Buffer) -> None:
-        """buffer: the factor's."""
-        super().__init__(operand, shared, thread, threads)
-        words = ceildiv(product(dims(buffer.shape)) * operand.side.bits, WORD_BITS)
-        self.memory = T.decl_buffer((words,), WORD, data=buffer.data)
+    """A thread loads, for each step of a chunk's depth, the elements of two neighbouring lines at once (a word of
+    memory), and stores a chunk of each. Neighbouring threads have neighbouring pairs of lines."""
 
     @staticmethod
     def suits(operand: Operand, threads: int) -> bool:

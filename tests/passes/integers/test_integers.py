@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from xdsl.ir import SSAValue
 
-from dsc.ir import FusionOp, Graph, element_of, onnx
+from dsc.ir import FusionOp, Graph
+from dsc.lower.workload import Workload
 from dsc.passes import PassRecord, Pipeline
 from tests.passes.net import Net, feeds, run, summary
 
@@ -136,12 +137,6 @@ def test_before_and_after(name: str) -> None:
     check_near(before, after)
 
 
-def types_between(graph: Graph) -> set[str]:
-    return {
-        element_of(v.type).dtype.name for op in graph.ops() if isinstance(op, FusionOp) for v in op.results if v.uses
-    }
-
-
 def test_unsigned_weights_become_signed() -> None:
     after = convolution(weight_zero=128, weight_type=np.uint8)
     rewritten(after)
@@ -149,13 +144,19 @@ def test_unsigned_weights_become_signed() -> None:
     check_near(convolution(weight_zero=128, weight_type=np.uint8), after)
 
 
-def test_two_layers_share_no_constant_but_operands() -> None:
-    """Scales and biases are operands of a region, so that layers of one shape have the same code."""
-    after = convolution()
-    rewritten(after)
-    (region,) = [op for op in after.ops() if isinstance(op, FusionOp)]
-    inner = [op for op in region.block.ops if isinstance(op, onnx.Constant)]
-    assert sorted(onnx.constant_value(op.out).size for op in inner)[:3] == [1, 1, 1]
+def test_layers_of_other_scales_have_the_same_code() -> None:
+    """Scales, biases and zero points of inputs are operands of a region."""
+    net = Net(x=(1, 72, 6, 5))
+    x = net.inputs()[0]
+    for scale, zero in ((0.05, 120), (0.11, 7), (0.3, 7)):
+        x = quantized(net, x, np.float32(scale), np.uint8(zero))
+        x = net.Relu(net.Conv(x, weights(net, (72, 72, 1, 1), 0), net.random(72)))
+    graph = net.done(quantized(net, x, np.float32(0.2), np.uint8(7)))
+    rewritten(graph)
+    regions = [op for op in graph.ops() if isinstance(op, FusionOp)]
+    first, second = (Workload.of(region) for region in regions[:2])
+    assert "ConvInteger" in first.key()
+    assert first.key() == second.key()
 
 
 def weight_zero_too_large() -> Graph:

@@ -31,11 +31,8 @@ class Pipeline:
     """Of what every step needs."""
     loops: Loops
 
-    def begin(self, once: Transport) -> None:
-        """Starts what the first steps need, and what all of them do: `once`, which is here when this returns."""
-        zero = self.loops.const(0)
-        once.begin(zero, zero)
-        once.finish(zero)
+    def begin(self) -> None:
+        """Starts what the first steps need."""
         for stage in range(self.stages - 1):
             number = self.loops.const(stage)
             with when(self._is_step(number)):
@@ -43,6 +40,9 @@ class Pipeline:
                     way.begin(number, number)
                     way.finish(number)
             self._commit()
+
+    def arrive(self) -> None:
+        """Waits until the oldest step is here, with all that was started before it, and threads meet."""
         self._wait(self.stages - 2)
         synchronize()
 
@@ -51,8 +51,7 @@ class Pipeline:
         may still read."""
         ahead = self.stages - 1
         with self.loops.each(self.steps) as step:
-            self._wait(ahead - 1)
-            synchronize()
+            self.arrive()
             newest = T.Bind(step + ahead)
             stage = T.Bind(tirx.floormod(newest, self.stages))
             with when(self._is_step(newest)):
@@ -63,6 +62,11 @@ class Pipeline:
             with when(self._is_step(newest)):
                 for way in self.ways:
                     way.finish(stage)
+
+    def finish(self) -> None:
+        """Waits until nothing is on its way, and nobody reads any more."""
+        self._wait(0)
+        synchronize()
 
     def _is_step(self, step: Expr) -> Expr:
         return step < self.loops.const(self.steps)

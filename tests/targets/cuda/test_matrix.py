@@ -311,7 +311,7 @@ def test_points_fit_every_machine() -> None:
             _, fragments = space.instructions[point.instruction]
             threads, shared = point.warps * gpu.warp, point.shared_bytes(fragments)
             assert shared <= gpu.most_shared_bytes
-            registers = point.registers(fragments, gpu.warp)
+            registers = point.registers(fragments, gpu)
             assert resident_blocks(gpu, Launch(1, threads, 1.0, 1.0, registers=registers, shared_bytes=shared)) >= 1
 
 

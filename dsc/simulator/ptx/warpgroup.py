@@ -18,7 +18,8 @@ def _product(match: re.Match[str], operands: list[Rendered]) -> str | None:
     sign_a, sign_b, *transposed = given
     if not {sign_a, sign_b} <= {"1LL", "-1LL"} or not set(transposed) <= {"0LL", "1LL"}:
         return None
-    shape = ", ".join([str(n), f"SIMULATOR_{match['type'].upper()}", sign_a, sign_b, *(f"{t} != 0" for t in transposed)])
+    given = [sign_a, sign_b, *(f"{each} != 0" for each in transposed)]
+    shape = ", ".join([str(n), f"SIMULATOR_{match['type'].upper()}", *given])
     pointers = ", ".join(f"&{register}" for register in registers)
     descriptors = f"{take('uint64_t', a)}, {take('uint64_t', b)}"
     return (

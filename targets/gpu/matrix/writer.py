@@ -18,6 +18,11 @@ from dsc.targets.gpu.matrix.tiling import Tiling
 from dsc.targets.tir.loops import Loops, argument, function
 
 
+GROUP = 8
+"""Tiles one below the other that blocks take before they go on to the right: those at work at once then share the rows
+of one factor as well as the columns of the other, and so what L2 has to hold is less."""
+
+
 class TileWriter(ABC):
     """Writes the function that computes the contraction of two factors; what a block does is left to say."""
 
@@ -49,7 +54,6 @@ class TileWriter(ABC):
         down, across = ceildiv(source.m, tiling.rows), ceildiv(source.n, tiling.columns)
         threads = tiling.warps * self.machine.warp
         with launch(product(source.batch) * down * across, threads, loops) as (index, thread):
-            rest, column = loops.split(index, across)
-            batch, row = loops.split(rest, down)
+            batch, row, column = self._tile(index, down, across)
             at = loops.unravel(batch, source.batch) if source.batch else []
             self.block(at, T.Bind(row * tiling.rows), T.Bind(column * tiling.columns), thread, threads)

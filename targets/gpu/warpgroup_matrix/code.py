@@ -13,6 +13,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
+from dsc.lower.exprs import Dim
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.launch import DYNAMIC
@@ -29,12 +30,20 @@ from dsc.targets.gpu.warpgroup_matrix import instruction
 from dsc.targets.gpu.warpgroup_matrix.instruction import DEPTH, ROWS, WARPS, Wgmma
 from dsc.targets.gpu.warpgroup_matrix.panels import ALIGNMENT, PanelOperand
 
+GROUP = 8
+"""Tiles one below the other that blocks take before they go on to the right: those at work at once then share the rows
+of one factor as well as the columns of the other, and L2 has to hold less."""
 READING = 1
 """Steps before the current one whose instructions may be at work."""
 
 
 def write(
-    source: Contraction, sides: tuple[Side, Side], transposed: tuple[bool, bool], tiling: Tiling, by: Wgmma, machine: Gpu
+    source: Contraction,
+    sides: tuple[Side, Side],
+    transposed: tuple[bool, bool],
+    tiling: Tiling,
+    by: Wgmma,
+    machine: Gpu,
 ) -> tirx.PrimFunc:
     """The function that computes the contraction of two factors.
 
@@ -54,6 +63,15 @@ class _Writer(TileWriter):
     ) -> None:
         super().__init__(source, sides, tiling, machine)
         self.transposed, self.by = transposed, by
+
+    def place(self, index: Expr, down: Dim, across: Dim) -> tuple[Expr, Expr, Expr]:
+        """Groups of tiles one below the other, from left to right, then the groups below."""
+        if not isinstance(down, int) or down % GROUP:
+            return super().place(index, down, across)
+        rest, low = self.loops.split(index, GROUP)
+        rest, column = self.loops.split(rest, across)
+        batch, high = self.loops.split(rest, down // GROUP)
+        return batch, T.Bind(high * GROUP + low), column
 
     def block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
         tiling, inputs = self.tiling, leaves(self.buffers)

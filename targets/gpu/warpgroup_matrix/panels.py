@@ -56,7 +56,7 @@ class PanelOperand(Operand):
     def descriptor(self, shared: tirx.Buffer, line: Expr) -> Expr:
         """The matrix descriptor of what begins at a line of the factor, a multiple of 64, in the first stage: an
         integer of 64 bits."""
-        tile, panel_bytes = self.tile, self.tile.lines * LINE_BYTES
+        panel_bytes = self.tile.lines * LINE_BYTES
         # Between groups of eight lines; from panel to panel, which counts only where lines are steps of depth.
         strides = GROUP * LINE_BYTES // _UNIT << 32 | panel_bytes // _UNIT << 16
         panel_lines = PANEL_CHUNKS * self.side.chunk

@@ -9,18 +9,13 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import ceildiv, product
+from dsc.lower.exprs import Dim, ceildiv, product
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.launch import launch
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.side import Side
 from dsc.targets.gpu.matrix.tiling import Tiling
 from dsc.targets.tir.loops import Loops, argument, function
-
-
-GROUP = 8
-"""Tiles one below the other that blocks take before they go on to the right: those at work at once then share the rows
-of one factor as well as the columns of the other, and so what L2 has to hold is less."""
 
 
 class TileWriter(ABC):
@@ -54,6 +49,11 @@ class TileWriter(ABC):
         down, across = ceildiv(source.m, tiling.rows), ceildiv(source.n, tiling.columns)
         threads = tiling.warps * self.machine.warp
         with launch(product(source.batch) * down * across, threads, loops) as (index, thread):
-            batch, row, column = self._tile(index, down, across)
+            batch, row, column = self.place(index, down, across)
             at = loops.unravel(batch, source.batch) if source.batch else []
             self.block(at, T.Bind(row * tiling.rows), T.Bind(column * tiling.columns), thread, threads)
+
+    def place(self, index: Expr, down: Dim, across: Dim) -> tuple[Expr, Expr, Expr]:
+        """Batch, and row and column among its tiles, of the block of an index."""
+        rest, column = self.loops.split(index, across)
+        return *self.loops.split(rest, down), column

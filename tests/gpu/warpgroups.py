@@ -1,7 +1,7 @@
 """Products by wgmma beside those by mma.sync on a real H100: numbers, and times of tilings.
 
-`python -m tests.gpu.warpgroups build FOLDER` compiles what is tried, on any machine with nvcc; `run FOLDER` runs it on the
-GPU that is here, compares each with NumPy, and prints times. Nothing depends on the times.
+`python -m tests.gpu.warpgroups build FOLDER` compiles what is tried, on any machine with nvcc; `run FOLDER` runs it on
+the GPU that is here, compares each with NumPy, and prints times. Nothing depends on the times.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def spaces(layout: str, size: tuple[int, int, int]) -> Iterator[tuple[Kernel[Gpu
 
 
 def candidates() -> Iterator[Candidate]:
-    """What is tried: the numbers of tilings of all kinds, and at the sizes that matter the best by estimate and more."""
+    """What is tried: numbers of tilings of all kinds, and at the sizes that matter the best by estimate, and more."""
     for layout in PRODUCTS:
         kernel, space = next(spaces(layout, RAGGED))
         for point in space.points()[:: 7 if layout == "nn" else 11]:
@@ -151,7 +151,8 @@ def run(folder: Path) -> int:
         wrong += bool(verdict)
         print(
             f"{m:5}x{n:5}x{k:5} {trial.layout} {trial.kernel:22} {trial.tile:44} {seconds * 1e6:9.1f} us "
-            f"{2e-12 * m * n * k / seconds:6.1f} TFLOP/s, estimated {trial.estimate * 1e6:8.1f} us, error {error:.1e}{verdict}",
+            f"{2e-12 * m * n * k / seconds:6.1f} TFLOP/s, estimated {trial.estimate * 1e6:8.1f} us, "
+            f"error {error:.1e}{verdict}",
             flush=True,
         )
     return wrong

@@ -13,7 +13,7 @@ from dsc.lower.exprs import Dim
 from dsc.targets.gpu.launch import synchronize
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.transport import Transport
-from dsc.targets.tir.loops import Loops, when
+from dsc.targets.tir.loops import Kind, Loops, when
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Pipeline:
     """Steps before the one that is computed which instructions may still read: their stages wait one step longer."""
     publish: Callable[[], None] = lambda: None
     """What a thread does, before all meet, so that what it has brought to shared memory can be read."""
+    kind: Kind = T.serial
+    """Of the loop over steps."""
 
     @property
     def ahead(self) -> int:
@@ -59,7 +61,7 @@ class Pipeline:
     def run(self, compute: Callable[[Expr, Expr], None]) -> None:
         """All steps, by their number and the stage that they are in. Then nothing is on its way any more; other warps
         may still read."""
-        with self.loops.each(self.steps) as step:
+        with self.loops.each(self.steps, self.kind) as step:
             self.arrive()
             newest = T.Bind(step + self.ahead)
             stage = T.Bind(tirx.floormod(newest, self.stages))

@@ -8,6 +8,7 @@ the next one. So what is brought then goes to the place of the step before both.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -29,10 +30,14 @@ from dsc.targets.gpu.tile import unrolled
 from dsc.targets.gpu.warpgroup_matrix import instruction
 from dsc.targets.gpu.warpgroup_matrix.instruction import DEPTH, ROWS, WARPS, Wgmma
 from dsc.targets.gpu.warpgroup_matrix.panels import ALIGNMENT, PanelOperand
+from dsc.targets.tir.loops import Kind
 
 GROUP = 8
 """Tiles one below the other that blocks take before they go on to the right: those at work at once then share the rows
 of one factor as well as the columns of the other, and L2 has to hold less."""
+ROLLED: Kind = partial(T.serial, annotations={"disable_unroll": True})
+"""A loop that compilers do not unroll: a step's products keep tensor cores busy for a thousand cycles, and code of many
+steps takes ptxas ten times as long."""
 READING = 1
 """Steps before the current one whose instructions may be at work."""
 
@@ -88,7 +93,9 @@ class _Writer(TileWriter):
             T.buffer_store(sums, tirx.const(0, str(sums.dtype)), [i])
         first_line = tirx.floordiv(warp, WARPS) * ROWS
         descriptors = left.descriptor(shared, first_line), right.descriptor(shared, self.loops.const(0))
-        pipeline = Pipeline(self.machine, self.steps, tiling.stages, ways, self.loops, READING, instruction.publish)
+        pipeline = Pipeline(
+            self.machine, self.steps, tiling.stages, ways, self.loops, READING, instruction.publish, ROLLED
+        )
         pipeline.begin()
         pipeline.run(lambda _, stage: self._multiply(sums, (left, right), descriptors, stage))
         instruction.wait(0)

@@ -116,6 +116,7 @@ def test_products(order: str) -> None:
             np.testing.assert_allclose(d, before + sign * product, atol=1e-4, err_msg=name)
             counted = simulation.counters()[name]
             assert (counted.matrix_multiplies, counted.matrix_macs) == (4 * 4, ROWS * n * DEPTH)
+            assert counted.shared_wavefronts_ideal >= (ROWS + n) * DEPTH * 2 // 128
 
 
 @pytest.mark.parametrize("name", BROKEN)

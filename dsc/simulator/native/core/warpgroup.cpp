@@ -33,8 +33,8 @@ float element(SimulatorType type, const char *memory) {
   return type == SIMULATOR_F16 ? half_to_float(bits) : bfloat_to_float(bits);
 }
 
-// Lane 4g + t has, of every 8 columns, 2t and 2t + 1 of rows g and g + 8 of the warp's 16 (PTX ISA, "Matrix Fragments for
-// wgmma.mma_async.m64nNk16").
+// Lane 4g + t has, of every 8 columns, 2t and 2t + 1 of rows g and g + 8 of the warp's 16 (PTX ISA, "Matrix Fragments
+// for wgmma.mma_async.m64nNk16").
 int row_of(unsigned lane, size_t i) { return static_cast<int>(lane / 4 + i / 2 % 2 * 8); }
 int column_of(unsigned lane, size_t i) { return static_cast<int>(i / 4 * 8 + lane % 4 * 2 + i % 2); }
 
@@ -173,9 +173,9 @@ struct Wait : Part {
 
 Matrix decoded(uint64_t descriptor, int lines, bool transposed, const void *site) {
   Matrix matrix;
-  const char *problem =
-      Matrix::decode(descriptor, lines, transposed, Worker::current()->shared_memory(), matrix);
-  if (problem) fault(site, "gives wgmma a matrix descriptor (0x%016llx) %s", (unsigned long long)descriptor, problem);
+  const char *problem = Matrix::decode(descriptor, lines, transposed, Worker::current()->shared_memory(), matrix);
+  if (problem)
+    fault(site, "gives wgmma a matrix descriptor (0x%016llx) %s", static_cast<unsigned long long>(descriptor), problem);
   return matrix;
 }
 
@@ -198,6 +198,18 @@ void end_reading(const Matrix &matrix) {
   });
 }
 
+// An instruction of a warpgroup reads both matrices once, without conflicts.
+void count_passes(Worker &worker, int lines) {
+  if (!worker.is_checked() || worker.thread().warp % kWarpgroup) return;
+  uint64_t passes = static_cast<uint64_t>(lines) * kProductDepth * 2 / kLine;
+  worker.counters().shared_wavefronts += passes;
+  worker.counters().shared_wavefronts_ideal += passes;
+}
+
+void check_machine(const void *site) {
+  if (machine().major != 9) fault(site, "executes wgmma, which only sm_90 has");
+}
+
 bool is_leader() { return Worker::current()->thread().lane == 0; }
 WarpProducts &own_products() {
   Worker &worker = *Worker::current();
@@ -208,7 +220,8 @@ WarpProducts &own_products() {
 
 const char *Matrix::decode(uint64_t descriptor, int lines, bool transposed, const SharedMemory &shared,
                            Matrix &matrix) {
-  if (descriptor >> 62 != kSwizzle128) return "whose layout the simulator does not know: it knows swizzles of 128 bytes";
+  if (descriptor >> 62 != kSwizzle128)
+    return "whose layout the simulator does not know: it knows swizzles of 128 bytes";
   if (descriptor >> 49 & 7) return "with a base offset, which the simulator does not know";
   auto field = [&](int shift) { return static_cast<size_t>(descriptor >> shift & kField) * kChunk; };
   matrix.leading = field(16);
@@ -254,12 +267,14 @@ extern "C" {
 
 void simulator_wgmma(const SimulatorWgmma *shape, uint64_t a, uint64_t b, bool accumulates, float *const *registers) {
   const void *site = __builtin_return_address(0);
+  check_machine(site);
   Matrix left = decoded(a, kProductRows, shape->a_transposed, site);
   Matrix right = decoded(b, shape->n, shape->b_transposed, site);
   Worker &worker = *Worker::current();
   if (is_leader()) {
     begin_reading(left, site);
     begin_reading(right, site);
+    count_passes(worker, kProductRows + shape->n);
     ++worker.counters().matrix_multiplies;
     worker.counters().matrix_macs += static_cast<uint64_t>(kProductRows / kWarpgroup) * shape->n * kProductDepth;
   }
@@ -269,6 +284,7 @@ void simulator_wgmma(const SimulatorWgmma *shape, uint64_t a, uint64_t b, bool a
 }
 
 void simulator_wgmma_fence() {
+  check_machine(__builtin_return_address(0));
   if (is_leader()) own_products().fenced = true;
 }
 

@@ -22,16 +22,17 @@ class SharedMemory;
 constexpr unsigned kWarpgroup = 4;
 constexpr int kProductRows = 64, kProductDepth = 16;
 
-// A matrix in shared memory, as a descriptor has it (PTX ISA, "Matrix Descriptor Format" and "Canonical Layouts"): lines
-// of 128 bytes, whose chunks of 16 bytes are exchanged by bits of the address.
+// A matrix in shared memory, as a descriptor has it (PTX ISA, "Matrix Descriptor Format" and "Canonical Layouts"):
+// lines of 128 bytes, whose chunks of 16 bytes are exchanged by bits of the address.
 struct Matrix {
-  size_t start = 0;            // offset in shared memory
+  size_t start = 0;  // offset in shared memory
   size_t leading = 0, stride = 0;
-  bool transposed = false;     // neighbours are lines, not steps of depth
-  int lines = 0;               // rows of the left one, columns of the right one
+  bool transposed = false;  // neighbours are lines, not steps of depth
+  int lines = 0;            // rows of the left one, columns of the right one
 
-  // Null if it is one; else what is wrong with the descriptor.
-  static const char *decode(uint64_t descriptor, int lines, bool transposed, const SharedMemory &shared, Matrix &matrix);
+  // What is wrong with a descriptor; null if nothing is.
+  static const char *decode(uint64_t descriptor, int lines, bool transposed, const SharedMemory &shared,
+                            Matrix &matrix);
   // Of an element of 16 bits.
   size_t offset(int line, int depth) const;
   // function(offset) for all pieces of 16 bytes.

@@ -90,7 +90,7 @@ def build(
             break
     spills.warn(choices, target.name)
     choices = [replace(choice, spilled=spills.of(choice)) for choice in choices]
-    manifest = _manifest(graph.name, target, emitted, choices, provenance or {})
+    manifest = _manifest(graph.name, target, backend, emitted, choices, provenance or {})
     manifest = replace(manifest, uncaptured=uncaptured or obstacle_in(emitted.module[MAIN]))
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(choices))
 
@@ -163,12 +163,17 @@ def compile_module(
 
 
 def _manifest(
-    name: str, target: AnyTarget, emitted: Emitted, choices: Sequence[Choice], provenance: Mapping[str, Any]
+    name: str,
+    target: AnyTarget,
+    backend: Backend,
+    emitted: Emitted,
+    choices: Sequence[Choice],
+    provenance: Mapping[str, Any],
 ) -> Manifest:
     return Manifest(
         name=name,
         target=target.name,
-        needs=target.backend().needs,
+        needs=backend.needs,
         inputs=emitted.inputs,
         outputs=emitted.outputs,
         parameters=tuple(weight.name for weight in emitted.parameters.weights),

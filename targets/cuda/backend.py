@@ -18,7 +18,7 @@ from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cuda.functions import FUNCTIONS
 from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.resources import resources
-from dsc.targets.cuda.toolchain import Assembled, assemble, find_nvcc
+from dsc.targets.cuda.toolchain import Assembled, assemble, find_nvcc, is_specific, specific
 from dsc.targets.gpu import graphs
 from dsc.targets.gpu.generic.threaded import threaded
 from dsc.targets.gpu.host import HOST
@@ -48,11 +48,15 @@ class CudaBackend:
     """Of all sources so far."""
     _said: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What nvcc had to say of them."""
+    _specific: set[bytes] = field(default_factory=set, repr=False, compare=False)
+    """Sources of what was packed whose images only GPUs of this very architecture run."""
 
     @property
     def needs(self) -> tuple[Needs, ...]:
-        """What the host's code needs, and the instruction set."""
-        return (*self.host.needs, Needs("cuda", {"arch": self.machine.arch}))
+        """What the host's code needs, and the instruction set: ``sm_90a``, not ``sm_90``, where what was packed has
+        instructions that only this architecture has."""
+        arch = specific(self.machine.arch) if self._specific else self.machine.arch
+        return (*self.host.needs, Needs("cuda", {"arch": arch}))
 
     @cached_property
     def target(self) -> tvm.target.Target:
@@ -87,7 +91,8 @@ class CudaBackend:
         if len(device.functions):
             made = _source_module(device, self.target)
             source = str(made.inspect_source("cuda"))
-            assembled = self.assemble(source, self.machine.arch)
+            arch = specific(self.machine.arch) if is_specific(source) else self.machine.arch
+            assembled = self.assemble(source, arch)
             if isinstance(assembled, Assembled):
                 self._said[source] = assembled.said
             self._images[source.encode()] = assembled.image if isinstance(assembled, Assembled) else assembled
@@ -96,6 +101,8 @@ class CudaBackend:
 
     def pack(self, imports: bytes) -> bytes:
         """The images of what `generate` made, in place of its source."""
+        self._specific.clear()
+        self._specific.update(source for source in self._images if is_specific(source.decode()) and source in imports)
         return with_images(imports, CUDA, self._images)
 
     def assembly(self, code: tvm.runtime.Module) -> str:

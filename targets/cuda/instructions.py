@@ -68,6 +68,22 @@ def ampere(halves: int, source: str) -> Rows:
     )
 
 
+def wgmma(halves: int, source: str) -> Rows:
+    """``wgmma.mma_async`` of 64 rows and a depth of 16, by the columns of a tile; all tensor cores do `halves`
+    multiply-adds per cycle. The latency is that of its widest (Luo et al., 2024)."""
+    types = {"float16": "f16", "bfloat16": "bf16"}
+    return tuple(
+        MultiplyAdd(
+            name="wgmma", a=element, b=element, accumulator="float32", m=64, n=n, k=16,
+            rate=halves / (64 * n * 16), latency=128,
+            intrinsic=f"wgmma.mma_async.sync.aligned.m64n{n}k16.f32.{types[element]}.{types[element]}",
+            source=f"{source}; NVIDIA, PTX ISA 9.0, wgmma",
+        )
+        for element in types
+        for n in (256, 192, 128, 96, 64, 32)
+    )  # fmt: skip
+
+
 def turing(halves: int, source: str) -> Rows:
     """Tensor cores of sm_75: float16 and int8 only, in smaller shapes."""
     return mma("float16", 8, halves, source), *mma_of_bytes(8, 16, halves * 2, source)

@@ -7,7 +7,7 @@ capability, named in its row.
 
 from __future__ import annotations
 
-from dsc.targets.cuda.instructions import WARP, Rows, ampere, dp4a, ffma, turing
+from dsc.targets.cuda.instructions import WARP, Rows, ampere, dp4a, ffma, turing, wgmma
 from dsc.targets.gpu.machine import Gpu
 
 KIB, MIB, GIB, GB = 1 << 10, 1 << 20, 1 << 30, 1e9
@@ -101,7 +101,8 @@ MACHINES: tuple[Gpu, ...] = (
         threads=1536, blocks=24, shared_kib=100, l2_mib=48, l2_gb=2000, dram_gb=300, memory_gib=24,
     ),
     _gpu(
-        "sm_90", product=_H100, multiprocessors=132, ghz=1.83, lanes=128, tensor=ampere(1270, _H100),
+        "sm_90", product=_H100, multiprocessors=132, ghz=1.83, lanes=128,
+        tensor=(*wgmma(2048, _H100), *ampere(1270, _H100)),
         threads=2048, blocks=32, shared_kib=228, l2_mib=50, l2_gb=5500, dram_gb=3350, memory_gib=80,
     ),
     _gpu(

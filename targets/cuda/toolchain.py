@@ -22,12 +22,29 @@ TELLING = ("-Xptxas", "-v")
 """Have ptxas say what registers and memory each kernel takes."""
 
 
+SERIALIZED = "wgmma.mma_async instructions are serialized"
+"""What ptxas says of kernels in whose registers sums could not stay, so that each product waits for the one before."""
+_SPECIFIC = "wgmma."
+"""What is written in PTX of instructions that only one architecture has."""
+
+
+def is_specific(source: str) -> bool:
+    """Whether a kernel's CUDA C++ has instructions that only one architecture has: its image runs on no later GPU."""
+    return _SPECIFIC in source
+
+
+def specific(arch: str) -> str:
+    """``sm_90a`` for ``sm_90``: as nvcc has the architecture with what only it has (CUDA Compiler Driver NVCC,
+    "Architecture-Specific Features")."""
+    return f"{arch}a"
+
+
 @dataclass(frozen=True)
 class Assembled:
     """A kernel's code, and what was said of it."""
 
     image: bytes
-    """Machine code, and PTX for what comes after it."""
+    """Machine code, and PTX for what comes after it, if anything takes that."""
     said: str
     """By nvcc and ptxas: see `dsc.targets.cuda.resources`."""
 
@@ -63,17 +80,20 @@ def _in_packages() -> Path | None:
 
 
 def assemble(source: str, arch: str) -> Assembled:
-    """The image of a kernel's CUDA C++, for `arch` (``sm_80``).
+    """The image of a kernel's CUDA C++, for `arch` (``sm_80``; ``sm_90a`` without PTX, which nothing later would take).
 
-    Raises `AssemblerError`, whose last line is the compiler's first complaint.
+    Raises `AssemblerError`, whose last line is the compiler's first complaint; also where products of warpgroups would
+    wait for one another.
     """
     virtual = arch.replace("sm_", "compute_")
-    code = f"arch={virtual},code=[{arch},{virtual}]"
+    code = f"arch={virtual},code={arch}" if arch.endswith("a") else f"arch={virtual},code=[{arch},{virtual}]"
     with scratch_folder() as folder:
         given, image = folder / "kernel.cu", folder / "kernel.fatbin"
         given.write_text(source)
         options = ["-fatbin", *TELLING, "-gencode", code, str(given), "-o", str(image)]
         said = compile_with(find_nvcc(), options, arch)
+        if complaint := next((line.strip() for line in said.splitlines() if SERIALIZED in line), None):
+            raise AssemblerError(f"ptxas makes slow code of the kernel for {arch}: {complaint}")
         return Assembled(image.read_bytes(), said)
 
 

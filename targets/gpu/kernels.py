@@ -13,10 +13,11 @@ from dsc.targets.gpu.matrix_attention import AttendMatrices
 from dsc.targets.gpu.rows import ReduceRows
 from dsc.targets.gpu.transpose import Transpose
 from dsc.targets.gpu.vector_product import MultiplyVectors
+from dsc.targets.gpu.warpgroup_matrix import ContractWarpgroups
 from dsc.targets.kernel import Kernel
 
 
 def gpu_kernels() -> Sequence[Kernel[Gpu]]:
     """In order of preference between equal estimates; the last takes any workload."""
-    products = (AttendMatrices(), Attention(), MultiplyVectors(), ContractMatrices(), Contract())
+    products = (AttendMatrices(), Attention(), MultiplyVectors(), ContractWarpgroups(), ContractMatrices(), Contract())
     return (*products, Transpose(), ReduceRows(), Generic())

@@ -11,10 +11,12 @@ from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.matrix_attention import AttendMatrices
 from dsc.targets.gpu.vector_product import MultiplyVectors
+from dsc.targets.gpu.warpgroup_matrix import ContractWarpgroups
 from tests.gpu.device import RealDevice
 from tests.targets.cuda import test_matrix as matrices
 from tests.targets.cuda import test_matrix_attention as attention
 from tests.targets.cuda import test_vector_product as vectors
+from tests.targets.cuda import test_warpgroup_matrix as warpgroups
 from tests.targets.cuda.simulated import Choose, check, machine
 from tests.targets.half_attention import HALVES, HalfAttention
 from tests.targets.regions import Region
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.gpu
 
 CASES: dict[str, tuple[Kernel[Gpu], Sequence[Region | HalfAttention], Choose]] = {
     "products of matrices": (ContractMatrices(), matrices.PRODUCTS, matrices.in_turn),
+    "products by warpgroups": (ContractWarpgroups(), warpgroups.REGIONS, warpgroups.in_turn),
     "convolutions": (ContractMatrices(), [*matrices.CONVOLUTIONS, *matrices.PACKED], matrices.in_turn),
     "attention": (AttendMatrices(), HALVES, lambda space: [attention.small(space)]),
     "products of few rows": (MultiplyVectors(), [*vectors.PLAIN, *vectors.HALVES, *vectors.OTHERS], vectors.in_turn),

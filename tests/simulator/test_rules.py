@@ -194,9 +194,13 @@ def test_launches_beyond_the_machine() -> None:
     assert "more than the 49152 bytes of static shared memory" in fault(big).what
 
 
+def test_wgmma_where_there_is_none() -> None:
+    assert fault('  asm volatile("wgmma.fence.sync.aligned;");').what == "executes wgmma, which only sm_90 has"
+
+
 UNKNOWN = {
     "  y[t] = __nonsense(x[t]);": r"line 3 of the CUDA source: .*'__nonsense'",
-    '  asm volatile("wgmma.fence.sync.aligned;");': r"line 3 of the CUDA source: .*wgmma\.fence\.sync\.aligned",
+    '  asm volatile("tcgen05.wait::ld.sync.aligned;");': r"line 3 of the CUDA source: .*tcgen05\.wait::ld\.sync\.aligned",
     '  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0}, {%0}, {%0}, {%0};" : "+f"(y[t]));': r"e4m3",
     '  asm("add.rz.f32 %0, %0, %0;" : "+f"(y[t]));': r"add\.rz\.f32",
     '  asm("add.f32 %0, %0;" : "+f"(y[t]));': r"add\.f32 with operands \(o0, o0\)",

@@ -19,18 +19,18 @@ class Cuda(SeparateMemory):
 
     def check(self, facts: Facts, target: str, source: str) -> None:
         """The compute capability: code for 8.0 runs on 8.x as it is, and on what comes later once the driver has
-        compiled its PTX."""
-        wanted = str(facts.get("arch", ""))
-        needed = (
-            f"{source} was compiled for {target} and needs a GPU of compute capability {_capability(wanted)} or later"
-        )
+        compiled its PTX; code for 9.0a nowhere else."""
+        arch = str(facts.get("arch", ""))
+        wanted, only = _capability(arch.removesuffix("a")), arch.endswith("a")
+        which = f"{wanted}, and no other, whose own instructions it has" if only else f"{wanted} or later"
+        needed = f"{source} was compiled for {target} and needs a GPU of compute capability {which}"
         if not self.handle.exist:
             raise ArtifactError(
                 f"{needed}; there is none here, or its driver (libcuda.so.1) or CUDA's runtime library "
                 "(libcudart.so.13) cannot be loaded. See what nvidia-smi says, or compile for another target"
             )
         found = str(self.handle.compute_version)
-        if _number(found) < _number(_capability(wanted)):
+        if _number(found) < _number(wanted) or (only and found != wanted):
             raise ArtifactError(f"{needed}; the GPU here has {found}: compile the model again with --target cuda")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dsc.simulator.amd.ir import Function
 from dsc.simulator.amd.types import type_at
 
-ABI = 3
+ABI = 4
 """SIMULATOR_ABI."""
 _KERNEL = "{ ptr, ptr, i32, i32, ptr }"
 _GROUP_SIZE = re.compile(r'"amdgpu-flat-work-group-size"="\d+,(\d+)"')

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsc.simulator.errors import UnknownInstructionError
-from dsc.simulator.ptx import conversion, matrix, memory, scalar, warp
+from dsc.simulator.ptx import conversion, matrix, memory, scalar, warp, warpgroup
 from dsc.simulator.ptx.parser import (
     Address,
     Declaration,
@@ -63,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     *memory.RULES,
     *warp.RULES,
     *matrix.RULES,
+    *warpgroup.RULES,
     rule(r"griddepcontrol\.(?:wait|launch_dependents)", _constant(";")),
     rule(r"nanosleep\.u32", _constant(";")),
     rule(r"trap", _constant('simulator_fault("executes trap");')),
@@ -83,7 +84,8 @@ def translated(template: str, operands: Sequence[Operand]) -> str:
     names = _Names(statements, operands)
     body = [*names.declarations(), *(names.cpp(statement) for statement in statements)]
     lines = [*_bound(operands), "{", *body, "}"]
-    lines += [f"({operand.expression}) = o{i};" for i, operand in enumerate(operands) if operand.writes]
+    written = [i for i, operand in enumerate(operands) if operand.writes and not _is_shared(operand)]
+    lines += [f"({operands[i].expression}) = o{i};" for i in written]
     return f"do {{ {' '.join(line for line in lines if line)} }} while (0)"
 
 
@@ -94,8 +96,16 @@ def _bound(operands: Sequence[Operand]) -> list[str]:
         type = CONSTRAINTS.get(operand.constraint)
         if type is None:
             raise UnknownInstructionError(f"asm operands with the constraint {operand.constraint!r} are not known")
-        lines.append(f"{type} o{i} = ({type})({operand.expression});" if operand.reads else f"{type} o{i};")
+        if _is_shared(operand):
+            lines.append(f"{type} &o{i} = ({operand.expression});")
+        else:
+            lines.append(f"{type} o{i} = ({type})({operand.expression});" if operand.reads else f"{type} o{i};")
     return lines
+
+
+def _is_shared(operand: Operand) -> bool:
+    """Whether the variable of an operand is the kernel's own: an instruction may write it after its statement."""
+    return operand.constraint == "f" and operand.reads and operand.writes
 
 
 class _Names:

@@ -98,6 +98,11 @@ def _nothing(match: re.Match[str], operands: list[Rendered]) -> str | None:
     return ";"
 
 
+def _proxy(match: re.Match[str], operands: list[Rendered]) -> str | None:
+    """What the thread wrote is for instructions that go past ordinary accesses."""
+    return "simulator_proxy_fence();"
+
+
 def _policy(match: re.Match[str], operands: list[Rendered]) -> str | None:
     return put("uint64_t", single(operands[0]), "uint64_t{0}")
 
@@ -119,5 +124,6 @@ RULES: tuple[Rule, ...] = (
     rule(r"cp\.async\.wait_all", _wait_all),
     rule(r"prefetch(?:\.global|\.local)?\.L[12](?:::\w+)?|prefetchu\.L1", _nothing),
     rule(r"membar\.(?:cta|gl|sys)|fence(?:\.sc|\.acq_rel)?\.(?:cta|gpu|sys|cluster)", _nothing),
+    rule(r"fence\.proxy\.async(?:\.shared::cta)?", _proxy),
     rule(r"createpolicy\.fractional\.L2::\w+(?:\.L2::\w+)?\.b64", _policy),
 )

@@ -14,11 +14,10 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import ceildiv, product
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.elements import Elements
-from dsc.targets.gpu.launch import launch, shared_scope
+from dsc.targets.gpu.launch import shared_scope
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.centering import Centering, LineSums
 from dsc.targets.gpu.matrix.fragments import Fragments
@@ -28,46 +27,25 @@ from dsc.targets.gpu.matrix.results import Results, WarpTile
 from dsc.targets.gpu.matrix.side import Side
 from dsc.targets.gpu.matrix.tiling import WORD_BYTES, Tiling
 from dsc.targets.gpu.matrix.transport import WORD, transport
+from dsc.targets.gpu.matrix.writer import TileWriter
 from dsc.targets.gpu.tile import unrolled
-from dsc.targets.tir.loops import Loops, argument, function
 
 
 def write(
     source: Contraction, sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu
 ) -> tirx.PrimFunc:
     """The function that computes the contraction of two factors."""
-    with function() as made:
-        _Writer(source, sides, tiling, fragments, machine).write()
-    return made.get()
+    return _Writer(source, sides, tiling, fragments, machine).written()
 
 
-class _Writer:
+class _Writer(TileWriter):
     def __init__(
         self, source: Contraction, sides: tuple[Side, Side], tiling: Tiling, fragments: Fragments, machine: Gpu
     ) -> None:
-        self.source, self.sides, self.tiling, self.fragments, self.machine = source, sides, tiling, fragments, machine
-        self.loops = Loops.over(self.source.params)
-        self.depth = tiling.chunks * sides[0].chunk
-        """Elements of a step."""
-        self.steps = ceildiv(self.source.k, self.depth)
+        super().__init__(source, sides, tiling, machine)
+        self.fragments = fragments
 
-    def write(self) -> None:
-        """Declares the parameters and writes the kernel."""
-        source, tiling, loops = self.source, self.tiling, self.loops
-        self.buffers = {t: argument(f"in{i}", t.shape, t.dtype) for i, t in enumerate(source.params)}
-        for scalar in source.scalars:
-            T.arg(scalar.name, scalar)
-        self.outputs = [argument(f"out{i}", out.shape, out.dtype) for i, out in enumerate(source.outputs)]
-        loops.assume(source.assumed)
-        down, across = ceildiv(source.m, tiling.rows), ceildiv(source.n, tiling.columns)
-        threads = tiling.warps * self.machine.warp
-        with launch(product(source.batch) * down * across, threads, loops) as (index, thread):
-            rest, column = loops.split(index, across)
-            batch, row = loops.split(rest, down)
-            at = loops.unravel(batch, source.batch) if source.batch else []
-            self._block(at, T.Bind(row * tiling.rows), T.Bind(column * tiling.columns), thread, threads)
-
-    def _block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
+    def block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
         tiling, fragments, inputs = self.tiling, self.fragments, leaves(self.buffers)
         size = tiling.shared_bytes(fragments)
         shared = T.alloc_buffer((size // WORD_BYTES,), WORD, scope=shared_scope(size, self.machine))

@@ -20,7 +20,29 @@ Load: TypeAlias = Callable[[Expr, tirx.Buffer, Expr, tirx.Buffer, ChunkPlace], N
 """Reads the registers of an operand, as `Fragments.load` does."""
 
 
-class Fragments(Protocol):
+class Sums(Protocol):
+    """A matrix of sums in the registers of a warp, of which each lane has as many as the others."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def sums(self) -> int:
+        """Registers of a lane."""
+        ...
+
+    @property
+    def run(self) -> int:
+        """Neighbouring registers of the sums that are neighbours in a row."""
+        ...
+
+    def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
+        """Row and column of a sum."""
+        ...
+
+
+class Fragments(Sums, Protocol):
     """A warp's part of a product: ``sums[rows, columns] += a[rows, depth] * b[depth, columns]``, by as many
     instructions as read `chunks` of every row and column.
 
@@ -28,10 +50,6 @@ class Fragments(Protocol):
     alike, by most of them: of `a`, lines are rows; of `b`, columns.
     """
 
-    @property
-    def rows(self) -> int: ...
-    @property
-    def columns(self) -> int: ...
     @property
     def chunks(self) -> int:
         """Of 16 bytes: the depth."""
@@ -45,15 +63,8 @@ class Fragments(Protocol):
         ...
 
     @property
-    def sums(self) -> int: ...
-    @property
     def accumulator(self) -> str:
         """The type of the sums' registers."""
-        ...
-
-    @property
-    def run(self) -> int:
-        """Neighbouring registers of the sums that are neighbours in a row."""
         ...
 
     @property
@@ -78,10 +89,6 @@ class Fragments(Protocol):
 
     def multiply(self, sums: tirx.Buffer, at: Expr, a: tirx.Buffer, a_at: Expr, b: tirx.Buffer, b_at: Expr) -> None:
         """Adds the products of two fragments, whose registers begin at the given places, to the sums."""
-        ...
-
-    def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
-        """Row and column of a sum."""
         ...
 
     def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:

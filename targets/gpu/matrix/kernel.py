@@ -43,14 +43,14 @@ class ContractMatrices:
             return source
         if str(source.acc.dtype) == SUM:
             return _of_bytes(source, workload, machine)
-        element = _multiplied_as(source, workload)
+        element = multiplied_as(source, workload)
         if isinstance(element, Refusal):
             return element
         found = _instructions(machine, element, element, str(source.acc.dtype))
         if not found:
             return Refusal(f"no instruction on matrices of {element}")
         transposes = any(fragments.load_transposed for _, fragments in found.values())
-        source = packed(source, workload, partial(_by_line, element, transposes))
+        source = packed(source, workload, partial(by_line, element, transposes))
         sides = (
             Side(source.a, source.rows, source.depth, source.params, element),
             Side(source.b, source.columns, source.depth, source.params, element),
@@ -79,7 +79,7 @@ def _of_bytes(source: Contraction, workload: Workload, machine: Gpu) -> MatrixSp
     for is_kind, signs in product((_is_on_matrices, _is_dot), ((a.dtype, b.dtype), (SIGNED, SIGNED))):
         found = {name: made for name, made in _instructions(machine, *signs, SUM).items() if is_kind(made[0])}
         if found:
-            source = packed(source, workload, partial(_by_line, SIGNED, False))
+            source = packed(source, workload, partial(by_line, SIGNED, False))
             sides = (
                 Side(source.a, source.rows, source.depth, source.params, signs[0], a.zero),
                 Side(source.b, source.columns, source.depth, source.params, signs[1], b.zero),
@@ -96,7 +96,7 @@ def _is_dot(row: MultiplyAdd) -> bool:
     return row.m == 1
 
 
-def _multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
+def multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
     """The type in which factors are multiplied: one that both are exact in, or one that they may be rounded to."""
     exact = {exact_type(factor.tensor, source.params) for factor in (source.a, source.b)}
     if len(exact) == 1 and exact != {SINGLE}:
@@ -106,7 +106,7 @@ def _multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
     return workload.multiplied_as
 
 
-def _by_line(element: str, transposes: bool, factor: Factor) -> list[int] | None:
+def by_line(element: str, transposes: bool, factor: Factor) -> list[int] | None:
     """``[batch.., rows or columns.., depth..]``, so that chunks are loaded at once; None where they are already."""
     side = Side(factor, (), (), (), element)
     if side.together_in_depth == side.chunk or (transposes and side.together_in_lines == side.chunk):

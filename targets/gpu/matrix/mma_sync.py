@@ -25,6 +25,13 @@ _LOAD = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
 _LOAD_TRANSPOSED = "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16"
 
 
+def place_of_sum(lane: Expr, register: int) -> tuple[Expr, Expr]:
+    """Row and column of one of a lane's eight sums of 16 rows and columns: two neighbours each in rows 8 apart, of the
+    first 8 columns and of the second."""
+    half, below, right = register // 4, register // 2 % 2, register % 2
+    return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 2 + (8 * half + right)
+
+
 def mma_sync(row: MultiplyAdd) -> MmaSync | None:
     """The fragments of an instruction, if it is one of these."""
     found = _NAME.fullmatch(row.intrinsic or "")
@@ -117,9 +124,8 @@ class MmaSync:
             T.evaluate(T.ptx[self.name](*d, *left, *right, *d))
 
     def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
-        """Two neighbours each in rows 8 apart, of the first 8 columns and of the second."""
-        half, below, right = register // 4, register // 2 % 2, register % 2
-        return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 2 + (8 * half + right)
+        """See `place_of_sum`."""
+        return place_of_sum(lane, register)
 
     def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """Of each word, neighbours in depth; words are of the four matrices, in the order of `load`."""

@@ -13,7 +13,7 @@ from dsc.lower.exprs import Dim
 from dsc.targets.gpu.launch import synchronize
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.transport import Transport
-from dsc.targets.tir.loops import Loops, when
+from dsc.targets.tir.loops import Kind, Loops, when
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,21 @@ class Pipeline:
     ways: Sequence[Transport]
     """Of what every step needs."""
     loops: Loops
+    reading: int = 0
+    """Steps before the one that is computed which instructions may still read: their stages wait one step longer."""
+    publish: Callable[[], None] = lambda: None
+    """What a thread does, before all meet, so that what it has brought to shared memory can be read."""
+    kind: Kind = T.serial
+    """Of the loop over steps."""
+
+    @property
+    def ahead(self) -> int:
+        """Steps that are on their way."""
+        return self.stages - 1 - self.reading
 
     def begin(self) -> None:
         """Starts what the first steps need."""
-        for stage in range(self.stages - 1):
+        for stage in range(self.ahead):
             number = self.loops.const(stage)
             with when(self._is_step(number)):
                 for way in self.ways:
@@ -44,16 +55,16 @@ class Pipeline:
 
     def arrive(self) -> None:
         """Waits until the oldest step is here, with all that was started before it, and threads meet."""
-        self._wait(self.stages - 2)
+        self._wait(self.ahead - 1)
+        self.publish()
         synchronize()
 
     def run(self, compute: Callable[[Expr, Expr], None]) -> None:
         """All steps, by their number and the stage that they are in. Then nothing is on its way any more; other warps
         may still read."""
-        ahead = self.stages - 1
-        with self.loops.each(self.steps) as step:
+        with self.loops.each(self.steps, self.kind) as step:
             self.arrive()
-            newest = T.Bind(step + ahead)
+            newest = T.Bind(step + self.ahead)
             stage = T.Bind(tirx.floormod(newest, self.stages))
             with when(self._is_step(newest)):
                 for way in self.ways:

@@ -19,7 +19,7 @@ from dsc.targets.gpu.access import VECTOR_TYPES, is_multiple, ranges
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import shared_out, synchronize
-from dsc.targets.gpu.matrix.fragments import Fragments
+from dsc.targets.gpu.matrix.fragments import Sums
 from dsc.targets.gpu.matrix.tiling import Strip, Tiling
 from dsc.targets.gpu.neighbours import Neighbours, Read, from_registers
 from dsc.targets.gpu.tile import unrolled
@@ -50,7 +50,7 @@ class Results:
         self,
         source: Contraction,
         tiling: Tiling,
-        fragments: Fragments,
+        fragments: Sums,
         buffers: Mapping[te.Tensor, tirx.Buffer],
         outputs: Sequence[tirx.Buffer],
         loops: Loops,

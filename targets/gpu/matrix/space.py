@@ -62,42 +62,53 @@ class MatrixSpace:
         """Seconds: steps at the rate of multiplying, of reading operands from shared memory, of bringing them there, or
         of waiting for them."""
         row, fragments = self.instructions[point.instruction]
-        source, depth = self.source, point.chunks * self.sides[0].chunk
-        m, n, k, batches = nominal(source.m), nominal(source.n), nominal(source.k), batch(source.batch)
-        down, across = math.ceil(m / point.rows), math.ceil(n / point.columns)
+        depth = point.chunks * self.sides[0].chunk
         multiplied = point.multiplied(fragments, self._centered)
+        left, right = (is_transposed(side, fragments) for side in self.sides)
         step = BlockStep(
             threads=point.warps * self.machine.warp,
             registers=point.registers(fragments, self.machine, self._centered),
             shared_bytes=point.shared_bytes(fragments),
             products=point.warps * multiplied * fragments.rows * fragments.columns * depth // point.slices,
             shared_traffic=float(self._read_bytes(point) + point.staged_bytes),
-            instructions=self._instructions(point, fragments),
+            instructions=load_instructions(self.machine, self.sides, point, (left, right)),
             ahead=point.stages - 1,
             stored_traffic=float(2 * point.slices * point.rows * point.columns * WORD_BYTES),
         )
-        bits = self.sides[0].bits
-        loaded = bits / 8 * batches * k * (across * m + down * n)
-        tensors = (*source.params, *source.outputs)
-        moved = sum(volume(tensor.shape) * element_bytes(tensor) for tensor in tensors)
-        blocks = batches * down * across
-        return steps_seconds(self.machine, step, row, blocks, math.ceil(k / depth), moved, loaded)
+        return tiles_seconds(self.machine, self.source, self.sides[0].bits, row, point, step)
 
     def _read_bytes(self, point: Tiling) -> int:
         """From shared memory, by all warps, in a step."""
         return point.warps * (point.warp_rows + point.warp_columns) * point.warp_chunks * CHUNK_BYTES
 
-    def _instructions(self, point: Tiling, fragments: Fragments) -> float:
-        """Of all warps, in a step, to bring operands to shared memory."""
-        loads = 0.0
-        for side, lines in zip(self.sides, (point.rows, point.columns), strict=True):
-            in_depth = max(side.together_in_depth, side.converted)
-            together = side.together_in_lines if is_transposed(side, fragments) else in_depth
-            at_once = together if together * side.bits >= WORD_BITS else 1
-            loads += lines * point.chunks * side.chunk / at_once
-        return loads * LOAD_INSTRUCTIONS / self.machine.warp
-
     def build(self, point: Tiling) -> Implementation:
         """The code."""
         _, fragments = self.instructions[point.instruction]
         return Implementation(write(self.source, self.sides, point, fragments, self.machine), self.source.packings)
+
+
+def tiles_seconds(
+    machine: Gpu, source: Contraction, bits: int, row: MultiplyAdd, point: Tiling, step: BlockStep
+) -> float:
+    """Seconds of all tiles of a contraction, of which a block does `step` for each of the steps of its depth.
+
+    bits: of an element of the factors, as it is multiplied."""
+    depth = point.chunks * CHUNK_BYTES * 8 // bits
+    m, n, k, batches = nominal(source.m), nominal(source.n), nominal(source.k), batch(source.batch)
+    down, across = math.ceil(m / point.rows), math.ceil(n / point.columns)
+    loaded = bits / 8 * batches * k * (across * m + down * n)
+    tensors = (*source.params, *source.outputs)
+    moved = sum(volume(tensor.shape) * element_bytes(tensor) for tensor in tensors)
+    return steps_seconds(machine, step, row, batches * down * across, math.ceil(k / depth), moved, loaded)
+
+
+def load_instructions(machine: Gpu, sides: tuple[Side, Side], point: Tiling, transposed: tuple[bool, bool]) -> float:
+    """Of all warps of a block, in a step, to bring both factors to shared memory.
+
+    transposed: of either, whether it goes there from line to line."""
+    loads = 0.0
+    for side, lines, across in zip(sides, (point.rows, point.columns), transposed, strict=True):
+        together = side.together_in_lines if across else max(side.together_in_depth, side.converted)
+        at_once = together if together * side.bits >= WORD_BITS else 1
+        loads += lines * point.chunks * side.chunk / at_once
+    return loads * LOAD_INSTRUCTIONS / machine.warp

@@ -10,7 +10,7 @@ from tvm.ir import Expr
 
 from dsc.lower.exprs import ceildiv
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
+from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments, Sums
 
 WORD_BYTES = 4
 CHUNK_WORDS = CHUNK_BYTES // WORD_BYTES
@@ -97,7 +97,7 @@ class Tiling:
             and registers * threads <= machine.registers
         )
 
-    def shared_bytes(self, fragments: Fragments) -> int:
+    def shared_bytes(self, fragments: Sums) -> int:
         """Of a block: operands, and after them in the same place the sums."""
         sums = self.warps * Strip.of(self, fragments).words
         return max(self.staged_words, sums) * WORD_BYTES
@@ -159,7 +159,7 @@ class Strip:
     """Of its rows, in words: those that lanes write together go to different banks."""
 
     @staticmethod
-    def of(tiling: Tiling, fragments: Fragments) -> Strip:
+    def of(tiling: Tiling, fragments: Sums) -> Strip:
         columns = tiling.warp_columns
         return Strip(fragments.rows, columns, columns + 4 * fragments.run)
 

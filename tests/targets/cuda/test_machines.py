@@ -43,7 +43,10 @@ def test_tensor_cores_are_named_as_ptx_names_them() -> None:
     for machine in MACHINES:
         for row in machine.instructions:
             if row.m > 1:
-                assert re.fullmatch(r"mma\.sync\.aligned\.m(16|8)n8k\d+\.row\.col(\.[a-z0-9]+){4}", row.intrinsic or "")
+                shape = rf"m{row.m}n{row.n}k{row.k}"
+                names = {"mma": rf"mma\.sync\.aligned\.{shape}\.row\.col(\.[a-z0-9]+){{4}}"}
+                names["wgmma"] = rf"wgmma\.mma_async\.sync\.aligned\.{shape}\.f32\.(b?f16)\.\1"
+                assert re.fullmatch(names[row.name], row.intrinsic or "")
 
 
 def test_unknown_machines_are_refused_with_those_known() -> None:

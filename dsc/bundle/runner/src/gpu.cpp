@@ -36,7 +36,8 @@ tvm::Value cuda_attribute(int64_t kind) {
                    {tvm::argument(int64_t{kDLCUDA}), tvm::argument(int64_t{0}), tvm::argument(kind)});
 }
 
-/* Code for 8.0 ("sm_80") runs on 8.x, and on what comes later once the driver has compiled its PTX. */
+/* Code for 8.0 ("sm_80") runs on 8.x, and on what comes later once the driver has compiled its PTX; code for 9.0 with
+ * its own instructions ("sm_90a") nowhere else. */
 void check_cuda(const std::string &arch, const std::string &needed) {
   if (cuda_attribute(EXISTS).any().v_int64 == 0)
     throw Failure(DSC_ERROR_UNFIT, needed + "; there is none here. See what nvidia-smi says");
@@ -44,9 +45,11 @@ void check_cuda(const std::string &arch, const std::string &needed) {
   int major = 0, minor = 0, wanted = 0;
   const bool is_known =
       std::sscanf(version.c_str(), "%d.%d", &major, &minor) == 2 && std::sscanf(arch.c_str(), "sm_%d", &wanted) == 1;
-  if (!is_known || major * 10 + minor < wanted)
-    throw Failure(DSC_ERROR_UNFIT, needed + " or later; the GPU here has capability " + version +
-                                       ": compile the model with --target cuda for it");
+  const bool is_only = !arch.empty() && arch.back() == 'a';
+  const int found = major * 10 + minor;
+  if (!is_known || found < wanted || (is_only && found != wanted))
+    throw Failure(DSC_ERROR_UNFIT, needed + (is_only ? ", no other" : " or later") + "; the GPU here has capability " +
+                                       version + ": compile the model with --target cuda for it");
 }
 
 struct Kind {

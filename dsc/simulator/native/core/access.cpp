@@ -28,6 +28,12 @@ const char *verb(Direction direction) { return direction == Direction::kLoad ? "
   if (hazard.kind == Hazard::kPending)
     fault(site, "%s %zu bytes of '%s' at byte %zu, where a cp.async of %s is not waited for", verb(direction), size,
           name, byte, who);
+  if (hazard.kind == Hazard::kReading)
+    fault(site, "%s %zu bytes of '%s' at byte %zu, which a wgmma that is not waited for reads", verb(direction), size,
+          name, byte);
+  if (hazard.kind == Hazard::kUnfenced)
+    fault(site, "reads by wgmma %zu bytes of '%s' at byte %zu, which %s wrote without fence.proxy.async after it", size,
+          name, byte, who);
   fault(site, "races: %s %zu bytes of '%s' at byte %zu, which %s %s with no barrier in between", verb(direction), size,
         name, byte, who, hazard.other_wrote ? "wrote" : "read");
 }
@@ -84,6 +90,13 @@ void check_copy(size_t offset, size_t size, const void *site) {
   if (hazard) fault_hazard(worker, hazard, size, Direction::kStore, site);
   // The same instruction reads global memory: one byte further it is another.
   worker.log(static_cast<const char *>(site) + 1, Access::kSharedStore, offset, static_cast<unsigned>(size));
+}
+
+void check_matrix_read(size_t offset, size_t size, const void *site) {
+  Worker &worker = *Worker::current();
+  if (!worker.is_checked()) return;
+  Hazard hazard = worker.shadow().matrix_read(worker.thread(), offset, size);
+  if (hazard) fault_hazard(worker, hazard, size, Direction::kLoad, site);
 }
 
 size_t check_shared_bounds(const void *address, size_t size, Direction direction, const void *site) {

@@ -18,6 +18,8 @@ void check_global(const void *address, size_t size, Direction direction, const v
 void check_atomic(const void *address, size_t size, const void *site);
 // That the bytes at an offset in shared memory may be written by a copy which begins now.
 void check_copy(size_t offset, size_t size, const void *site);
+// That wgmma may read the bytes at an offset in shared memory.
+void check_matrix_read(size_t offset, size_t size, const void *site);
 // Gives the offset in shared memory.
 size_t check_shared_bounds(const void *address, size_t size, Direction direction, const void *site);
 

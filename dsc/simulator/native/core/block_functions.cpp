@@ -41,8 +41,7 @@ void *simulator_shared_variable(int number, size_t size, size_t alignment, const
 void *simulator_dynamic_shared(size_t alignment) {
   void *memory = Worker::current()->shared_memory().dynamic();
   if (reinterpret_cast<uintptr_t>(memory) % alignment)
-    fault(nullptr, "asks for dynamic shared memory at a multiple of %zu bytes: more than 128 is not promised",
-          alignment);
+    fault(nullptr, "asks for dynamic shared memory at a multiple of %zu bytes, which is not promised", alignment);
   return memory;
 }
 

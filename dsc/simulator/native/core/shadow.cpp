@@ -10,6 +10,7 @@ Hazard Shadow::write_cell(const Thread &thread, Cell &cell, size_t at, uint16_t 
   int reader = unordered_reader(thread, cell);
   if (reader != kNobody) return {Hazard::kRace, reader, false, at};
   cell.writer = writer(thread, cell, flag);
+  cell.fences = fences_[thread.number];
   uint16_t time = thread.known[thread.lane];
   bool is_shared = cell.writer & (kWarpBit | kAnyBit) && cell.write_time > time;
   if (!is_shared) cell.write_time = time;
@@ -53,6 +54,7 @@ void Shadow::end_copy(const Thread &thread, size_t offset, size_t size) {
   for_each_cell(offset, size, [&](Cell &cell, size_t) {
     cell.written = interval_;
     cell.writer = static_cast<uint16_t>(thread.number);
+    cell.fences = fences_[thread.number];
     cell.write_time = thread.known[thread.lane];
     return Hazard{};
   });

@@ -3,8 +3,10 @@
 // Two accesses of different threads to a byte, one of them a write, must have a barrier between them: of the block, or
 // of the warp (then known by clocks, see Thread::known). This is decided from who did what between which barriers, so
 // it does not depend on the order in which this simulator happens to run the threads. The same record tells reads of
-// bytes that nobody wrote, and accesses to bytes that an asynchronous copy is still to write.
+// bytes that nobody wrote, accesses to bytes that an asynchronous copy is still to write, writes to bytes that a wgmma
+// may still read, and reads by wgmma of what was written without a fence of proxies.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -14,7 +16,7 @@
 namespace simulator {
 
 struct Hazard {
-  enum Kind { kNone, kUnwritten, kRace, kPending } kind = kNone;
+  enum Kind { kNone, kUnwritten, kRace, kPending, kReading, kUnfenced } kind = kNone;
   static constexpr int kSeveral = -2;
   int other = 0;  // number of the other thread; kSeveral of several warps
   bool other_wrote = false;
@@ -24,13 +26,21 @@ struct Hazard {
 
 class Shadow {
  public:
-  Shadow() : words_(SharedMemory::kBytes / kWord), bytes_(SharedMemory::kBytes) {}
+  Shadow()
+      : words_(SharedMemory::kBytes / kWord),
+        bytes_(SharedMemory::kBytes),
+        readings_(SharedMemory::kBytes / kChunk),
+        fences_(kNumber + 1) {}
 
   void begin_launch(unsigned warp) {
     ++launch_;
     warp_ = warp;
   }
-  void begin_block() { first_interval_ = ++interval_; }
+  void begin_block() {
+    first_interval_ = ++interval_;
+    if (has_readings_) readings_.assign(readings_.size(), 0);
+    has_readings_ = false;
+  }
   void barrier() { ++interval_; }
 
   Hazard read(const Thread &thread, size_t offset, size_t size) {
@@ -43,12 +53,28 @@ class Shadow {
   Hazard begin_copy(const Thread &thread, size_t offset, size_t size) {
     return write(thread, offset, size, kPendingBit);
   }
+  // wgmma reads at any time between the start of its product and its end. It goes past the caches of ordinary accesses:
+  // who wrote must have executed a fence since.
+  Hazard matrix_read(const Thread &thread, size_t offset, size_t size) {
+    return for_each_cell(offset, size, [&](Cell &cell, size_t at) {
+      Hazard found = read_cell(thread, cell, at);
+      if (!found && fences_[cell.writer & kNumber] == cell.fences) return hazard(Hazard::kUnfenced, cell, at);
+      return found;
+    });
+  }
+  void begin_matrix_read(size_t offset) {
+    ++readings_[offset / kChunk];
+    has_readings_ = true;
+  }
+  void end_matrix_read(size_t offset) { --readings_[offset / kChunk]; }
+  void fence_proxy(const Thread &thread) { ++fences_[thread.number]; }
   // The copy is complete: as if the thread had written the bytes now.
   void end_copy(const Thread &thread, size_t offset, size_t size);
 
  private:
   // A writer is the number of a thread, and these.
   static constexpr size_t kWord = 4;
+  static constexpr size_t kChunk = 16;  // of what wgmma reads
   static constexpr uint16_t kPendingBit = 0x8000;
   static constexpr uint16_t kAtomicBit = 0x4000;
   static constexpr uint16_t kWarpBit = 0x2000;  // several lanes of the thread's warp, all atomically
@@ -65,6 +91,7 @@ class Shadow {
     uint16_t write_time = 0, read_time = 0;
     uint16_t reader_warp = 0;  // or kSeveralWarps
     uint32_t split = 0;        // of a word: the launch in which its bytes have cells of their own
+    uint32_t fences = 0;       // that the writer had executed before
   };
 
   // Calls function(cell, offset) for what the bytes' history is kept in: a word, until a part of it is accessed alone.
@@ -120,6 +147,8 @@ class Shadow {
     if (time > cell.read_time) cell.read_time = time;
   }
   Hazard write(const Thread &thread, size_t offset, size_t size, uint16_t flag) {
+    for (size_t chunk = offset / kChunk; chunk <= (offset + size - 1) / kChunk; ++chunk)
+      if (readings_[chunk]) return {Hazard::kReading, Hazard::kSeveral, false, std::max(offset, chunk * kChunk)};
     return for_each_cell(offset, size, [&](Cell &cell, size_t at) { return write_cell(thread, cell, at, flag); });
   }
   Hazard write_cell(const Thread &thread, Cell &cell, size_t at, uint16_t flag);
@@ -129,6 +158,9 @@ class Shadow {
   int unordered_reader(const Thread &thread, const Cell &cell) const;
 
   std::vector<Cell> words_, bytes_;
+  std::vector<uint32_t> readings_;  // by wgmma, by chunk
+  bool has_readings_ = false;
+  std::vector<uint32_t> fences_;  // of proxies, by thread
   uint32_t interval_ = 0, first_interval_ = 0, launch_ = 0;
   unsigned warp_ = kCudaWarp;  // lanes
 };

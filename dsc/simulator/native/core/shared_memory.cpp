@@ -5,6 +5,8 @@
 #include <cstring>
 #include <new>
 
+#include "machine.h"
+
 namespace simulator {
 
 namespace {
@@ -12,7 +14,14 @@ constexpr size_t kPage = 4096;
 // A multiple of the 128 bytes that 32 banks make, so that banks are those of a layout without gaps.
 constexpr size_t kGap = 128;
 constexpr size_t kDynamicAlignment = 128;
+// From capability 9.0 on a block's memory begins after 1 KB of the system's; tiles that wgmma reads rely on it.
+constexpr size_t kHopperAlignment = 1024;
 constexpr int kNan = 0xff;
+
+size_t dynamic_alignment() {
+  bool is_cuda = !*machine().arch;
+  return is_cuda && machine().major >= 9 ? kHopperAlignment : kDynamicAlignment;
+}
 
 size_t round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
 }  // namespace
@@ -34,7 +43,7 @@ void SharedMemory::begin_launch(size_t dynamic_bytes) {
   recent_ = nullptr;
   static_bytes_ = static_end_ = 0;
   dynamic_bytes_ = dynamic_bytes;
-  dynamic_taken_ = round_up(dynamic_bytes, kDynamicAlignment);
+  dynamic_taken_ = round_up(dynamic_bytes, dynamic_alignment());
   if (dynamic_bytes) {
     size_t begin = kBytes - dynamic_taken_;
     variables_.push_back({-1, begin, begin + dynamic_bytes, "dynamic shared memory"});

@@ -59,6 +59,10 @@ void Worker::run_block(uint64_t number) {
       if (launch_->failed) return;
     }
   } while (release_barrier());
+  if (int warp = products_.behind(); warp >= 0 && !launch_->failed) {
+    report(warp * static_cast<int>(warp_size_), "has ended without a wgmma that other warps of its warpgroup executed");
+    launch_->failed = true;
+  }
 }
 
 void Worker::start_block(uint64_t number) {
@@ -67,6 +71,7 @@ void Worker::start_block(uint64_t number) {
             static_cast<unsigned>(number / grid.x / grid.y)};
   shared_.begin_block();
   shadow_.begin_block();
+  products_.begin_block(warps_);
   for (unsigned i = 0; i < threads_.size(); ++i) {
     Thread &thread = threads_[i];
     thread.context = stacks_.prepare(i, start_thread);
@@ -89,6 +94,7 @@ void Worker::start_thread() {
   Worker &worker = *current();
   worker.launch_->kernel->run(worker.launch_->arguments);
   if (has_copies(*worker.thread_)) fault(nullptr, "ends with copies by cp.async that it never waited for");
+  if (worker.products_.of(worker.thread_->warp).has_any()) fault(nullptr, "ends with wgmma that it never waited for");
   worker.thread_->state = State::kFinished;
   worker.suspend();
 }

@@ -13,6 +13,7 @@
 #include "shared_memory.h"
 #include "thread.h"
 #include "warp_log.h"
+#include "warpgroup.h"
 
 namespace simulator {
 
@@ -53,6 +54,7 @@ class Worker {
   SharedMemory &shared_memory() { return shared_; }
   const SharedMemory &shared_memory() const { return shared_; }
   Shadow &shadow() { return shadow_; }
+  GroupProducts &products() { return products_; }
   // Whether the kernel's own accesses are watched, without which there is no telling who has written what.
   bool is_checked() const { return launch_->image->module->instrumented; }
   Counters &counters() { return counters_; }
@@ -105,6 +107,7 @@ class Worker {
 
   SharedMemory shared_;
   Shadow shadow_;
+  GroupProducts products_;
   Counters counters_;
   WarpLog log_;  // of the warp that runs
   std::unique_ptr<Order> warp_order_, lane_order_;

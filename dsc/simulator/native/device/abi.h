@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#define SIMULATOR_ABI 3
+#define SIMULATOR_ABI 4
 #define SIMULATOR_CONST __attribute__((const))
 
 #pragma GCC visibility push(default)
@@ -69,6 +69,21 @@ struct SimulatorMma {
 void simulator_mma(const SimulatorMma *shape, const uint32_t *a, const uint32_t *b, const uint32_t *c, uint32_t *d);
 void simulator_ldmatrix(int matrices, bool transposed, uint32_t address, uint32_t *registers);
 void simulator_stmatrix(int matrices, bool transposed, uint32_t address, const uint32_t *registers);
+
+// wgmma.mma_async of 64 rows and a depth of 16: matrices in shared memory by their descriptors, sums in the registers
+// that `registers` points to, n / 2 of a lane, which may not be touched until the product is waited for.
+struct SimulatorWgmma {
+  int n;
+  SimulatorType type;
+  int sign_a, sign_b;
+  bool a_transposed, b_transposed;
+};
+void simulator_wgmma(const SimulatorWgmma *shape, uint64_t a, uint64_t b, bool accumulates, float *const *registers);
+void simulator_wgmma_fence();
+void simulator_wgmma_commit();
+void simulator_wgmma_wait(int groups_left);
+// What the thread wrote to shared memory before may be read by wgmma, once threads have met.
+void simulator_proxy_fence();
 
 // wmma: fragments are opaque, an element of the matrix in each register-sized slot of `elements`.
 struct SimulatorTile {

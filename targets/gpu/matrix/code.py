@@ -124,9 +124,7 @@ class _Product:
         else:
             pipeline.run(step)
 
-    def _load(
-        self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr, piece: int, to: int
-    ) -> None:
+    def _load(self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr, piece: int, to: int) -> None:
         """The fragments of a piece of a step, to the `to`-th of those that are held."""
         fragments, part = self.fragments, self.part
         chunk = (part.slice * self.pieces + piece) * fragments.chunks

@@ -82,11 +82,11 @@ class Pipeline:
         Threads meet before the last piece of a step is multiplied, which is in registers then. Behind the last step
         its first piece is loaded once more, which nobody multiplies.
         """
-        ahead, last = self.stages - 1, self.loops.const(self.steps) - 1
+        last = self.loops.const(self.steps) - 1
         self.arrive()
         load(self.loops.const(0), 0)
         with self.loops.each(self.steps) as step:
-            newest = T.Bind(step + ahead)
+            newest = T.Bind(step + self.ahead)
             stage, current = (T.Bind(tirx.floormod(number, self.stages)) for number in (newest, step))
             with when(self._is_step(newest)):
                 for way in self.ways:

@@ -145,7 +145,8 @@ MACHINES: tuple[Cpu, ...] = (
     ),
     _cpu(
         "znver5", mcpu="znver5", features=_BF16 | {"avx_vnni"}, vector_bits=512, load_bits=1024,
-        l3_bytes_per_cycle=AMD_L3, ghz=3.6, cores=8, l1_kib=48, l2_kib=1024, l3_mib=32, dram_gb=36, instructions=_ZEN5, source=AMD,
+        l3_bytes_per_cycle=AMD_L3, ghz=3.6, cores=8, l1_kib=48, l2_kib=1024, l3_mib=32, dram_gb=36,
+        instructions=_ZEN5, source=AMD,
     ),
     _cpu(
         "skylake-avx512", mcpu="skylake-avx512", features=_AVX512, vector_bits=512, load_bits=1024,

@@ -84,7 +84,8 @@ def _sampled(threads: int, steps: int, machine: Gpu) -> tuple[np.ndarray, np.nda
 
 
 def _threads(rows: Rows, shares: Shares) -> int:
-    return math.ceil(nominal(rows.count) * shares.group / shares.threads) * shares.threads
+    bundles = math.ceil(nominal(rows.count) / shares.vector)
+    return math.ceil(bundles * shares.group / shares.threads) * shares.threads
 
 
 def _lane(thread: np.ndarray, shares: Shares) -> np.ndarray:
@@ -93,8 +94,9 @@ def _lane(thread: np.ndarray, shares: Shares) -> np.ndarray:
 
 
 def _row(thread: np.ndarray, shares: Shares) -> np.ndarray:
+    """Of a thread, the first of its rows."""
     together = shares.group * shares.apart
-    return np.asarray(thread // together * shares.apart + thread % shares.apart)
+    return np.asarray(thread // together * shares.apart + thread % shares.apart) * shares.vector
 
 
 def _indices(rows: Rows, row: np.ndarray, place: np.ndarray | None = None) -> dict[tirx.Var, np.ndarray]:

@@ -78,7 +78,9 @@ def test_float32_is_multiplied_as_it_is() -> None:
     def small(found: Space) -> Sequence[Point]:
         """Of each instruction, one of the small tiles."""
         assert isinstance(found, MatrixSpace)
-        return list({point.instruction: point for point in found.points() if point.rows * point.columns <= 1024}.values())
+        return list(
+            {point.instruction: point for point in found.points() if point.rows * point.columns <= 1024}.values()
+        )
 
     with simulated_rocm("gfx942", order="reverse") as simulation:
         check(ContractMatrices(), SINGLES, simulation, small)

@@ -16,7 +16,6 @@ from tests.targets.half_attention import HALVES
 from tests.targets.rocm.compiled import of_implementations
 from tests.targets.test_attention import CASES
 
-
 SINGLES = [CASES[1]]
 """Probabilities that may not be rounded."""
 

@@ -36,6 +36,8 @@ class Launch:
     """Of a block."""
     in_flight_bytes: int = IN_FLIGHT_BYTES
     """That a thread asks for before it waits."""
+    waits: float = 0.0
+    """Times that a thread waits for what it has asked for, one after the other."""
 
 
 def resident_blocks(machine: Gpu, launch: Launch) -> int:
@@ -54,7 +56,7 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     """The longer of computing and moving, and the launch; infinite where a block does not fit.
 
     Blocks are shared out evenly, so that the last of them may keep few multiprocessors busy; too few threads keep
-    neither memory nor L2 busy.
+    neither memory nor L2 busy, and none is done before all that it waits for has come, whatever others do meanwhile.
     """
     resident = resident_blocks(machine, launch)
     if resident == 0:
@@ -64,7 +66,8 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     busy = min(launch.blocks, machine.cores * resident) * launch.threads * launch.in_flight_bytes
     bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
     from_l2 = launch.l2_bytes / min(machine.l2_bandwidth, busy / L2_SECONDS)
-    return max(compute, launch.bytes / bandwidth, from_l2) + machine.launch_seconds
+    waiting = launch.waits * L2_SECONDS
+    return max(compute, launch.bytes / bandwidth, from_l2, waiting) + machine.launch_seconds
 
 
 STEP_CYCLES = 450

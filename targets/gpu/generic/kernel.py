@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from tvm import te
 from dsc.lower.nominal import volume
 from dsc.lower.te import lowered, prim_func
 from dsc.lower.workload import Workload
-from dsc.targets.gpu.estimate import Launch, seconds
+from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 from dsc.targets.gpu.generic.code import write
 from dsc.targets.gpu.generic.cost import Traffic, launch_of, traffic
 from dsc.targets.gpu.generic.packing import Body, body_of
@@ -78,8 +79,11 @@ class PlannedSpace:
         return min(found, key=lambda shares: self._seconds(launch, shares))
 
     def _seconds(self, launch: int, shares: Shares) -> float:
-        rows = self.plan.launches[launch]
-        return seconds(self.machine, launch_of(rows, shares, self._traffic(launch, shares), self.machine))
+        """Of a launch. What its last blocks exchange is not hidden behind anything."""
+        machine, found = self.machine, self._traffic(launch, shares)
+        made = launch_of(self.plan.launches[launch], shares, found, machine)
+        rounds = math.ceil(made.blocks / (machine.cores * resident_blocks(machine, made)))
+        return seconds(machine, made) + rounds * found.exchange_cycles / machine.frequency
 
     def _traffic(self, launch: int, shares: Shares) -> Traffic:
         """What one launch does; counted once."""

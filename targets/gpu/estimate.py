@@ -71,12 +71,17 @@ def seconds(machine: Gpu, launch: Launch) -> float:
 
 
 STEP_CYCLES = 450
-"""From the loads of a step to their data in shared memory, for one block: a read from L2, a write, a barrier. Several
-blocks hide it of one another."""
+"""From the loads of a step to their data in shared memory, for one block: a read from L2, a write. Several blocks, and
+steps that are on their way ahead of it, hide it of one another."""
+MEETING_CYCLES = 110
+"""Of a step, in which threads meet and begin again."""
 SHARED_BYTES_PER_CYCLE = 128
 """That a multiprocessor reads from shared memory."""
-EFFICIENCY = 0.9
-"""Of the rate of multiplying that the best of such loops reach: addresses, branches and barriers take the rest."""
+EFFICIENCY = 0.72
+"""Of the rate of the scarcest unit that such loops reach, these two and the next one as measured on an H100: addresses
+and branches take the rest, and one unit waits for another."""
+STORING = 4.7
+"""Times the cycles in which sums go through shared memory, that they take until they are stored."""
 
 
 SHARED_REUSE = 2
@@ -150,15 +155,16 @@ def steps_seconds(
         return math.inf
     together = min(resident, math.ceil(blocks / machine.cores))
     parts = min(1.0, together * step.threads / (machine.warp * SCHEDULERS))
-    at_once = instruction.m * instruction.n * instruction.k * instruction.rate * EFFICIENCY
+    at_once = instruction.m * instruction.n * instruction.k * instruction.rate
     busy = max(
         step.products / (at_once * parts),
         step.shared_traffic / SHARED_BYTES_PER_CYCLE,
         step.instructions / (SCHEDULERS * parts),
     )
     rounds = math.ceil(blocks / (machine.cores * together))
-    stored = together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
-    cycles = rounds * (steps * max(together * busy, STEP_CYCLES / step.ahead) + STEP_CYCLES + stored)
+    waiting = MEETING_CYCLES + STEP_CYCLES / (step.ahead * together)
+    stored = STORING * together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
+    cycles = rounds * (steps * (together * busy / EFFICIENCY + waiting) + STEP_CYCLES + stored)
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds
 

@@ -102,6 +102,12 @@ class Tiling:
         sums = self.warps * Strip.of(self, fragments).words
         return max(self.staged_words, sums) * WORD_BYTES
 
+    def strips_at_once(self, fragments: Sums) -> int:
+        """Rows of fragments of each warp whose sums fit where operands were, shared out evenly over as few turns."""
+        down = self.warp_rows // fragments.rows
+        room = self.shared_bytes(fragments) // (self.warps * Strip.of(self, fragments).words * WORD_BYTES)
+        return ceildiv(down, ceildiv(down, min(room, down)))
+
     def multiplied(self, fragments: Fragments, centered: Centered) -> int:
         """Fragments of sums of a warp."""
         down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,17 @@ def test_cuda_from_a_bundle(cuda: Made, tmp_path: Path, monkeypatch: pytest.Monk
         "the bundle was made for cuda:sm_80 and needs a GPU of type sm_80 or later; the GPU here has capability 7.5: "
         "compile the model with --target cuda for it"
     )
+
+
+def test_a_bundle_for_one_architecture_alone(cuda: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with instructions that no other has: not even a later GPU is taken."""
+    only = replace(cuda.bundled, folder=Path(shutil.copytree(cuda.bundled.folder, tmp_path / "only")))
+    description = only.folder / "bundle.txt"
+    *lines, _ = description.read_bytes().replace(b"=sm_80\n", b"=sm_80a\n").splitlines(keepends=True)
+    description.write_bytes(b"".join([*lines, b"sha256 " + sha256(b"".join(lines)).hexdigest().encode() + b"\n"]))
+    with environment(monkeypatch, "sm_86"):
+        said = only.command(only.folder).failed(2)
+    assert "needs a GPU of type sm_80a, no other; the GPU here has capability 8.6: compile" in said
 
 
 def test_a_bundle_without_what_drives_its_gpu(rocm: Made, cuda: Made, monkeypatch: pytest.MonkeyPatch) -> None:

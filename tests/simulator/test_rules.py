@@ -200,7 +200,7 @@ def test_wgmma_where_there_is_none() -> None:
 
 UNKNOWN = {
     "  y[t] = __nonsense(x[t]);": r"line 3 of the CUDA source: .*'__nonsense'",
-    '  asm volatile("tcgen05.wait::ld.sync.aligned;");': r"line 3 of the CUDA source: .*tcgen05\.wait::ld\.sync\.aligned",
+    '  asm volatile("tcgen05.wait::ld.sync.aligned;");': r"line 3 of the CUDA source: .*tcgen05\.wait::ld\.sync",
     '  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0}, {%0}, {%0}, {%0};" : "+f"(y[t]));': r"e4m3",
     '  asm("add.rz.f32 %0, %0, %0;" : "+f"(y[t]));': r"add\.rz\.f32",
     '  asm("add.f32 %0, %0;" : "+f"(y[t]));': r"add\.f32 with operands \(o0, o0\)",

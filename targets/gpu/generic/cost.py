@@ -94,12 +94,11 @@ def launch_of(rows: Rows, shares: Shares, found: Traffic, machine: Gpu) -> Launc
     threads = count * shares.group if rows.reduced else math.ceil(count * length / shares.vector)
     blocks = max(1, math.ceil(threads / shares.threads))
     l2_bytes = (MISSES * found.far + found.stored) * machine.sector_bytes
-    if rows.reduced:
-        return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes)
-    asked = shares.vector * max(element_bytes(output.tensor) for output in rows.outputs)
-    return Launch(
-        blocks, shares.threads, found.cycles, found.bytes, l2_bytes, in_flight_bytes=min(IN_FLIGHT_BYTES, asked)
-    )
+    asked = IN_FLIGHT_BYTES
+    if not rows.reduced:
+        asked = min(asked, shares.vector * max(element_bytes(output.tensor) for output in rows.outputs))
+    asking = min(1.0, threads / (blocks * shares.threads))  # of the threads: those beyond the last row ask for nothing
+    return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes, in_flight_bytes=asked * asking)
 
 
 def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> Traffic:

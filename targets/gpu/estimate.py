@@ -34,7 +34,7 @@ class Launch:
     """Of a thread."""
     shared_bytes: int = 0
     """Of a block."""
-    in_flight_bytes: int = IN_FLIGHT_BYTES
+    in_flight_bytes: float = IN_FLIGHT_BYTES
     """That a thread asks for before it waits."""
     waits: float = 0.0
     """Times that a thread waits for what it has asked for, one after the other."""

@@ -103,11 +103,13 @@ def launch_of(rows: Rows, shares: Shares, found: Traffic, machine: Gpu) -> Launc
     threads = math.ceil((count * shares.group if rows.reduced else count * length) / shares.vector)
     blocks = max(1, math.ceil(threads / shares.threads))
     l2_bytes = (MISSES * found.far + found.stored) * machine.sector_bytes
-    if rows.reduced:
-        return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes, waits=found.waits)
-    asked = shares.vector * max(element_bytes(output.tensor) for output in rows.outputs)
+    asked = IN_FLIGHT_BYTES
+    if not rows.reduced:
+        asked = min(asked, shares.vector * max(element_bytes(output.tensor) for output in rows.outputs))
+    asking = min(1.0, threads / (blocks * shares.threads))  # of the threads: those beyond the last row ask for nothing
+    waits = found.waits if rows.reduced else 0
     return Launch(
-        blocks, shares.threads, found.cycles, found.bytes, l2_bytes, in_flight_bytes=min(IN_FLIGHT_BYTES, asked)
+        blocks, shares.threads, found.cycles, found.bytes, l2_bytes, in_flight_bytes=asked * asking, waits=waits
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tvm import te
+from tvm import te, tirx
 
 from dsc.lower.nominal import volume
-from dsc.lower.te import lowered, prim_func
+from dsc.lower.te import lowered, prim_func, unscheduled
 from dsc.lower.workload import Workload
 from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 from dsc.targets.gpu.generic.code import write
@@ -38,9 +38,10 @@ class Launches:
 
 @dataclass(frozen=True, eq=False)
 class PlannedSpace:
-    """Launches that compute a workload, each with its shares."""
+    """Launches that compute a body, each with its shares."""
 
-    workload: Workload
+    scalars: tuple[tirx.Var, ...]
+    """Parameters beside tensors."""
     body: Body
     plan: Plan
     machine: Gpu
@@ -66,8 +67,8 @@ class PlannedSpace:
 
     def build(self, point: Launches) -> Implementation:
         """The code."""
-        body, scalars = self.body, self.workload.scalars
-        func = write(body.inputs, scalars, body.outputs, self.plan, point.shares, self.machine)
+        body = self.body
+        func = write(body.inputs, self.scalars, body.outputs, self.plan, point.shares, self.machine)
         return Implementation(func, body.packings)
 
     def _whole(self, launch: int, found: Sequence[Shares]) -> list[Shares]:
@@ -129,6 +130,17 @@ class StagesSpace:
         return Implementation(threaded(prim_func(self.workload, body.inputs, body.outputs), self.machine))
 
 
+def plain(
+    inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor], machine: Gpu
+) -> tirx.PrimFunc:
+    """The function of `inputs`, `scalars` and `outputs` of what is no workload: shared out as is best by estimate."""
+    found = plan(inputs, outputs)
+    if isinstance(found, Refusal):
+        return threaded(unscheduled(inputs, scalars, outputs), machine)
+    space = PlannedSpace(tuple(scalars), Body(tuple(inputs), tuple(outputs), {}), found, machine)
+    return space.build(min(space.points(), key=space.estimate)).func
+
+
 @dataclass(frozen=True)
 class Generic:
     """Takes any workload."""
@@ -141,4 +153,4 @@ class Generic:
         found = plan(body.inputs, body.outputs)
         if isinstance(found, Refusal):
             return StagesSpace(workload, machine)
-        return PlannedSpace(workload, body, found, machine)
+        return PlannedSpace(tuple(workload.scalars), body, found, machine)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -126,7 +127,8 @@ def _built(folder: Path, number: int, candidate: Candidate) -> Trial | None:
         objects = [scratch / "kernels.o", scratch / "imports.o"]
         write_object(code, objects[0])
         write_imports(code, code, backend, objects[1])
-        backend.link(objects, path)
+        backend.link(objects, scratch / path.name)  # beside what else is linked, which is written there
+        shutil.copyfile(scratch / path.name, path)
     size = f"{point.rows}x{point.columns} {point.stages} stages {point.chunks} chunks"  # type: ignore[attr-defined]
     print(f"built {candidate.kernel.name} {candidate.layout} {candidate.size} {size} {candidate.label}", flush=True)
     estimate = candidate.space.estimate(point)

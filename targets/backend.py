@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import tvm
+from tvm import te, tirx
 
 from dsc.needs import Needs
 from dsc.targets.resources import KernelResources
@@ -32,8 +33,11 @@ class Backend(Protocol):
         """Raises `UsageError`, saying what to install, where a tool is missing: before the work, not after it."""
         ...
 
-    def plain(self, func: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
-        """A function without a schedule as one that the device can run, however slowly: checks of indices."""
+    def plain(
+        self, inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor]
+    ) -> tirx.PrimFunc:
+        """The function of `inputs`, `scalars` and `outputs` of what is no workload, as the device can run it: checks of
+        indices."""
         ...
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:

@@ -34,6 +34,8 @@ class MultiplyAdd:
     """LLVM's or PTX's name for it; None where plain arithmetic on vectors becomes this instruction."""
     accumulates: bool = True
     """Whether it takes the sum so far; else its result has a register of its own until that is added."""
+    requires: tuple[str, ...] = ()
+    """Features without which a machine with these vectors has no such instruction."""
     source: str
     """Where the numbers are from."""
 

@@ -84,12 +84,12 @@ def register_machine(family: str, tag: str, machine: Machine) -> None:
 
 
 def target(name: str = DEFAULT_TARGET) -> AnyTarget:
-    """The target of that name: ``family:tag``, or ``family`` for the machine that is here.
+    """The target of that name: ``family:tag``, or ``family`` for the machine that is here; ``native`` is the host.
 
     Where the host has no machine of the family, its name alone means the family's default, and a warning says so.
     Raises `UsageError` for other names.
     """
-    spelled, _, tag = name.partition(":")
+    spelled, _, tag = (f"{FAMILY}:{NATIVE}" if name == NATIVE else name).partition(":")
     known, family = families(), ALIASES.get(spelled, spelled)
     if family not in known:
         raise UsageError(f"unknown target {name!r}: known families are {', '.join(sorted(known))}")

@@ -30,7 +30,8 @@ PEAKS = {
 
 def targets(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A family, as arm, or a machine, as arm:cortex-a76.")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A family, as arm, or a machine, as arm:cortex-a76 or native."),
     ] = None,
     plugin: options.Plugins = None,
     json: options.JsonFile = None,
@@ -38,7 +39,7 @@ def targets(
     """List the machines that can be compiled for, or all that is known of one."""
     claim({"--json": json}, plugin or ())
     load_plugins(plugin)
-    if name is not None and ":" in name:
+    if name is not None and (":" in name or name == "native"):
         _one(name, json)
     else:
         _list(name, json)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tvm
-from tvm import relax, te
+from tvm import relax
 from tvm.ir import Expr
 from xdsl.ir import Operation, SSAValue
 
@@ -18,7 +18,6 @@ from dsc.codegen.parameters import Parameters
 from dsc.codegen.selection import Choice, Chooser, Failures
 from dsc.ir import Fact, Graph, describe, dims_of, element_of, has, is_constant, onnx
 from dsc.lower.exprs import Scalar
-from dsc.lower.floats import opaque_tensors
 from dsc.lower.registry import stored_dtype, tvm_dtype
 from dsc.lower.requirements import Indexed, located, undecided
 from dsc.lower.rounding import narrowed
@@ -164,7 +163,8 @@ class Emitter:
         self._checks.add_indices(indexed, places)
         tensors = [self._tensor(workload.operands[position].source) for position in check.inputs] + self._statuses()
         scalars = [in_callers_terms(workload, variable) for variable in check.scalars]
-        function = self._functions.add_plain(check.func, f"indices_{self._bindings.count}")
+        name = f"indices_{self._bindings.count}"
+        function = self._functions.add_plain(check.tensors, check.scalars, [check.status], name)
         (self._status,) = self._bindings.call(function, tensors, scalars, [STATUS])
 
     def _statuses(self) -> list[relax.Expr]:
@@ -217,8 +217,7 @@ class Emitter:
             return self.parameters.add_array(elements.astype(element_of(value.type).dtype))
         symbols = list(self._walk.places)
         result = narrowed(literal(elements, tvm_dtype(value.type)), value.type)
-        func = te.create_prim_func([*symbols, *opaque_tensors([result])])
-        function = self._functions.add_plain(func, f"shape_value_{self._bindings.count}")
+        function = self._functions.add_plain([], symbols, [result], f"shape_value_{self._bindings.count}")
         return self._bindings.call(function, [], symbols, self._types([value]))[0]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tvm
-from tvm import relax, tirx
+from tvm import relax, te, tirx
 
 from dsc.codegen.selection import Choice, Chooser, Failures, select
 from dsc.lower.walk import identifier
@@ -38,9 +39,11 @@ class Functions:
         """The code of a workload: of a kernel chosen for it, if it was not met before."""
         return self._codes.get(workload.key()) or self._generate(workload)
 
-    def add_plain(self, func: tirx.PrimFunc, name: str) -> tvm.ir.GlobalVar:
-        """Add a function without a schedule, as the device can run it."""
-        return self.add(self._backend.plain(func), name)
+    def add_plain(
+        self, inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor], name: str
+    ) -> tvm.ir.GlobalVar:
+        """Add a function that computes `outputs`, which are no workload's, as the device can run it."""
+        return self.add(self._backend.plain(inputs, scalars, outputs), name)
 
     def add_main(self, function: relax.Function) -> None:
         """Add the function of the model."""

@@ -6,13 +6,14 @@ told after the run. So inner loops that load by index have no branch, and a chec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from dsc.lower.exprs import dims
+from dsc.lower.exprs import dims, product
+from dsc.lower.ops.reduce import Reducer, reduce
 from dsc.lower.requirements import Indexed
 from dsc.lower.requirements.requirement import expression
 from dsc.lower.te import Interface
@@ -20,33 +21,28 @@ from dsc.lower.workload import Workload
 from dsc.runtime.checks import PASSED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IndexCheck:
-    """A kernel: tensors, the status so far unless it is the first, scalars, the new status."""
+    """What is computed: the new status, of tensors, of the status so far unless it is the first, and of scalars."""
 
-    func: tirx.PrimFunc
     inputs: tuple[int, ...]
     """Of the workload, by position: what the indices are computed from."""
+    tensors: tuple[te.Tensor, ...]
+    """Placeholders for these, and for the status so far."""
     scalars: tuple[tirx.Var, ...]
-    """Variables of the workload that no shape of these gives."""
+    """Variables of the workload that no shape of the tensors gives."""
+    status: te.Tensor
 
 
 def index_check(workload: Workload, found: Interface, indexed: Indexed, number: int, *, first: bool) -> IndexCheck:
     """The check of `indexed`. Its `number` goes to the status, with the index and what it is less than."""
     used = _read_by(indexed.tensor, found.inputs)
     tensors = [found.inputs[position] for position in used]
-    status = te.placeholder((3,), "int64", name="status")
-    given = [indexed.tensor] if first else [indexed.tensor, status]
-
-    def body(ins: Sequence[tirx.Buffer], outs: Sequence[tirx.Buffer]) -> tirx.Stmt:
-        return _body(indexed, number, ins[0], None if first else ins[1], outs[0])
-
-    result = te.extern([(3,)], given, body, dtype="int64", name="status")
+    before = None if first else te.placeholder((3,), "int64", name="status")
     sizes = [size for tensor in tensors for size in tensor.shape]
     scalars = tuple(v for v in workload.symbols.variables if not any(v.same_as(size) for size in sizes))
-    parameters = [*tensors, *([] if first else [status]), *scalars, result]
-    index = "int64" if workload.symbols.variables else None
-    return IndexCheck(te.create_prim_func(parameters, index_dtype_override=index), used, scalars)
+    given = tensors if before is None else [*tensors, before]
+    return IndexCheck(used, tuple(given), scalars, _status(indexed, number, before))
 
 
 def _read_by(tensor: te.Tensor, inputs: Sequence[te.Tensor]) -> tuple[int, ...]:
@@ -60,37 +56,32 @@ def _read_by(tensor: te.Tensor, inputs: Sequence[te.Tensor]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _body(
-    indexed: Indexed, number: int, source: tirx.Buffer, before: tirx.Buffer | None, after: tirx.Buffer
-) -> tirx.Stmt:
-    """The least and the greatest index, and the status that follows from them."""
-    indices = indexed.indices
-    low, high = (expression(limit).astype("int64") for limit in (indices.low, indices.high))
-    least, most = (tirx.decl_buffer((1,), "int64", name, scope="local") for name in ("least", "most"))
-    start = [tirx.const(PASSED, "int64")] * 3 if before is None else [before[position] for position in range(3)]
-    parts = [_store(after, position, value) for position, value in enumerate(start)]
-    parts += [tirx.AllocBuffer(least), tirx.AllocBuffer(most), _store(least, 0, low), _store(most, 0, high - 1)]
-    parts.append(_walk(source, indices.component, [], least, most))
-    for outside, value in ((most[0] >= high, most[0]), (least[0] < low, least[0])):
-        found = [tirx.const(number, "int64"), value, high]
-        report = tirx.SeqStmt([_store(after, position, part) for position, part in enumerate(found)])
-        parts.append(tirx.IfThenElse(tirx.And(after[0] < 0, outside), report, None))
-    return tirx.SeqStmt(parts)
+def _status(indexed: Indexed, number: int, before: te.Tensor | None) -> te.Tensor:
+    """That of an earlier check that failed, else what follows from the least and the greatest index."""
+    low, high = (expression(limit).astype("int64") for limit in (indexed.indices.low, indexed.indices.high))
+    # Limited, so that TVM may compare differences: of the greatest integer and a negative one there is none
+    least = _extreme(indexed, te.min, lambda index: tirx.min(index, low), "least")
+    most = _extreme(indexed, te.max, lambda index: tirx.max(index, high - 1), "most")
+    too_large = most() >= high
+    outside = tirx.And(expression(product(dims(indexed.tensor.shape))) > 0, tirx.Or(too_large, least() < low))
+    failed = outside if before is None else tirx.And(before[0] < 0, outside)
+
+    def element(position: tirx.Var) -> Expr:
+        index = tirx.Select(too_large, most(), least())
+        report = tirx.Select(position == 0, tirx.const(number, "int64"), tirx.Select(position == 1, index, high))
+        return tirx.Select(failed, report, tirx.const(PASSED, "int64") if before is None else before[position])
+
+    return te.compute((3,), element, name="status")
 
 
-def _walk(
-    source: tirx.Buffer, component: int | None, at: Sequence[Expr], least: tirx.Buffer, most: tirx.Buffer
-) -> tirx.Stmt:
-    """Loops over the indices that are left when the first ones are `at`."""
-    shape = dims(source.shape) if component is None else dims(source.shape)[:-1]
-    if len(at) < len(shape):
-        i = tirx.Var("i", "int64")
-        body = _walk(source, component, [*at, i], least, most)
-        return tirx.For(i, tirx.const(0, "int64"), expression(shape[len(at)]), tirx.ForKind.SERIAL, body)
-    place = [*at, *([] if component is None else [tirx.const(component, "int64")])]
-    value = tirx.BufferLoad(source, place).astype("int64")
-    return tirx.SeqStmt([_store(least, 0, tirx.Min(least[0], value)), _store(most, 0, tirx.Max(most[0], value))])
+def _extreme(indexed: Indexed, reducer: Reducer, limited: Callable[[Expr], Expr], name: str) -> te.Tensor:
+    """The least or the greatest of all indices, each `limited`."""
+    tensor, component = indexed.tensor, indexed.indices.component
+    shape = dims(tensor.shape) if component is None else dims(tensor.shape)[:-1]
+    last = [] if component is None else [tirx.const(component, "int64")]
 
+    def index(*at: Expr) -> Expr:
+        return limited(tensor(*at[: len(shape)], *last).astype("int64"))
 
-def _store(buffer: tirx.Buffer, position: int, value: Expr) -> tirx.Stmt:
-    return tirx.BufferStore(buffer, value, [tirx.const(position, "int32")])
+    walked = shape or [1]
+    return reduce(reducer, index, walked, range(len(walked)), False, name)

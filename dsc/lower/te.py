@@ -156,9 +156,20 @@ def prim_func(workload: Workload, inputs: Sequence[te.Tensor], outputs: Sequence
     for output in outputs:
         given = any(output.same_as(parameter) for parameter in parameters)
         parameters.append(broadcast_to(output, output.shape, "copy") if given else output)
-    results = opaque_tensors(parameters[-len(outputs) :])
-    index_dtype = "int64" if workload.symbols.variables else None
-    func = te.create_prim_func([*parameters[: -len(outputs)], *results], index_dtype_override=index_dtype)
+    return unscheduled(inputs, workload.scalars, parameters[-len(outputs) :])
+
+
+def unscheduled(
+    inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor]
+) -> tirx.PrimFunc:
+    """The function of `inputs`, `scalars` and `outputs`, all of which differ, its arithmetic on floats opaque.
+
+    Its indices are int64 where a dim is symbolic.
+    """
+    sizes = [size for tensor in inputs for size in tensor.shape]
+    symbolic = bool(scalars) or not all(isinstance(size, int) for size in dims(sizes))
+    parameters = [*inputs, *scalars, *opaque_tensors(outputs)]
+    func = te.create_prim_func(parameters, index_dtype_override="int64" if symbolic else None)
     return without_trivial_reductions(func)
 
 

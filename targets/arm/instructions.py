@@ -31,15 +31,15 @@ def smlal(rate: float, latency: int, source: str) -> MultiplyAdd:
 def dot_products(rate: float, latency: int, source: str) -> tuple[MultiplyAdd, ...]:
     """FEAT_DotProd: bytes of one sign, four at a time."""
     return (
-        _bytes("sdot", "int8", "int8", rate, latency, source),
-        _bytes("udot", "uint8", "uint8", rate, latency, source),
+        _bytes("sdot", "int8", "int8", rate, latency, "asimddp", source),
+        _bytes("udot", "uint8", "uint8", rate, latency, "asimddp", source),
     )
 
 
 def matrix_products_of_bytes(rate: float, latency: int, source: str) -> tuple[MultiplyAdd, ...]:
     """FEAT_I8MM: unsigned times signed bytes, and 2 x 8 by 8 x 2 of any but signed times unsigned ones."""
     return (
-        _bytes("usdot", "uint8", "int8", rate, latency, source),
+        _bytes("usdot", "uint8", "int8", rate, latency, "i8mm", source),
         _matrices_of_bytes("smmla", "int8", "int8", rate, latency, source),
         _matrices_of_bytes("ummla", "uint8", "uint8", rate, latency, source),
         _matrices_of_bytes("usmmla", "uint8", "int8", rate, latency, source),
@@ -51,24 +51,24 @@ def bfloat16_products(rate: float, dot: int, matrix: int, source: str) -> tuple[
     return (
         MultiplyAdd(
             name="bfdot", a="bfloat16", b="bfloat16", accumulator="float32", n=4, k=2, rate=rate, latency=dot,
-            intrinsic="llvm.aarch64.neon.bfdot.v4f32.v8bf16", source=source,
+            intrinsic="llvm.aarch64.neon.bfdot.v4f32.v8bf16", requires=("bf16",), source=source,
         ),
         MultiplyAdd(
             name="bfmmla", a="bfloat16", b="bfloat16", accumulator="float32", m=2, n=2, k=4, rate=rate, latency=matrix,
-            intrinsic="llvm.aarch64.neon.bfmmla", source=source,
+            intrinsic="llvm.aarch64.neon.bfmmla", requires=("bf16",), source=source,
         ),
     )  # fmt: skip
 
 
-def _bytes(name: str, a: str, b: str, rate: float, latency: int, source: str) -> MultiplyAdd:
+def _bytes(name: str, a: str, b: str, rate: float, latency: int, feature: str, source: str) -> MultiplyAdd:
     return MultiplyAdd(
         name=name, a=a, b=b, accumulator="int32", n=4, k=4, rate=rate, latency=latency,
-        intrinsic=f"llvm.aarch64.neon.{name}.v4i32.v16i8", source=source,
+        intrinsic=f"llvm.aarch64.neon.{name}.v4i32.v16i8", requires=(feature,), source=source,
     )  # fmt: skip
 
 
 def _matrices_of_bytes(name: str, a: str, b: str, rate: float, latency: int, source: str) -> MultiplyAdd:
     return MultiplyAdd(
         name=name, a=a, b=b, accumulator="int32", m=2, n=2, k=8, rate=rate, latency=latency,
-        intrinsic=f"llvm.aarch64.neon.{name}.v4i32.v16i8", source=source,
+        intrinsic=f"llvm.aarch64.neon.{name}.v4i32.v16i8", requires=("i8mm",), source=source,
     )  # fmt: skip

@@ -26,6 +26,14 @@ from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.pool import LAUNCH_SECONDS
 from dsc.targets.machine import MultiplyAdd
 
+FEATURES: dict[str, str] = {
+    "asimd": "neon", "fp": "fp-armv8", "asimddp": "dotprod", "asimdhp": "fullfp16", "fphp": "fullfp16",
+    "atomics": "lse", "asimdrdm": "rdm", "lrcpc": "rcpc", "ilrcpc": "rcpc-immo", "fcma": "complxnum",
+    "jscvt": "jsconv", "asimdfhm": "fp16fml", "flagm": "flagm", "flagm2": "altnzcv", "frint": "fptoint",
+    "sha3": "sha3", "sve": "sve", "sve2": "sve2", "svebitperm": "sve-bitperm", "i8mm": "i8mm", "bf16": "bf16",
+}  # fmt: skip
+"""What code may use: LLVM's names of features by those of Linux. Others have no instructions for such code."""
+
 _V8 = frozenset("fp asimd".split())
 _V82 = _V8 | frozenset("atomics asimdrdm fphp asimdhp lrcpc asimddp".split())
 _V84 = _V82 | frozenset("asimdfhm fcma jscvt ilrcpc flagm".split())

@@ -8,11 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 import tvm
-from tvm import tirx
+from tvm import s_tir, te, tirx
 
 from dsc.lower.functions import Expansions
+from dsc.lower.te import unscheduled
 from dsc.needs import Needs
 from dsc.targets.cpu.functions import FUNCTIONS
+from dsc.targets.cpu.generic.nests import start_outside
+from dsc.targets.cpu.generic.prepare import empty
 from dsc.targets.cpu.link import HOST, Compiler, link
 from dsc.targets.cpu.lowering import tir_passes
 from dsc.targets.cpu.machine import Cpu
@@ -56,9 +59,16 @@ class CpuBackend:
         """A C compiler."""
         self.compiler.find()
 
-    def plain(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
-        """As it is: loops run on a CPU."""
-        return func
+    def plain(
+        self, inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor]
+    ) -> tirx.PrimFunc:
+        """Loops as they come: they run on a CPU."""
+        func = unscheduled(inputs, scalars, outputs)
+        if empty(func):
+            return func
+        sch = s_tir.Schedule(func)
+        start_outside(sch)
+        return sch.mod["main"]
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
         with self.target, tvm.transform.PassContext(opt_level=3, config=_CONFIG):

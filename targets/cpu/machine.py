@@ -19,6 +19,8 @@ class Cpu(Machine):
     """Instruction-set features the code may use, named as in Linux' ``/proc/cpuinfo``."""
     mattr: tuple[str, ...] = ()
     """LLVM features added (``+f``) to or taken (``-f``) from those of `mcpu`."""
+    remark: str = ""
+    """What a host lacks of the processor that it is taken for, and what follows from it."""
     vector_bits: int
     """Width of the registers that kernels should use."""
     vector_registers: int

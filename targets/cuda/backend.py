@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import tvm
-from tvm import tirx
+from tvm import te, tirx
 
 from dsc import environment
 from dsc.needs import Needs
@@ -20,7 +20,7 @@ from dsc.targets.cuda.lowering import device_passes
 from dsc.targets.cuda.resources import resources
 from dsc.targets.cuda.toolchain import Assembled, assemble, find_nvcc, is_specific, specific
 from dsc.targets.gpu import graphs
-from dsc.targets.gpu.generic.threaded import threaded
+from dsc.targets.gpu.generic.kernel import plain
 from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.imports import CUDA, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
@@ -76,9 +76,11 @@ class CudaBackend:
         if self.assemble is assemble:
             find_nvcc()
 
-    def plain(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
-        """Each element a thread's; what is no loop over elements one thread's."""
-        return threaded(func, self.machine)
+    def plain(
+        self, inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor]
+    ) -> tirx.PrimFunc:
+        """In launches as the generic kernel has them."""
+        return plain(inputs, scalars, outputs, self.machine)
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
         """Functions of tensors in the host's memory, or of none, are the host's."""

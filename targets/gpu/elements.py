@@ -144,11 +144,11 @@ class Combiner:
         variables = {self._combiner.lhs[0]: a, self._combiner.rhs[0]: b}
         return tvm_ffi.structural_map(self._combiner.result[0], (tirx.Var, lambda var: variables.get(var, var)))
 
-    def into(self, total: tirx.Buffer, element: Expr) -> None:
+    def into(self, total: tirx.Buffer, element: Expr, which: int = 0) -> None:
         """Puts `element` to what is in a register; it is loaded once, however often it is asked for then."""
         own: tirx.Buffer = T.alloc_buffer((1,), self.dtype, scope="local")
         T.buffer_store(own, element, [0])
-        T.buffer_store(total, self(total[0], own[0]), [0])
+        T.buffer_store(total, self(total[which], own[0]), [which])
 
     def condition(self, indices: Sequence[Expr], walked: Sequence[Expr]) -> Expr | None:
         """Under which an element counts; None where all do."""

@@ -34,8 +34,10 @@ class Launch:
     """Of a thread."""
     shared_bytes: int = 0
     """Of a block."""
-    in_flight_bytes: int = IN_FLIGHT_BYTES
+    in_flight_bytes: float = IN_FLIGHT_BYTES
     """That a thread asks for before it waits."""
+    waits: float = 0.0
+    """Times that a thread waits for what it has asked for, one after the other."""
 
 
 def resident_blocks(machine: Gpu, launch: Launch) -> int:
@@ -54,7 +56,7 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     """The longer of computing and moving, and the launch; infinite where a block does not fit.
 
     Blocks are shared out evenly, so that the last of them may keep few multiprocessors busy; too few threads keep
-    neither memory nor L2 busy.
+    neither memory nor L2 busy, and none is done before all that it waits for has come, whatever others do meanwhile.
     """
     resident = resident_blocks(machine, launch)
     if resident == 0:
@@ -64,16 +66,22 @@ def seconds(machine: Gpu, launch: Launch) -> float:
     busy = min(launch.blocks, machine.cores * resident) * launch.threads * launch.in_flight_bytes
     bandwidth = min(machine.bandwidth(launch.bytes, machine.cores), busy / MEMORY_SECONDS)
     from_l2 = launch.l2_bytes / min(machine.l2_bandwidth, busy / L2_SECONDS)
-    return max(compute, launch.bytes / bandwidth, from_l2) + machine.launch_seconds
+    waiting = launch.waits * L2_SECONDS
+    return max(compute, launch.bytes / bandwidth, from_l2, waiting) + machine.launch_seconds
 
 
 STEP_CYCLES = 450
-"""From the loads of a step to their data in shared memory, for one block: a read from L2, a write, a barrier. Several
-blocks hide it of one another."""
+"""From the loads of a step to their data in shared memory, for one block: a read from L2, a write. Several blocks, and
+steps that are on their way ahead of it, hide it of one another."""
+MEETING_CYCLES = 110
+"""Of a step, in which threads meet and begin again."""
 SHARED_BYTES_PER_CYCLE = 128
 """That a multiprocessor reads from shared memory."""
-EFFICIENCY = 0.9
-"""Of the rate of multiplying that the best of such loops reach: addresses, branches and barriers take the rest."""
+EFFICIENCY = 0.72
+"""Of the rate of the scarcest unit that such loops reach, these two and the next one as measured on an H100: addresses
+and branches take the rest, and one unit waits for another."""
+STORING = 4.7
+"""Times the cycles in which sums go through shared memory, that they take until they are stored."""
 
 
 SHARED_REUSE = 2
@@ -147,15 +155,16 @@ def steps_seconds(
         return math.inf
     together = min(resident, math.ceil(blocks / machine.cores))
     parts = min(1.0, together * step.threads / (machine.warp * SCHEDULERS))
-    at_once = instruction.m * instruction.n * instruction.k * instruction.rate * EFFICIENCY
+    at_once = instruction.m * instruction.n * instruction.k * instruction.rate
     busy = max(
         step.products / (at_once * parts),
         step.shared_traffic / SHARED_BYTES_PER_CYCLE,
         step.instructions / (SCHEDULERS * parts),
     )
     rounds = math.ceil(blocks / (machine.cores * together))
-    stored = together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
-    cycles = rounds * (steps * max(together * busy, STEP_CYCLES / step.ahead) + STEP_CYCLES + stored)
+    waiting = MEETING_CYCLES + STEP_CYCLES / (step.ahead * together)
+    stored = STORING * together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
+    cycles = rounds * (steps * (together * busy / EFFICIENCY + waiting) + STEP_CYCLES + stored)
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 import tvm
-from tvm import tirx
+from tvm import te, tirx
 
 from dsc.files import scratch_folder
 from dsc.needs import Needs
 from dsc.targets.backend import Backend
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.gpu import graphs
-from dsc.targets.gpu.generic.threaded import threaded
+from dsc.targets.gpu.generic.kernel import plain
 from dsc.targets.gpu.host import HOST
 from dsc.targets.gpu.imports import ROCM, with_images
 from dsc.targets.gpu.lowering import devices_part, hosts_part, lower
@@ -72,9 +72,11 @@ class RocmBackend:
         if self.assemble is None:
             find_lld()
 
-    def plain(self, func: tirx.PrimFunc) -> tirx.PrimFunc:
-        """Each element a thread's; what is no loop over elements one thread's."""
-        return threaded(func, self.machine)
+    def plain(
+        self, inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor]
+    ) -> tirx.PrimFunc:
+        """In launches as the generic kernel has them."""
+        return plain(inputs, scalars, outputs, self.machine)
 
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
         """Loops are unrolled here: LLVM is not told to."""

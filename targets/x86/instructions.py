@@ -51,11 +51,12 @@ def pmaddwd(widest: int, bits: int, latency: int, source: str) -> Rows:
 
 
 def vpdpbusd(widest: int, bits: int, latency: int, source: str) -> Rows:
-    """VNNI: unsigned times signed bytes, four at a time."""
+    """VNNI: unsigned times signed bytes, four at a time. In up to 256 bits it has a form without AVX-512."""
+    requires = ("avx512f", "avx512vl", "avx512_vnni") if widest == 512 else ("avx_vnni",)
     return _in_each_width(
         widest, bits, lambda width, rate: MultiplyAdd(
             name="vpdpbusd", a="uint8", b="int8", accumulator="int32", n=width // 32, k=4,
-            rate=rate, latency=latency, intrinsic=f"llvm.x86.avx512.vpdpbusd.{width}", source=source,
+            rate=rate, latency=latency, intrinsic=f"llvm.x86.avx512.vpdpbusd.{width}", requires=requires, source=source,
         ),
     )  # fmt: skip
 
@@ -65,7 +66,8 @@ def vdpbf16ps(widest: int, bits: int, latency: int, source: str) -> Rows:
     return _in_each_width(
         widest, bits, lambda width, rate: MultiplyAdd(
             name="vdpbf16ps", a="bfloat16", b="bfloat16", accumulator="float32", n=width // 32, k=2,
-            rate=rate, latency=latency, intrinsic=f"llvm.x86.avx512bf16.dpbf16ps.{width}", source=source,
+            rate=rate, latency=latency, intrinsic=f"llvm.x86.avx512bf16.dpbf16ps.{width}",
+            requires=("avx512f", "avx512bw", "avx512vl", "avx512_bf16"), source=source,
         ),
     )  # fmt: skip
 

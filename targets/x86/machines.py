@@ -8,6 +8,17 @@ from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.pool import LAUNCH_SECONDS
 from dsc.targets.x86.instructions import AMD, INTEL, PIPES, Rows, fma, mul_add, pmaddwd, vdpbf16ps, vpdpbusd
 
+FEATURES: dict[str, str] = {
+    "sse4_1": "sse4.1", "sse4_2": "sse4.2", "popcnt": "popcnt", "avx": "avx", "avx2": "avx2", "fma": "fma",
+    "f16c": "f16c", "bmi1": "bmi", "bmi2": "bmi2", "movbe": "movbe", "abm": "lzcnt", "gfni": "gfni",
+    "avx512f": "avx512f", "avx512bw": "avx512bw", "avx512cd": "avx512cd", "avx512dq": "avx512dq",
+    "avx512vl": "avx512vl", "avx512vbmi": "avx512vbmi", "avx512ifma": "avx512ifma", "avx512_vbmi2": "avx512vbmi2",
+    "avx512_bitalg": "avx512bitalg", "avx512_vpopcntdq": "avx512vpopcntdq", "avx512_vnni": "avx512vnni",
+    "avx_vnni": "avxvnni", "avx512_bf16": "avx512bf16", "avx512_fp16": "avx512fp16", "amx_tile": "amx-tile",
+    "amx_int8": "amx-int8", "amx_bf16": "amx-bf16",
+}  # fmt: skip
+"""What code may use: LLVM's names of features by those of Linux. Others have no instructions for such code."""
+
 _SSE42 = frozenset("sse4_1 sse4_2 popcnt".split())
 _AVX2 = _SSE42 | frozenset("avx avx2 fma f16c bmi1 bmi2 movbe abm".split())
 _AVX512 = _AVX2 | frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())
@@ -15,6 +26,13 @@ _VNNI = _AVX512 | {"avx512_vnni"}
 _ICELAKE = _VNNI | frozenset("gfni avx512vbmi avx512ifma avx512_vbmi2 avx512_bitalg avx512_vpopcntdq".split())
 _BF16 = _ICELAKE | {"avx512_bf16"}
 _AMX = _BF16 | frozenset("avx512_fp16 amx_tile amx_int8 amx_bf16 avx_vnni".split())
+
+VECTORS: dict[int, frozenset[str]] = {
+    128: _SSE42,
+    256: _SSE42 | {"avx", "avx2", "fma"},
+    512: _SSE42 | frozenset("avx avx2 fma f16c avx512f avx512bw avx512dq avx512vl".split()),
+}
+"""Features without which kernels are not written for vectors of so many bits; code does without any other."""
 
 KIB, MIB, GB = 1 << 10, 1 << 20, 1e9
 INTEL_L3, AMD_L3 = 12, 24
@@ -106,9 +124,10 @@ MACHINES: tuple[Cpu, ...] = (
         instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 512, 1, INTEL)), source=INTEL,
     ),
     _cpu(
-        "alderlake", mcpu="alderlake", features=_AVX2, vector_bits=256, load_bits=768, l3_bytes_per_cycle=INTEL_L3,
-        ghz=4.0, cores=8, l1_kib=48, l2_kib=1280, l3_mib=24, dram_gb=20,
-        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 512, 1, INTEL)), source=INTEL,
+        "alderlake", mcpu="alderlake", features=_AVX2 | {"gfni", "avx_vnni"}, vector_bits=256, load_bits=768,
+        l3_bytes_per_cycle=INTEL_L3, ghz=4.0, cores=8, l1_kib=48, l2_kib=1280, l3_mib=24, dram_gb=20,
+        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 512, 1, INTEL), *vpdpbusd(256, 512, 5, INTEL)),
+        source=INTEL,
     ),
     _cpu(
         "znver2", mcpu="znver2", features=_AVX2, vector_bits=256, load_bits=512, l3_bytes_per_cycle=AMD_L3,
@@ -125,8 +144,9 @@ MACHINES: tuple[Cpu, ...] = (
         ghz=3.5, cores=8, l1_kib=32, l2_kib=1024, l3_mib=32, dram_gb=25, instructions=_ZEN4, source=AMD,
     ),
     _cpu(
-        "znver5", mcpu="znver5", features=_BF16, vector_bits=512, load_bits=1024, l3_bytes_per_cycle=AMD_L3,
-        ghz=3.6, cores=8, l1_kib=48, l2_kib=1024, l3_mib=32, dram_gb=36, instructions=_ZEN5, source=AMD,
+        "znver5", mcpu="znver5", features=_BF16 | {"avx_vnni"}, vector_bits=512, load_bits=1024,
+        l3_bytes_per_cycle=AMD_L3, ghz=3.6, cores=8, l1_kib=48, l2_kib=1024, l3_mib=32, dram_gb=36,
+        instructions=_ZEN5, source=AMD,
     ),
     _cpu(
         "skylake-avx512", mcpu="skylake-avx512", features=_AVX512, vector_bits=512, load_bits=1024,
@@ -155,3 +175,20 @@ MACHINES: tuple[Cpu, ...] = (
     ),
 )  # fmt: skip
 BY_TAG = {machine.name.removeprefix("x86:"): machine for machine in MACHINES}
+
+INTEL_LINE = tuple(
+    BY_TAG[tag]
+    for tag in (
+        "graniterapids", "sapphirerapids", "alderlake", "icelake", "cascadelake", "skylake-avx512", "skylake",
+        "broadwell", "haswell",
+    )
+)  # fmt: skip
+AMD_LINE = tuple(BY_TAG[tag] for tag in ("znver5", "znver4", "znver3", "znver2"))
+LEVELS = tuple(BY_TAG[tag] for tag in ("x86-64-v4", "x86-64-v3", "x86-64-v2"))
+"""Newest first: what a host is taken for where it lacks the vectors of those before it."""
+SAME_CORES = {
+    "arrowlake": "alderlake", "cooperlake": "cascadelake", "emeraldrapids": "sapphirerapids",
+    "icelake-client": "icelake-server", "meteorlake": "alderlake", "raptorlake": "alderlake",
+    "rocketlake": "icelake-server", "tigerlake": "icelake-server", "znver1": "znver2",
+}  # fmt: skip
+"""Processors that LLVM tells apart (X86TargetParser) and whose figures are about those of one listed."""

@@ -12,16 +12,8 @@ from dsc import host as system
 from dsc import targets
 from dsc.errors import UsageError
 from dsc.targets.arm import Arm, host
-from dsc.targets.arm.machines import BY_TAG, MACHINES
+from dsc.targets.arm.machines import BY_TAG, FEATURES, MACHINES
 from dsc.targets.cpu.machine import Cpu
-
-BY_LLVM = {
-    "neon": "asimd", "fp-armv8": "fp", "dotprod": "asimddp", "fullfp16": "asimdhp", "lse": "atomics",
-    "rdm": "asimdrdm", "rcpc": "lrcpc", "rcpc-immo": "ilrcpc", "complxnum": "fcma", "jsconv": "jscvt",
-    "fp16fml": "asimdfhm", "flagm": "flagm", "altnzcv": "flagm2", "fptoint": "frint", "sha3": "sha3", "sve": "sve",
-    "sve2": "sve2", "sve-bitperm": "svebitperm", "i8mm": "i8mm", "bf16": "bf16",
-}  # fmt: skip
-"""Features whose instructions LLVM takes for plain code: what Linux calls them."""
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
@@ -29,17 +21,13 @@ def test_an_artifact_needs_what_llvm_may_use(machine: Cpu) -> None:
     """And no more."""
     target = tvm.target.Target({"kind": "llvm", "mcpu": machine.mcpu, "mtriple": machine.triple})
     enabled = {str(feature) for feature in tvm.target.codegen.llvm_get_cpu_features(target)}
-    expected = {ours for theirs, ours in BY_LLVM.items() if theirs in enabled}
-    assert machine.features - {"fphp"} == expected
-    assert ("fphp" in machine.features) == ("asimdhp" in expected)
+    assert machine.features == {ours for ours, theirs in FEATURES.items() if theirs in enabled}
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 def test_rows_fit_the_features(machine: Cpu) -> None:
-    needed = {"sdot": "asimddp", "udot": "asimddp", "bfdot": "bf16", "bfmmla": "bf16"}
-    needed |= dict.fromkeys(("usdot", "smmla", "ummla", "usmmla"), "i8mm")
-    names = {row.name for row in machine.instructions}
-    assert {needed[name] for name in names if name in needed} == machine.features & {"asimddp", "i8mm", "bf16"}
+    required = {feature for row in machine.instructions for feature in row.requires}
+    assert required == machine.features & {"asimddp", "i8mm", "bf16"}
     assert all(row.m * row.n == 4 and row.source for row in machine.instructions)
     assert machine.vector_rate == machine.multiply_add(4).rate
 
@@ -56,38 +44,60 @@ def says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         (tmp_path / "cpuinfo").write_text(text)
         monkeypatch.setattr(system, "_CPUINFO", tmp_path / "cpuinfo")
         monkeypatch.setattr(host, "FAMILY", "arm")
-        for known in (system._cpuinfo, system.cpu_part, system.cpu_features, system.cache_sizes):
-            known.cache_clear()
+        forget()
         return host.native()
 
     yield say
-    for known in (system._cpuinfo, system.cpu_part, system.cpu_features, system.cache_sizes):
+    forget()
+
+
+def forget() -> None:
+    for known in (system._cpuinfo, system.cpu_part, system.cpu_features, system.cache_sizes, host._lasting):
         known.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("part", "tag", "without", "found"),
+    ("part", "tag", "without", "found", "mattr"),
     [
-        (0xD0B, "cortex-a76", "", "cortex-a76"),
-        (0xD40, "neoverse-v1", "", "neoverse-v1"),
-        (0xD40, "neoverse-v1", "sve", "cortex-a76"),  # as a hypervisor may hide it
-        (0xD0B, "cortex-a76", "asimddp", "armv8-a"),
-        (0xD99, "neoverse-v1", "", "neoverse-v1"),  # a core that is not listed
-        (0xD99, "cortex-a72", "", "armv8-a"),
+        (0xD0B, "cortex-a76", "", "cortex-a76", ""),
+        (0xD40, "neoverse-v1", "", "neoverse-v1", ""),
+        (0xD40, "neoverse-v1", "sve", "neoverse-v1", "-sve"),  # as a hypervisor may hide it
+        (0xD4F, "neoverse-v2", "sve sve2 svebitperm", "neoverse-v2", "-sve -sve2 -sve-bitperm"),
+        (0xD40, "neoverse-v1", "i8mm", "neoverse-v1", "-i8mm"),
+        (0xD0B, "cortex-a76", "asimddp", "cortex-a76", "-dotprod"),
+        (0xD99, "neoverse-v1", "", "neoverse-v1", ""),  # a core that is not listed
+        (0xD99, "neoverse-v1", "sve fcma", "neoverse-v1", "-complxnum -sve"),
+        (0xD99, "neoverse-v1", "bf16", "cortex-a76", ""),
+        (0xD99, "cortex-a72", "", "armv8-a", ""),
     ],
 )
-def test_the_host_by_what_it_says(says, part: int, tag: str, without: str, found: str) -> None:
-    features = BY_TAG[tag].features - {without}
+def test_the_host_by_what_it_says(says, part: int, tag: str, without: str, found: str, mattr: str) -> None:
+    features = BY_TAG[tag].features - set(without.split())
     machine = says(cpuinfo(part, " ".join(sorted(features))))
     assert machine.mcpu == BY_TAG[found].mcpu
+    assert machine.mattr == tuple(mattr.split())
     assert machine.features <= features
     assert machine.cores == system.usable_cores()
+    assert {f for row in machine.instructions for f in row.requires} == features & {"asimddp", "i8mm", "bf16"} - (
+        {"i8mm"} if found == "cortex-a76" else set()
+    )
+
+
+def test_hidden_features_are_switched_off_for_llvm_and_told_of(says, caplog: pytest.LogCaptureFixture) -> None:
+    features = BY_TAG["neoverse-v1"].features
+    with caplog.at_level(logging.WARNING):
+        assert says(cpuinfo(0xD40, " ".join(features - {"sve"}))).remark.endswith("kernels lose nothing by it")
+        assert not caplog.text
+        machine = says(cpuinfo(0xD40, " ".join(features - {"i8mm"})))
+    assert "arm:neoverse-v1 without i8mm, which this host does not show: no usdot, which" in caplog.text
+    enabled = {str(f) for f in tvm.target.codegen.llvm_get_cpu_features(Arm().backend(machine).target)}
+    assert {ours for ours, theirs in FEATURES.items() if theirs in enabled} == machine.features
 
 
 def test_an_apple_core_is_no_arm_core(says) -> None:
     features = " ".join(BY_TAG["apple-m1"].features)
     assert says(cpuinfo(0x022, features, implementer=0x61)).mcpu == "apple-m1"
-    assert says(cpuinfo(0x022, features)).mcpu == "cortex-a76"
+    assert says(cpuinfo(0x022, features)).mcpu == "cortex-a76"  # the level with all of its instructions
 
 
 def test_a_host_without_vectors_is_refused(says) -> None:

@@ -15,7 +15,7 @@ from tests.targets.test_matrix_fragments import MACHINES, gpu, kinds
 
 def chunk(row: MultiplyAdd) -> int:
     """Elements of 16 bytes."""
-    return CHUNK_BYTES // (4 if row.a == "tfloat32" else 2)
+    return CHUNK_BYTES // (4 if row.a in ("tfloat32", "float32") else 2)
 
 
 def floats(tag: str) -> list[tuple[MultiplyAdd, Fragments]]:
@@ -52,6 +52,7 @@ def test_lanes_hold_all_of_an_operand(tag: str) -> None:
         ("cuda:sm_80", "m16n8k16.row.col.f32.f16", 31, 4, (7, 14)),
         ("cuda:sm_80", "m16n8k8.row.col.f32.tf32", 5, 2, (1, 5)),
         ("rocm:gfx942", "32x32x8f16", 37, 6, (5, 14)),
+        ("rocm:gfx942", "16x16x4f32", 37, 3, (5, 11)),
         ("rocm:gfx1100", "16x16x16.f16", 20, 9, (4, 9)),
         ("rocm:gfx1200", "16x16x16.f16", 20, 3, (4, 11)),
     ],
@@ -102,4 +103,4 @@ def test_rows_or_columns_and_the_registers_of_a_line() -> None:
 
 def test_registers_of_neighbouring_keys() -> None:
     found = {tag: [chain.neighbours for chain in chains(tag)] for tag in ("cuda:sm_80", "rocm:gfx942", "rocm:gfx1100")}
-    assert found == {"cuda:sm_80": [2, 2, 1], "rocm:gfx942": [4] * 6, "rocm:gfx1100": [4, 4]}
+    assert found == {"cuda:sm_80": [2, 2, 1], "rocm:gfx942": [4] * 8, "rocm:gfx1100": [4, 4]}

@@ -73,6 +73,7 @@ def test_neighbouring_registers_are_neighbours_in_a_row(tag: str) -> None:
         ("rocm:gfx1100", "16x16x16.iu8", 20, 3, (7, 4)),
         ("rocm:gfx942", "16x16x16f16", 37, 2, (10, 5)),
         ("rocm:gfx942", "32x32x8f16", 37, 5, (13, 5)),
+        ("rocm:gfx942", "16x16x4f32", 37, 2, (10, 5)),
         ("rocm:gfx90a", "32x32x8bf16.1k", 31, 15, (27, 31)),
         ("rocm:gfx1100", "16x16x16.f16", 20, 3, (7, 4)),
         ("rocm:gfx1200", "16x16x16.f16", 20, 3, (11, 4)),

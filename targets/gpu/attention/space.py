@@ -12,6 +12,7 @@ from dsc.targets.gpu.attention.blocking import BLOCKINGS, Blocking
 from dsc.targets.gpu.attention.code import write
 from dsc.targets.gpu.estimate import (
     EFFICIENCY,
+    SCHEDULERS,
     SHARED_BYTES_PER_CYCLE,
     SHARED_REUSE,
     STEP_CYCLES,
@@ -57,16 +58,18 @@ class AttentionSpace:
             return math.inf
         together = min(resident, math.ceil(blocks / machine.cores))
         rounds = math.ceil(blocks / (machine.cores * together))
-        cycles = rounds * (tiles * max(together * self._tile_cycles(point), 2 * STEP_CYCLES) + STEP_CYCLES)
+        cycles = rounds * (tiles * max(together * self._tile_cycles(point, together), 2 * STEP_CYCLES) + STEP_CYCLES)
         moved = 4.0 * sum(volume(tensor.shape) for tensor in (*problem.params, problem.output))
         loaded = 4.0 * blocks * keys * (problem.depth + problem.width)
         move = max(moved / machine.bandwidth(moved, machine.cores), loaded / machine.l2_bandwidth)
         return max(cycles / machine.frequency, move) + machine.launch_seconds
 
-    def _tile_cycles(self, point: Blocking) -> float:
-        """Of a multiprocessor, for one tile of keys of one block."""
+    def _tile_cycles(self, point: Blocking, together: int) -> float:
+        """Of a multiprocessor, for one tile of keys of one block, of so many that it has at once: where these have few
+        warps, parts of it have none."""
         problem, outputs = self.problem, point.outputs(self.problem.width)
-        lanes = self.instruction.n * self.instruction.rate
+        parts = min(1.0, together * point.threads / (self.machine.warp * SCHEDULERS))
+        lanes = self.instruction.n * self.instruction.rate * parts
         products = point.queries * point.keys * (problem.depth + outputs * point.across)
         reads = (point.rows + point.columns) * problem.depth + (point.rows + outputs) * point.keys
         multiply = products / (lanes * EFFICIENCY)

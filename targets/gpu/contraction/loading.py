@@ -19,9 +19,9 @@ from dsc.targets.gpu.contraction.tiling import VECTOR, Tiling
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, when
 
-PIECE = 32
-"""Bytes that neighbouring threads load of a run in depth: a piece of memory, or a part whose rest the next steps find
-near."""
+PIECES = (32, 64, 128)
+"""Bytes that neighbouring threads load of a run in depth, as much as machines move of memory at least: the fewer, the
+fewer of them store to one bank."""
 SEGMENTS = (1, 2, 4, 8, 16, 32)
 """Neighbours in depth that are loaded together, where nothing lies in vectors: of an image whose pixels are read in
 steps of two, several taps of each fill the holes; of odd rows, longer pieces have fewer ends."""
@@ -42,13 +42,13 @@ class Loading:
     @staticmethod
     def ways(factor: Factor, memory: Sequence[te.Tensor]) -> list[Loading]:
         """Those worth considering, for how `factor`, which is computed from `memory`, lies there."""
-        piece = PIECE // element_bytes(memory[0] if factor.access is None else factor.access.memory)
+        size = element_bytes(memory[0] if factor.access is None else factor.access.memory)
         if factor.access is None:
-            return [Loading(_is_by_depth(factor, memory), 1, piece)]
+            return [Loading(_is_by_depth(factor, memory), 1, PIECES[0] // size)]
         for axes, by_depth in ((factor.side_axes, False), (factor.depth_axes, True)):
             vector = factor.access.vector(axes, VECTOR)
             if vector > 1:
-                return [Loading(by_depth, vector, piece)]
+                return [Loading(by_depth, vector, piece // size) for piece in (PIECES if by_depth else PIECES[:1])]
         return [Loading(segment > 1, 1, segment) for segment in SEGMENTS]
 
     def places(self, position: np.ndarray, width: int, depth: int) -> tuple[np.ndarray, np.ndarray]:

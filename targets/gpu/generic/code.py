@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import tvm_ffi
 from tvm import sym, te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
@@ -14,8 +13,9 @@ from dsc.lower.exprs import Dim, ceildiv, dims, product
 from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.access import limit
 from dsc.targets.gpu.elements import Combiner, Elements, limits
+from dsc.targets.gpu.generic.bundles import Bundles
 from dsc.targets.gpu.generic.plan import Plan
-from dsc.targets.gpu.generic.rows import Read, Reduced, Rows
+from dsc.targets.gpu.generic.rows import Reduced, Rows, placed_at
 from dsc.targets.gpu.generic.shares import Shares, side_by_side
 from dsc.targets.gpu.launch import Group, launch, shared_out
 from dsc.targets.gpu.machine import Gpu
@@ -100,6 +100,8 @@ class _Launch:
         """The kernel."""
         if not self.rows.reduced:
             self._elementwise()
+        elif self.shares.vector > 1:
+            self._bundles()
         elif self.shares.group == 1:
             self._thread_for_each_row()
         else:
@@ -119,6 +121,17 @@ class _Launch:
                 elements = Elements(self.leaves, self.known)
                 self._store(elements, at, walked=True)
                 self._store(elements, at, walked=False)
+
+    def _bundles(self) -> None:
+        """A thread, or a group, for neighbouring rows."""
+        shares, memory = self.shares, {tensor: self.frame.memory[identity(tensor)] for tensor in self.leaves}
+
+        def group(thread: Expr) -> Group:
+            return Group(self.machine, shares.group, thread, self.loops, shares.apart)
+
+        sharing = None if shares.group == 1 else group
+        bundles = Bundles(self.rows, sharing, shares.vector, memory, self.frame.written, self.loops)
+        bundles.write(shares.threads, shares.group)
 
     def _thread_for_each_row(self) -> None:
         """Reductions are loops of one thread."""
@@ -160,7 +173,7 @@ class _Launch:
         for found in self.rows.reduced:
             if group is None:
                 total = T.alloc_buffer((1,), found.tensor.dtype, scope="local")
-                T.buffer_store(total, Elements(leaves, self.known).at(found.tensor, _at(found.at, at)), [0])
+                T.buffer_store(total, Elements(leaves, self.known).at(found.tensor, placed_at(found.at, at)), [0])
             else:
                 total = self._together(found, leaves, at, group)
             leaves[found.tensor] = _register(total)
@@ -168,7 +181,7 @@ class _Launch:
 
     def _together(self, found: Reduced, leaves: dict[te.Tensor, Leaf], at: Places, group: Group) -> tirx.Buffer:
         """A reduction by all threads of the group, each of which takes its share of the elements."""
-        stage, indices = found.tensor.op, _at(found.at, at)
+        stage, indices = found.tensor.op, placed_at(found.at, at)
         combine = Combiner(stage)
         total: tirx.Buffer = T.alloc_buffer((1,), combine.dtype, scope="local")
         T.buffer_store(total, combine.start, [0])
@@ -207,7 +220,7 @@ class _Launch:
         """The elements of the results at one place; of those that have one for a row, or for each element of it."""
         for output in self.rows.outputs:
             if output.walked == walked:
-                indices = _at(output.at, at)
+                indices = placed_at(output.at, at)
                 value = elements.at(output.tensor, indices)
                 for buffer in self.frame.written[identity(output.tensor)]:
                     T.buffer_store(buffer, value, indices)
@@ -256,11 +269,6 @@ class Vectors:
 
 def _register(total: tirx.Buffer) -> Leaf:
     return lambda _: total[0]
-
-
-def _at(read: Read, at: Places) -> list[Expr]:
-    """Indices, with those of the place that is computed in them."""
-    return [tvm_ffi.structural_map(index, (tirx.Var, lambda var: at.get(var, var))) for index in read]
 
 
 def _part(length: Dim, vector: int) -> Dim:

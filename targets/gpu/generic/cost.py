@@ -59,6 +59,11 @@ class Visit:
     far_sectors: float
     """Those that are not near since the visit before."""
 
+    def waits(self, times: int, vector: int) -> float:
+        """Of a thread that does this so many times for a `vector`, and has asked for some of it at once."""
+        asked = vector * sum(self.bytes.values())
+        return math.ceil(times * asked / max(IN_FLIGHT_BYTES, asked))
+
     def cycles(self, machine: Gpu, stored: float = 0.0, vector: int = 1) -> float:
         """Of a multiprocessor, where pieces of memory are `stored` too, and each thread computes a `vector`."""
         operations = self.operations * math.pow(vector, VECTOR_GAIN) * machine.warp / lanes(machine)
@@ -81,6 +86,10 @@ class Traffic:
     """Pieces of memory that stores touch."""
     wanted: float
     """Pieces that loads and stores would touch if what each asks for lay side by side."""
+    waits: float
+    """Of a thread for memory, one after the other."""
+    exchange_cycles: float
+    """Of a thread, until it has what the others of its group have of all reductions."""
 
     @property
     def share(self) -> float:
@@ -91,30 +100,33 @@ class Traffic:
 def launch_of(rows: Rows, shares: Shares, found: Traffic, machine: Gpu) -> Launch:
     """What there is to estimate."""
     count, length = nominal(rows.count), nominal(rows.length)
-    threads = count * shares.group if rows.reduced else math.ceil(count * length / shares.vector)
+    threads = math.ceil((count * shares.group if rows.reduced else count * length) / shares.vector)
     blocks = max(1, math.ceil(threads / shares.threads))
     l2_bytes = (MISSES * found.far + found.stored) * machine.sector_bytes
-    if rows.reduced:
-        return Launch(blocks, shares.threads, found.cycles, found.bytes, l2_bytes)
-    asked = shares.vector * max(element_bytes(output.tensor) for output in rows.outputs)
+    asked = IN_FLIGHT_BYTES
+    if not rows.reduced:
+        asked = min(asked, shares.vector * max(element_bytes(output.tensor) for output in rows.outputs))
+    asking = min(1.0, threads / (blocks * shares.threads))  # of the threads: those beyond the last row ask for nothing
+    waits = found.waits if rows.reduced else 0
     return Launch(
-        blocks, shares.threads, found.cycles, found.bytes, l2_bytes, in_flight_bytes=min(IN_FLIGHT_BYTES, asked)
+        blocks, shares.threads, found.cycles, found.bytes, l2_bytes, in_flight_bytes=asked * asking, waits=waits
     )
 
 
 def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Shares) -> Traffic:
     """What the warps of a launch do, all together."""
     count, group = nominal(rows.count), shares.group
-    exchanging = count / shares.apart * max(1.0, group * shares.apart / machine.warp)
-    cycles = exchanging * len(rows.reduced) * _exchange_cycles(shares, machine)
+    exchanging = count / shares.vector / shares.apart * max(1.0, group * shares.apart / machine.warp)
+    exchange_cycles = len(rows.reduced) * shares.vector * _exchange_cycles(shares, machine)
+    cycles = exchanging * exchange_cycles
     read: dict[Identity, float] = {}
-    loaded, far, stored, wanted = 0.0, 0.0, 0.0, 0.0
+    loaded, far, stored, wanted, waits = 0.0, 0.0, 0.0, 0.0, 0.0
     for found in rows.reduced:
         warps = of_reduction(rows, shares, found.tensor, machine)
-        visit = _visit(machine, found.tensor, found.at, rows, memory, warps)
-        cycles += warps.steps * visit.cycles(machine)
+        visit = _visit(machine, found.tensor, found.at, rows, memory, warps, shares.vector)
+        cycles += warps.steps * visit.cycles(machine, vector=shares.vector)
         loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
-        wanted += warps.steps * visit.wanted
+        wanted, waits = wanted + warps.steps * visit.wanted, waits + visit.waits(warps.in_turn, shares.vector)
         _add(read, visit, count * volume(axis.dom.extent for axis in found.tensor.op.reduce_axis))
     for output in rows.outputs:
         warps = of_elements(rows, shares, walked=output.walked, machine=machine)
@@ -123,10 +135,11 @@ def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Share
         cycles += warps.steps * visit.cycles(machine, written, shares.vector)
         loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
         stored, wanted = stored + warps.steps * written, wanted + warps.steps * (visit.wanted + ideally)
+        waits += visit.waits(warps.in_turn, shares.vector)
         _add(read, visit, count * (nominal(rows.length) if output.walked else 1))
     moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)
     moved += sum(_bytes(output.tensor) for output in rows.outputs)
-    return Traffic(cycles, moved, loaded, far, stored, wanted)
+    return Traffic(cycles, moved, loaded, far, stored, wanted, waits, exchange_cycles)
 
 
 def _add(read: dict[Identity, float], visit: Visit, times: int) -> None:
@@ -159,7 +172,8 @@ def _visit(
     vector: elements side by side that a thread computes; what lies in memory as they do is loaded at once.
     """
     load_cycles, sectors, wanted, far, read = 0.0, 0.0, 0.0, 0.0, dict[Identity, float]()
-    neighbour = rows.axes[rows.along[-1]] if rows.along else tirx.Var("nothing", "int32")
+    numbered = (rows.across if rows.reduced else rows.along) or rows.along
+    neighbour = rows.axes[numbered[-1]] if numbered else tirx.Var("nothing", "int32")
 
     def reading(source: te.Tensor) -> Leaf:
         size = element_bytes(source)

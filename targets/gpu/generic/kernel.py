@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tvm import te
+from tvm import te, tirx
 
 from dsc.lower.nominal import volume
-from dsc.lower.te import lowered, prim_func
+from dsc.lower.te import lowered, prim_func, unscheduled
 from dsc.lower.workload import Workload
-from dsc.targets.gpu.estimate import Launch, seconds
+from dsc.targets.gpu.estimate import Launch, resident_blocks, seconds
 from dsc.targets.gpu.generic.code import write
 from dsc.targets.gpu.generic.cost import Traffic, launch_of, traffic
 from dsc.targets.gpu.generic.packing import Body, body_of
@@ -37,9 +38,10 @@ class Launches:
 
 @dataclass(frozen=True, eq=False)
 class PlannedSpace:
-    """Launches that compute a workload, each with its shares."""
+    """Launches that compute a body, each with its shares."""
 
-    workload: Workload
+    scalars: tuple[tirx.Var, ...]
+    """Parameters beside tensors."""
     body: Body
     plan: Plan
     machine: Gpu
@@ -65,8 +67,8 @@ class PlannedSpace:
 
     def build(self, point: Launches) -> Implementation:
         """The code."""
-        body, scalars = self.body, self.workload.scalars
-        func = write(body.inputs, scalars, body.outputs, self.plan, point.shares, self.machine)
+        body = self.body
+        func = write(body.inputs, self.scalars, body.outputs, self.plan, point.shares, self.machine)
         return Implementation(func, body.packings)
 
     def _whole(self, launch: int, found: Sequence[Shares]) -> list[Shares]:
@@ -78,8 +80,11 @@ class PlannedSpace:
         return min(found, key=lambda shares: self._seconds(launch, shares))
 
     def _seconds(self, launch: int, shares: Shares) -> float:
-        rows = self.plan.launches[launch]
-        return seconds(self.machine, launch_of(rows, shares, self._traffic(launch, shares), self.machine))
+        """Of a launch. What its last blocks exchange is not hidden behind anything."""
+        machine, found = self.machine, self._traffic(launch, shares)
+        made = launch_of(self.plan.launches[launch], shares, found, machine)
+        rounds = math.ceil(made.blocks / (machine.cores * resident_blocks(machine, made)))
+        return seconds(machine, made) + rounds * found.exchange_cycles / machine.frequency
 
     def _traffic(self, launch: int, shares: Shares) -> Traffic:
         """What one launch does; counted once."""
@@ -125,6 +130,17 @@ class StagesSpace:
         return Implementation(threaded(prim_func(self.workload, body.inputs, body.outputs), self.machine))
 
 
+def plain(
+    inputs: Sequence[te.Tensor], scalars: Sequence[tirx.Var], outputs: Sequence[te.Tensor], machine: Gpu
+) -> tirx.PrimFunc:
+    """The function of `inputs`, `scalars` and `outputs` of what is no workload: shared out as is best by estimate."""
+    found = plan(inputs, outputs)
+    if isinstance(found, Refusal):
+        return threaded(unscheduled(inputs, scalars, outputs), machine)
+    space = PlannedSpace(tuple(scalars), Body(tuple(inputs), tuple(outputs), {}), found, machine)
+    return space.build(min(space.points(), key=space.estimate)).func
+
+
 @dataclass(frozen=True)
 class Generic:
     """Takes any workload."""
@@ -137,4 +153,4 @@ class Generic:
         found = plan(body.inputs, body.outputs)
         if isinstance(found, Refusal):
             return StagesSpace(workload, machine)
-        return PlannedSpace(workload, body, found, machine)
+        return PlannedSpace(tuple(workload.scalars), body, found, machine)

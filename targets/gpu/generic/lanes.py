@@ -28,6 +28,8 @@ class Lanes:
     """Those that have an element there."""
     steps: int
     """Of all warps together, each of which goes like one of the samples."""
+    in_turn: int
+    """Of each thread, one after the other."""
 
     def sectors(
         self, place: Dim, element_bytes: int, machine: Gpu, count: int = 1, conditions: Sequence[Expr] = ()
@@ -47,12 +49,13 @@ def of_reduction(rows: Rows, shares: Shares, reduced: te.Tensor, machine: Gpu) -
     """Those that add up a reduction of their rows."""
     axes = reduced.op.reduce_axis
     terms = math.prod(nominal(axis.dom.extent) for axis in axes)
-    thread, step, steps = _sampled(_threads(rows, shares), math.ceil(terms / shares.group), machine)
+    in_turn = math.ceil(terms / shares.group)
+    thread, step, steps = _sampled(_threads(rows, shares), in_turn, machine)
     place = step * shares.group + _lane(thread, shares)
     walked = unraveled(place, [axis.dom.extent for axis in axes])
     values = {axis.var: index + nominal(axis.dom.min) for axis, index in zip(axes, walked, strict=True)}
     row = _row(thread, shares)
-    return Lanes(_indices(rows, row) | values, (place < terms) & (row < nominal(rows.count)), steps)
+    return Lanes(_indices(rows, row) | values, (place < terms) & (row < nominal(rows.count)), steps, in_turn)
 
 
 def of_elements(rows: Rows, shares: Shares, *, walked: bool, machine: Gpu) -> Lanes:
@@ -60,15 +63,16 @@ def of_elements(rows: Rows, shares: Shares, *, walked: bool, machine: Gpu) -> La
     if not rows.reduced:
         return _of_vectors(rows, shares, machine)
     length = nominal(rows.length) if walked else 1
-    thread, step, steps = _sampled(_threads(rows, shares), math.ceil(length / shares.group), machine)
+    in_turn = math.ceil(length / shares.group)
+    thread, step, steps = _sampled(_threads(rows, shares), in_turn, machine)
     place, row = step * shares.group + _lane(thread, shares), _row(thread, shares)
-    return Lanes(_indices(rows, row, place), (place < length) & (row < nominal(rows.count)), steps)
+    return Lanes(_indices(rows, row, place), (place < length) & (row < nominal(rows.count)), steps, in_turn)
 
 
 def _of_vectors(rows: Rows, shares: Shares, machine: Gpu) -> Lanes:
     pieces = math.ceil(nominal(rows.length) / shares.vector)
     thread, _, steps = _sampled(pieces, 1, machine)
-    return Lanes(_indices(rows, np.asarray(0), thread * shares.vector), thread < pieces, steps)
+    return Lanes(_indices(rows, np.asarray(0), thread * shares.vector), thread < pieces, steps, 1)
 
 
 def _sampled(threads: int, steps: int, machine: Gpu) -> tuple[np.ndarray, np.ndarray, int]:
@@ -80,7 +84,8 @@ def _sampled(threads: int, steps: int, machine: Gpu) -> tuple[np.ndarray, np.nda
 
 
 def _threads(rows: Rows, shares: Shares) -> int:
-    return math.ceil(nominal(rows.count) * shares.group / shares.threads) * shares.threads
+    bundles = math.ceil(nominal(rows.count) / shares.vector)
+    return math.ceil(bundles * shares.group / shares.threads) * shares.threads
 
 
 def _lane(thread: np.ndarray, shares: Shares) -> np.ndarray:
@@ -89,8 +94,9 @@ def _lane(thread: np.ndarray, shares: Shares) -> np.ndarray:
 
 
 def _row(thread: np.ndarray, shares: Shares) -> np.ndarray:
+    """Of a thread, the first of its rows."""
     together = shares.group * shares.apart
-    return np.asarray(thread // together * shares.apart + thread % shares.apart)
+    return np.asarray(thread // together * shares.apart + thread % shares.apart) * shares.vector
 
 
 def _indices(rows: Rows, row: np.ndarray, place: np.ndarray | None = None) -> dict[tirx.Var, np.ndarray]:

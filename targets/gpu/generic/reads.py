@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tvm import te, tirx
@@ -13,7 +13,7 @@ from dsc.targets.cpu.inline import Leaf, identity
 from dsc.targets.gpu.access import ranges
 from dsc.targets.gpu.axes import Axis
 from dsc.targets.gpu.elements import Elements, limits
-from dsc.targets.gpu.generic.rows import Reduced, Rows
+from dsc.targets.gpu.generic.rows import Output, Reduced, Rows
 from dsc.targets.gpu.neighbours import Read, distinct
 from dsc.targets.gpu.strides import step
 from dsc.targets.tir.loops import function
@@ -41,20 +41,43 @@ def reads(rows: Rows, memory: Sequence[te.Tensor]) -> list[Read]:
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """What a reduction reads of an input, and how far apart neighbours are there; None where that varies."""
+    """What a reduction, or a result, reads of an input, and how far apart neighbours are there; None where that
+    varies."""
 
     source: te.Tensor
     indices: tuple[Expr, ...]
+    axes: tuple[tirx.IterVar, ...]
+    """Of the reduction."""
     in_row: int | None
     """Neighbours that are put together."""
     across: int | None
     """Those of neighbouring rows."""
+    conditions: tuple[Expr, ...]
+    """Under which it is read."""
 
 
 def walks(rows: Rows, found: Reduced, memory: Sequence[te.Tensor]) -> list[Walk]:
-    """All that a reduction of several rows reads of `memory`."""
-    axes = found.tensor.op.reduce_axis
-    *_, last = [axis.var for axis in axes if not same(axis.dom.extent, 1)] or [axes[0].var]
+    """All that a reduction of several rows reads of `memory`, in the order in which an element of it does."""
+    axes = tuple(found.tensor.op.reduce_axis)
+    return _walks(
+        rows, found.tensor, axes, memory,
+        lambda elements: elements.source(found.tensor.op, found.at, [axis.var for axis in axes]),
+    )  # fmt: skip
+
+
+def walks_of_output(rows: Rows, output: Output, memory: Sequence[te.Tensor]) -> list[Walk]:
+    """The same of a result that has one element for a row."""
+    return _walks(rows, output.tensor, (), memory, lambda elements: elements.at(output.tensor, output.at))
+
+
+def _walks(
+    rows: Rows,
+    tensor: te.Tensor,
+    axes: tuple[tirx.IterVar, ...],
+    memory: Sequence[te.Tensor],
+    compute: Callable[[Elements], Expr],
+) -> list[Walk]:
+    last = next((axis.var for axis in reversed(axes) if not same(axis.dom.extent, 1)), axes[0].var if axes else None)
     known = ranges(rows.axes, rows.shape)
     limits(known, axes, [axis.var for axis in axes])
     neighbour = rows.axes[rows.across[-1]]
@@ -63,16 +86,18 @@ def walks(rows: Rows, found: Reduced, memory: Sequence[te.Tensor]) -> list[Walk]
     def reading(source: te.Tensor) -> Leaf:
         def leaf(indices: Sequence[Expr]) -> Expr:
             shape = dims(source.shape)
-            apart = step(indices, shape, last), step(indices, shape, neighbour)
-            noted.append(Walk(source, tuple(indices), *apart))
+            in_row = None if last is None else step(indices, shape, last)
+            across = step(indices, shape, neighbour)
+            noted.append(Walk(source, tuple(indices), axes, in_row, across, tuple(elements.conditions)))
             return tirx.Var("loaded", str(source.dtype))
 
         return leaf
 
-    leaves = {source: reading(source) for source in memory if identity(source) != identity(found.tensor)}
-    leaves |= {r.tensor: _free(r.tensor) for r in rows.reduced if identity(r.tensor) != identity(found.tensor)}
+    leaves = {source: reading(source) for source in memory if identity(source) != identity(tensor)}
+    leaves |= {r.tensor: _free(r.tensor) for r in rows.reduced if identity(r.tensor) != identity(tensor)}
+    elements = Elements(leaves, known)
     with function():
-        Elements(leaves, known).source(found.tensor.op, found.at, [axis.var for axis in axes])
+        compute(elements)
     return noted
 
 

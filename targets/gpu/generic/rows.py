@@ -7,9 +7,10 @@ row: each reduction in turn, together, and then the elements of the row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import tvm_ffi
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm_ffi import structural_equal
@@ -225,6 +226,11 @@ def _variables(size: Dim) -> list[tirx.Var]:
 
 def _is_one_of(variable: tirx.Var, known: Sequence[tirx.Var]) -> bool:
     return any(variable.same_as(each) for each in known)
+
+
+def placed_at(read: Read, at: Mapping[tirx.Var, Expr]) -> list[Expr]:
+    """Indices, with those of the place that is computed in them."""
+    return [tvm_ffi.structural_map(index, (tirx.Var, lambda var: at.get(var, var))) for index in read]
 
 
 def _uses(at: Read, axis: tirx.Var) -> bool:

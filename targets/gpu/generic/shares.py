@@ -11,6 +11,7 @@ from tvm import te
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.nominal import nominal
 from dsc.targets.gpu.access import VECTOR_TYPES
+from dsc.targets.gpu.generic.bundles import fits
 from dsc.targets.gpu.generic.reads import reads, walks
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.machine import Gpu
@@ -22,6 +23,9 @@ GROUPS = (4, 8, 32, 128, 512)
 APART = (8, 16, 32)
 """Rows whose elements fill a piece of memory, what lies together in packed images, and rows of pixels."""
 VECTORS = (4, 2)
+BUNDLES = (8, 4, 2)
+SHARING = (4, 8)
+"""Threads for a bundle of rows, where one thread is not enough: reductions that are longer have few rows."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Shares:
     threads: int
     """In a block."""
     vector: int = 1
-    """Elements side by side that one thread computes, where rows have no reductions."""
+    """Elements side by side that one thread computes, where rows have no reductions; else neighbouring rows that its
+    group computes (see `bundles`)."""
     apart: int = 1
     """Of the threads of a group, one is so many from the next: those between compute the neighbouring rows."""
 
@@ -51,6 +56,18 @@ def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterato
             together = group * apart
             if group < 2 * longest and together <= machine.max_threads:
                 yield Shares(group, together if together > machine.warp else THREADS, apart=apart)
+    yield from _bundled(rows, memory, machine)
+
+
+def _bundled(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterator[Shares]:
+    """A thread for each bundle of neighbouring rows, or a few threads whose neighbours have the next bundles."""
+    for count in (count for count in BUNDLES if fits(rows, memory, count)):
+        yield Shares(1, THREADS, count)
+        for apart in APART:
+            for group in SHARING:
+                together = group * apart
+                if apart * count <= nominal(rows.count) and together <= machine.max_threads:
+                    yield Shares(group, together if together > machine.warp else THREADS, count, apart)
 
 
 def _ways(rows: Rows, memory: Sequence[te.Tensor]) -> Sequence[int]:

@@ -64,7 +64,7 @@ class _Writer(TileWriter):
         product_.clear()
         pipeline = Pipeline(self.machine, self.steps, tiling.stages, ways, self.loops)
         pipeline.begin()
-        pipeline.run(lambda _, stage: product_.add(left, right, shared, stage))
+        product_.run(pipeline, left, right, shared)
         pipeline.finish()
         centering.apply(product_.sums, product_.lines, at, self.steps * (self.depth // tiling.slices))
         results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
@@ -98,28 +98,52 @@ class _Product:
         """Fragments of a step, one behind the other in depth."""
         self.down = tiling.warp_rows // fragments.rows
         self.across = tiling.warp_columns // fragments.columns
+        self.held = tiling.held_pieces(fragments)
         self.sums = T.alloc_buffer((self.down * self.across * fragments.sums,), fragments.accumulator, scope="local")
-        self.a = T.alloc_buffer((fragments.words,), fragments.word, scope="local")
-        self.b = T.alloc_buffer((self.across * fragments.words,), fragments.word, scope="local")
+        self.a = T.alloc_buffer((self.held * self.down * fragments.words,), fragments.word, scope="local")
+        self.b = T.alloc_buffer((self.held * self.across * fragments.words,), fragments.word, scope="local")
 
     def clear(self) -> None:
         """Sets all sums to 0."""
         with unrolled(self.down * self.across * self.fragments.sums) as i:
             T.buffer_store(self.sums, tirx.const(0, self.fragments.accumulator), [i])
 
-    def add(self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr) -> None:
-        """The products of one step."""
-        fragments, part, none = self.fragments, self.part, tirx.const(0, "int32")
-        with unrolled(self.pieces) as piece:
-            chunk = (part.slice * self.pieces + piece) * fragments.chunks
+    def run(self, pipeline: Pipeline, left: Operand, right: Operand, shared: tirx.Buffer) -> None:
+        """The products of all steps."""
+
+        def load(stage: Expr, piece: int) -> None:
+            self._load(left, right, shared, stage, piece, piece % self.held)
+
+        def step(_: Expr, stage: Expr) -> None:
+            for piece in range(self.pieces):
+                load(stage, piece)
+                self._multiply(piece % self.held)
+
+        if self.held > 1:
+            pipeline.run_ahead(self.pieces, load, lambda piece: self._multiply(piece % self.held))
+        else:
+            pipeline.run(step)
+
+    def _load(self, left: Operand, right: Operand, shared: tirx.Buffer, stage: Expr, piece: int, to: int) -> None:
+        """The fragments of a piece of a step, to the `to`-th of those that are held."""
+        fragments, part = self.fragments, self.part
+        chunk = (part.slice * self.pieces + piece) * fragments.chunks
+        with unrolled(self.across) as j:
+            place = FragmentPlace(stage, part.column + j * fragments.columns, chunk)
+            right.load(fragments.right, part.lane, self.b, (to * self.across + j) * fragments.words, shared, place)
+        with unrolled(self.down) as i:
+            place = FragmentPlace(stage, part.row + i * fragments.rows, chunk)
+            left.load(fragments, part.lane, self.a, (to * self.down + i) * fragments.words, shared, place)
+
+    def _multiply(self, which: int) -> None:
+        """The products of the fragments that are held."""
+        fragments = self.fragments
+        with unrolled(self.across) as j:
+            self.lines.add_column(j, self.b, (which * self.across + j) * fragments.words)
+        with unrolled(self.down) as i:
+            a_at = (which * self.down + i) * fragments.words
+            self.lines.add_row(i, self.a, a_at)
             with unrolled(self.across) as j:
-                place = FragmentPlace(stage, part.column + j * fragments.columns, chunk)
-                right.load(fragments.right, part.lane, self.b, j * fragments.words, shared, place)
-                self.lines.add_column(j, self.b, j * fragments.words)
-            with unrolled(self.down) as i:
-                place = FragmentPlace(stage, part.row + i * fragments.rows, chunk)
-                left.load(fragments, part.lane, self.a, none, shared, place)
-                self.lines.add_row(i, self.a, none)
-                with unrolled(self.across) as j:
-                    first = (i * self.across + j) * fragments.sums
-                    fragments.multiply(self.sums, first, self.a, none, self.b, j * fragments.words)
+                first = (i * self.across + j) * fragments.sums
+                b_at = (which * self.across + j) * fragments.words
+                fragments.multiply(self.sums, first, self.a, a_at, self.b, b_at)

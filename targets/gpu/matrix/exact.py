@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from tvm import te, tirx
 from tvm.ir import Call, Expr
@@ -10,6 +10,7 @@ from tvm.ir import Call, Expr
 from dsc.lower.floats import is_call
 from dsc.lower.rounding import upper_half
 from dsc.targets.cpu.inline import is_one_of
+from dsc.targets.kernel import Refusal
 
 SINGLE, HALF, UPPER_HALF = "float32", "float16", "bfloat16"
 TF32 = "tfloat32"
@@ -25,6 +26,15 @@ def exact_type(tensor: te.Tensor, inputs: Sequence[te.Tensor]) -> str:
     if is_one_of(tensor, inputs) or not isinstance(stage, te.ComputeOp) or stage.reduce_axis:
         return str(tensor.dtype)
     return _of(stage.body[tensor.value_index], inputs)
+
+
+def common_type(exact: Set[str], rounded: str | None) -> str | Refusal:
+    """The type in which factors are multiplied that are exact in these types: the one to which they may be rounded, if
+    there is one, else float32; or what is in the way."""
+    element, narrower = (SINGLE, {HALF, UPPER_HALF}) if rounded is None else (rounded, set[str]())
+    if exact <= {SINGLE, element, *narrower}:
+        return element
+    return Refusal(f"factors of {' and '.join(sorted(exact))}, not of {element}")
 
 
 def _of(value: Expr, inputs: Sequence[te.Tensor]) -> str:

@@ -14,7 +14,7 @@ from dsc.targets.gpu.contraction.packing import packed
 from dsc.targets.gpu.contraction.source import Contraction, contraction_of
 from dsc.targets.gpu.contraction.zero_points import of_bytes
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.matrix.exact import SINGLE, exact_type
+from dsc.targets.gpu.matrix.exact import SINGLE, common_type, exact_type
 from dsc.targets.gpu.matrix.fragments import Fragments
 from dsc.targets.gpu.matrix.instructions import fragments_of
 from dsc.targets.gpu.matrix.side import Side
@@ -30,9 +30,10 @@ Instructions: TypeAlias = Mapping[str, tuple[MultiplyAdd, Fragments]]
 
 @dataclass(frozen=True)
 class ContractMatrices:
-    """Matrix products, convolutions and the like of factors that are float16 or bfloat16, or may be rounded to tf32,
-    with sums in float32, or of bytes less zero points, with sums in int32; and an elementwise epilogue. Bytes are
-    multiplied four at a time where the machine has no instructions on matrices of them."""
+    """Matrix products, convolutions and the like of factors that are float16 or bfloat16, or may be rounded to these or
+    to tf32, or are float32 where the machine has instructions on matrices of that, with sums in float32, or of bytes
+    less zero points, with sums in int32; and an elementwise epilogue. Bytes are multiplied four at a time where the
+    machine has no instructions on matrices of them."""
 
     name: str = "gpu.matrix"
 
@@ -97,13 +98,12 @@ def _is_dot(row: MultiplyAdd) -> bool:
 
 
 def multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
-    """The type in which factors are multiplied: one that both are exact in, or one that they may be rounded to."""
+    """The type in which factors are multiplied: one that both are exact in, or one that they may be rounded to. As
+    float32 where they may not be, which few machines have instructions on matrices of."""
     exact = {exact_type(factor.tensor, source.params) for factor in (source.a, source.b)}
     if len(exact) == 1 and exact != {SINGLE}:
         return exact.pop()
-    if workload.multiplied_as is None or not exact <= {SINGLE, workload.multiplied_as}:
-        return Refusal(f"factors of {' and '.join(sorted(exact))}, which may not be rounded to one type")
-    return workload.multiplied_as
+    return common_type(exact, workload.multiplied_as)
 
 
 def by_line(element: str, transposes: bool, factor: Factor) -> list[int] | None:

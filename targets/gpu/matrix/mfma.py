@@ -20,8 +20,8 @@ from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops
 
 LANES = 64
-_NAME = re.compile(r"llvm\.amdgcn\.mfma\.(?:f32|i32)\.\d+x\d+x\d+\.?(?P<type>f16|bf16\.1k|xf32|i8)")
-_TYPES = {"f16": ("float16", 2), "bf16.1k": ("int16", 2), "xf32": ("float32", 4)}
+_NAME = re.compile(r"llvm\.amdgcn\.mfma\.(?:f32|i32)\.\d+x\d+x\d+\.?(?P<type>f16|bf16\.1k|xf32|f32|i8)")
+_TYPES = {"f16": ("float16", 2), "bf16.1k": ("int16", 2), "xf32": ("float32", 4), "f32": ("float32", 4)}
 """As LLVM has the operands, and bytes of an element; those of bytes are one number."""
 
 
@@ -34,7 +34,8 @@ def mfma(row: MultiplyAdd) -> Mfma | None:
     if found["type"] == "i8":
         return Mfma(row.intrinsic or "", row.m, f"int{8 * elements}", elements // 4, row.accumulator)
     operand, size = _TYPES[found["type"]]
-    return Mfma(row.intrinsic or "", row.m, f"{operand}x{elements}", elements * size // 4, row.accumulator)
+    given = operand if elements == 1 else f"{operand}x{elements}"
+    return Mfma(row.intrinsic or "", row.m, given, elements * size // 4, row.accumulator)
 
 
 @dataclass(frozen=True)

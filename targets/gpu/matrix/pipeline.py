@@ -21,7 +21,8 @@ class Pipeline:
     """Some steps, of which as many as there are stages are in shared memory or on their way there.
 
     Every step, threads wait until the oldest has arrived, and meet; then they start what the newest needs, in the place
-    of the step before, which nobody reads any more.
+    of the step before, which nobody reads any more. `run` leaves it to the compiler when operands are read from shared
+    memory, `run_ahead` says it.
     """
 
     machine: Gpu
@@ -73,6 +74,33 @@ class Pipeline:
             with when(self._is_step(newest)):
                 for way in self.ways:
                     way.finish(stage)
+
+    def run_ahead(self, pieces: int, load: Callable[[Expr, int], None], multiply: Callable[[int], None]) -> None:
+        """All steps in so many pieces, each of them loaded from shared memory, by its stage and number, while the one
+        before is multiplied: neither waits for the other, not even from step to step.
+
+        Threads meet before the last piece of a step is multiplied, which is in registers then. Behind the last step
+        its first piece is loaded once more, which nobody multiplies.
+        """
+        last = self.loops.const(self.steps) - 1
+        self.arrive()
+        load(self.loops.const(0), 0)
+        with self.loops.each(self.steps) as step:
+            newest = T.Bind(step + self.ahead)
+            stage, current = (T.Bind(tirx.floormod(number, self.stages)) for number in (newest, step))
+            with when(self._is_step(newest)):
+                for way in self.ways:
+                    way.begin(newest, stage)
+            self._commit()
+            for piece in range(pieces - 1):
+                load(current, piece + 1)
+                multiply(piece)
+            with when(self._is_step(newest)):
+                for way in self.ways:
+                    way.finish(stage)
+            self.arrive()
+            load(T.Bind(tirx.floormod(tirx.min(step + 1, last), self.stages)), 0)
+            multiply(pieces - 1)
 
     def finish(self) -> None:
         """Waits until nothing is on its way, and nobody reads any more."""

@@ -70,15 +70,22 @@ class Results:
         return read.access is not None and read.access.vector(self.source.column_axes, self.vector) == self.vector > 1
 
     def store(self, sums: tirx.Buffer, shared: tirx.Buffer, at: WarpTile, warp_size: int) -> None:
-        """All sums of a block's warps, a row of fragments of each at once. Nobody reads `shared` any more."""
-        across = self.tiling.warp_columns // self.fragments.columns
+        """All sums of a block's warps, as many rows of fragments of each at once as there is room for: threads meet
+        the less often, and have the more to load and store meanwhile. Nobody reads `shared` any more."""
+        down, across = self.tiling.warp_rows // self.fragments.rows, self.tiling.warp_columns // self.fragments.columns
         base = T.Bind((at.part * self.tiling.slices + at.slice) * self.strip.words)
-        with unrolled(self.tiling.warp_rows // self.fragments.rows) as down:
-            with unrolled(across) as j:
-                self._write(sums, (down * across + j) * self.fragments.sums, shared, base, at.lane, j)
+        at_once = self.tiling.strips_at_once(self.fragments)
+        for first in range(0, down, at_once):
+            group = range(first, min(first + at_once, down))
+            for index, row in enumerate(group):
+                place = base + index * self.tiling.warps * self.strip.words
+                with unrolled(across) as j:
+                    self._write(sums, (row * across + j) * self.fragments.sums, shared, place, at.lane, j)
             synchronize()
-            self._read(shared, at, down, warp_size)
-            synchronize()
+            for index, row in enumerate(group):
+                self._read(shared, at, row, index, warp_size)
+            if group.stop < down:
+                synchronize()
 
     def _write(self, sums: tirx.Buffer, first: Expr, shared: tirx.Buffer, base: Expr, lane: Expr, j: Expr) -> None:
         """One fragment, by the neighbours that a lane has of it."""
@@ -89,11 +96,12 @@ class Results:
             values = _reinterpreted(sums[own.span(first + register, run)], str(shared.dtype), run)
             T.buffer_store(shared, values, [self.loops.span(word, run)])
 
-    def _read(self, shared: tirx.Buffer, at: WarpTile, down: Expr, warp_size: int) -> None:
-        """A warp's strip, and those of the other slices, by the warps that have one: row by row, neighbouring lanes
-        have neighbouring vectors."""
+    def _read(self, shared: tirx.Buffer, at: WarpTile, down: int, index: int, warp_size: int) -> None:
+        """A warp's strip, the `index`-th of those there are, and those of the other slices, by the warps that have one:
+        row by row, neighbouring lanes have neighbouring vectors."""
         tiling, strip, m, count = self.tiling, self.strip, self.source.m, self.vector
-        across, first = strip.columns // count, T.Bind(at.part * tiling.slices * strip.words)
+        across = strip.columns // count
+        first = T.Bind((at.part * tiling.slices + index * tiling.warps) * strip.words)
         thread = T.Bind(at.slice * warp_size + at.lane)
         with shared_out(strip.rows * across, tiling.slices * warp_size, thread, self.loops) as place:
             line, vector = self.loops.split(place, across)

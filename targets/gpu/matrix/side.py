@@ -68,7 +68,7 @@ class Side:
         """Of an element."""
         if self.element in BYTES:
             return 8
-        return WORD_BITS if self.element == TF32 else WORD_BITS // 2
+        return WORD_BITS if self.element in (TF32, SINGLE) else WORD_BITS // 2
 
     @property
     def is_shifted(self) -> bool:
@@ -96,21 +96,24 @@ class Side:
         access = self.factor.access
         return self.bits // 8 if access is None else element_bytes(access.memory)
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether elements in memory are of another size than as they are multiplied."""
+        return self.bytes * 8 != self.bits
+
     @cached_property
     def converted(self) -> int:
         """Neighbours in depth that are loaded at once, up to 16 bytes, where what is in memory is converted to what is
         multiplied; 1 where it is not."""
         access = self.factor.access
-        if access is None or element_bytes(access.memory) * 8 == self.bits or self.element in BYTES:
+        if access is None or not self.is_converted or self.element in BYTES:
             return 1
         return access.vector(self.factor.depth_axes, min(self.chunk, CHUNK_BYTES // element_bytes(access.memory)))
 
     def _together(self, axes: range) -> int:
         """1 where what is in memory is not what is multiplied."""
         access = self.factor.access
-        return (
-            1 if access is None or element_bytes(access.memory) * 8 != self.bits else access.together(axes, self.chunk)
-        )
+        return 1 if access is None or self.is_converted else access.together(axes, self.chunk)
 
     @property
     def lines_are_neighbours(self) -> bool:

@@ -67,7 +67,7 @@ class MatrixSpace:
         left, right = (is_transposed(side, fragments) for side in self.sides)
         step = BlockStep(
             threads=point.warps * self.machine.warp,
-            registers=point.registers(fragments, self.machine.warp, self._centered),
+            registers=point.registers(fragments, self.machine, self._centered),
             shared_bytes=point.shared_bytes(fragments),
             products=point.warps * multiplied * fragments.rows * fragments.columns * depth // point.slices,
             shared_traffic=float(self._read_bytes(point) + point.staged_bytes),

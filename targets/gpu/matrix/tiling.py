@@ -18,7 +18,7 @@ BANKED_CHUNKS = 8
 """Chunks side by side that lie in all 32 banks."""
 
 
-REGISTERS_PLANNED = 0.85
+REGISTERS_PLANNED = 0.9
 """Of those that a thread may have: compilers want some for what they load early."""
 
 
@@ -85,7 +85,7 @@ class Tiling:
     def suits(self, fragments: Fragments, vector: int, machine: Gpu, centered: Centered = Centered()) -> bool:
         """Whether warps have whole fragments and lines of whole vectors, threads as many chunks as one another, and a
         block no more than the machine gives it."""
-        threads, registers = self.warps * machine.warp, self.registers(fragments, machine.warp, centered)
+        threads, registers = self.warps * machine.warp, self.registers(fragments, machine, centered)
         return (
             self.warp_rows % fragments.rows == self.warp_columns % fragments.columns == 0
             and self.chunks % (fragments.chunks * self.slices) == 0
@@ -102,20 +102,31 @@ class Tiling:
         sums = self.warps * Strip.of(self, fragments).words
         return max(self.staged_words, sums) * WORD_BYTES
 
+    def strips_at_once(self, fragments: Sums) -> int:
+        """Rows of fragments of each warp whose sums fit where operands were, shared out evenly over as few turns."""
+        down = self.warp_rows // fragments.rows
+        room = self.shared_bytes(fragments) // (self.warps * Strip.of(self, fragments).words * WORD_BYTES)
+        return ceildiv(down, ceildiv(down, min(room, down)))
+
     def multiplied(self, fragments: Fragments, centered: Centered) -> int:
         """Fragments of sums of a warp."""
         down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
         return down * across + centered.fragments(down, across)
 
-    def registers(self, fragments: Fragments, warp: int, centered: Centered = Centered()) -> int:
+    def held_pieces(self, fragments: Fragments) -> int:
+        """Pieces of a step's depth, of a fragment each, of which registers are held at once: one is multiplied, the
+        other is on its way from shared memory, unless compilers see to that, or a step has one alone."""
+        return 1 if fragments.loads_move or self.warp_chunks == fragments.chunks else 2
+
+    def registers(self, fragments: Fragments, machine: Gpu, centered: Centered = Centered()) -> int:
         """Of a thread, about: sums, fragments, chunks on their way, addresses."""
         down, across = self.warp_rows // fragments.rows, self.warp_columns // fragments.columns
-        multiplied = 1 + across
-        if fragments.loads_move:
-            multiplied = (down + across) * (self.warp_chunks // fragments.chunks)
-        on_their_way = ceildiv((self.rows + self.columns) * self.chunks * CHUNK_WORDS, self.warps * warp)
+        pieces = self.warp_chunks // fragments.chunks if fragments.loads_move else self.held_pieces(fragments)
+        on_their_way = 0
+        if not machine.copies_to_shared:
+            on_their_way = ceildiv((self.rows + self.columns) * self.chunks * CHUNK_WORDS, self.warps * machine.warp)
         sums = self.multiplied(fragments, centered) * fragments.sums
-        return sums + multiplied * fragments.words + on_their_way + 32
+        return sums + pieces * (down + across) * fragments.words + on_their_way + 32
 
 
 @dataclass(frozen=True)

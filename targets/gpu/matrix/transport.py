@@ -61,10 +61,6 @@ class Transport(ABC):
     def finish(self, stage: Expr) -> None:
         """Does what is left to do, once what `begin` loads has been waited for in vain no longer."""
 
-    def _chunk(self, i: Expr) -> tuple[Expr, Expr]:
-        """Line and number of a thread's chunk."""
-        return self._part(i, CHUNK_WORDS)
-
     def _part(self, i: Expr, words: int) -> tuple[Expr, Expr]:
         """Line and number in it of a thread's part of so many words: neighbouring threads have neighbours in memory, in
         a line or from line to line."""
@@ -74,6 +70,11 @@ class Transport(ABC):
             return rest, low
         high, line = self.loops.split(rest, self.operand.tile.lines)
         return line, T.Bind(high * segment + low)
+
+    def _word(self, stage: Expr, line: Expr, piece: Expr, words: int) -> Expr:
+        """Where a line's piece of so many words begins in shared memory."""
+        chunk, part = self.loops.split(piece, CHUNK_WORDS // words)
+        return T.Bind(self.operand.tile.place(stage, line, chunk) + part * words)
 
 
 class AsynchronousCopies(Transport):
@@ -86,24 +87,23 @@ class AsynchronousCopies(Transport):
         instruction = f"cp.async.{'cg' if size == CHUNK_WORDS * WORD_BYTES else 'ca'}.shared.global"
         access = side.factor.access
         assert access is not None
-        with unrolled(self.each) as i:
-            line, chunk = self._chunk(i)
-            word = T.Bind(self.operand.tile.place(stage, line, chunk))
-            with unrolled(side.chunk // width) as part:
-                place = self.operand.coordinates(step, line, chunk * side.chunk + part * width)
-                inside = self.operand.is_inside(access, *place)
-                position = T.Bind(_guarded(inside, self.operand.position(access, *place), self.loops))
-                first = T.Bind(word + part * (size // WORD_BYTES))
-                target, source = tirx.address_of(self.shared[first]), tirx.address_of(self.memory[position])
-                if inside is None or side.zero is None:
-                    given = [] if inside is None else [tirx.Select(inside, _bytes(size), _bytes(0))]
-                    T.evaluate(T.ptx[instruction](target, source, size, *given))
-                else:
-                    with T.If(inside):
-                        with T.Then():
-                            T.evaluate(T.ptx[instruction](target, source, size))
-                        with T.Else():
-                            self._fill(first, size // WORD_BYTES, place[0])
+        words = size // WORD_BYTES
+        with unrolled(self.each * CHUNK_WORDS // words) as i:
+            line, piece = self._part(i, words)
+            first = self._word(stage, line, piece, words)
+            place = self.operand.coordinates(step, line, piece * width)
+            inside = self.operand.is_inside(access, *place)
+            position = T.Bind(_guarded(inside, self.operand.position(access, *place), self.loops))
+            target, source = tirx.address_of(self.shared[first]), tirx.address_of(self.memory[position])
+            if inside is None or side.zero is None:
+                given = [] if inside is None else [tirx.Select(inside, _bytes(size), _bytes(0))]
+                T.evaluate(T.ptx[instruction](target, source, size, *given))
+            else:
+                with T.If(inside):
+                    with T.Then():
+                        T.evaluate(T.ptx[instruction](target, source, size))
+                    with T.Else():
+                        self._fill(first, words, place[0])
 
     def _fill(self, first: Expr, words: int, line: Expr) -> None:
         """Zero points of a line, to so many words of shared memory."""
@@ -139,8 +139,7 @@ class ThroughRegisters(Transport):
     def finish(self, stage: Expr) -> None:
         with unrolled(self.pieces) as i:
             line, piece = self._piece(i)
-            chunk, part = self.loops.split(piece, CHUNK_WORDS // self.words)
-            word = T.Bind(self.operand.tile.place(stage, line, chunk) + part * self.words)
+            word = self._word(stage, line, piece, self.words)
             value = self.registers[Loops().span(i * self.words, self.words)]
             if self.operand.side.is_shifted:
                 value = with_signs(value, self.words)
@@ -154,24 +153,25 @@ class ThroughRegisters(Transport):
 class Vectors(ThroughRegisters):
     """Neighbours in memory, which is one of words, are loaded at once."""
 
+    @property
+    def words(self) -> int:
+        return self.operand.together * self.operand.side.bits // WORD_BITS
+
     def begin(self, step: Expr, stage: Expr) -> None:
-        width, side = self.operand.together, self.operand.side
-        per_word = WORD_BITS // side.bits
-        words, own = width // per_word, Loops()
-        access = side.factor.access
+        width, access = self.operand.together, self.operand.side.factor.access
         assert access is not None
-        with unrolled(self.each) as i, unrolled(side.chunk // width) as part:
-            line, chunk = self._chunk(i)
-            place = self.operand.coordinates(step, line, chunk * side.chunk + part * width)
+        with unrolled(self.pieces) as i:
+            line, piece = self._piece(i)
+            place = self.operand.coordinates(step, line, piece * width)
             inside = self.operand.is_inside(access, *place)
-            to = own.span(i * CHUNK_WORDS + part * words, words)
+            to = Loops().span(i * self.words, self.words)
             if inside is not None:
                 fill = self.operand.fill(Elements(self.leaves), place[0])
-                T.buffer_store(self.registers, spread(fill, words), [to])
+                T.buffer_store(self.registers, spread(fill, self.words), [to])
             with when(inside):
                 first = self.operand.position(access, *place)
-                position = T.Bind(tirx.floordiv(first, self.loops.const(per_word)))
-                T.buffer_store(self.registers, self.memory[self.loops.span(position, words)], [to])
+                position = T.Bind(tirx.floordiv(first, self.loops.const(width // self.words)))
+                T.buffer_store(self.registers, self.memory[self.loops.span(position, self.words)], [to])
 
 
 class Converted(ThroughRegisters):
@@ -281,7 +281,7 @@ def transport(
     given = operand, shared, thread, threads, leaves
     if buffer is None:
         return SingleElements(*given)
-    if operand.together * side.bits < WORD_BITS:
+    if operand.together * side.bits < WORD_BITS or side.is_converted:
         if side.element in BYTES:
             return SingleBytes(*given, flat(buffer))
         return Converted(*given, flat(buffer)) if side.converted * side.bits >= WORD_BITS else SingleElements(*given)

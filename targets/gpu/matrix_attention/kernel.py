@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.attention.problem import problem_of
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.matrix.exact import SINGLE
+from dsc.targets.gpu.matrix.exact import SINGLE, common_type
 from dsc.targets.gpu.matrix.instructions import fragments_of
 from dsc.targets.gpu.matrix_attention.chain import Chain, chain_of
 from dsc.targets.gpu.matrix_attention.sides import Sides
@@ -18,8 +18,9 @@ from dsc.targets.machine import MultiplyAdd
 
 @dataclass(frozen=True)
 class AttendMatrices:
-    """Attention whose factors, the probabilities too, may be multiplied as float16, bfloat16 or tf32: any scale and
-    mask, any layout of the heads, any number of queries and keys. Sums and the softmax are float32."""
+    """Attention whose factors, the probabilities too, may be multiplied as float16, bfloat16 or tf32, or are multiplied
+    as float32 where the machine has instructions on matrices of that: any scale and mask, any layout of the heads, any
+    number of queries and keys. Sums and the softmax are float32."""
 
     name: str = "gpu.matrix_attention"
 
@@ -30,12 +31,11 @@ class AttendMatrices:
             return found
         if found.weights is not found.probabilities:
             return Refusal("the weights are changed after the softmax")
-        element = workload.multiplied_as
-        if element is None:
-            return Refusal("the probabilities may not be rounded")
+        exact = Sides.of(found, SINGLE).exact
+        element = common_type(exact, workload.multiplied_as)
+        if isinstance(element, Refusal):
+            return element
         sides = Sides.of(found, element)
-        if not sides.exact <= {SINGLE, element}:
-            return Refusal(f"factors of {' and '.join(sorted(sides.exact))}, not of {element}")
         instructions = _instructions(machine, element, sides.queries.chunk)
         if not instructions:
             return Refusal(f"no instruction on matrices of {element}")

@@ -140,7 +140,7 @@ class Broken:
     def match(self, workload: object, machine: Gpu) -> Refused:
         space = Generic().match(workload, machine)  # type: ignore[arg-type]
         assert isinstance(space, PlannedSpace)
-        return Refused(space.workload, space.body, space.plan, space.machine)
+        return Refused(space.scalars, space.body, space.plan, space.machine)
 
 
 class WithBroken(Cuda):

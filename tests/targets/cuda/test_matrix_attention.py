@@ -210,7 +210,7 @@ CHANGED = HalfAttention(heads((1, 16, 1, 16), f"{SCALED} u = Add(w, c)").text.re
 @pytest.mark.parametrize(
     ("region", "arch", "reason"),
     [
-        (replace(PLAIN_HEADS, multiplied_as=None), "sm_80", "the probabilities may not be rounded"),
+        (replace(PLAIN_HEADS, multiplied_as=None), "sm_80", "no instruction on matrices of float32"),
         (replace(bert(1, 16, 1, 16), multiplied_as="bfloat16"), "sm_80", "factors of float16, not of bfloat16"),
         (replace(PLAIN_HEADS, multiplied_as="bfloat16"), "sm_75", "no instruction on matrices of bfloat16"),
         (CHANGED, "sm_80", "the weights are changed"),

@@ -1,12 +1,15 @@
+# ruff: noqa: E501 - graphs are written on one line
 """Products and convolutions on matrix cores: by what LLVM makes of them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 
 from dsc.simulator import simulated_rocm
+from dsc.targets import Point, Refusal, Space
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.matrix.space import MatrixSpace
 from tests.targets.cuda.simulated import check
@@ -18,6 +21,14 @@ PRODUCT = wide("float16[257,300] x, float16[190,300] w) => (float[257,190] y", "
 CONVOLUTION = wide(
     "float16[1,32,20,20] x, float16[64,32,3,3] w) => (float[1,64,20,20] y", "y = Conv<pads=[1,1,1,1]>(a, b)", block=16
 )
+
+
+SINGLES = [
+    Region("(float[19,36] x, float[36,12] w) => (float[19,12] y) { y = MatMul(x, w) }", atol=1e-5),
+    Region("(float[33,41] x, float16[19,41] w) => (float[33,19] y) { b = Cast<to=1>(w) y = Gemm<transB=1>(x, b) }", atol=1e-5),
+    Region("(float[1,3,11,9] x, float[8,3,3,3] w) => (float[1,8,6,5] y) { c = Conv<strides=[2,2],pads=[1,1,1,1]>(x, w) y = Relu(c) }", atol=1e-5),
+]  # fmt: skip
+"""Factors that may not be rounded: vectors of them, odd rows of them and of halves, an image."""
 
 
 def space(region: Region, arch: str) -> MatrixSpace:
@@ -59,3 +70,22 @@ def test_numbers(arch: str) -> None:
     with simulated_rocm(arch, order="reverse") as simulation:
         check(ContractMatrices(), [PRODUCTS[1], PRODUCTS[5], CONVOLUTIONS[0], PACKED[0]], simulation, in_turn)
         check(ContractMatrices(), [SLICES], simulation, lambda space: [p for p in space.points() if p.slices == 2][:1])
+
+
+def test_float32_is_multiplied_as_it_is() -> None:
+    """To the last bits, by every instruction, and not at all where there is none."""
+
+    def small(found: Space) -> Sequence[Point]:
+        """Of each instruction, one of the small tiles."""
+        assert isinstance(found, MatrixSpace)
+        return list(
+            {point.instruction: point for point in found.points() if point.rows * point.columns <= 1024}.values()
+        )
+
+    with simulated_rocm("gfx942", order="reverse") as simulation:
+        check(ContractMatrices(), SINGLES, simulation, small)
+        assert all(counted.matrix_macs for counted in simulation.counters().values())
+    assert {name.rpartition("x")[2] for name in space(SINGLES[0], "gfx90a").instructions} == {"2f32", "4f32"}
+    refused = ContractMatrices().match(SINGLES[0].workload(), machine("gfx1100"))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "no instruction on matrices of float32"

@@ -202,7 +202,7 @@ def test_an_artifact_says_that_no_other_gpu_runs_it() -> None:
     made: list[str] = []
     family = Cuda(lambda source, arch: made.append(arch) or b"image")  # type: ignore[func-returns-value]
     target = Target(family, machine("sm_90"))
-    product = "(float16[512,512] x, float16[512,512] w) => (float16[512,512] z) { y = MatMul(x, w) z = Softmax(y) }"
+    product = "(float16[2048,512] x, float16[512,2048] w) => (float16[2048,2048] z) { y = MatMul(x, w) z = Softmax(y) }"
     with_product = compile_model(TextModel(product).proto(), target=target).model.manifest
     assert sorted(made) == ["sm_90", "sm_90a"]
     assert with_product.needs[-1].facts == {"arch": "sm_90a"}

@@ -22,7 +22,7 @@ from dsc.targets import target
 from dsc.targets.gpu.generic.rows import reductions
 
 BAR = 0.95
-ON_MATRICES = ("gpu.matrix", "gpu.matrix_attention")
+ON_MATRICES = ("gpu.matrix", "gpu.matrix_attention", "gpu.warpgroup_matrix")
 """The kernels whose multiply-adds are those of instructions on matrices."""
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product as product_of
 
 import numpy as np
 from tvm import tirx
@@ -23,10 +24,10 @@ from dsc.lower.nominal import nominal, volume
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.generic.stages import element_bits
 from dsc.targets.cpu.transpose import Axis, Copy, transposing_copy
-from dsc.targets.gpu import sectors
 from dsc.targets.gpu.estimate import Launch, seconds
 from dsc.targets.gpu.launch import launch, synchronize
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.sectors import touched
 from dsc.targets.kernel import Implementation, Refusal
 from dsc.targets.tir.loops import Loops, argument, flat, function, when
 
@@ -139,23 +140,25 @@ class TransposeSpace:
     def _sectors(self, point: Rectangle) -> float:
         """Pieces of memory that all warps touch, by those of a few rectangles."""
         down, across = self.copy.inner_out, self.copy.inner_in
-        first = _starts(down, point.rows)[:, None], _starts(across, point.columns)[None, :]
-        flat = np.arange(point.steps * point.threads).reshape(-1, self.machine.warp)
-        touched = 0.0
-        for y, x in (np.divmod(flat, point.columns), np.divmod(flat, point.rows)[::-1]):
-            is_load = touched == 0.0
-            row, column = (start[..., None, None] + index for start, index in zip(first, (y, x), strict=True))
-            steps = (down.load, across.load) if is_load else (down.store, across.store)
-            place = row * nominal(steps[0]) + column * nominal(steps[1])
-            active = (y < point.rows) & (x < point.columns)
-            active = active & (row < nominal(down.extent)) & (column < nominal(across.extent))
-            touched += float(self._touched(place, active).mean() * len(flat))
-        return touched * self._blocks(point)
+        thread = np.arange(math.ceil(point.threads / self.machine.warp) * self.machine.warp)
+        flat = np.arange(point.steps)[:, None] * point.threads + thread
+        flat = np.where(thread < point.threads, flat, point.steps * point.threads).reshape(-1, self.machine.warp)
+        y, x = np.divmod(flat, point.columns)
+        loaded = self._touched(point, y, x, (down.load, across.load))
+        x, y = np.divmod(flat, point.rows)
+        return (loaded + self._touched(point, y, x, (down.store, across.store))) * self._blocks(point)
 
-    def _touched(self, place: np.ndarray, active: np.ndarray) -> np.ndarray:
-        size = max(1, self._bits // 8)
-        warps = np.broadcast_to(place, active.shape).reshape(-1, self.machine.warp) * size
-        return sectors.touched(warps, size, active.reshape(-1, self.machine.warp), self.machine.sector_bytes)
+    def _touched(self, point: Rectangle, y: np.ndarray, x: np.ndarray, apart: tuple[Dim, Dim]) -> float:
+        """By the elements of threads, `[warps, lanes]`, in one rectangle; apart: steps down and across in memory."""
+        down, across, size = self.copy.inner_out, self.copy.inner_in, max(1, self._bits // 8)
+        found = []
+        for top, left in product_of(_starts(down, point.rows), _starts(across, point.columns)):
+            row, column = top + y, left + x
+            inside = (y < point.rows) & (row < nominal(down.extent))
+            inside &= (x < point.columns) & (column < nominal(across.extent))
+            place = (row * nominal(apart[0]) + column * nominal(apart[1])) * size
+            found.append(touched(place, size, inside, self.machine.sector_bytes).sum())
+        return float(np.mean(found))
 
     def build(self, point: Rectangle) -> Implementation:
         """The code."""

@@ -22,6 +22,8 @@ from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES
 from dsc.targets.tir.loops import spread
 
 WORD_BITS = 32
+PAIR = 2
+"""Elements of 16 bits in a word."""
 SIGN = 128
 """What makes an unsigned byte a signed one."""
 
@@ -116,6 +118,12 @@ class Side:
         return 1 if access is None or self.is_converted else access.together(axes, self.chunk)
 
     @property
+    def depth_is_side_by_side(self) -> bool:
+        """Whether some neighbours in depth are side by side in memory."""
+        access = self.factor.access
+        return access is not None and access.run(self.factor.depth_axes) > 1
+
+    @property
     def lines_are_neighbours(self) -> bool:
         """Whether elements of neighbouring lines are side by side in memory."""
         return self.apart == 1
@@ -191,3 +199,12 @@ def with_signs(words: Expr, count: int) -> Expr:
     of = "" if count == 1 else f"x{count}"
     signs = spread(tirx.const(0x80808080, "uint32"), count)
     return tirx.reinterpret(f"{SINGLE}{of}", tirx.bitwise_xor(tirx.reinterpret(f"uint32{of}", words), signs))
+
+
+def joined(low: Expr, high: Expr, which: int) -> Expr:
+    """One element of each of two words, the first or the second."""
+    bits, mask = tirx.const(WORD_BITS // PAIR, "uint32"), tirx.const((1 << (WORD_BITS // PAIR)) - 1, "uint32")
+    low, high = (tirx.reinterpret("uint32", word) for word in (low, high))
+    if which:
+        return tirx.reinterpret(SINGLE, (low >> bits) | (high & (mask << bits)))
+    return tirx.reinterpret(SINGLE, (low & mask) | (high << bits))

@@ -12,11 +12,14 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, dims, divides, product
 from dsc.lower.floats import condition
 from dsc.targets.cpu.inline import Leaf
+from dsc.targets.gpu.contraction.loading import SEGMENTS, Loading
+from dsc.targets.gpu.contraction.traffic import fetched
 from dsc.targets.gpu.contraction.zero_points import BYTES
 from dsc.targets.gpu.elements import Elements
+from dsc.targets.gpu.launch import ALL_LANES
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Operand
-from dsc.targets.gpu.matrix.side import WORD_BITS, packed, with_signs
+from dsc.targets.gpu.matrix.side import PAIR, WORD_BITS, joined, packed, with_signs
 from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS, WORD_BYTES
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, flat, spread, when
@@ -64,12 +67,20 @@ class Transport(ABC):
     def _part(self, i: Expr, words: int) -> tuple[Expr, Expr]:
         """Line and number in it of a thread's part of so many words: neighbouring threads have neighbours in memory, in
         a line or from line to line."""
-        segment = self.operand.segment(words * WORD_BITS // self.operand.side.bits)
-        rest, low = self.loops.split(i * self.threads + self.thread, segment)
+        return self._at(i * self.threads + self.thread, words)
+
+    def _at(self, position: Expr, words: int) -> tuple[Expr, Expr]:
+        """Of all parts of so many words, in the order of memory."""
+        segment = self._segment(words)
+        rest, low = self.loops.split(position, segment)
         if segment * words == self.operand.tile.chunks * CHUNK_WORDS:
             return rest, low
         high, line = self.loops.split(rest, self.operand.tile.lines)
         return line, T.Bind(high * segment + low)
+
+    def _segment(self, words: int) -> int:
+        """Parts of so many words that are loaded together of a line."""
+        return self.operand.segment(words * WORD_BITS // self.operand.side.bits)
 
     def _word(self, stage: Expr, line: Expr, piece: Expr, words: int) -> Expr:
         """Where a line's piece of so many words begins in shared memory."""
@@ -246,6 +257,51 @@ class SingleElements(ThroughRegisters):
         return tirx.Select(condition(k < depth), value, tirx.const(0, str(value.expr_ty())))
 
 
+class ExchangedPairs(SingleElements):
+    """Elements of 16 bits, loaded one by one where neighbours in memory are in depth: those of a word by two threads,
+    which are neighbours. Each has the lower or the upper one of two words, and one word once they have exchanged what
+    they have of the other's. How many neighbours in depth are loaded together is counted, as for `gpu.contraction`."""
+
+    def __init__(
+        self,
+        operand: Operand,
+        shared: tirx.Buffer,
+        thread: Expr,
+        threads: int,
+        leaves: Mapping[te.Tensor, Leaf],
+        memory: tirx.Buffer,
+        machine: Gpu,
+    ) -> None:
+        super().__init__(operand, shared, thread, threads, leaves, memory)
+        self.warp = machine.warp
+        factor, lines = operand.side.factor, operand.corner.lines
+        widths = [width for width in SEGMENTS if PAIR <= width <= operand.depth and operand.depth % width == 0]
+        self.words_together = min(widths, key=lambda n: fetched(factor, Loading(True, 1, n), lines, machine)) // PAIR
+        self.pair, self.which = self.loops.split(thread, PAIR)
+
+    def begin(self, step: Expr, stage: Expr) -> None:
+        is_upper, mask = tirx.NE(self.which, self.loops.const(0)), tirx.const(ALL_LANES, "uint32")
+        words = T.alloc_buffer((PAIR,), WORD, scope="local")
+        with unrolled(self.pieces) as i:
+            own = [self._element(step, line, piece * PAIR + self.which) for line, piece in self._both(i)]
+            T.buffer_store(words, packed(own), [0])
+            T.buffer_store(words, T.tvm_warp_shuffle_xor(mask, words[0], 1, self.warp, self.warp), [1])
+            lower, upper = joined(words[0], words[1], 0), joined(words[1], words[0], 1)
+            T.buffer_store(self.registers, tirx.Select(is_upper, upper, lower), [i])
+
+    def _segment(self, words: int) -> int:
+        return self.words_together
+
+    def _both(self, i: Expr) -> list[tuple[Expr, Expr]]:
+        """Line and number of both words of which a thread loads an element."""
+        half = self.threads // PAIR
+        return [self._at(i * self.threads + turn * half + self.pair, 1) for turn in range(PAIR)]
+
+    def _piece(self, i: Expr) -> tuple[Expr, Expr]:
+        half = self.threads // PAIR
+        return self._at(i * self.threads + self.which * half + self.pair, 1)
+
+
 class SingleBytes(SingleElements):
     """The same of bytes; what is not in memory are zero points."""
 
@@ -284,7 +340,11 @@ def transport(
     if operand.together * side.bits < WORD_BITS or side.is_converted:
         if side.element in BYTES:
             return SingleBytes(*given, flat(buffer))
-        return Converted(*given, flat(buffer)) if side.converted * side.bits >= WORD_BITS else SingleElements(*given)
+        if side.converted * side.bits >= WORD_BITS:
+            return Converted(*given, flat(buffer))
+        if side.bits * PAIR == WORD_BITS and not side.lines_are_neighbours and side.depth_is_side_by_side:
+            return ExchangedPairs(*given, flat(buffer), machine)
+        return SingleElements(*given)
     if machine.copies_to_shared and not side.is_shifted:
         return AsynchronousCopies(*given, flat(buffer))
     return Vectors(*given, as_words(buffer, side.bits))

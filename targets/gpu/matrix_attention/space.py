@@ -13,14 +13,13 @@ from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.gpu.estimate import BlockStep, steps_seconds
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import is_transposed
-from dsc.targets.gpu.matrix.side import WORD_BITS
+from dsc.targets.gpu.matrix.side import PAIR, WORD_BITS
 from dsc.targets.gpu.matrix.space import LOAD_INSTRUCTIONS
 from dsc.targets.gpu.matrix.tiling import WORD_BYTES
 from dsc.targets.gpu.matrix_attention.blocking import DOWN, KEYS, STAGES, WARPS, Blocking, Shape
 from dsc.targets.gpu.matrix_attention.chain import Chain
 from dsc.targets.gpu.matrix_attention.code import write
 from dsc.targets.gpu.matrix_attention.sides import Sides
-from dsc.targets.gpu.matrix_attention.transposing import PAIR
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 

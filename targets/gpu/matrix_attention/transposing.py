@@ -8,14 +8,11 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.targets.gpu.matrix.operand import Operand
-from dsc.targets.gpu.matrix.side import WORD_BITS
+from dsc.targets.gpu.matrix.side import PAIR, WORD_BITS, joined
 from dsc.targets.gpu.matrix.tiling import BANKED_CHUNKS, CHUNK_WORDS
 from dsc.targets.gpu.matrix.transport import WORD, ThroughRegisters
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, when
-
-PAIR = 2
-"""Elements of 16 bits in a word."""
 
 
 class TransposedPairs(ThroughRegisters):
@@ -58,7 +55,7 @@ class TransposedPairs(ThroughRegisters):
             for turn in range(PAIR):
                 for word in range(CHUNK_WORDS):
                     first = i * depth + word * PAIR
-                    both = [_joined(self.registers[first], self.registers[first + 1], which) for which in range(PAIR)]
+                    both = [joined(self.registers[first], self.registers[first + 1], which) for which in range(PAIR)]
                     T.buffer_store(words, tirx.Select(is_swapped, both[1 - turn], both[turn]), [word])
                 which = swapped if turn == 0 else 1 - swapped
                 place = T.Bind(self.operand.tile.place(stage, line + which, chunk))
@@ -69,12 +66,3 @@ class TransposedPairs(ThroughRegisters):
         """The first line of a thread's pair, and the number of the chunk."""
         chunk, pair = self.loops.split(i * self.threads + self.thread, self.operand.tile.lines // PAIR)
         return T.Bind(pair * PAIR), chunk
-
-
-def _joined(low: Expr, high: Expr, which: int) -> Expr:
-    """One element of each of two words, the first or the second."""
-    bits, mask = tirx.const(WORD_BITS // PAIR, "uint32"), tirx.const((1 << (WORD_BITS // PAIR)) - 1, "uint32")
-    low, high = (tirx.reinterpret("uint32", word) for word in (low, high))
-    if which:
-        return tirx.reinterpret(WORD, (low >> bits) | (high & (mask << bits)))
-    return tirx.reinterpret(WORD, (low & mask) | (high << bits))

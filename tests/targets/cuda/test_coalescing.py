@@ -20,7 +20,7 @@ REGIONS = [
     MOVES["linear resize"],
     PRODUCTS["few columns"],
 ]
-HALF_REGIONS = [CONVOLUTIONS["pointwise to 24"], PRODUCTS["of heads"]]
+HALF_REGIONS = [CONVOLUTIONS["pointwise to 24"], CONVOLUTIONS["3x3 of 20"], PRODUCTS["of heads"]]
 
 
 @pytest.mark.parametrize(("regions", "precision", "bound"), [(REGIONS, "fp32", 1e-5), (HALF_REGIONS, "fp16", 2e-3)])

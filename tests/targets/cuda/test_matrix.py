@@ -81,6 +81,24 @@ def test_convolutions(simulation: Simulation) -> None:
     check(ContractMatrices(), CONVOLUTIONS, simulation, in_turn)
 
 
+@pytest.mark.parametrize(
+    ("region", "share"),
+    [
+        (wide("float16[1,3,47,47] x, float16[16,3,3,3] w) => (float[1,16,24,24] y", "y = Conv<strides=[2,2],pads=[1,1,1,1]>(a, b)"), 0.7),
+        (wide("float16[48,95] x, float16[40,95] w) => (float[48,40] y", "y = Gemm<transB=1>(a, b)"), 0.7),
+        (wide("float16[48,92] x, float16[40,92] w) => (float[48,40] y", "y = Gemm<transB=1>(a, b)"), 0.8),
+    ],
+)  # fmt: skip
+def test_neighbouring_threads_load_neighbours_in_lines_that_are_no_chunks(
+    region: Region, share: float, simulation: Simulation
+) -> None:
+    """Taps of an image read with a stride, and odd lines, element by element; lines of pieces of 8 bytes. (0.4 to 0.6
+    where each thread loads what it stores.)"""
+    check(ContractMatrices(), [region], simulation, in_turn)
+    (counted,) = simulation.counters().values()
+    assert counted.coalescing >= share
+
+
 def test_convolutions_of_packed_images(simulation: Simulation) -> None:
     for region, counted in zip(PACKED, packed(PACKED, simulation, in_turn), strict=True):
         assert counted.async_copies > 0, region.text

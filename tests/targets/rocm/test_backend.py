@@ -161,7 +161,7 @@ def test_assembly_without_metadata_is_no_kernel() -> None:
 
 def test_a_kernel_that_does_not_fit_makes_way_for_the_next(caplog: pytest.LogCaptureFixture) -> None:
     """Products by tiles in local memory, of which this machine has less than its estimates say."""
-    machine = BY_TAG["gfx942"]
+    machine = BY_TAG["gfx1030"]
     region = Region("(float[512,512] a, float[512,512] b) => (float[512,512] y) { y = MatMul(a, b) }")
     taken = []
     for each in (machine, replace(machine, shared_bytes=4096)):

@@ -8,7 +8,7 @@ interpolation at m + 1 finite points and infinity (Toom-Cook).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import prod

@@ -54,21 +54,24 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
     simple = ["canonicalize", "" if target.machine.half_arithmetic else "widen"]
     levels = (["fold"], simple, [before, *simple, after, "fuse", target.passes()])
-    rounding = _rounding(target, PRECISIONS[precision])
+    rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
 
 
-def _rounding(target: AnyTarget, element: str | None) -> str:
+def _rounding(target: AnyTarget, element: str | None, opt_level: int) -> str:
     """The pass that makes a model one of a precision.
 
-    Where only products are of `element`, and all else in single precision, tensors stay so in memory; where not even
-    these are, half precision is for memory alone.
+    Machines that compute in single precision alone multiply by it at most: then tensors stay float32 in memory. Where
+    they do not even that, half precision is for weights alone: kernels would convert all other tensors each time. It
+    takes regions, to widen weights in; without them all tensors are stored in half precision.
     """
     if element is None:
         return ""
-    multiplied = any(row.a == element for row in target.machine.instructions)
-    only_multiplied = multiplied and not target.machine.half_arithmetic
-    return f"precision{{type={element} stored=false}}" if only_multiplied else f"precision{{type={element}}}"
+    options = ""
+    if not target.machine.half_arithmetic:
+        multiplied = any(row.a == element for row in target.machine.instructions)
+        options = " stored=false" if multiplied else " activations=false" if opt_level >= 2 else ""
+    return f"precision{{type={element}{options}}}"
 
 
 def without_lowering() -> list[str]:

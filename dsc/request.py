@@ -101,7 +101,8 @@ def check_multiplies(target: AnyTarget, precision: str) -> None:
     known = ", ".join(name for name, type_ in PRECISIONS.items() if type_ is None or type_ in rows)
     if precision == "tf32":
         raise UsageError(f"{target.name} has no instruction that multiplies tf32; it has some for {known}")
+    kept = "tensors are" if target.machine.half_arithmetic else "weights of products are"
     _LOG.warning(
-        "%s has no instruction that multiplies %s: tensors are stored in it, and multiplied in float32 (it has "
-        "instructions for %s)", target.name, precision, known,
+        "%s has no instruction that multiplies %s: %s stored in it, and multiplied in float32 (it has instructions "
+        "for %s)", target.name, precision, kept, known,
     )  # fmt: skip

@@ -18,7 +18,6 @@ from dsc.pipeline import Compilation, compile_model, preset
 from dsc.precision import ERRORS, PRECISIONS
 from dsc.targets import target
 from tests.compiled import TextModel
-from tests.kernels import machine
 
 LAYER = """(float[1,5,24] x, int64[1,5] m) => (float[1,5,24] y) {
     n = LayerNormalization <axis=-1> (x, s)
@@ -86,9 +85,8 @@ def test_on_a_simulated_gpu(precision: str) -> None:
 def test_weights_take_half_the_room_and_kernels_are_as_many(compiled: dict[str, Compilation]) -> None:
     held = {p: sum(w.size for w in compilation.model.weights) for p, compilation in compiled.items()}
     weights = sum(array.nbytes for name, array in layer().weights.items() if name.startswith("w"))
-    assert held["fp16"] == weights // 2 + layer().weights["s"].nbytes
-    if not machine().multiply_adds("bfloat16", "bfloat16", "float32"):  # else they are in panels, and padded
-        assert held["bf16"] == held["fp16"]
+    for precision in ("fp16", "bf16"):  # in panels, of which the last ones are padded
+        assert weights // 2 <= held[precision] - layer().weights["s"].nbytes < 0.55 * weights
     assert held["fp32"] > weights
     assert len({len(compilation.model.choices) for compilation in compiled.values()}) == 1
 

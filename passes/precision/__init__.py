@@ -20,7 +20,7 @@ from dsc.passes.precision.apply import Halver
 from dsc.passes.precision.constants import HalfConstants
 from dsc.passes.precision.products import mark
 from dsc.passes.precision.ranges import Ranges
-from dsc.passes.precision.storage import decide
+from dsc.passes.precision.storage import Stored, decide
 from dsc.passes.precision.wrap import wrap_elementwise
 
 _STORED: dict[str, np.dtype[np.generic] | None] = {
@@ -38,6 +38,8 @@ class Precision(Pass):
     type: float16, bfloat16, or tfloat32 (the exponent of float32, 10 bits of its mantissa, in memory a float32).
     stored: whether tensors between regions, and weights, are of that type in memory. Else they stay float32, and
         kernels that multiply the type round factors themselves, weights when these are packed.
+    activations: whether that goes for what is computed. Else only what regions multiply by, and tables, are of the type
+        in memory, and what is looked up in these.
     Inputs and outputs of the model keep their types. So do tensors that may leave the range, and constants that do not
     fit it: see `ranges`. Softmax, norms, reductions and all other arithmetic are in float32.
     """
@@ -46,6 +48,7 @@ class Precision(Pass):
 
     type: str = "float16"
     stored: bool = True
+    activations: bool = True
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         if self.type not in _STORED:
@@ -57,13 +60,12 @@ class Precision(Pass):
         if count := mark(graph, ranges, self.type):
             record.fire(f"a * b => {self.type}(a) * {self.type}(b)", count)
         if dtype is not None:
-            _store(graph, ranges, dtype, record)
+            _store(graph, decide(graph, ranges, dtype, self.activations), ranges, dtype, record)
         graph.update_signature()
 
 
-def _store(graph: Graph, ranges: Ranges, dtype: np.dtype[np.generic], record: PassRecord) -> None:
+def _store(graph: Graph, stored: Stored, ranges: Ranges, dtype: np.dtype[np.generic], record: PassRecord) -> None:
     """Store what may be in half precision."""
-    stored = decide(graph, ranges, dtype)
     halver = Halver(stored, ranges, HalfConstants(graph, dtype))
     ops = list(graph.ops())
     for op in ops:

@@ -14,9 +14,9 @@ import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import FusionOp, Graph, OnnxOp, PackOp, UnpackOp, element_of_dtype, is_constant
+from dsc.ir import FusionOp, Graph, OnnxOp, PackOp, UnpackOp, element_of_dtype, is_constant, onnx
 from dsc.passes.precision.constants import is_float32
-from dsc.passes.precision.ranges import Range, Ranges
+from dsc.passes.precision.ranges import Range, Ranges, is_product
 from dsc.passes.type_variables import allowed, typed
 
 _INDIFFERENT = frozenset("ArgMax ArgMin Cast IsInf IsNaN Shape Size".split())
@@ -32,10 +32,14 @@ class Stored:
     """With the operands and results that are so: of constants, twins."""
 
 
-def decide(graph: Graph, ranges: Ranges, dtype: np.dtype[np.generic]) -> Stored:
-    """The largest set of values such that every op outside of regions has one type of floats."""
+def decide(graph: Graph, ranges: Ranges, dtype: np.dtype[np.generic], activations: bool = True) -> Stored:
+    """The largest set of values such that every op outside of regions has one type of floats.
+
+    activations: whether values are stored so that are computed, and not only looked up in a constant table.
+    """
     ops = [op for op in graph.ops() if not isinstance(op, FusionOp) and not _is_constant(op)]
-    values = {v for op in graph.ops() for v in op.results if _may_be(v, ranges, graph)}
+    made = (v for op in graph.ops() for v in op.results if activations or _is_looked_up(v))
+    values = {v for v in made if _may_be(v, ranges, graph)}
     tied = {op: _tied(op) for op in ops}
     able = {op: _takes(op, dtype) and all(ranges.of(v) == Range.KEPT for v in tied[op] if is_constant(v)) for op in ops}
     changed = True
@@ -58,6 +62,16 @@ def _may_be(value: SSAValue, ranges: Ranges, graph: Graph) -> bool:
         return False
     users = [use.operation for use in value.uses]
     return all(user.parent is graph.body and not isinstance(user, ReturnOp) for user in users)
+
+
+def _is_looked_up(value: SSAValue) -> bool:
+    """Whether a value is of a constant table, and no region multiplies by it: kernels of products read float32."""
+    readers = [use.operation for use in value.uses]
+    parts = (part for op in readers if isinstance(op, FusionOp) for part in op.block.ops)
+    owner = value.owner
+    if not isinstance(owner, onnx.Gather) or not is_constant(owner.data):
+        return False
+    return not any(isinstance(part, OnnxOp) and is_product(part) for part in parts)
 
 
 def _is_constant(op: Operation) -> bool:

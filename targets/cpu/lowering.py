@@ -8,17 +8,20 @@ from tvm import s_tir, tirx
 from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
 from dsc.targets.cpu.bfloat16 import bfloat16_operands
+from dsc.targets.cpu.float16 import integer_conversions
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
 from dsc.targets.tir.passes import any_alignment, compacted_blocks, each, flat_loops
 from dsc.targets.tir.plain_shapes import plain_shapes
 
 
-def tir_passes(functions: Expansions) -> tvm.transform.Pass:
+def tir_passes(functions: Expansions, float16: bool = True) -> tvm.transform.Pass:
     """An explicit list: everything is scheduled already.
 
     functions: how the machine computes elementary functions.
+    float16: whether it has instructions that convert vectors of float16.
     """
+    conversions = [] if float16 else [each(integer_conversions, "dsc.integer_conversions")]
     return tvm.transform.Sequential(
         [
             each(lambda func: expanded(func, functions), "dsc.expanded_functions"),
@@ -38,6 +41,7 @@ def tir_passes(functions: Expansions) -> tvm.transform.Pass:
             each(plain_shapes, "dsc.plain_shapes"),
             each(plain, "dsc.plain_floats"),
             tirx.transform.LowerIntrin(),
+            *conversions,
             tirx.transform.ConvertSSA(),
             each(flat_lets, "dsc.flat_lets"),
             each(bfloat16_operands, "dsc.bfloat16_operands"),

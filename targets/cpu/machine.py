@@ -41,6 +41,8 @@ class Cpu(Machine):
     """Whether an instruction takes an element of memory for all lanes as its operand."""
     lane_operand: bool = False
     """Whether a multiplication takes one lane of a register for all lanes as its operand."""
+    converts_float16: bool = True
+    """Whether instructions convert vectors of float16 to float32 and back."""
     l1_bytes: int
     l1_ways: int = 8
     """Lines a multiple of `l1_way_bytes` apart that L1 holds at once."""

@@ -73,6 +73,7 @@ def _cpu(
         vector_rate=multiply.rate * multiply.n * 32 / vector_bits,
         pipes=PIPES,
         broadcast_operand="avx512vl" in features,
+        converts_float16="f16c" in features,
         instructions=instructions,
         load_bits=load_bits,
         frequency=hertz,

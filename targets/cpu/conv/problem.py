@@ -20,6 +20,7 @@ from dsc.lower.registry import stored_dtype
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
+from dsc.targets.cpu.halves import kept
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import ArrayType, Packing, Refusal
 from dsc.targets.machine import MultiplyAdd
@@ -110,6 +111,7 @@ class Region:
     anchor: SSAValue
     x: SSAValue
     weight: SSAValue
+    """In float32 or half precision, which is packed as float32; or of bytes."""
     element: str
     """Type of the input: float32, or bytes, which are summed in int32."""
     zero: SSAValue | None = None
@@ -192,7 +194,7 @@ def region_of(workload: Workload) -> Region | Refusal:
         return Refusal(f"{len(convs)} convolutions")
     (op,) = convs
     x, block = _source(op.operands[0])
-    weight = op.operands[1]
+    weight = kept(op.operands[1])
     element = _element(op, x, weight)
     if isinstance(element, Refusal):
         return element
@@ -220,10 +222,10 @@ def region_of(workload: Workload) -> Region | Refusal:
 
 def _element(op: OnnxOp, x: SSAValue, weight: SSAValue) -> str | Refusal:
     """The type of the input's elements, where it is one of those that are convolved here."""
-    element, by = stored_dtype(x.type), stored_dtype(weight.type)
+    element = stored_dtype(x.type)
     if isinstance(op, onnx.Conv):
-        return element if element == by == "float32" else Refusal("of floats, only float32 is convolved here")
-    if by != "int8" or op.w_zero_point is not None:
+        return element if element == "float32" else Refusal("of floats, only float32 is convolved here")
+    if stored_dtype(weight.type) != "int8" or op.w_zero_point is not None:
         return Refusal("the weights are not signed bytes with a zero point of 0")
     if op.x_zero_point is not None and any(d != 1 for d in dims_of(op.x_zero_point.type) or ()):
         return Refusal("the input has more than one zero point")

@@ -8,7 +8,7 @@ interpolation at m + 1 finite points and infinity (Toom-Cook).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import prod
@@ -101,9 +101,9 @@ class PackWinograd:
         return ceildiv(oc, self.panel), (self.outputs + TAPS - 1) ** 2, ic // self.inner, self.inner, self.panel
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
-        """One, of the same type."""
+        """One, of float32."""
         oc, ic, _, _ = weight.shape
-        return (replace(weight, shape=self.shape(oc, ic)),)
+        return (ArrayType(self.shape(oc, ic), "float32"),)
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray]:
         """The packed copy; transformed in double precision, panel by panel to keep the peak of memory low."""

@@ -71,6 +71,12 @@ class Frame:
         self.outputs = [flat(out) for out in outputs]
         self.loops.assume(source.assumed)
 
+    @property
+    def one_tile(self) -> bool:
+        """Whether a task has one tile of rows, so that nothing of `b` is read twice."""
+        tiles = self.tiling.block if self.tiling.by_rows else self.row_tiles
+        return isinstance(tiles, int) and tiles == 1
+
     def _declare_packed(self, weight: te.Tensor, position: int, packed: Sequence[ArrayType]) -> None:
         panels, *sums = [argument(f"in{position}_{i}", array.shape, array.dtype) for i, array in enumerate(packed)]
         self.buffers[weight] = panels

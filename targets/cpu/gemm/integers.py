@@ -59,8 +59,8 @@ def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
         forms = [*map(of_bytes, sorted(("int8", "uint8"), key=lambda dtype: dtype != str(a.dtype))), *forms]
     found = [
         checked(Product(
-            tuple(body.inputs), workload.scalars, form.a, form.b, weight, False, batch, rows, k, n, acc, form.operands,
-            form.sums, tuple(form.outputs), (), (),
+            tuple(body.inputs), workload.scalars, form.a, form.b, weight, form.operands[1], False, batch, rows, k, n,
+            acc, form.operands, form.sums, tuple(form.outputs), (), (),
         ))
         for form in forms
     ]  # fmt: skip

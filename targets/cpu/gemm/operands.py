@@ -13,6 +13,7 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.floats import condition
 from dsc.targets.cpu.gemm.frame import Frame, Place, Task
 from dsc.targets.cpu.gemm.product import batch_at, in_memory
+from dsc.targets.cpu.halves import widened
 from dsc.targets.cpu.inline import Inliner
 from dsc.targets.tir.loops import pieces, when, zeros
 
@@ -46,13 +47,30 @@ class Operands:
         """A panel of `b`: given, or copied to a buffer of the task's own."""
         weight = self.source.weight
         if weight is not None:
-            return self._constant_panel(weight, task.at, panel)
+            return self._constant_panel(weight, task, panel)
         return self._interleaved(task.at, panel) if self.neighbours > 1 else self._packed(task.at, panel)
 
-    def _constant_panel(self, weight: int, batch: list[Expr], panel: Expr) -> Panel:
+    def _constant_panel(self, weight: int, task: Task, panel: Expr) -> Panel:
+        """The panel as it is packed; of half precision one in float32, made once for all tiles of a task, or, for the
+        only one, in registers."""
         stored = self.frame.buffers[self.source.params[weight]]
-        leading = batch_at(self.source.b.shape[:-2], self.source.batch, batch)
-        return lambda k, column: stored[(*leading, panel, k, column)]
+        leading = batch_at(self.source.b.shape[:-2], self.source.batch, task.at)
+
+        def packed(k: Expr, column: Expr) -> Expr:
+            return stored[(*leading, panel, k, column)]
+
+        if not self.source.widens:
+            return packed
+        return (lambda k, column: widened(packed(k, column))) if self.frame.one_tile else self._in_float32(packed)
+
+    def _in_float32(self, packed: Panel) -> Panel:
+        """A copy of a panel in half precision to a buffer of the task's own."""
+        scratch = T.alloc_buffer((self.frame.steps, self.tiling.columns), self.b)
+        with self.loops.each(self.frame.steps) as k:
+            for start, lanes in pieces(self.tiling.columns, self.tiling.lanes):
+                columns = self.loops.span(start, lanes)
+                T.buffer_store(scratch, widened(packed(k, columns)), [k, columns])
+        return lambda k, column: scratch[k, column]
 
     def _packed(self, batch: list[Expr], panel: Expr) -> Panel:
         """Copies the panel to a buffer of the task's own."""

@@ -12,12 +12,14 @@ from tvm_ffi import structural_equal
 from xdsl.ir import SSAValue
 
 from dsc.elements import BY_DTYPE_NAME
+from dsc.ir import element_of
 from dsc.ir.onnx import Fact, OnnxOp, has
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.registry import operands_of
 from dsc.lower.te import Lowered, lowered
 from dsc.lower.tensors import broadcast_index, broadcast_shape
 from dsc.lower.workload import Workload
+from dsc.targets.cpu.halves import kept
 from dsc.targets.cpu.inline import Inliner, Leaf, identity, is_one_of, kept_types
 from dsc.targets.kernel import Refusal
 
@@ -42,6 +44,8 @@ class Product:
     b: te.Tensor
     weight: int | None
     """The input that is `b`, or `b` transposed, if that is constant."""
+    packed: str
+    """The type that elements of it are packed in: that of the instruction, or half precision if it is kept in that."""
     transposed_weight: bool
     batch: tuple[Dim, ...]
     rows: tuple[Dim, ...]
@@ -69,6 +73,11 @@ class Product:
     def m(self) -> Dim:
         """Rows in all, for each of the batch."""
         return product(self.rows)
+
+    @property
+    def widens(self) -> bool:
+        """Whether a weight is in memory in half precision, and multiplied in float32."""
+        return self.weight is not None and self.packed != self.operands[1]
 
     @property
     def plain_a(self) -> bool:
@@ -103,9 +112,12 @@ def product_of(
     k, n = dims(b.shape[-2:])
     if any(isinstance(size, int) and size == 0 for size in (*batch, *rows, k, n)):
         return Refusal("a product without elements")
-    acc, weight = body.summed(anchor.results[0]), constant_input(workload, body.inputs, stored_b, body.tensor(second))
+    in_half = operands == FLOAT32 and kept(second) is not second
+    forms = (stored_b, body.tensor(second), *([body.tensor(kept(second))] if in_half else []))
+    acc, weight = body.summed(anchor.results[0]), constant_input(workload, body.inputs, *forms)
+    packed = element_of(kept(second).type).dtype.name if in_half else operands[1]
     found = Product(
-        tuple(body.inputs), workload.scalars, a, b, weight, swap_b, batch, rows, k, n, acc, operands, None,
+        tuple(body.inputs), workload.scalars, a, b, weight, packed, swap_b, batch, rows, k, n, acc, operands, None,
         tuple(body.outputs), (), (),
     )  # fmt: skip
     return checked(found)

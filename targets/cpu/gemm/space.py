@@ -24,6 +24,8 @@ TILE_CYCLES = 30
 """Starting a tile and draining the pipeline at its end."""
 PACK_CYCLES = 0.3
 """Packing one element at run time."""
+WIDEN_CYCLES = 1.0
+"""Making float32 of a vector in half precision: it is loaded, converted and stored."""
 VISIBLE = 0.1
 """Share of loading from L1 that multiplying does not hide, where lanes are operands: of equal tiles, the one that loads
 least is taken. A guess."""
@@ -140,6 +142,8 @@ class GemmSpace:
         cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
         if self.source.weight is None:
             cycles += PACK_CYCLES * batches * nominal(self.source.k) * panels * point.columns * blocks
+        if self.source.widens:
+            cycles += WIDEN_CYCLES * batches * k * panels * point.vectors * blocks
         if self._copied:
             copies = panels if point.by_columns else 1
             cycles += PACK_CYCLES * batches * nominal(self.source.k) * tiles * point.rows * copies
@@ -171,7 +175,7 @@ class GemmSpace:
     def _stream_seconds(self, point: Tiling, tiles: int, panels: int, blocks: int) -> float:
         """Reading `a` for each panel and `b` for each block of rows, where they do not stay in L2."""
         machine, k, batches = self.machine, self._steps, batch(self.source.batch)
-        a, b = 4.0 * k * tiles * point.rows, 4.0 * k * panels * point.columns
+        a, b = 4.0 * k * tiles * point.rows, (2.0 if self.source.widens else 4.0) * k * panels * point.columns
         near_a = a / blocks <= machine.l2_bytes / 2
         times_b = blocks if point.axis == "rows" and b > machine.l2_bytes / 2 else 1
         bytes_read = batches * (a * (1 if near_a else panels) + b * times_b)
@@ -182,8 +186,7 @@ class GemmSpace:
         source, instruction = self.source, self._instruction(point.lanes, point.stacked)
         if source.weight is None:
             return Implementation(write(source, point, instruction, ()))
-        element = source.operands[1]
-        packing = Panels(point.columns, instruction.k, element, source.transposed_weight, source.sums is not None)
+        packing = Panels(point.columns, instruction.k, source.packed, source.transposed_weight, source.sums is not None)
         weight = source.params[source.weight]
         packed = packing.arrays(ArrayType(tuple(int(d) for d in weight.shape), str(weight.dtype)))
         return Implementation(write(source, point, instruction, packed), {source.weight: packing})

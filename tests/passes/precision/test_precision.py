@@ -196,3 +196,24 @@ def test_what_the_body_of_a_branch_reads_keeps_its_type() -> None:
 def test_the_type_must_be_one_that_is_known() -> None:
     with pytest.raises(UsageError, match="type is one of float16, bfloat16, tfloat32, not float8"):
         rounded(two_convolutions(), "float8")
+
+
+def test_without_activations_only_factors_and_tables_are_stored_so() -> None:
+    """What is looked up too, as it is the table's; but not where a region multiplies by it."""
+    net = Net(x=(4, 6), t=(5,))
+    net.graph = Graph.build([("x", tensor(F32, (4, 6))), ("t", tensor("int64", (5,)))])
+    x, t = net.inputs()
+    y = net.Relu(net.Add(net.MatMul(x, net.random(6, 70)), net.random(70)))
+    z = net.MatMul(y, net.random(70, 3))
+    added, multiplied = (net.Gather(net.random(9, 8), t) for _ in range(2))
+    before = net.done(z, net.Relu(added), net.Relu(net.MatMul(multiplied, net.random(8, 9))))
+    after = before.clone()
+    Pipeline.parse("fuse,precision{type=float16 activations=false}").run(after)
+    products = [op for op in regions(after) if op.kind.data == "matmul"]
+    operands = sorted([stored(v) for v in op.operands] for op in products)
+    assert operands == [[F32, F16], [F32, F16], [F32, F16, F32]], "computed or given, a weight, a bias"
+    (relu,) = (op for op in regions(after) if op not in products)
+    assert [stored(v) for v in relu.operands] == [F16]
+    assert {stored(op.results[0]) for op in regions(after)} == {F32}
+    looked_up = [op for op in after.ops() if isinstance(op, onnx.Gather)]
+    assert [(stored(op.data), stored(op.output)) for op in looked_up] == [(F16, F16), (F32, F32)]

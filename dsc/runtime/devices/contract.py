@@ -42,6 +42,11 @@ class Device(Protocol):
         """TVM's name for it."""
         ...
 
+    @property
+    def queues(self) -> bool:
+        """Whether a launch returns before its kernel has run, which `synchronize` waits for."""
+        ...
+
     def check(self, facts: Facts, target: str, source: str) -> None:
         """Raises `ArtifactError` where this device is not what `source`, compiled for `target`, needs."""
         ...

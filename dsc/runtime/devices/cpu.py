@@ -23,6 +23,7 @@ class Cpu:
     """`dsc.runtime.devices.Device` of this host."""
 
     name: str = "cpu"
+    queues: bool = False
 
     @property
     def handle(self) -> tvm.runtime.Device:

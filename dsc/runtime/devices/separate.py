@@ -12,6 +12,8 @@ class SeparateMemory:
     """The part of a `dsc.runtime.devices.Device` that copies tensors to and from the host, and waits for kernels, which
     run on after their launch. What is left to say is the name, and what is checked."""
 
+    queues = True
+
     def __init__(self, handle: tvm.runtime.Device) -> None:
         """`handle`: TVM's name for the device."""
         self.handle = handle

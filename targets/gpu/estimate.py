@@ -78,9 +78,11 @@ MEETING_CYCLES = 110
 SHARED_BYTES_PER_CYCLE = 128
 """That a multiprocessor reads from shared memory."""
 EFFICIENCY = 0.72
-"""Of the rate of the scarcest unit that such loops reach, these two and the next one as measured on an H100: addresses
-and branches take the rest, and one unit waits for another."""
-STORING = 4.7
+"""Of the rate of the scarcest unit that such loops reach, this and the next two as measured on an H100: branches take
+the rest, and one unit waits for another."""
+START_CYCLES = 1.35
+"""In which a scheduler starts an instruction that brings operands to shared memory."""
+STORING = 4.0
 """Times the cycles in which sums go through shared memory, that they take until they are stored."""
 
 
@@ -133,6 +135,8 @@ class BlockStep:
     """Steps whose operands are on their way while one is multiplied."""
     stored_traffic: float = 0.0
     """Bytes that go through shared memory once all steps are done: the sums, on their way to those who store them."""
+    is_seamless: bool = False
+    """Whether threads have in registers what they multiply while they meet."""
 
 
 SCHEDULERS = 4
@@ -156,15 +160,12 @@ def steps_seconds(
     together = min(resident, math.ceil(blocks / machine.cores))
     parts = min(1.0, together * step.threads / (machine.warp * SCHEDULERS))
     at_once = instruction.m * instruction.n * instruction.k * instruction.rate
-    busy = max(
-        step.products / (at_once * parts),
-        step.shared_traffic / SHARED_BYTES_PER_CYCLE,
-        step.instructions / (SCHEDULERS * parts),
-    )
+    computing = max(step.products / (at_once * parts), step.shared_traffic / SHARED_BYTES_PER_CYCLE)
+    loading = START_CYCLES * step.instructions / (SCHEDULERS * parts)
+    waiting = 0.0 if step.is_seamless else MEETING_CYCLES + STEP_CYCLES / (step.ahead * together)
     rounds = math.ceil(blocks / (machine.cores * together))
-    waiting = MEETING_CYCLES + STEP_CYCLES / (step.ahead * together)
     stored = STORING * together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
-    cycles = rounds * (steps * (together * busy / EFFICIENCY + waiting) + STEP_CYCLES + stored)
+    cycles = rounds * (steps * (together * (computing / EFFICIENCY + loading) + waiting) + STEP_CYCLES + stored)
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds
 

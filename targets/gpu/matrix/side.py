@@ -128,6 +128,12 @@ class Side:
         """Whether elements of neighbouring lines are side by side in memory."""
         return self.apart == 1
 
+    @property
+    def is_window(self) -> bool:
+        """Whether what is multiplied lies in windows of an image, which may reach beyond it."""
+        access = self.factor.access
+        return access is not None and access.inside is not None
+
     @cached_property
     def apart(self) -> int | None:
         """Neighbours in depth that are side by side in memory, up to where the next line begins; None where neither is

@@ -13,11 +13,11 @@ import onnxruntime
 
 from dsc.check.interface import constant_names
 from dsc.check.reference import Reference, to_array, to_value
-from dsc.check.segments import INFERRED_BYTES, Segment, model_of, segments, value_sizes
+from dsc.check.segments import Segment, is_large, model_of, segments, value_sizes
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError, UsageError
 
-_BUDGET = 32 << 20
+_BUDGET = 16 << 20
 """Bytes of results that are in memory at once, more or less."""
 
 _TYPES = {element.code: f"tensor({element.name.lower()})" for element in ELEMENT_TYPES}
@@ -50,7 +50,7 @@ class Intermediates:
         self, model: onnx.ModelProto, wanted: Collection[str] | None = None, threads: int | None = None
     ) -> None:
         self._model, self._threads = model, threads
-        self._weights = {t.name: _weight(t) for t in model.graph.initializer if t.ByteSize() > INFERRED_BYTES}
+        self._weights = {t.name: _weight(t) for t in model.graph.initializer if is_large(t)}
         constants = constant_names(model)
         self._inputs = {v.name: _type_of(v) for v in model.graph.input if v.name not in constants}
         made = [name for node in model.graph.node for name in node.output if name and name not in constants]

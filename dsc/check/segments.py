@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ import onnx.shape_inference
 
 from dsc.errors import UnsupportedModelError
 
-INFERRED_BYTES = 1024
-"""Constants up to this size may be shapes, which inference reads."""
+_INFERRED = 256
+"""Elements of a constant up to which it may be a shape, which inference reads."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,16 @@ def _without_weights(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> 
             code = value.type.tensor_type.elem_type
             graph.input.append(onnx.helper.make_tensor_value_info(value.name, code, feed[value.name].shape))
     for tensor in model.graph.initializer:
-        if tensor.ByteSize() > INFERRED_BYTES:
+        if is_large(tensor):
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
         else:
             graph.initializer.append(tensor)
     return _like(model, graph)
+
+
+def is_large(tensor: onnx.TensorProto) -> bool:
+    """Whether it is data, rather than a shape or a number that says what is computed."""
+    return math.prod(tensor.dims) > _INFERRED
 
 
 def _bytes(tensor: onnx.TypeProto.Tensor) -> int | None:
@@ -172,4 +178,4 @@ def _bytes(tensor: onnx.TypeProto.Tensor) -> int | None:
     if not tensor.HasField("shape") or not tensor.elem_type or None in dims:
         return None
     itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
-    return int(np.prod([dim for dim in dims if dim is not None], dtype=np.float64)) * int(itemsize)
+    return math.prod(dim for dim in dims if dim is not None) * int(itemsize)

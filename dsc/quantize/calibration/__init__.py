@@ -5,6 +5,7 @@ from __future__ import annotations
 from dsc.quantize.calibration.calibrate import calibrate, channel_maxima
 from dsc.quantize.calibration.calibrators import CALIBRATORS, Calibrator, find_calibrator
 from dsc.quantize.calibration.collect import Feed, collect
+from dsc.quantize.calibration.histogram import Histogram
 from dsc.quantize.calibration.ranges import Range
 from dsc.quantize.calibration.statistics import ChannelMaxima, Extremes, MovingExtremes, Statistic, Values
 
@@ -14,6 +15,7 @@ __all__ = [
     "ChannelMaxima",
     "Extremes",
     "Feed",
+    "Histogram",
     "MovingExtremes",
     "Range",
     "Statistic",

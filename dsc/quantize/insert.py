@@ -12,7 +12,7 @@ from dsc.quantize.grid import Grid, activation_grid
 from dsc.quantize.layers import Layer
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
-from dsc.quantize.placement import Placement, moved_from, place
+from dsc.quantize.placement import Placement, moved_from, moves, place
 from dsc.quantize.prepare import drop_unused
 from dsc.quantize.quantized_layer import QuantizedLayer, quantize_layer, rewired
 from dsc.quantize.scheme import StaticScheme
@@ -104,9 +104,10 @@ class _Inserter:
 
     def _read(self, tensor: str, node: onnx.NodeProto) -> str:
         """What a node that is not quantized reads in place of a tensor."""
-        passes_on = all(name in self._placed for name in node.output)
-        is_float = self._keeps_residuals and not passes_on
-        return tensor if is_float else self._names.get(tensor, tensor)
+        passes_on = moves(node) and node.output[0] in self._placed
+        if self._keeps_residuals and not passes_on:
+            return tensor
+        return self._names.get(tensor, tensor)
 
     def _correct(self, add: onnx.NodeProto, quantized: QuantizedLayer) -> None:
         bias = quantized.layer.bias

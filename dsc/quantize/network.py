@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 import onnx
 import onnx.helper
 import onnx.numpy_helper
+
+from dsc.check.segments import read_names
 
 
 class Network:
@@ -45,10 +46,10 @@ class Network:
 
     @cached_property
     def consumers(self) -> dict[str, list[onnx.NodeProto]]:
-        """The nodes that read a tensor, by its name; one that reads it twice is there twice."""
+        """The nodes that read a tensor, by its name."""
         found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in self.nodes:
-            for name in read_by(node):
+            for name in read_names(node):
                 found[name].append(node)
         return found
 
@@ -63,17 +64,6 @@ class Network:
                 return None
             self._arrays[name] = onnx.numpy_helper.to_array(self._tensors[name])
         return self._arrays[name]
-
-
-def read_by(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors that a node reads, those that its subgraphs take from outside included."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
-            inside = {value.name for value in (*graph.input, *graph.initializer)}
-            inside |= {name for inner in graph.node for name in inner.output}
-            yield from (name for inner in graph.node for name in read_by(inner) if name not in inside)
-            yield from (value.name for value in graph.output if value.name not in inside)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:

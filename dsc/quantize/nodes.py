@@ -9,8 +9,8 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
+from dsc.check.segments import read_names
 from dsc.quantize.grid import Grid
-from dsc.quantize.network import read_by
 
 
 class QdqNodes:
@@ -21,7 +21,7 @@ class QdqNodes:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        self._taken = {name for node in graph.node for name in (*read_by(node), *node.output, node.name)}
+        self._taken = {name for node in graph.node for name in (*read_names(node), *node.output, node.name)}
         self._taken |= {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
         self.initializers: list[onnx.TensorProto] = []
 

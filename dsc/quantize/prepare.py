@@ -11,6 +11,7 @@ import onnx.helper
 import onnx.numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from dsc.check.segments import read_names
 from dsc.errors import UnsupportedModelError, UsageError
 from dsc.exchange import ModelSource
 from dsc.exchange.upgrade import opset_of, upgrade_model
@@ -150,9 +151,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
 
 def drop_unused(graph: onnx.GraphProto) -> None:
     """Leave out initializers that nothing reads, and that the model does not list as inputs."""
-    from dsc.quantize.network import read_by
-
-    used = {name for node in graph.node for name in read_by(node)} | {value.name for value in graph.output}
+    used = {name for node in graph.node for name in read_names(node)} | {value.name for value in graph.output}
     used |= {value.name for value in graph.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]

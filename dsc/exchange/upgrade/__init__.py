@@ -61,9 +61,11 @@ def _since(op_type: str, version: int) -> int:
         return 0
 
 
-def upgrade_model(model: onnx.ModelProto) -> None:
-    """Rewrite all nodes, those of subgraphs too, for `OPSET`. Raises UnsupportedModelError where that cannot
-    be done.
+def upgrade_model(model: onnx.ModelProto, to: int | None = None) -> None:
+    """Rewrite all nodes, those of subgraphs too, for `OPSET`, or for an older opset than that. Raises
+    UnsupportedModelError where that cannot be done.
+
+    to: the opset wanted, above the model's own; operators of other domains then stay what they are.
     """
     version = opset_of(model.opset_import)
     _check_age(model.graph, version)
@@ -78,27 +80,27 @@ def upgrade_model(model: onnx.ModelProto) -> None:
         return name
 
     for graph in _graphs(model.graph):
-        nodes = [new for node in graph.node for new in _upgraded(node, version, ranks, fresh)]
+        nodes = [new for node in graph.node for new in _upgraded(node, version, to, ranks, fresh)]
         del graph.node[:]
         graph.node.extend(nodes)
     others = [i for i in model.opset_import if i.domain not in ("", "ai.onnx")]
     del model.opset_import[:]
-    model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), *others])
+    model.opset_import.extend([onnx.helper.make_opsetid("", to or OPSET), *others])
 
 
 def _upgraded(
-    node: onnx.NodeProto, version: int, ranks: Mapping[str, int], fresh: Callable[[str], str]
+    node: onnx.NodeProto, version: int, to: int | None, ranks: Mapping[str, int], fresh: Callable[[str], str]
 ) -> list[onnx.NodeProto]:
     edit = Edit(node, ranks, fresh)
     if node.domain and find_operator(node.domain, node.op_type) is not None:
         return [node]  # a plugin's
-    if node.domain == contrib.DOMAIN and node.op_type in contrib.RULES:
+    if to is None and node.domain == contrib.DOMAIN and node.op_type in contrib.RULES:
         contrib.RULES[node.op_type](edit)
         return [*edit.before, node]
     if node.domain not in ("", "ai.onnx"):
         return [node]
     at = version
-    while rule := next(((to, r) for to, r in RULES.get(node.op_type, []) if to > at), None):
+    while rule := next(((new, r) for new, r in RULES.get(node.op_type, []) if new > at and (not to or new <= to)), None):
         at = rule[0]
         rule[1](edit)
     return [*edit.before, node, *edit.after]

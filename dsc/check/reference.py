@@ -60,7 +60,7 @@ class Reference:
             ) from error
 
     def _lend(self, options: onnxruntime.SessionOptions, weights: Mapping[str, onnxruntime.OrtValue]) -> None:
-        """External initializers stand for files until they are given; those that are not initializers too are copied."""
+        """External initializers stand for files until they are given, and are copied unless they are shared as well."""
         self._weights = weights  # the session has no hold on them
         if weights:
             options.add_external_initializers(list(weights), list(weights.values()))

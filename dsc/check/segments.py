@@ -170,12 +170,14 @@ def _without_weights(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> 
 
 def is_large(tensor: onnx.TensorProto) -> bool:
     """Whether it is data, rather than a shape or a number that says what is computed."""
-    return math.prod(tensor.dims) > _INFERRED
+    return bool(math.prod(tensor.dims) > _INFERRED)
 
 
 def _bytes(tensor: onnx.TypeProto.Tensor) -> int | None:
-    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
-    if not tensor.HasField("shape") or not tensor.elem_type or None in dims:
+    if not tensor.elem_type or not tensor.HasField("shape"):
+        return None
+    dims = [int(dim.dim_value) for dim in tensor.shape.dim if dim.HasField("dim_value")]
+    if len(dims) != len(tensor.shape.dim):
         return None
     itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
-    return math.prod(dim for dim in dims if dim is not None) * int(itemsize)
+    return math.prod(dims) * int(itemsize)

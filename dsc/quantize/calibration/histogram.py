@@ -61,7 +61,7 @@ class Histogram:
 
     def _places(self, numbers: np.ndarray) -> np.ndarray:
         """The bin of each number, as a float: powers of two and whole numbers of few digits leave nothing to round."""
-        places = numbers * numbers.dtype.type(2.0**-self._exponent)
+        places: np.ndarray = numbers * numbers.dtype.type(2.0**-self._exponent)
         np.floor(places, out=places)
         places -= self.first
         return places

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx
 
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError
+from dsc.exchange.read import read_model
 from dsc.runtime import TensorSpec
 
 _DTYPES = {element.code: element.dtype.name for element in ELEMENT_TYPES}
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """A model with its weights, external ones included. Raises what `import_model` raises where it is none."""
+    read_model(path)  # says what is wrong with it
+    return onnx.load(path)
 
 
 def constant_names(model: onnx.ModelProto) -> set[str]:
@@ -16,6 +25,14 @@ def constant_names(model: onnx.ModelProto) -> set[str]:
     graph = model.graph
     stored = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
     return stored | {node.output[0] for node in graph.node if node.op_type == "Constant" and not node.domain}
+
+
+def computed_names(model: onnx.ModelProto) -> list[str]:
+    """The tensors that a model is given and those that its nodes compute, constants excepted."""
+    constants = constant_names(model)
+    made = [name for node in model.graph.node for name in node.output if name]
+    names = dict.fromkeys([*(value.name for value in model.graph.input), *made])
+    return [name for name in names if name not in constants]
 
 
 def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -11,7 +11,7 @@ import onnx
 import onnx.numpy_helper
 import onnxruntime
 
-from dsc.check.interface import constant_names
+from dsc.check.interface import computed_names
 from dsc.check.reference import Reference, to_array, to_value
 from dsc.check.segments import Segment, is_large, model_of, segments, value_sizes
 from dsc.elements import ELEMENT_TYPES
@@ -39,11 +39,11 @@ class _Stage:
 class Intermediates:
     """A model that gives its float tensors one after the other, and keeps none of them.
 
-    wanted: the tensors asked for, inputs and outputs included; None for all floats that the model is given or its nodes
-    compute, constants excepted. threads: cores a run uses, all if None. Nodes run in segments, each a session of its
-    own whose results are in memory at once; a feed that is larger than those before is segmented anew. Raises
-    UsageError for tensors that the model does not compute or that are no floats, and UnsupportedModelError where ONNX
-    Runtime does not take it.
+    wanted: the tensors asked for, inputs and outputs included, of which those that are no floats are left out; None for
+    all that the model is given or its nodes compute, constants excepted. threads: cores a run uses, all if None. Nodes
+    run in segments, each a session of its own whose results are in memory at once; a feed that is larger than those
+    before is segmented anew. Raises UsageError for tensors that the model does not compute, and UnsupportedModelError
+    where ONNX Runtime does not take it.
     """
 
     def __init__(
@@ -51,10 +51,8 @@ class Intermediates:
     ) -> None:
         self._model, self._threads = model, threads
         self._weights = {t.name: _weight(t) for t in model.graph.initializer if is_large(t)}
-        constants = constant_names(model)
-        self._inputs = {v.name: _type_of(v) for v in model.graph.input if v.name not in constants}
-        made = [name for node in model.graph.node for name in node.output if name and name not in constants]
-        known = dict.fromkeys([*self._inputs, *made])
+        known = computed_names(model)
+        self._inputs = {v.name: _type_of(v) for v in model.graph.input if v.name in known}
         for name in wanted or ():
             if name not in known:
                 near = get_close_matches(name, known)
@@ -62,7 +60,6 @@ class Intermediates:
                     f"the model computes no tensor {name!r}" + f"; near are {', '.join(near)}" * bool(near)
                 )
         self._wanted = frozenset(known if wanted is None else wanted)
-        self._all = wanted is None
         self._stages: list[_Stage] = []
         self._planned = -1
 
@@ -78,15 +75,21 @@ class Intermediates:
         for stage in self._stages:
             yield from _run(stage, values)
 
+    def session(
+        self, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, int], outputs: Sequence[str], threads: int | None
+    ) -> Reference:
+        """Some of the model's nodes by themselves; their weights are not copied. inputs: element types by name."""
+        model = model_of(self._model, nodes, inputs, outputs, self._weights)
+        weights = {t.name: self._weights[t.name] for t in model.graph.initializer if t.name in self._weights}
+        return Reference(model, threads, weights=weights)
+
     def _loaded(self, feed: Mapping[str, np.ndarray]) -> list[_Stage]:
         """The segments for feeds of this size, as sessions."""
         found = list(segments(self._model.graph, self._wanted, value_sizes(self._model, feed), _BUDGET))
         types, stages = dict(self._inputs), []
         for index, segment in enumerate(found):
             inputs = {name: _code(name, types[name]) for name in segment.reads}
-            model = model_of(self._model, segment.nodes, inputs, segment.makes, self._weights)
-            weights = {t.name: self._weights[t.name] for t in model.graph.initializer if t.name in self._weights}
-            reference = Reference(model, self._threads, weights=weights)
+            reference = self.session(segment.nodes, inputs, segment.makes, self._threads)
             types.update(reference.output_types)
             later = {name for other in found[index + 1 :] for name in other.reads}
             dead = frozenset((*segment.reads, *segment.makes)) - later
@@ -95,11 +98,7 @@ class Intermediates:
 
     def _floats(self, types: Mapping[str, str]) -> frozenset[str]:
         """Which of these values are asked for."""
-        asked = [name for name in types if name in self._wanted]
-        others = [name for name in asked if types[name] not in _FLOATS]
-        if others and not self._all:
-            raise UsageError(f"{others[0]!r} is a {types[others[0]]}: only floats are looked at")
-        return frozenset(asked).difference(others)
+        return frozenset(name for name, type_ in types.items() if name in self._wanted and type_ in _FLOATS)
 
 
 def _run(stage: _Stage, values: dict[str, onnxruntime.OrtValue]) -> Iterator[tuple[str, np.ndarray]]:

@@ -45,6 +45,7 @@ def collect(
             _check_numbers(inputs)
             for name, array in intermediates.tensors(inputs):
                 shown.show(name, array)
+            shown.check_all(computed or ())
         except DscError as error:
             raise type(error)(f"calibration sample {done}: {error}") from error
         if on_progress is not None:
@@ -59,9 +60,11 @@ class _Shown:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._warned: set[str] = set()
+        self._known: set[str] = set()
 
     def show(self, name: str, array: np.ndarray) -> None:
         """Show a tensor to its statistics."""
+        self._known.add(name)
         wide = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
         values = _measured(name, wide)
         if values is None:
@@ -71,6 +74,11 @@ class _Shown:
             _LOG.warning("tensor %r has infinities, as masks do: its range is that of its finite numbers", name)
         for statistic in self._watch(name):
             statistic.add(values)
+
+    def check_all(self, tensors: Collection[str]) -> None:
+        """Raise UsageError where one of them was not there to be shown: only floats are."""
+        if others := [name for name in tensors if name not in self._known]:
+            raise UsageError(f"tensor {others[0]!r} is no float, and has no range")
 
 
 def _measured(name: str, array: np.ndarray) -> Values | None:

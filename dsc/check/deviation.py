@@ -44,7 +44,7 @@ class Deviations:
     def result(self) -> Deviation:
         """What has been counted."""
         scale = math.sqrt(self._signal) * math.sqrt(self._other)
-        cosine = self._product / scale if scale else float(self._signal == self._other)
+        cosine = min(1.0, max(-1.0, self._product / scale)) if scale else float(self._signal == self._other)
         return Deviation(self._ratio(), self._largest, cosine)
 
     def _ratio(self) -> float:

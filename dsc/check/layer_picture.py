@@ -6,13 +6,13 @@ import importlib.util
 import math
 from pathlib import Path
 
-from dsc.check.layers import LayerError, LayerReport
+from dsc.check.layers import LayerReport
 from dsc.errors import UsageError
 from dsc.files import writing
 
-_SUFFIXES = (".svg", ".png", ".pdf")
+_SUFFIXES = (".svg", ".png")
 _NAMED = 6
-"""The worst layers, whose names are written beside them."""
+"""Layers with the worst own errors, whose names are written beside them."""
 
 
 def check_picture(path: Path) -> None:
@@ -24,7 +24,7 @@ def check_picture(path: Path) -> None:
 
 
 def draw_layers(report: LayerReport, title: str, path: Path) -> None:
-    """Draw the signal-to-noise ratio of each layer, in the model's order, as an svg, png or pdf.
+    """Draw the signal-to-noise ratio of each layer, in the model's order, as an svg or png.
 
     Layers without an error are left out. The same report gives the same bytes. Raises UsageError where the file
     cannot be written.
@@ -38,24 +38,19 @@ def draw_layers(report: LayerReport, title: str, path: Path) -> None:
     own = [math.inf if layer.own is None else layer.own.snr for layer in report.layers]
     axes.plot(*_points(own), ".", color="tab:orange", label="own error")
     axes.plot(*_points(accumulated), ".-", color="tab:blue", linewidth=0.8, label="accumulated error")
-    for layer in _worst(report):
-        at = (report.layers.index(layer), layer.accumulated.snr)
-        axes.annotate(layer.tensor, at, xytext=(4, -10), textcoords="offset points", fontsize=7)
+    for layer in report.worst_own_first[:_NAMED]:
+        place = report.layers.index(layer)
+        if math.isfinite(own[place]):
+            axes.annotate(layer.tensor, (place, own[place]), xytext=(4, -10), textcoords="offset points", fontsize=7)
     axes.set_xlim(-1, len(report.layers))
     axes.grid(alpha=0.3)
     axes.legend()
     kind = path.suffix.lower().removeprefix(".")
     with matplotlib.rc_context({"svg.hashsalt": "dsc"}), writing(path) as file:
-        figure.savefig(
-            file, format=kind, metadata=None if kind == "png" else {"Date" if kind == "svg" else "CreationDate": None}
-        )
+        figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
 def _points(ratios: list[float]) -> tuple[list[int], list[float]]:
     """The places of the layers that have an error, and their ratios."""
     found = [(index, ratio) for index, ratio in enumerate(ratios) if math.isfinite(ratio)]
     return [index for index, _ in found], [ratio for _, ratio in found]
-
-
-def _worst(report: LayerReport) -> list[LayerError]:
-    return [layer for layer in report.worst_first if math.isfinite(layer.accumulated.snr)][:_NAMED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,12 @@ class LayerReport:
     def worst_first(self) -> list[LayerError]:
         """The layers by the signal-to-noise ratio of their accumulated error."""
         return sorted(self.layers, key=lambda layer: layer.accumulated.snr)
+
+    @property
+    def worst_own_first(self) -> list[LayerError]:
+        """The layers whose own error is known, and is one, by its signal-to-noise ratio: where errors come from."""
+        known = [(layer.own.snr, layer) for layer in self.layers if layer.own is not None and layer.own.snr < math.inf]
+        return [layer for _, layer in sorted(known, key=lambda pair: pair[0])]
 
 
 def compare_layers(

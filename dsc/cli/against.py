@@ -63,9 +63,12 @@ def _print_report(report: LayerReport, quantized: str, float_: str, origin: str)
     )
     if len(worst) > _ROWS:
         print(f"  and {len(worst) - _ROWS} more, which --json FILE has")
+    sources = [f"{layer.tensor} ({_decibels(layer.own.snr)} dB)" for layer in report.worst_own_first[:3] if layer.own]
+    if sources:
+        print(f"  worst by themselves: {', '.join(sources)}")
     print(f"  inputs: {origin}")
     if report.unmatched:
-        print(f"  {report.unmatched} tensors of {float_} have no namesake in {quantized}, or are no floats")
+        print(f"  {report.unmatched} tensors of {float_} have no namesake in {quantized}")
     for note in report.notes:
         print(f"  note: {note}")
 
@@ -82,8 +85,10 @@ def _decibels(snr: float) -> str:
 
 def _report(report: LayerReport) -> dict[str, object]:
     """Plain data, worst first; what is infinite is text, as JSON has no number for it."""
+    place = {layer.tensor: index for index, layer in enumerate(report.layers)}
     layers = [
         {
+            "place": place[layer.tensor],
             "tensor": layer.tensor,
             "operator": layer.op,
             "node": layer.node,

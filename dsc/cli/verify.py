@@ -74,7 +74,7 @@ def verify(
         typer.Option(metavar="MODEL", help="The float model of a quantized one: compare them layer by layer instead."),
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Draw what --against finds: svg, png or pdf.")
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw what --against finds: svg or png.")
     ] = None,
     json: options.JsonFile = None,
 ) -> None:

@@ -290,6 +290,15 @@ def test_every_option_is_documented(verb: str, command: Any) -> None:
     assert not missing
 
 
+def test_the_ranges_of_the_docs() -> None:
+    names = executed("calibration.md")
+    assert sorted(names["ranges"]) == ["entropy", "minmax", "mse", "percentile-99.9"]
+    widest = names["ranges"]["minmax"]["h"]
+    assert widest.low <= names["low"] < 0 < names["high"] <= widest.high
+    assert names["maxima"]["x"].shape == (64,)
+    np.testing.assert_array_equal(names["maxima"]["w"], np.abs(names["w"]).max(1))
+
+
 def test_getting_started_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = executed("getting-started.md")

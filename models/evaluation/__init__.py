@@ -1,8 +1,8 @@
 """What models of the zoo are worth: data to calibrate on, other data to be judged on, a number.
 
-    >>> from dsc.models.evaluation import evaluation
-    >>> lines = evaluation("text-lines")
-    >>> lines.metric(run)            # run: feeds by input name -> outputs in the model's order
+>>> from dsc.models.evaluation import evaluation
+>>> lines = evaluation("text-lines")
+>>> lines.metric(run)            # run: feeds by input name -> outputs in the model's order
 """
 
 from __future__ import annotations

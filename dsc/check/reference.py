@@ -27,18 +27,27 @@ class Reference:
     """A model in ONNX Runtime.
 
     threads: cores one run uses, all if None. optimized: whether its graph optimizations are on; they have faults of
-    their own, which must not be taken for ours. arena: whether memory of a run is kept for the next. Raises
-    UnsupportedModelError when ONNX Runtime does not take the model.
+    their own, which must not be taken for ours. arena: whether memory of a run is kept for the next. fuses_quantization: whether
+    optimizations may make integer kernels of operators between dequantized tensors. Raises UnsupportedModelError when
+    ONNX Runtime does not take the model.
     """
 
     def __init__(
-        self, model: Model, threads: int | None = None, optimized: bool = False, *, arena: bool = True
+        self,
+        model: Model,
+        threads: int | None = None,
+        optimized: bool = False,
+        *,
+        arena: bool = True,
+        fuses_quantization: bool = True,
     ) -> None:
         self.optimized = optimized
         options = onnxruntime.SessionOptions()
         options.enable_cpu_mem_arena = arena
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads or 0
+        if not fuses_quantization:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

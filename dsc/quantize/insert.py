@@ -32,10 +32,9 @@ def quantized_model(
     that have integer kernels take together.
     """
     grids = grids_of(network, layers, ranges, scheme)
-    quantized = {
-        layer.name: quantize_layer(network, layer, grids[layer.data], scheme, (shifts or {}).get(layer.name))
-        for layer in layers
-    }
+    quantized = [
+        quantize_layer(network, layer, grids[layer.data], scheme, (shifts or {}).get(layer.name)) for layer in layers
+    ]
     return _Inserter(network, grids, quantized, scheme.keeps_residuals).model()
 
 
@@ -61,19 +60,19 @@ class _Inserter:
         self,
         network: Network,
         grids: Mapping[str, Grid],
-        quantized: Mapping[str, QuantizedLayer],
+        quantized: Sequence[QuantizedLayer],
         keeps_residuals: bool,
     ) -> None:
         self._network = network
         self._grids = grids
-        self._quantized = quantized
+        self._quantized = {found.layer.name: found for found in quantized}
         self._keeps_residuals = keeps_residuals
         self._make = QdqNodes(network.model)
         self._names: dict[str, str] = {}
         """Of tensors that are read as dequantized bytes."""
         self._biases = {
             found.layer.bias.node: found
-            for found in quantized.values()
+            for found in quantized
             if found.layer.op == "MatMul" and found.layer.bias is not None
         }
         """Of products, by the node of the Add behind them."""

@@ -17,7 +17,7 @@ import onnx.helper
 from dsc.quantize.calibration import Feed, Range, Statistic, Values, collect
 from dsc.quantize.grid import Grid
 from dsc.quantize.insert import grids_of
-from dsc.quantize.layers import Layer, count_macs
+from dsc.quantize.layers import Layer
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
 from dsc.quantize.quantized_layer import quantize_layer, rewired
@@ -51,8 +51,8 @@ def measure(
     scheme: StaticScheme,
     *,
     on_progress: Callable[[int], None] | None = None,
-) -> tuple[dict[str, Sensitivity], dict[str, int]]:
-    """How each layer that has a form in bytes takes it, and the multiply-adds of all layers, for the first sample.
+) -> tuple[dict[str, Sensitivity], dict[str, tuple[int, ...]]]:
+    """How each layer that has a form in bytes takes it, and the shapes of what layers read and give in the first sample.
 
     ranges: of what `needed_ranges` names. Raises UsageError for samples that the model does not take.
     """
@@ -62,14 +62,12 @@ def measure(
     collect(model, samples, watched.__getitem__, list(watched), on_progress=on_progress)
     found = {}
     for layer in quantized:
-        shape, power = watched[layer.output]
-        del shape
+        _, power = watched[layer.output]
         (means,) = watched[differences[layer.name]]
         assert isinstance(power, _Power)
         assert isinstance(means, _ChannelMeans)
         found[layer.name] = Sensitivity(power.mean, means.power.mean, means.means)
-    shapes = {name: stats[0].shape for name, stats in watched.items() if isinstance(stats[0], _Shape)}
-    return found, count_macs(network, list(layers), shapes)
+    return found, {name: kept[0].shape for name, kept in watched.items() if isinstance(kept[0], _Shape)}
 
 
 def _watched(
@@ -108,7 +106,11 @@ def _twins(
         )
         twin.name, twin.output[0] = make.fresh(f"{node.name}_twin"), make.fresh(f"{layer.output}_twin")
         differences[layer.name] = make.fresh(f"{layer.output}_error")
-        nodes += [*before, twin, onnx.helper.make_node("Sub", [layer.output, twin.output[0]], [differences[layer.name]])]
+        nodes += [
+            *before,
+            twin,
+            onnx.helper.make_node("Sub", [layer.output, twin.output[0]], [differences[layer.name]]),
+        ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(make.initializers)

@@ -8,15 +8,16 @@ from difflib import get_close_matches
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import onnxruntime
 
 from dsc.check.interface import constant_names
 from dsc.check.reference import Reference, to_array, to_value
-from dsc.check.segments import Segment, model_of, segments, value_sizes
+from dsc.check.segments import Segment, is_large, model_of, segments, value_sizes
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError, UsageError
 
-_BUDGET = 32 << 20
+_BUDGET = 16 << 20
 """Bytes of results that are in memory at once, more or less."""
 
 _TYPES = {element.code: f"tensor({element.name.lower()})" for element in ELEMENT_TYPES}
@@ -49,6 +50,7 @@ class Intermediates:
         self, model: onnx.ModelProto, wanted: Collection[str] | None = None, threads: int | None = None
     ) -> None:
         self._model, self._threads = model, threads
+        self._weights = {t.name: _weight(t) for t in model.graph.initializer if is_large(t)}
         constants = constant_names(model)
         self._inputs = {v.name: _type_of(v) for v in model.graph.input if v.name not in constants}
         made = [name for node in model.graph.node for name in node.output if name and name not in constants]
@@ -82,8 +84,9 @@ class Intermediates:
         types, stages = dict(self._inputs), []
         for index, segment in enumerate(found):
             inputs = {name: _code(name, types[name]) for name in segment.reads}
-            model = model_of(self._model, segment.nodes, inputs, segment.makes)
-            reference = Reference(model, self._threads, arena=False)
+            model = model_of(self._model, segment.nodes, inputs, segment.makes, self._weights)
+            weights = {t.name: self._weights[t.name] for t in model.graph.initializer if t.name in self._weights}
+            reference = Reference(model, self._threads, weights=weights)
             types.update(reference.output_types)
             later = {name for other in found[index + 1 :] for name in other.reads}
             dead = frozenset((*segment.reads, *segment.makes)) - later
@@ -111,6 +114,12 @@ def _run(stage: _Stage, values: dict[str, onnxruntime.OrtValue]) -> Iterator[tup
             values[name] = value
         if name in stage.wanted:
             yield name, to_array(value)
+
+
+def _weight(tensor: onnx.TensorProto) -> onnxruntime.OrtValue:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise UsageError(f"the data of weight {tensor.name!r} is not in the model, but in a file: load it first")
+    return to_value(onnx.numpy_helper.to_array(tensor))
 
 
 def _type_of(value: onnx.ValueInfoProto) -> str:

@@ -27,9 +27,10 @@ class Reference:
     """A model in ONNX Runtime.
 
     threads: cores one run uses, all if None. optimized: whether its graph optimizations are on; they have faults of
-    their own, which must not be taken for ours. arena: whether memory of a run is kept for the next. fuses_quantization: whether
-    optimizations may make integer kernels of operators between dequantized tensors. Raises UnsupportedModelError when
-    ONNX Runtime does not take the model.
+    their own, which must not be taken for ours. weights: the data of the model's external initializers, which is not
+    copied; without them memory of a run is kept for the next. fuses_quantization: whether optimizations may make
+    integer kernels of operators between dequantized tensors. Raises UnsupportedModelError when ONNX Runtime does not
+    take the model.
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Reference:
         model: Model,
         threads: int | None = None,
         optimized: bool = False,
+        weights: Mapping[str, onnxruntime.OrtValue] | None = None,
         *,
-        arena: bool = True,
         fuses_quantization: bool = True,
     ) -> None:
         self.optimized = optimized
         options = onnxruntime.SessionOptions()
-        options.enable_cpu_mem_arena = arena
+        options.enable_cpu_mem_arena = weights is None
+        self._lend(options, weights or {})
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads or 0
         if not fuses_quantization:
@@ -61,6 +63,14 @@ class Reference:
             raise UnsupportedModelError(
                 f"ONNX Runtime, the reference, refuses the model: {_first_line(error)}"
             ) from error
+
+    def _lend(self, options: onnxruntime.SessionOptions, weights: Mapping[str, onnxruntime.OrtValue]) -> None:
+        """External initializers stand for files until they are given, and are copied unless they are shared as well."""
+        self._weights = weights  # the session has no hold on them
+        if weights:
+            options.add_external_initializers(list(weights), list(weights.values()))
+        for name, value in weights.items():
+            options.add_initializer(name, value)
 
     @property
     def output_names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ import onnx.shape_inference
 
 from dsc.errors import UnsupportedModelError
 
-_INFERRED_BYTES = 1024
-"""Constants up to this size may be shapes, which inference reads."""
+_INFERRED = 256
+"""Elements of a constant up to which it may be a shape, which inference reads."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +103,39 @@ def _outside(nodes: Sequence[onnx.NodeProto]) -> list[str]:
 
 
 def model_of(
-    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, int], outputs: Iterable[str]
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, int],
+    outputs: Iterable[str],
+    lent: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """A model of some nodes of another, with the initializers that they read. inputs: element types by name."""
+    """A model of some nodes of another, with the initializers that they read.
+
+    inputs: element types by name. lent: initializers of which the session is handed the data, see `Reference`.
+    """
     reads = set(_outside(nodes))
+    read = [t for t in model.graph.initializer if t.name in reads and t.name not in inputs]
     graph = onnx.GraphProto(name=model.graph.name or "segment")
     graph.node.extend(nodes)
-    graph.initializer.extend(t for t in model.graph.initializer if t.name in reads and t.name not in inputs)
+    graph.initializer.extend(_without_data(t) if t.name in lent else t for t in read)
     graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in reads)
     graph.input.extend(onnx.helper.make_tensor_value_info(name, code, None) for name, code in inputs.items())
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return _like(model, graph)
+
+
+def _like(model: onnx.ModelProto, graph: onnx.GraphProto) -> onnx.ModelProto:
     return onnx.ModelProto(
         ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=graph
+    )
+
+
+def _without_data(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """The same as if its data were in a file."""
+    location = onnx.StringStringEntryProto(key="location", value="lent")
+    external = onnx.TensorProto.EXTERNAL
+    return onnx.TensorProto(
+        name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, data_location=external, external_data=[location]
     )
 
 
@@ -139,18 +161,23 @@ def _without_weights(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> 
             code = value.type.tensor_type.elem_type
             graph.input.append(onnx.helper.make_tensor_value_info(value.name, code, feed[value.name].shape))
     for tensor in model.graph.initializer:
-        if tensor.ByteSize() > _INFERRED_BYTES:
+        if is_large(tensor):
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
         else:
             graph.initializer.append(tensor)
-    return onnx.ModelProto(
-        ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=graph
-    )
+    return _like(model, graph)
+
+
+def is_large(tensor: onnx.TensorProto) -> bool:
+    """Whether it is data, rather than a shape or a number that says what is computed."""
+    return bool(math.prod(tensor.dims) > _INFERRED)
 
 
 def _bytes(tensor: onnx.TypeProto.Tensor) -> int | None:
-    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
-    if not tensor.HasField("shape") or not tensor.elem_type or None in dims:
+    if not tensor.elem_type or not tensor.HasField("shape"):
+        return None
+    dims = [int(dim.dim_value) for dim in tensor.shape.dim if dim.HasField("dim_value")]
+    if len(dims) != len(tensor.shape.dim):
         return None
     itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
-    return int(np.prod([dim for dim in dims if dim is not None], dtype=np.float64)) * int(itemsize)
+    return math.prod(dims) * int(itemsize)

@@ -100,7 +100,9 @@ def _upgraded(
     if node.domain not in ("", "ai.onnx"):
         return [node]
     at = version
-    while rule := next(((new, r) for new, r in RULES.get(node.op_type, []) if new > at and (not to or new <= to)), None):
+    while rule := next(
+        ((new, r) for new, r in RULES.get(node.op_type, []) if new > at and (not to or new <= to)), None
+    ):
         at = rule[0]
         rule[1](edit)
     return [*edit.before, node, *edit.after]

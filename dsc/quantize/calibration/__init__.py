@@ -5,6 +5,8 @@ from __future__ import annotations
 from dsc.quantize.calibration.calibrate import calibrate, channel_maxima
 from dsc.quantize.calibration.calibrators import CALIBRATORS, Calibrator, find_calibrator
 from dsc.quantize.calibration.collect import Feed, collect
+from dsc.quantize.calibration.data import Samples, find_samples
+from dsc.quantize.calibration.histogram import Histogram
 from dsc.quantize.calibration.ranges import Range
 from dsc.quantize.calibration.statistics import ChannelMaxima, Extremes, MovingExtremes, Statistic, Values
 
@@ -14,12 +16,15 @@ __all__ = [
     "ChannelMaxima",
     "Extremes",
     "Feed",
+    "Histogram",
     "MovingExtremes",
     "Range",
+    "Samples",
     "Statistic",
     "Values",
     "calibrate",
     "channel_maxima",
     "collect",
     "find_calibrator",
+    "find_samples",
 ]

@@ -116,7 +116,9 @@ class _Inserter:
     def _correct(self, add: onnx.NodeProto, quantized: QuantizedLayer) -> None:
         bias = quantized.layer.bias
         assert bias is not None
+        given = self._network.constant(bias.tensor)
+        assert given is not None
         assert quantized.bias is not None
-        if not np.array_equal(quantized.bias, self._network.constant(bias.tensor)):
+        if not np.array_equal(quantized.bias, given):
             corrected = self._make.initializer(f"{bias.tensor}_corrected", quantized.bias)
             add.input[:] = [corrected if name == bias.tensor else name for name in add.input]

@@ -51,9 +51,7 @@ def slower_in_bytes(
         if bytes_ is None:
             found[layer.name] = f"no kernel for bytes on {target.name}"
         elif floats is not None and bytes_ > floats * _WORTH:
-            found[layer.name] = (
-                f"slower in bytes on {target.name}: {bytes_ * 1e6:.0f} us, in float {floats * 1e6:.0f}"
-            )
+            found[layer.name] = f"slower in bytes on {target.name}: {bytes_ * 1e6:.0f} us, in float {floats * 1e6:.0f}"
         if on_progress is not None:
             on_progress(done)
     return found

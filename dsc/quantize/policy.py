@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -41,7 +41,7 @@ class Policy:
     """Rules in their order, and the scheme of what they leave."""
 
     rules: tuple[PolicyRule, ...] = ()
-    scheme: StaticScheme = StaticScheme()
+    scheme: StaticScheme = field(default_factory=StaticScheme)
 
     def decisions(self, network: Network, layers: Sequence[Layer]) -> dict[str, PolicyRule]:
         """The rule that counts for a layer, by the layer's name. Raises UsageError for names that are no layer's."""
@@ -71,7 +71,7 @@ def read_policy(path: Path) -> Policy:
 
 
 def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
-    _check_keys(path, "a rule", table, [field.name for field in fields(PolicyRule)])
+    _check_keys(path, "a rule", table, [known.name for known in fields(PolicyRule)])
     if table.get("keep") not in get_args(Kept):
         raise UsageError(f"policy {path}: keep = {table.get('keep')!r} in a rule; it is one of {get_args(Kept)}")
     for key in ("ops", "names", "between"):
@@ -91,7 +91,7 @@ def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
 
 def _scheme(path: Path, table: Mapping[str, Any]) -> StaticScheme:
     plain = StaticScheme()
-    _check_keys(path, "[scheme]", table, [field.name for field in fields(StaticScheme)])
+    _check_keys(path, "[scheme]", table, [known.name for known in fields(StaticScheme)])
     for key, value in table.items():
         known = {"activations": ("uint8", "int8"), "weight_bits": (7, 8)}.get(key, (False, True))
         if value not in known or type(value) is not type(getattr(plain, key)):

@@ -14,7 +14,9 @@ from dsc.errors import BudgetError, UnsupportedModelError, UsageError
 from dsc.exchange import ModelSource
 from dsc.files import writing
 from dsc.quantize.calibration import Feed, Range, calibrate
+from dsc.quantize.evaluation import checked
 from dsc.quantize.insert import grids_of, needed_ranges, quantized_model
+from dsc.quantize.kept_samples import KeptSamples
 from dsc.quantize.kernels import slower_in_bytes
 from dsc.quantize.layers import Layer, count_macs, find_layers
 from dsc.quantize.network import Network
@@ -22,7 +24,6 @@ from dsc.quantize.policy import Policy
 from dsc.quantize.prepare import prepare
 from dsc.quantize.quantized_layer import quantize_layer
 from dsc.quantize.report import Accuracy, LayerReport, Report
-from dsc.quantize.samples import Samples
 from dsc.quantize.search import Search
 from dsc.quantize.sensitivity import Sensitivity, measure
 from dsc.quantize.session import Run, output_decibels, runner
@@ -71,6 +72,7 @@ def quantize(
     if max_accuracy_drop is not None and evaluate is None:
         raise UsageError("an accuracy drop is allowed, and nothing says what the accuracy is: give an evaluation")
     onto = named_target(target) if isinstance(target, str) else target
+    evaluate = None if evaluate is None else checked("the evaluation", evaluate)
     work = _Work(Network(prepare(model)), policy or Policy(), onto, progress or _silent)
     work.look_at(calibration, calibrator)
     if evaluate is None or max_accuracy_drop is None:
@@ -111,7 +113,7 @@ class _Work:
         self._layers = find_layers(network)
         self._rules = policy.decisions(network, self._layers)
         self._ranges: Mapping[str, Range] = {}
-        self._samples: Samples
+        self._samples: KeptSamples
         self._sensitivities: Mapping[str, Sensitivity] = {}
         self._macs: Mapping[str, int] = {}
         self._slower: Mapping[str, str] = {}
@@ -121,7 +123,7 @@ class _Work:
 
     def look_at(self, calibration: Iterable[Feed], calibrator: str) -> None:
         """Find the ranges, and what quantizing each layer costs."""
-        self._samples = Samples(calibration)
+        self._samples = KeptSamples(calibration)
         known = [layer for layer in self._layers if layer.refusal is None]
         tensors = needed_ranges(self.network, known)
         (self._ranges,) = calibrate(
@@ -190,8 +192,8 @@ class _Work:
     def _report(self, layer: Layer, is_kept: bool) -> LayerReport:
         refusal, rule = self._refusal(layer), self._rules.get(layer.name)
         reason = refusal or ("too sensitive for the accuracy asked for" if is_kept else "")
-        if not reason:
-            reason = "within the accuracy asked for" if rule is None else f"the policy keeps {rule} in bytes"
+        if rule is not None and refusal is None:
+            reason = f"the policy keeps {rule} in bytes"
         snr = None if layer.refusal is not None else self._decibels(layer.name)
         return LayerReport(layer.name, layer.op, self._macs[layer.name], snr, not is_kept and refusal is None, reason)
 

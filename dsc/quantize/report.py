@@ -27,14 +27,14 @@ class LayerReport:
 class Accuracy:
     """What an evaluation gives for the float model and the quantized one, and how often it was asked."""
 
-    float: float
+    in_float: float
     quantized: float
     evaluations: int
 
     @property
     def drop(self) -> float:
         """How much is lost; negative where something is gained."""
-        return self.float - self.quantized
+        return self.in_float - self.quantized
 
 
 @dataclass(frozen=True)

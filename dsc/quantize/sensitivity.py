@@ -52,7 +52,7 @@ def measure(
     *,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Sensitivity], dict[str, tuple[int, ...]]]:
-    """How each layer that has a form in bytes takes it, and the shapes of what layers read and give in the first sample.
+    """How each layer that has a form in bytes takes it; the shapes in the first sample of what layers read and give.
 
     ranges: of what `needed_ranges` names. Raises UsageError for samples that the model does not take.
     """

@@ -16,7 +16,7 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 def runner(model: onnx.ModelProto, threads: int | None = None) -> Run:
     """What runs a model: inputs by name to outputs by name.
 
-    ONNX Runtime's integer kernels are left out: on x86 without VNNI their sums saturate, which is no fault of the model.
+    ONNX Runtime's integer kernels are left out: on x86 without VNNI their sums saturate, which the model does not.
     """
     return Reference(model, threads, optimized=True, fuses_quantization=False).run
 

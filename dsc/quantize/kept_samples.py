@@ -12,7 +12,7 @@ KEPT = 32
 """How many are kept."""
 
 
-class Samples:
+class KeptSamples:
     """Feeds that are passed on, of which the first are kept."""
 
     def __init__(self, data: Iterable[Feed]) -> None:

@@ -35,7 +35,7 @@ def text_lines(fonts: Sequence[Path], count: int, seed: int) -> Iterator[Line]:
     random = np.random.default_rng([seed, 0x0C2])
     for _ in range(count):
         text = _text(random)
-        font = ImageFont.truetype(str(fonts[random.integers(len(fonts))]), int(random.integers(24, 34)))
+        font = ImageFont.truetype(str(fonts[int(random.integers(len(fonts)))]), int(random.integers(24, 34)))
         yield Line(_scanned(_rendered(text, font, random), random), text)
 
 

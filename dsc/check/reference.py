@@ -28,7 +28,8 @@ class Reference:
 
     threads: cores one run uses, all if None. optimized: whether its graph optimizations are on; they have faults of
     their own, which must not be taken for ours. weights: the data of the model's external initializers, which is not
-    copied; without them memory of a run is kept for the next. Raises UnsupportedModelError when ONNX Runtime does not
+    copied; without them memory of a run is kept for the next. fuses_quantization: whether optimizations may make
+    integer kernels of operators between dequantized tensors. Raises UnsupportedModelError when ONNX Runtime does not
     take the model.
     """
 
@@ -38,6 +39,8 @@ class Reference:
         threads: int | None = None,
         optimized: bool = False,
         weights: Mapping[str, onnxruntime.OrtValue] | None = None,
+        *,
+        fuses_quantization: bool = True,
     ) -> None:
         self.optimized = optimized
         options = onnxruntime.SessionOptions()
@@ -45,6 +48,8 @@ class Reference:
         self._lend(options, weights or {})
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads or 0
+        if not fuses_quantization:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

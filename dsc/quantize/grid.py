@@ -27,13 +27,13 @@ class Grid:
         """The nearest bytes, halves to even, cut to what the type holds: as QuantizeLinear has it."""
         limits = np.iinfo(self.zero_point.dtype)
         steps = np.rint(array.astype(np.float32) / self._along(self.scale, array.ndim))
-        bytes_: np.ndarray = np.clip(steps + self._along(self.zero_point, array.ndim), limits.min, limits.max)
-        return bytes_.astype(self.zero_point.dtype)
+        bytes_ = np.clip(steps + self._along(self.zero_point, array.ndim), limits.min, limits.max)
+        return np.asarray(bytes_, self.zero_point.dtype)
 
     def dequantized(self, array: np.ndarray) -> np.ndarray:
         """The numbers that bytes stand for, as DequantizeLinear has it."""
         zero = self._along(self.zero_point, array.ndim).astype(np.int32)
-        return (array.astype(np.int32) - zero).astype(np.float32) * self._along(self.scale, array.ndim)
+        return np.asarray((array.astype(np.int32) - zero).astype(np.float32) * self._along(self.scale, array.ndim))
 
     def _along(self, parameter: np.ndarray, rank: int) -> np.ndarray:
         if self.axis is None:

@@ -12,7 +12,7 @@ from dsc.quantize.grid import Grid, activation_grid
 from dsc.quantize.layers import Layer
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
-from dsc.quantize.placement import Placement, moved_from, moves, place
+from dsc.quantize.placement import moved_from, moves, place
 from dsc.quantize.prepare import drop_unused
 from dsc.quantize.quantized_layer import QuantizedLayer, quantize_layer, rewired
 from dsc.quantize.scheme import StaticScheme
@@ -31,16 +31,22 @@ def quantized_model(
     channel. The operators are those of the float model between QuantizeLinear and DequantizeLinear, which runtimes
     that have integer kernels take together.
     """
+    grids = grids_of(network, layers, ranges, scheme)
+    quantized = [
+        quantize_layer(network, layer, grids[layer.data], scheme, (shifts or {}).get(layer.name)) for layer in layers
+    ]
+    return _Inserter(network, grids, quantized, scheme.keeps_residuals).model()
+
+
+def grids_of(
+    network: Network, layers: Sequence[Layer], ranges: Mapping[str, Range], scheme: StaticScheme
+) -> dict[str, Grid]:
+    """The grids of all tensors that become bytes where these layers do."""
     placement = place(network, [layer.data for layer in layers])
-    grids = {
+    return {
         tensor: activation_grid(found, scheme.activations, scheme.symmetric)
         for tensor, found in placement.ranges(network, ranges).items()
     }
-    quantized = {
-        layer.name: quantize_layer(network, layer, grids[layer.data], scheme, (shifts or {}).get(layer.name))
-        for layer in layers
-    }
-    return _Inserter(network, placement, grids, quantized, scheme.keeps_residuals).model()
 
 
 def needed_ranges(network: Network, layers: Sequence[Layer]) -> list[str]:
@@ -53,22 +59,20 @@ class _Inserter:
     def __init__(
         self,
         network: Network,
-        placement: Placement,
         grids: Mapping[str, Grid],
-        quantized: Mapping[str, QuantizedLayer],
+        quantized: Sequence[QuantizedLayer],
         keeps_residuals: bool,
     ) -> None:
         self._network = network
-        self._placed = set(placement.tensors)
         self._grids = grids
-        self._quantized = quantized
+        self._quantized = {found.layer.name: found for found in quantized}
         self._keeps_residuals = keeps_residuals
         self._make = QdqNodes(network.model)
         self._names: dict[str, str] = {}
         """Of tensors that are read as dequantized bytes."""
         self._biases = {
             found.layer.bias.node: found
-            for found in quantized.values()
+            for found in quantized
             if found.layer.op == "MatMul" and found.layer.bias is not None
         }
         """Of products, by the node of the Add behind them."""
@@ -87,7 +91,7 @@ class _Inserter:
         return model
 
     def _through_bytes(self, tensor: str) -> list[onnx.NodeProto]:
-        if tensor not in self._placed:
+        if tensor not in self._grids:
             return []
         self._names[tensor], made = self._make.through_bytes(tensor, self._grids[tensor])
         return made
@@ -104,7 +108,7 @@ class _Inserter:
 
     def _read(self, tensor: str, node: onnx.NodeProto) -> str:
         """What a node that is not quantized reads in place of a tensor."""
-        passes_on = moves(node) and node.output[0] in self._placed
+        passes_on = moves(node) and node.output[0] in self._grids
         if self._keeps_residuals and not passes_on:
             return tensor
         return self._names.get(tensor, tensor)
@@ -112,7 +116,9 @@ class _Inserter:
     def _correct(self, add: onnx.NodeProto, quantized: QuantizedLayer) -> None:
         bias = quantized.layer.bias
         assert bias is not None
+        given = self._network.constant(bias.tensor)
+        assert given is not None
         assert quantized.bias is not None
-        if not np.array_equal(quantized.bias, self._network.constant(bias.tensor)):
+        if not np.array_equal(quantized.bias, given):
             corrected = self._make.initializer(f"{bias.tensor}_corrected", quantized.bias)
             add.input[:] = [corrected if name == bias.tensor else name for name in add.input]

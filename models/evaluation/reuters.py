@@ -57,7 +57,7 @@ def _embedded(run: Run, texts: Sequence[str]) -> np.ndarray:
 
 
 def _head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, biases and names of the topics: a linear classifier of the float model's embeddings, kept in the cache."""
+    """Weights, biases and topics of a linear classifier of the float model's embeddings, kept in the cache."""
     target = cache_dir(None) / "data" / f"reuters-r8-{_MODEL}-{_LONGEST}.npz"
     with made_once(target) as aside:
         if aside is not None:

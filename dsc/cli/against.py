@@ -34,7 +34,7 @@ def compare_with_float(
     """Print the errors of the quantized model's layers, worst first. Raises UsageError."""
     source, float_source = find_model(quantized), find_model(against)
     shapes = float_source.shapes(shape, pinned)
-    reads = [source.path, float_source.path, *wanted.data, *files_named(wanted.files)]
+    reads: list[str | Path | None] = [source.path, float_source.path, *wanted.data, *files_named(wanted.files)]
     claim({"--json": json, "--picture": picture}, reads)
     from dsc.check import Reference
     from dsc.check.interface import input_specs, load_model

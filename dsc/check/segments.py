@@ -142,12 +142,14 @@ def _without_data(tensor: onnx.TensorProto) -> onnx.TensorProto:
 def value_sizes(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> dict[str, int]:
     """About how many bytes each value of a model takes for some inputs.
 
-    A value of which inference does not tell the size is taken to be as large as the largest that its node reads.
+    A value of which inference does not tell the size is taken to be as large as the largest that its node reads; weights
+    do not count.
     """
+    weights = {tensor.name for tensor in model.graph.initializer}
     inferred = onnx.shape_inference.infer_shapes(_without_weights(model, feed), data_prop=True).graph
     sizes = {value.name: _bytes(value.type.tensor_type) for value in (*inferred.input, *inferred.value_info)}
     for node in model.graph.node:
-        largest = max((sizes.get(name) or 0 for name in node.input), default=0)
+        largest = max((sizes.get(name) or 0 for name in node.input if name not in weights), default=0)
         sizes.update({name: largest for name in node.output if sizes.get(name) is None})
     return {name: size or 0 for name, size in sizes.items()}
 

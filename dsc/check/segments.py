@@ -142,7 +142,7 @@ def _without_data(tensor: onnx.TensorProto) -> onnx.TensorProto:
 def value_sizes(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> dict[str, int]:
     """About how many bytes each value of a model takes for some inputs.
 
-    A value of which inference does not tell the size is taken to be as large as the largest that its node reads; weights
+    A value of which inference does not tell the size is taken to be as large as the largest its node reads; weights
     do not count.
     """
     weights = {tensor.name for tensor in model.graph.initializer}

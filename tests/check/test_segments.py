@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 
+from dsc.check import intermediates
 from dsc.check.intermediates import Intermediates
 from dsc.check.segments import needed_nodes, read_names, segments, value_sizes
 from dsc.errors import UnsupportedModelError, UsageError
@@ -67,6 +71,32 @@ def test_nodes_without_an_order_are_refused() -> None:
     model.graph.node.extend(nodes[::-1])
     with pytest.raises(UnsupportedModelError, match="in no order: 'd' is read before it is made"):
         list(segments(model.graph, "yabcd", value_sizes(CHAIN, FEED), 1))
+
+
+def test_a_larger_feed_is_cut_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intermediates, "_BUDGET", 10 * SIZE)
+    made: list[int] = []
+    session = Intermediates.session
+    monkeypatch.setattr(Intermediates, "session", lambda self, *args: made.append(0) or session(self, *args))
+    asked, counts = Intermediates(CHAIN), []
+    for rows in (3, 1, 30, 3):
+        assert len(list(asked.tensors({"x": np.ones((rows, 64), np.float32)}))) == 6
+        counts.append(len(made))
+    assert counts == [1, 1, 6, 6]
+
+
+def test_values_are_dropped_after_the_last_segment_that_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intermediates, "_BUDGET", 1)
+    held: list[list[str]] = []
+    run = intermediates._run
+
+    def watched(stage: Any, values: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+        yield from run(stage, values)
+        held.append(sorted(values))
+
+    monkeypatch.setattr(intermediates, "_run", watched)
+    list(Intermediates(CHAIN).tensors(FEED))
+    assert held == [["a"], ["a", "b"], ["b", "c"], ["d"], []]
 
 
 def test_functions_of_the_model_are_known_in_each_segment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,15 @@ def test_the_least_squared_error_is_least(name: str) -> None:
     assert error(array, range_.low, range_.high) <= 1.05 * min(tried)
 
 
+def test_each_end_is_drawn_in_by_itself() -> None:
+    """One number on the other side takes half of the codes, and clipping it costs less than they are worth."""
+    array = np.append(-10 * RANDOM.random(400_000), [10]).astype(np.float32)
+    range_ = found("mse", array)
+    assert range_.low == pytest.approx(-10, rel=0.03)
+    assert range_.high < 5
+    assert error(array, range_.low, range_.high) < 0.8 * error(array, -10, 10)
+
+
 def plain_divergence(counts: list[float], kept: int) -> float:
     """The steps of Migacz' slide 38, one bin after the other."""
     p = list(counts[:kept])

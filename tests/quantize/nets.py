@@ -25,10 +25,10 @@ CONVS = TextModel(
         [join] j = Concat<axis=1>(r, d0)
         [pool] p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(j)
         [point] q = Conv(p, w2, b2)
-        [sum] s = Add(q, q2)
         [side] q2 = Conv(p, w3)
+        [sum] s = Add(q, q2)
         [last] y = Conv(s, w4, b4)
-    }""".replace("[sum] s = Add(q, q2)\n        [side] q2 = Conv(p, w3)", "[side] q2 = Conv(p, w3)\n        [sum] s = Add(q, q2)"),
+    }""",
     {
         "w0": weight(8, 3, 3, 3), "b0": weight(8), "scale": 1 + weight(8, seed=1) ** 2, "shift": weight(8, seed=2),
         "mean": weight(8, seed=3), "variance": 0.5 + weight(8, seed=4) ** 2, "w1": weight(8, 1, 3, 3),
@@ -46,7 +46,8 @@ PRODUCTS = TextModel(
         [turn] t = Transpose<perm=[0,2,1]>(kb)
         [scores] s = MatMul(x, t)
         [soft] p = Softmax<axis=-1>(s)
-        [mix] m = MatMul(p, x)
+        [flip] v = Neg(x)
+        [mix] m = MatMul(p, v)
         [sum] r = Add(m, x)
         [out] o = MatMul(r, wo)
         y = Relu(o)

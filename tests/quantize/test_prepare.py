@@ -83,5 +83,5 @@ def test_what_cannot_be_prepared() -> None:
         prepare(quantized)
     with pytest.raises(UnsupportedModelError, match="not an ONNX model"):
         prepare(b"nonsense")
-    with pytest.raises(UsageError, match="nowhere.onnx cannot be read"):
+    with pytest.raises(UsageError, match=r"nowhere\.onnx cannot be read"):
         prepare("nowhere.onnx")

@@ -1,0 +1,55 @@
+"""Products by dequantized constants: the scales by groups of the depth, and as few zero points as possible."""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from dsc.ir import onnx
+from dsc.passes.pattern import ops, value
+from dsc.passes.rule import Match, Rule
+from dsc.passes.weight_only.groups import Grouped, centered, grouped, is_grouped
+
+_weight = ops.DequantizeLinear(..., label="dq")
+
+
+class TransposedWeight(Rule):
+    """transpose(dq(w, s, z)) => dq(transpose(w), transpose(s), transpose(z)), w a constant matrix in blocks"""
+
+    pattern = ops.Transpose(_weight)
+    inner_values_may_be_used = True
+
+    def check(self, m: Match) -> str | None:
+        if any(m.graph.constant(v) is None for v in m.dq.operands):
+            return "the weights are not constant"
+        shape = m.graph.constant(m.dq.x).shape
+        return None if len(shape) == 2 and list(m.root.attr("perm") or (1, 0)) == [1, 0] else "it is no matrix"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        parts = (None if v is None else m.graph.constant(v) for v in m.dq.node_inputs())
+        turned = [None if part is None else m.constant(part.T, "transposed") for part in parts]
+        made: SSAValue = m.like(m.dq, *turned, axis=1 - m.dq.attr("axis", 1) % 2).out
+        return made
+
+
+class GroupedWeight(Rule):
+    """x @ dq(w, s, z) => x @ dq(w - z, s), s by groups of the depth; z stays where w - z is out of range"""
+
+    pattern = value("x") @ _weight
+    inner_values_may_be_used = True
+
+    def check(self, m: Match) -> str | None:
+        found = grouped(m.graph, m.dq)
+        if isinstance(found, str):
+            return found
+        if not found.in_words:
+            return f"groups of {found.size} are no whole words"
+        return "it is in that form" if is_grouped(m.graph, m.dq) and centered(found) is found else None
+
+    def rewrite(self, m: Match) -> SSAValue:
+        found = grouped(m.graph, m.dq)
+        assert isinstance(found, Grouped)  # it was checked
+        made: SSAValue = m.emit(onnx.MatMul, m.x, centered(found).emit(m)).out
+        return made
+
+
+RULES: tuple[Rule, ...] = (TransposedWeight(), GroupedWeight())

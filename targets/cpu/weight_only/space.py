@@ -18,6 +18,8 @@ from dsc.targets.kernel import ArrayType, Implementation, Packing
 
 MOST_ROWS = 8
 """That are multiplied by floats in registers: each row takes two registers for each vector."""
+SCRATCH = 5
+"""Registers for an element of `a` and vectors on their way from words to floats: with fewer, LLVM spilled."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class WeightOnlySpace:
             return
         lanes = self.machine.lanes()
         constants = 0 if self.problem.zeros is None else 1
+        of_a = 2 * m + 8 if self._depth > 1 else 0  # LLVM loads the next ones ahead, and begins with their words
         for vectors in range(1, min(MAX_VECTORS, math.ceil(n / lanes)) + 1):
-            if vectors * (2 * m + 1 + constants) + 3 <= self.machine.vector_registers:
+            if vectors * (2 * m + 1 + constants) + of_a + SCRATCH <= self.machine.vector_registers:
                 yield Tiling(m, vectors, lanes, "columns" if n > vectors * lanes else "none", depth=self._depth)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""act(x @ w + b) + r: MatMul, MatMulInteger and Gemm with their epilogues, and what makes floats of a weight of few bits."""
+"""act(x @ w + b) + r: MatMul, MatMulInteger and Gemm with their epilogues, and with the dequantization of a weight."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """weight-only: weights of 2, 4 and 8 bits stay so, for kernels that make floats of them in registers.
 
-A model whose activations are floats has its weights as integers to be small and, where few rows are multiplied, fast: what
-takes the time then is reading weights. Folding constants would make floats of them.
+A model whose activations are floats has its weights as integers to be small and, where few rows are multiplied, fast:
+what takes the time then is reading weights. Folding constants would make floats of them.
 """
 
 from __future__ import annotations

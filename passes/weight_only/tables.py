@@ -2,8 +2,8 @@
 
     gather(dq(q, s, z), i) = dq(gather(q, i), gather(s, i), gather(z, i))
 
-holds exactly. Integers of less than a byte lie together in one: the first part of a row in the lowest bits, the next part
-in those above, so that parts are taken out side by side.
+holds exactly. Integers of less than a byte lie together in one: the first part of a row in the lowest bits, the next
+part in those above, so that parts are taken out side by side.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class RowsOfIntegers(Rule):
         rows = _rows(m, found)
         scales = _gathered(m, found.scales.T)
         zeros = None if found.zeros is None else _gathered(m, computed(found.zeros.T))
-        made: SSAValue = m.emit(
-            onnx.DequantizeLinear, rows, scales, zeros, axis=rank(m.i), block_size=found.size
-        ).out
+        made: SSAValue = m.emit(onnx.DequantizeLinear, rows, scales, zeros, axis=rank(m.i), block_size=found.size).out
         return made
 
 

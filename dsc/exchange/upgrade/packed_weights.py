@@ -1,5 +1,4 @@
-"""Products and tables of com.microsoft whose weights are packed in blocks, as operators of ONNX on integers of 2, 4 or 8
-bits.
+"""Products and tables of com.microsoft whose weights are packed in blocks, by operators of ONNX on small integers.
 
 Such a weight is bytes of several integers, the first in the lowest bits, with a scale and maybe a zero point for each
 block. What follows is DequantizeLinear in blocks, the one form that passes and kernels know.

@@ -29,7 +29,6 @@ from dsc.targets.cpu.tile import RegisterTile, Tile
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import function, pieces, when
 
-
 Multiply: TypeAlias = Callable[[Tile, "Sequence[Row]"], None]
 """Adds to a tile what rows of `a` and a panel of `b` give."""
 

@@ -18,7 +18,6 @@ from dsc.targets.kernel import ArrayType
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, argument, flat
 
-
 Packed: TypeAlias = "Mapping[int, Sequence[ArrayType]]"
 """Of each input that is given rearranged, by position: the arrays that it is given as."""
 

@@ -1,9 +1,9 @@
 """The code of a product by a weight of few bits: that of `cpu.gemm`, with floats made of words where it reads them.
 
-A word holds neighbours of the depth in one column. Shifted up and down again, a vector of words is a vector of a row, its
-sign extended; then it is converted. Where few rows are multiplied, that is done in registers, sums are taken for each
-group by itself, and multiplied by its scale at the end. Where there are many, each task makes floats of a panel first,
-which it then multiplies all of its rows by.
+A word holds neighbours of the depth in one column. Shifted up and down again, a vector of words is a vector of a row,
+its sign extended; then it is converted. Where few rows are multiplied, that is done in registers, sums are taken for
+each group by itself, and multiplied by its scale at the end. Where there are many, each task makes floats of a panel
+first, which it then multiplies all of its rows by.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Models with small integers in place of floats."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from dsc.ir import onnx
+from dsc.passes.canonicalize.facts import rank
+from dsc.passes.canonicalize.transposes import permutation
 from dsc.passes.pattern import ops, value
 from dsc.passes.rule import Match, Rule
 from dsc.passes.weight_only.groups import Grouped, centered, grouped, is_grouped
@@ -21,8 +23,7 @@ class TransposedWeight(Rule):
     def check(self, m: Match) -> str | None:
         if any(m.graph.constant(v) is None for v in m.dq.operands):
             return "the weights are not constant"
-        shape = m.graph.constant(m.dq.x).shape
-        return None if len(shape) == 2 and list(m.root.attr("perm") or (1, 0)) == [1, 0] else "it is no matrix"
+        return None if rank(m.dq.x) == 2 and permutation(m.root) == (1, 0) else "it is no matrix that is turned"
 
     def rewrite(self, m: Match) -> SSAValue:
         parts = (None if v is None else m.graph.constant(v) for v in m.dq.node_inputs())

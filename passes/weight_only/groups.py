@@ -62,14 +62,13 @@ def grouped(graph: Graph, op: OnnxOp, depth_axis: int = 0) -> Grouped | str:
         return "a scale is not finite"
     axis, size = op.attr("axis", 1) % 2, op.attr("block_size", 0)
     if depth_axis == 1:
-        integers, scales, zeros = (each if each is None else each.T for each in (integers, scales, zeros))
-        axis = 1 - axis
+        integers, scales, zeros, axis = integers.T, scales.T, None if zeros is None else zeros.T, 1 - axis
     depth, columns = integers.shape
     if scales.ndim < 2:
         if scales.size != 1 and axis != 1:
             return "each step of the depth has a scale of its own"
         size = depth
-        scales, zeros = (each if each is None else _of_columns(each, columns) for each in (scales, zeros))
+        scales, zeros = _of_columns(scales, columns), None if zeros is None else _of_columns(zeros, columns)
     elif axis != 0:
         return "the blocks do not go along the depth"
     return Grouped(integers, scales, zeros, min(size, depth))

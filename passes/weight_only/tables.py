@@ -71,7 +71,7 @@ def _rows(m: Match, found: Grouped) -> SSAValue:
     low = table.astype(np.int16) - encoding.least
     parts = np.split(low.astype(np.uint8), count, axis=1)
     shifts = np.arange(0, BYTE, encoding.bits, dtype=np.uint8)
-    together = sum(part << shift for part, shift in zip(parts, shifts, strict=True))
+    together = np.bitwise_or.reduce([part << shift for part, shift in zip(parts, shifts, strict=True)])
     bytes_ = m.emit(onnx.Unsqueeze, _gathered(m, together), m.constant(np.array([-2], np.int64))).out
     shifted = m.emit(onnx.BitShift, bytes_, m.constant(shifts.reshape(-1, 1)), direction="RIGHT").out
     apart = m.emit(onnx.BitwiseAnd, shifted, m.constant(np.array(encoding.largest - encoding.least, np.uint8))).out

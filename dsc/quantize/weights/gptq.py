@@ -1,8 +1,8 @@
 """GPTQ: what rounding one row of a weight changes in a layer's outputs, the rows after it take back.
 
-The outputs of a layer move by ``tr(D^T H D)`` for a change D of its weight, H = X^T X of the inputs it is given. Rounding
-row after row, the change of those not rounded yet that makes up best for the error of one is along a row of the Cholesky
-factor of the inverse of H. Rows are taken in blocks, and those beyond a block are changed once for all of it.
+The outputs of a layer move by ``tr(D^T H D)`` for a change D of its weight, H = X^T X of the inputs it is given. Row
+after row is rounded; the change of those not rounded yet that makes up best for the error of one is along a row of the
+Cholesky factor of the inverse of H. Rows are taken in blocks, and those beyond a block are changed once for all of it.
 (Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, 2022.)
 """
 
@@ -51,7 +51,7 @@ def gptq(weight: np.ndarray, hessian: np.ndarray, grid: Grid, size: int, fit: Fi
 
 
 def _factor(hessian: np.ndarray) -> np.ndarray:
-    """The upper Cholesky factor of the inverse of the Hessian, damped. Inputs that are always 0 count as independent."""
+    """The upper Cholesky factor of the damped inverse. Inputs that are always 0 count as independent ones."""
     damped = hessian.astype(np.float64)
     diagonal = np.diagonal(damped).copy()
     mean = diagonal.mean() if diagonal.any() else 1.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-_TYPES = {
+_TYPES: dict[tuple[int, bool], np.dtype[np.generic]] = {
     (4, True): np.dtype(ml_dtypes.int4),
     (4, False): np.dtype(ml_dtypes.uint4),
     (8, True): np.dtype(np.int8),

@@ -56,6 +56,6 @@ def _watched(graph: Graph, values: Sequence[SSAValue]) -> bytes:
     outputs = list(zip(graph.output_names, graph.outputs, strict=True))
     graph.set_outputs([(f"{_PREFIX}{index}", value) for index, value in enumerate(values)])
     try:
-        return export_model(graph).SerializeToString()
+        return bytes(export_model(graph).SerializeToString())
     finally:
         graph.set_outputs(outputs)

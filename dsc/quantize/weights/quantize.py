@@ -76,7 +76,7 @@ def quantize_weights(
     errors = []
     for layer in layers:
         products = [known[value] for value in layer.inputs if value in known]
-        hessian = sum(products) if products else None
+        hessian = np.sum(products, axis=0) if products else None
         weight = _weight(graph, layer)
         rounded = _rounded(weight, hessian, grid, min(group, len(weight)) or len(weight), method)
         errors.append(_error(layer, weight, rounded, hessian))

@@ -9,6 +9,7 @@ first, which it then multiplies all of its rows by.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -142,12 +143,12 @@ class _InRegisters(Writer):
         """The steps of the depth that are in one row of words."""
         words, first = weights.words(word), word * self.problem.in_a_word
 
-        def floats(place: int) -> list[Expr]:
-            return [weights.floats(vector, place, v, zeros) for v, vector in enumerate(words)]
+        def floats(start: int, lane: int) -> list[Expr]:
+            return [weights.floats(vector, start + lane, v, zeros) for v, vector in enumerate(words)]
 
         together = self.tiling.depth if count % self.tiling.depth == 0 else 1
         for start in range(0, count, together):
-            part.steps([row(first + start, together) for row in rows], lambda lane, start=start: floats(start + lane))
+            part.steps([row(first + start, together) for row in rows], partial(floats, start))
 
 
 class _InPanels(Writer):

@@ -27,9 +27,9 @@ def is_packed(graph: Graph, op: OnnxOp) -> bool:
 
 
 def _uses(op: Operation) -> Iterator[Use]:
-    """Uses of an op's result, through Transpose."""
+    """Uses of an op's result, through Transpose, and Cast to what a machine computes in."""
     for use in op.results[0].uses:
-        if isinstance(use.operation, onnx.Transpose):
+        if isinstance(use.operation, onnx.Transpose | onnx.Cast):
             yield from _uses(use.operation)
         else:
             yield use

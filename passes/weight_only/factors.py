@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import onnx
+from dsc.ir import element_of, onnx
 from dsc.passes.canonicalize.facts import rank
+from dsc.passes.canonicalize.packed_weights import is_packed
 from dsc.passes.canonicalize.transposes import permutation
 from dsc.passes.pattern import ops, value
 from dsc.passes.rule import Match, Rule
 from dsc.passes.weight_only.groups import Grouped, centered, grouped, is_grouped
 
+HALF = 16
+"""Bits."""
 _weight = ops.DequantizeLinear(..., label="dq")
 
 
@@ -32,6 +36,23 @@ class TransposedWeight(Rule):
         return made
 
 
+class WidenedWeight(Rule):
+    """float32(dq(w, s, z)) => dq(w, float32(s), z), s in half precision, to which nothing is rounded then"""
+
+    pattern = ops.Cast(_weight)
+    inner_values_may_be_used = True
+
+    def check(self, m: Match) -> str | None:
+        if not is_packed(m.graph, m.dq) or element_of(m.root.out.type).dtype != np.float32:
+            return "it is no weight of few bits that is multiplied in float32"
+        return None if element_of(m.dq.x_scale.type).bits == HALF else "the scales are not in half precision"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        scales = m.constant(m.graph.constant(m.dq.x_scale).astype(np.float32), "scales")
+        made: SSAValue = m.like(m.dq, m.dq.x, scales, m.dq.x_zero_point).out
+        return made
+
+
 class GroupedWeight(Rule):
     """x @ dq(w, s, z) => x @ dq(w - z, s), s by groups of the depth; z stays where w - z is out of range"""
 
@@ -42,8 +63,8 @@ class GroupedWeight(Rule):
         found = grouped(m.graph, m.dq)
         if isinstance(found, str):
             return found
-        if not found.in_words:
-            return f"groups of {found.size} are no whole words"
+        if refused := found.refused_as_factor():
+            return refused
         return "it is in that form" if is_grouped(m.graph, m.dq) and centered(found) is found else None
 
     def rewrite(self, m: Match) -> SSAValue:
@@ -53,4 +74,4 @@ class GroupedWeight(Rule):
         return made
 
 
-RULES: tuple[Rule, ...] = (TransposedWeight(), GroupedWeight())
+RULES: tuple[Rule, ...] = (TransposedWeight(), WidenedWeight(), GroupedWeight())

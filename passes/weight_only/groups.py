@@ -25,18 +25,21 @@ class Grouped:
     integers: np.ndarray
     """[k, n]"""
     scales: np.ndarray
-    """[groups, n], float32."""
+    """[groups, n], of the type that is computed in."""
     zeros: np.ndarray | None
     """Of the shape of the scales and the type of the integers; None where all are 0."""
     size: int
     """Of a group; the last may be smaller."""
 
-    @property
-    def in_words(self) -> bool:
-        """Whether each group begins with a word of its own, of as many integers of the depth as it holds."""
+    def refused_as_factor(self) -> str | None:
+        """Why kernels for products do not take it: each group begins with a word of its own, of as many integers of the
+        depth as it holds."""
         encoding = integer_encoding(self.integers.dtype)
         assert encoding is not None  # they are integers
-        return len(self.scales) == 1 or self.size % (WORD // encoding.bits) == 0
+        if self.scales.dtype != np.float32:
+            return "it is not dequantized to float32"
+        in_words = len(self.scales) == 1 or self.size % (WORD // encoding.bits) == 0
+        return None if in_words else f"groups of {self.size} are no whole words"
 
     def emit(self, m: Match) -> SSAValue:
         """The dequantization, before the root."""
@@ -56,8 +59,8 @@ def grouped(graph: Graph, op: OnnxOp, depth_axis: int = 0) -> Grouped | str:
     encoding = integer_encoding(integers.dtype)
     if integers.ndim != 2 or not integers.size or encoding is None or encoding.bits > MOST_BITS:
         return "it is no matrix of small integers"
-    if scales.dtype != np.float32 or element_of(op.results[0].type).dtype != np.float32:
-        return "it is not dequantized to float32"
+    if scales.dtype != element_of(op.results[0].type).dtype:
+        return "it is dequantized to another type than its scales have"
     if not np.isfinite(scales).all():
         return "a scale is not finite"
     axis, size = op.attr("axis", 1) % 2, op.attr("block_size", 0)
@@ -102,4 +105,4 @@ def is_grouped(graph: Graph, op: OnnxOp) -> bool:
     if len(uses) != 1 or not isinstance(uses[0].operation, onnx.MatMul) or uses[0].index != 1:
         return False
     found = grouped(graph, op)
-    return not isinstance(found, str) and found.in_words
+    return not isinstance(found, str) and found.refused_as_factor() is None

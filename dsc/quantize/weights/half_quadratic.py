@@ -8,6 +8,8 @@ Zero points are integers here, as ONNX has them, so that the scale takes the las
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from dsc.quantize.weights.grid import Grid
@@ -20,10 +22,16 @@ WEIGHT = 10.0
 GROWTH = 1.01
 """... and by how much it grows with each step."""
 STEPS = 20
+Parameters: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Scales and zero points."""
 
 
 def half_quadratic(values: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Scales and zero points ([n]) for `values` ([k, n]): those of the extremes, made better."""
+    """Scales and zero points ([n]) for `values` ([k, n]): those of the extremes, made better.
+
+    The steps end in a minimum that is near. A search of scales by this norm would cut off the largest weights, which
+    costs it little, and a layer's outputs much.
+    """
     scales, zeros = extremes(values, grid)
     best, least = (scales, zeros), _norm(values, scales, zeros, grid)
     weight = WEIGHT
@@ -33,12 +41,18 @@ def half_quadratic(values: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarr
         if not grid.symmetric:
             zeros = np.clip(np.rint((integers - target / scales).mean(axis=0)), grid.least, grid.largest)
         scales = _least_squares(target, integers - zeros, scales)
-        error = _norm(values, scales, zeros, grid)
-        better = error < least
-        best = (np.where(better, scales, best[0]), np.where(better, zeros, best[1]))
-        least = np.minimum(error, least)
+        best, least = _better(best, least, (scales, zeros), values, grid)
         weight *= GROWTH
     return best
+
+
+def _better(
+    best: Parameters, least: np.ndarray, found: Parameters, values: np.ndarray, grid: Grid
+) -> tuple[Parameters, np.ndarray]:
+    """The better ones of two, column by column, with their norms."""
+    norm = _norm(values, *found, grid)
+    scales, zeros = (np.where(norm < least, new, old) for new, old in zip(found, best, strict=True))
+    return (scales, zeros), np.minimum(norm, least)
 
 
 def _shrunk(errors: np.ndarray, scales: np.ndarray, weight: float) -> np.ndarray:

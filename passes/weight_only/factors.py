@@ -48,8 +48,10 @@ class WidenedWeight(Rule):
         return None if element_of(m.dq.x_scale.type).bits == HALF else "the scales are not in half precision"
 
     def rewrite(self, m: Match) -> SSAValue:
-        scales = m.constant(m.graph.constant(m.dq.x_scale).astype(np.float32), "scales")
-        made: SSAValue = m.like(m.dq, m.dq.x, scales, m.dq.x_zero_point).out
+        scales = m.graph.constant(m.dq.x_scale)
+        assert scales is not None  # it was checked
+        wide = m.constant(scales.astype(np.float32), "scales")
+        made: SSAValue = m.like(m.dq, m.dq.x, wide, m.dq.x_zero_point).out
         return made
 
 

@@ -63,6 +63,8 @@ class Canonicalize(Pass):
     def apply(self, graph: Graph, record: PassRecord) -> None:
         values = ShapeValues(graph)
         keeps = packed_weights.is_packed if self.keep_weights else None
+        if self.keep_weights:
+            rewrite(graph, packed_weights.RULES, record)
         for _ in range(_MAX_ROUNDS):
             before = record.fired.total()
             retyped = retype(graph, values)

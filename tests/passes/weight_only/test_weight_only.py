@@ -201,3 +201,39 @@ def test_presets() -> None:
     feeds = {"x": RANDOM.standard_normal((3, 32), np.float32)}
     results = [compile_model(graph, opt_level=level).model.load(1).run(feeds)["out0"] for level in (0, 2)]
     np.testing.assert_allclose(results[1], results[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((1, 6), (1, 6)), ((6,), (1, 6)), ((), (1, 6))], ids=str)
+def test_dequantized_by_hand(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Cast and Mul, as converters write it that know no DequantizeLinear."""
+    net = Net(x=("m", 32))
+    (x,) = net.inputs()
+    weight = net.Mul(net.Cast(integers(np.dtype(np.int8), 32, 6), to=1), scales(*shape))
+    graph = net.done(net.MatMul(x, weight))
+    found, _ = optimized(graph)
+    assert names(found) == ["DequantizeLinear", "MatMul"]
+    assert constants(found) == [("float32", expected), ("int8", (32, 6))]
+    same_results(graph, found, {"x": RANDOM.standard_normal((3, 32), np.float32)})
+
+
+def test_a_table_dequantized_by_hand() -> None:
+    graph = Graph.build([("i", tensor_of_dims(I64, ("b",)))])
+    made = [graph.make_constant(array) for array in (integers(np.dtype(np.int8), 20, 5), scales(20, 1))]
+    wide = onnx.Cast.make(made[0].results[0], to=1)
+    table = onnx.Mul.make(made[1].results[0], wide.results[0])
+    rows = onnx.Gather.make(table.results[0], graph.inputs[0], axis=0)
+    graph.body.add_ops([*made, wide, table, rows])
+    graph.set_outputs([("y", rows.results[0])])
+    found, _ = optimized(graph)
+    assert names(found) == ["Gather", "Gather", "DequantizeLinear"]
+    same_results(graph, found, {"i": RANDOM.integers(0, 20, 4)}, exactly=True)
+
+
+def test_what_is_scaled_by_hand_otherwise_is_folded() -> None:
+    net = Net(x=("m", 32), y=(32, 6))
+    x, y = net.inputs()
+    w = integers(np.dtype(np.int8), 32, 6)
+    by_row = net.Mul(net.Cast(w, to=1), scales(32, 6))
+    added = net.Mul(net.Cast(w, to=1), scales(6))
+    found, _ = optimized(net.done(net.MatMul(x, by_row), net.Add(added, y)))
+    assert sorted(names(found)) == ["Add", "MatMul"]

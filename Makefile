@@ -129,6 +129,10 @@ bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: 
 calibration-memory: $(VENV)/.dev  ## What calibrating ResNet-50 takes of memory, whatever the number of samples: SAMPLES=10000 (hours)
 	@$(BIN)/python -m tests.quantize.memory --samples $(or $(SAMPLES),100)
 
+.PHONY: accuracy
+accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models quantized by dsc, against float (an hour): ONLY="fashion-mnist text-lines"
+	@$(BIN)/python -m tests.accuracy $(ONLY)
+
 .PHONY: exports
 exports: $(EXPORTS)/venv/.ready  ## Models of many architectures from PyTorch's exporters, against ONNX Runtime: ONLY="bert t5"
 	@$(EXPORTS)/venv/bin/python -m tests.exports --folder $(EXPORTS) $(ONLY)

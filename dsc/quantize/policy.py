@@ -144,9 +144,7 @@ def _between(network: Network, first: str, last: str) -> set[str]:
         if any(reader.name in before for reader in readers):
             before.add(node.name)
     if last not in after:
-        raise UsageError(
-            f"the policy names a region from {first} to {last}, and the second does not depend on the first"
-        )
+        raise UsageError(f"the policy names a region from {first} to {last}, which does not depend on it")
     return after & before
 
 

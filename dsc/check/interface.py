@@ -51,4 +51,7 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    return int(dim.dim_value) if dim.HasField("dim_value") else str(dim.dim_param) or None
+    """A size, a name, or None for a dim of neither; some exporters write "?" or -1 for that."""
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value) if dim.dim_value >= 0 else None
+    return str(dim.dim_param) if dim.dim_param not in ("", "?") else None

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from dsc.check import intermediates
+from dsc.check.interface import input_specs
 from dsc.check.intermediates import Intermediates
 from dsc.check.segments import needed_nodes, read_names, segments, value_sizes
 from dsc.errors import UnsupportedModelError, UsageError
@@ -108,6 +109,17 @@ def test_functions_of_the_model_are_known_in_each_segment(monkeypatch: pytest.Mo
     )
     found = dict(Intermediates(model).tensors(FEED))
     np.testing.assert_array_equal(found["y"], np.maximum(-2 * FEED["x"], 0))
+
+
+def test_inputs_as_the_model_says() -> None:
+    model = TextModel("(float[n,3] x, int64[2] w) => (float[n,3] y) { y = Relu(x) }", {"w": np.arange(2)}).proto()
+    assert [str(spec) for spec in input_specs(model)] == ["x: float32[n, 3]"]  # w has a value: it is a constant
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[0].dim_value, dims[1].dim_param = -1, "?"
+    assert input_specs(model)[0].shape == (None, None)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(UnsupportedModelError, match="'x' may have any number of dims"):
+        input_specs(model)
 
 
 def test_data_in_files_has_to_be_loaded_first() -> None:

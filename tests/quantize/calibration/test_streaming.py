@@ -12,7 +12,7 @@ import pytest
 from dsc.quantize.calibration import CALIBRATORS, Values, calibrate, collect
 from tests.compiled import TextModel
 
-SIZE = 64 << 10  # floats: 256 KB
+SIZE = 32 << 10  # floats: 128 KB
 MODEL = TextModel(
     f"(float[{SIZE}] x) => (float[{SIZE}] z) {{ a = Neg(x) b = Exp(a) c = Add(a, b) z = Relu(c) }}"
 ).proto()
@@ -41,7 +41,7 @@ def peak(count: int) -> int:
 
 def test_memory_does_not_grow_with_the_samples() -> None:
     calibrate(MODEL, samples(2, []), list(CALIBRATORS))  # what is imported and cached on first use
-    few, many = peak(3), peak(60)
+    few, many = peak(3), peak(30)
     assert many < few + SIZE * 4 / 2  # half a sample
 
 

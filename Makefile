@@ -125,6 +125,14 @@ resources: setup  ## Registers, spills and tensor-core instructions of all kerne
 bundles: setup  ## Models of the zoo whole, from bundles, against ONNX Runtime: TARGET=arm (or rocm, cuda: simulated) ONLY="resnet50 gpt2"
 	@$(BIN)/python -m tests.bundle --target $(or $(TARGET),x86) $(ONLY)
 
+.PHONY: calibration-memory
+calibration-memory: $(VENV)/.dev  ## What calibrating ResNet-50 takes of memory, whatever the number of samples: SAMPLES=10000 (hours)
+	@$(BIN)/python -m tests.quantize.memory --samples $(or $(SAMPLES),100)
+
+.PHONY: accuracy
+accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models quantized by dsc, against float (an hour): ONLY="fashion-mnist text-lines"
+	@$(BIN)/python -m tests.accuracy $(ONLY)
+
 .PHONY: exports
 exports: $(EXPORTS)/venv/.ready  ## Models of many architectures from PyTorch's exporters, against ONNX Runtime: ONLY="bert t5"
 	@$(EXPORTS)/venv/bin/python -m tests.exports --folder $(EXPORTS) $(ONLY)

@@ -4,6 +4,7 @@
 >>> outputs = module.run({"input": array})
 >>> module.save("model.dsc"); module = dsc.load("model.dsc", threads=2)
 >>> graph = dsc.import_onnx("model.onnx"); dsc.export_onnx(graph, "optimized.onnx")
+>>> quantized = dsc.quantize("model.onnx", samples); quantized.save("quantized.onnx")
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["DscError", "compile", "export_onnx", "import_onnx", "load"]
+__all__ = ["DscError", "compile", "export_onnx", "import_onnx", "load", "quantize"]
 
 
 def __getattr__(name: str) -> object:
     """The names of `__all__`, imported when first used: the program catches signals before that takes time."""
     if name not in __all__:
         raise AttributeError(f"module 'dsc' has no attribute {name!r}")
+    from importlib import import_module
+
     from dsc import api, errors
 
-    globals().update({name: getattr(errors if name == "DscError" else api, name) for name in __all__})
+    homes = {"DscError": errors.DscError, "quantize": import_module("dsc.quantize")}  # a package that can be called
+    globals().update({name: homes[name] if name in homes else getattr(api, name) for name in __all__})
     return globals()[name]

@@ -42,8 +42,9 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     """The passes of an optimization level for a target.
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single
-    precision what the target does not in half precision. 2: fuse and lay out as well, and keep the integers of
-    quantized models where kernels multiply bytes; kernels by estimate. 3: the same passes; kernels by measurement.
+    precision what the target does not in half precision. 2: fuse and lay out as well, keep the integers of
+    quantized models where kernels multiply bytes, and weights of few bits where kernels make floats of them; kernels by
+    estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
     """
@@ -52,8 +53,11 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     check_multiplies(target, precision)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
-    simple = ["canonicalize", "" if target.machine.half_arithmetic else "widen"]
-    levels = (["fold"], simple, [before, *simple, after, "fuse", target.passes()])
+    widen = "" if target.machine.half_arithmetic else "widen"
+    plain, keeping = ("canonicalize", ""), ("canonicalize{keep-weights=true}", "weight-only")
+    canonical, weights = keeping if target.unpacks_weights() else plain
+    best = [before, canonical, widen, weights, after, "fuse", target.passes()]
+    levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
 

@@ -18,9 +18,10 @@ from dsc.models.catalog import SPEED_BAR, names, recipe
 from dsc.models.data import fashion_mnist, imagenet_labels, imagenet_photos
 from dsc.models.fetch import fetch
 from dsc.models.inputs import inputs
-from dsc.models.recipe import InputSpec, Preprocessing, Recipe
+from dsc.models.recipe import IMAGE_SUFFIXES, InputSpec, Preprocessing, Recipe
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "RECIPE",
     "SPEED_BAR",
     "InputSpec",

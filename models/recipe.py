@@ -31,35 +31,49 @@ class InputSpec:
     high: int = 0
 
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+"""Files that are read as images."""
+
+Size = int | tuple[int, int]
+"""In pixels: height and width, or both in one."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a photograph to an input: resize the short side, crop the centre, `(pixel - mean) / scale`, NCHW.
+    """From a photograph to an input: resize, crop the centre, `(pixel - mean) / scale`.
 
-    `resize` and `crop` are in pixels; pixels are 0..255; `channels` is the order of the input's channels, and
-    `mean` is in that order.
+    `resize` is the length of the short side, or the height and width that the image is stretched to; pixels are
+    0..255; `channels` is the order of the input's channels, and `mean` is in that order.
     """
 
-    resize: int
-    crop: int
+    resize: Size
+    crop: Size
     channels: Literal["RGB", "BGR"]
     mean: tuple[float, float, float]
     scale: tuple[float, float, float]
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
 
     def apply(self, path: Path) -> np.ndarray:
-        """Read the image at `path`; float32 array of shape (1, 3, crop, crop)."""
+        """Read the image at `path`; float32 array of one image, in the layout."""
         from PIL import Image
 
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-        ratio = self.resize / min(image.size)
-        width, height = (max(self.crop, round(side * ratio)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (width - self.crop) // 2, (height - self.crop) // 2
-        pixels: np.ndarray = np.asarray(image.crop((left, top, left + self.crop, top + self.crop)), np.float32)
+        height, width = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+        image = image.resize(self._resized(image.size, (width, height)), Image.Resampling.BICUBIC)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        pixels: np.ndarray = np.asarray(image.crop((left, top, left + width, top + height)), np.float32)
         if self.channels == "BGR":
             pixels = pixels[..., ::-1]
         pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.scale, np.float32)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None] if self.layout == "NCHW" else pixels[None])
+
+    def _resized(self, size: tuple[int, int], least: tuple[int, int]) -> tuple[int, int]:
+        """The width and height to resize an image to, both at least those of the crop."""
+        if not isinstance(self.resize, int):
+            return self.resize[1], self.resize[0]
+        ratio = self.resize / min(size)
+        return max(least[0], round(size[0] * ratio)), max(least[1], round(size[1] * ratio))
 
 
 @dataclass(frozen=True)

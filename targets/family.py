@@ -46,6 +46,10 @@ class Family(Protocol[M]):
         """Whether its kernels multiply bytes faster than floats, so that quantized models keep their integers."""
         ...
 
+    def unpacks_weights(self, machine: M) -> bool:
+        """Whether its kernels make floats of integer weights themselves, so that these stay small."""
+        ...
+
     def passes(self, machine: M) -> str:
         """Passes that the presets run after fusion, as text: layouts that kernels want. May be empty."""
         ...
@@ -94,6 +98,10 @@ class Target(Generic[M]):
     def multiplies_bytes(self) -> bool:
         """Whether its kernels multiply bytes faster than floats."""
         return self.family.multiplies_bytes(self.machine)
+
+    def unpacks_weights(self) -> bool:
+        """Whether its kernels make floats of integer weights themselves."""
+        return self.family.unpacks_weights(self.machine)
 
     def passes(self) -> str:
         """Passes after fusion, as the text of a pipeline; may be empty."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dsc.errors import VerificationError
-from dsc.exchange import fingerprint
+from dsc.exchange.fingerprint import fingerprint
 from dsc.runtime import Manifest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,14 +27,29 @@ class Reference:
     """A model in ONNX Runtime.
 
     threads: cores one run uses, all if None. optimized: whether its graph optimizations are on; they have faults of
-    their own, which must not be taken for ours. Raises UnsupportedModelError when ONNX Runtime does not take the model.
+    their own, which must not be taken for ours. weights: the data of the model's external initializers, which is not
+    copied; without them memory of a run is kept for the next. fuses_quantization: whether optimizations may make
+    integer kernels of operators between dequantized tensors. Raises UnsupportedModelError when ONNX Runtime does not
+    take the model.
     """
 
-    def __init__(self, model: Model, threads: int | None = None, optimized: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        threads: int | None = None,
+        optimized: bool = False,
+        weights: Mapping[str, onnxruntime.OrtValue] | None = None,
+        *,
+        fuses_quantization: bool = True,
+    ) -> None:
         self.optimized = optimized
         options = onnxruntime.SessionOptions()
+        options.enable_cpu_mem_arena = weights is None
+        self._lend(options, weights or {})
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads or 0
+        if not fuses_quantization:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
@@ -49,20 +64,39 @@ class Reference:
                 f"ONNX Runtime, the reference, refuses the model: {_first_line(error)}"
             ) from error
 
+    def _lend(self, options: onnxruntime.SessionOptions, weights: Mapping[str, onnxruntime.OrtValue]) -> None:
+        """External initializers stand for files until they are given, and are copied unless they are shared as well."""
+        self._weights = weights  # the session has no hold on them
+        if weights:
+            options.add_external_initializers(list(weights), list(weights.values()))
+        for name, value in weights.items():
+            options.add_initializer(name, value)
+
     @property
     def output_names(self) -> list[str]:
         """The outputs in the model's order."""
         return [output.name for output in self._session.get_outputs()]
+
+    @property
+    def output_types(self) -> dict[str, str]:
+        """The outputs' types by name, as ONNX Runtime writes them: "tensor(float)"."""
+        return {output.name: output.type for output in self._session.get_outputs()}
+
+    def run_values(
+        self, inputs: Mapping[str, onnxruntime.OrtValue], outputs: Sequence[str]
+    ) -> list[onnxruntime.OrtValue]:
+        """Some outputs, in this order, as ONNX Runtime has them: nothing is copied. Raises UsageError as `run` does."""
+        try:
+            return list(self._session.run_with_ort_values(list(outputs), dict(inputs)))
+        except Exception as error:
+            raise _refused(error) from error
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name. Raises UsageError for inputs that the model does not take."""
         try:
             values = self._run(inputs)
         except Exception as error:
-            raise UsageError(
-                f"ONNX Runtime, the reference, does not run on these inputs: {_first_line(error)}; "
-                "give inputs that fit, or fix the model's free dims (--shape)"
-            ) from error
+            raise _refused(error) from error
         # Scalars come as no arrays, and sequences are none.
         arrays: list[Any] = [v if isinstance(v, list | dict) else np.asarray(v) for v in values]
         return dict(zip(self.output_names, arrays, strict=True))
@@ -71,11 +105,18 @@ class Reference:
         ends = (*self._session.get_inputs(), *self._session.get_outputs())
         if not any(end.type in _ENCODED for end in ends):
             return list(self._session.run(None, dict(inputs)))
-        values = self._session.run_with_ort_values(None, {name: _given(array) for name, array in inputs.items()})
-        return [_found(value) for value in values]
+        values = self._session.run_with_ort_values(None, {name: to_value(array) for name, array in inputs.items()})
+        return [to_array(value) for value in values]
 
 
-def _given(array: np.ndarray) -> onnxruntime.OrtValue:
+def _refused(error: Exception) -> UsageError:
+    return UsageError(
+        f"ONNX Runtime, the reference, does not run on these inputs: {_first_line(error)}; "
+        "give inputs that fit, or fix the model's free dims (--shape)"
+    )
+
+
+def to_value(array: np.ndarray) -> onnxruntime.OrtValue:
     """The array; where numpy does not have its type, by its bytes, which are packed where ONNX packs them."""
     element = element_of_dtype(array.dtype)
     if element.encoding is None:
@@ -86,7 +127,8 @@ def _given(array: np.ndarray) -> onnxruntime.OrtValue:
     return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(memory, element.code)
 
 
-def _found(value: onnxruntime.OrtValue) -> Any:
+def to_array(value: onnxruntime.OrtValue) -> Any:
+    """The tensor as an array, which shares its memory where numpy has its type."""
     element = _ENCODED.get(value.data_type())
     if element is None:
         return value.numpy()

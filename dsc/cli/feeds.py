@@ -13,12 +13,11 @@ from dsc.cli.images import Pixels
 from dsc.elements import BY_DTYPE_NAME, stored_dtype
 from dsc.errors import UsageError
 from dsc.files import writing
-from dsc.models import Preprocessing, imagenet_photos
+from dsc.models import IMAGE_SUFFIXES, Preprocessing, imagenet_photos
 
 if TYPE_CHECKING:
     from dsc.runtime.manifest import TensorSpec
 
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _PHOTO = "zoo:photo"
 
 
@@ -81,7 +80,7 @@ def _unstacked(file: Path, found: dict[str, np.ndarray], specs: Sequence[TensorS
 
 def is_image(file: str) -> bool:
     """Whether this would be read as an image."""
-    return file == _PHOTO or Path(file).suffix.lower() in _IMAGES
+    return file == _PHOTO or Path(file).suffix.lower() in IMAGE_SUFFIXES
 
 
 def files_named(texts: Sequence[str] | None) -> list[str]:
@@ -114,7 +113,7 @@ def _read_array(file: str, spec: TensorSpec, pixels: Pixels | Preprocessing) -> 
     if is_image(file):
         return _read_image(path, spec, pixels)
     if path.suffix != ".npy":
-        raise UsageError(f"{file}: inputs are read from .npy, .npz and images ({', '.join(_IMAGES)})")
+        raise UsageError(f"{file}: inputs are read from .npy, .npz and images ({', '.join(IMAGE_SUFFIXES)})")
     try:
         loaded: np.ndarray = np.load(path, allow_pickle=False)
         return loaded

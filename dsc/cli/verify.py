@@ -5,53 +5,35 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from dsc.cli import options
+from dsc.cli.against import compare_with_float
 from dsc.cli.console import Tell, progress, write_json
-from dsc.cli.feeds import files_named, read_inputs, read_samples
-from dsc.cli.images import Pixels
+from dsc.cli.feeds import files_named
 from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
+from dsc.cli.samples import Wanted, find_inputs
 from dsc.cli.simulated import print_counted, print_counters
 from dsc.cli.source import Source, find_model, parse_ranges
 from dsc.errors import UsageError, VerificationError
 from dsc.host import FAMILY
-from dsc.models import inputs as zoo_inputs
 
 if TYPE_CHECKING:
-    from dsc.check import Reference
     from dsc.check.counted import CountedCall
     from dsc.codegen import Choice
-    from dsc.ir import Graph
     from dsc.pipeline import Compilation
     from dsc.runtime import Module
-    from dsc.runtime.manifest import TensorSpec
     from dsc.simulator import Counters, Simulation
     from dsc.targets import AnyTarget
 
-Sample = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """On what the two are compared."""
-
-    files: Sequence[str]
-    data: Sequence[Path]
-    ranges: Mapping[str, tuple[float, float]]
-    seeds: range
-
-    def __post_init__(self) -> None:
-        if self.files and self.data:
-            raise UsageError("--input is one sample and --data another: choose one")
-        if self.ranges and (self.files or self.data):
-            raise UsageError("--range is of random inputs: not with --input or --data")
+_OF_COMPILING = (
+    "module", "opt_level", "target", "passes", "precision", "plugin", "time", "db", "atol", "rtol", "simulate", "order"
+)  # fmt: skip
 
 
 def verify(
@@ -87,14 +69,27 @@ def verify(
     order: Annotated[
         str, typer.Option(metavar="ORDER", help="Of simulated threads: forward, reverse, or a seed of random ones.")
     ] = "forward",
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The float model of a quantized one: compare them layer by layer instead."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw what --against finds: svg or png.")
+    ] = None,
     json: options.JsonFile = None,
 ) -> None:
     """Compare a compiled model with ONNX Runtime; where they differ, say what is to blame (exit 5).
 
     Integers must be equal. Floats must be as near as their type allows, or as near as rounding lets ONNX Runtime come
-    to itself, unless --atol or --rtol say how near.
+    to itself, unless --atol or --rtol say how near. With --against, nothing is compiled: the errors of a quantized
+    model's layers are shown, worst first.
     """
-    wanted = _Wanted(input or (), data or (), parse_ranges(range_), range(seed, seed + samples))
+    wanted = Wanted(input or (), data or (), parse_ranges(range_), range(seed, seed + samples))
+    if against is not None:
+        options.refuse(context, "is of a compiled model, and --against compiles none", *_OF_COMPILING)
+        compare_with_float(model, against, wanted, shape, pinned, threads, json, picture)
+        return
+    options.refuse(context, "is of what --against MODEL finds", "picture")
     source = find_model(model)
     shapes = source.shapes(shape, pinned)
     claim({"--json": json}, [source.path, module, *(plugin or ()), *(data or ()), *files_named(input)], database=db)
@@ -118,7 +113,7 @@ def verify(
         else:
             compiled, shapes = _loaded(module, source, shapes, threads)
         graph = import_model(source.path, shapes=shapes)
-        feeds, origin = _samples(source, graph, compiled.inputs, wanted, check.Reference(source.path, threads))
+        feeds, origin = find_inputs(source, graph, compiled.inputs, wanted, check.Reference(source.path, threads))
         verdict = check.examine(source.path, graph, compiled, feeds, check.Tolerance(atol, rtol), threads, tell)
         counted = {} if simulation is None else simulation.counters()
     print(verdict)
@@ -209,34 +204,3 @@ def _loaded(
         print(f"dsc: warning: {warning}", file=sys.stderr)
     recorded = loaded.manifest.provenance.get("shapes")
     return loaded, {**(recorded if isinstance(recorded, dict) else {}), **shapes}
-
-
-def _samples(
-    source: Source, graph: Graph, specs: Sequence[TensorSpec], wanted: _Wanted, reference: Reference
-) -> tuple[list[Sample], str]:
-    """The inputs given, else those of the recipe where the model's free dims allow them, else random ones.
-
-    Also says which they are.
-    """
-    from dsc.check import usable_inputs
-
-    if wanted.files:
-        pixels = (source.recipe and source.recipe.preprocessing) or Pixels()
-        return [read_inputs(wanted.files, specs, pixels)], ", ".join(wanted.files)
-    if wanted.data:
-        return list(read_samples(wanted.data, specs)), ", ".join(map(str, wanted.data))
-    seeds = f"seeds {', '.join(map(str, wanted.seeds))}"
-    if source.recipe is not None and not wanted.ranges:
-        usual = zoo_inputs(source.recipe.name)
-        if all(_fits(usual[spec.name].shape, spec.shape) for spec in specs):
-            return [zoo_inputs(source.recipe.name, seed) for seed in wanted.seeds], f"the zoo's, {seeds}"
-    found = usable_inputs(graph, reference, wanted.seeds, wanted.ranges)
-    return list(found), f"random, {seeds}: {'; '.join(map(_described, found))}"
-
-
-def _described(sample: Sample) -> str:
-    return ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in sample.items())
-
-
-def _fits(shape: tuple[int, ...], wanted: Sequence[int | str | None]) -> bool:
-    return all(not isinstance(dim, int) or dim == size for size, dim in zip(shape, wanted, strict=True))

@@ -12,6 +12,7 @@ from dsc.passes.canonicalize import (
     convolution,
     identities,
     matmul,
+    packed_weights,
     pooling,
     raise_activation,
     raise_gelu,
@@ -52,16 +53,22 @@ _MAX_ROUNDS = 10
 class Canonicalize(Pass):
     """One form for what can be written in many: fewer ops, constants folded, standard operators instead of
     their parts.
+
+    keep_weights: whether weights of few bits stay so, for a pass that finds kernels for them (`weight-only`).
     """
 
     name = "canonicalize"
+    keep_weights: bool = False
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         values = ShapeValues(graph)
+        keeps = packed_weights.is_packed if self.keep_weights else None
+        if self.keep_weights:
+            rewrite(graph, packed_weights.RULES, record)
         for _ in range(_MAX_ROUNDS):
             before = record.fired.total()
             retyped = retype(graph, values)
-            fold_constants(graph, values, record)
+            fold_constants(graph, values, record, keeps)
             values.forget()
             rewrite(graph, RULES, record)
             eliminate_common(graph, record)

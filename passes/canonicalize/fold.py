@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import is_side_effect_free
 
+from dsc.elements import IntegerEncoding, integer_encoding
 from dsc.exchange import EvaluationError, evaluate
-from dsc.ir import Fact, Graph, OnnxOp, element_of, has
+from dsc.ir import Fact, Graph, OnnxOp, element_of, has, onnx
 from dsc.passes.base import PassRecord
 from dsc.passes.canonicalize.facts import static_shape
 from dsc.passes.canonicalize.shape_values import ShapeValues
@@ -24,13 +26,17 @@ ALWAYS = 1 << 20
 _NEVER = frozenset({"Constant", "QuantizeLinear", "DynamicQuantizeLinear"})
 
 
-def fold_constants(graph: Graph, values: ShapeValues, record: PassRecord) -> bool:
+Keeps: TypeAlias = Callable[[Graph, OnnxOp], bool]
+"""Whether an op on constants is to stay as it is."""
+
+
+def fold_constants(graph: Graph, values: ShapeValues, record: PassRecord, keeps: Keeps | None = None) -> bool:
     """Replace ops by their constant results where that is possible and not too large; whether any was."""
     before = record.fired.total()
     for op in list(walk(graph.func.body)):
         if op.parent is None or not isinstance(op, OnnxOp) or op.onnx_name in _NEVER:
             continue
-        if op.regions or not is_side_effect_free(op):
+        if op.regions or not is_side_effect_free(op) or (keeps is not None and keeps(graph, op)):
             continue
         if not _fold_empty(graph, op, record) and not _fold_shape(graph, op, values, record):
             _fold_op(graph, op, record)
@@ -72,7 +78,7 @@ def _fold_op(graph: Graph, op: OnnxOp, record: PassRecord) -> None:
     if size is None or size > max(ALWAYS, GROWTH * sum(a.nbytes for a in arrays.values())):
         return
     try:
-        results = _moved(op, arrays) or evaluate(op, arrays)
+        results = _moved(op, arrays) or _narrowed(op, arrays) or evaluate(op, arrays)
     except EvaluationError:
         return  # ONNX Runtime has no kernel for these types: it stays as it is
     if any(a.shape != static_shape(r) for a, r in zip(results, op.results, strict=True)):
@@ -90,6 +96,17 @@ def _moved(op: OnnxOp, arrays: Mapping[SSAValue, np.ndarray]) -> list[np.ndarray
         assert shape is not None  # its size was just computed
         return [arrays[op.operands[0]].reshape(shape)]
     return None
+
+
+def _narrowed(op: OnnxOp, arrays: Mapping[SSAValue, np.ndarray]) -> list[np.ndarray] | None:
+    """Integers as ones of less than a byte, of which ONNX Runtime hands over none: their low bits."""
+    if not isinstance(op, onnx.Cast):
+        return None
+    target, source = element_of(op.out.type), arrays[op.input]
+    if not isinstance(target.encoding, IntegerEncoding) or integer_encoding(source.dtype) is None:
+        return None
+    low = source.astype(np.uint8) & np.uint8((1 << target.encoding.bits) - 1)
+    return [low.view(target.dtype)]
 
 
 def _result_bytes(op: OnnxOp) -> int | None:

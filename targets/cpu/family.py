@@ -34,6 +34,10 @@ class CpuFamily(MachineTable[Cpu]):
         taking = [row.operations * row.rate for row in machine.instructions if row.a in ("uint8", "int8", "int16")]
         return max(taking, default=0) * machine.frequency > machine.peak("float32")
 
+    def unpacks_weights(self, machine: Cpu) -> bool:
+        """In products."""
+        return True
+
     def passes(self, machine: Cpu) -> str:
         """Channels in blocks of a vector."""
         return f"layout{{block={machine.lanes()}}}"

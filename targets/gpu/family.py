@@ -22,6 +22,10 @@ class GpuFamily(MachineTable[Gpu]):
         """Not yet: quantized models are computed in floats."""
         return False
 
+    def unpacks_weights(self, machine: Gpu) -> bool:
+        """Not yet."""
+        return False
+
     def passes(self, machine: Gpu) -> str:
         """Images with channels in blocks, which then are what neighbouring threads work on."""
         return "layout{block=16}"

@@ -253,6 +253,25 @@ def test_a_model_of_bfloat16_in_the_docs_is_computed_in_float32(precisions: dict
     assert names["stored"].count("bfloat16") == 1
 
 
+def test_the_formulas_of_the_docs_are_good_for_eight_bits() -> None:
+    assert 38 < executed("numerics.md")["decibels"] < 42  # two roundings of 41 or 42 dB
+
+
+def test_the_docs_quantize_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = executed("quantization.md")["report"]
+    assert report.accuracy.quantized >= 0.95
+    assert report.share == 1
+    assert (tmp_path / "quantized.onnx").exists()
+
+
+def test_the_weights_of_the_docs_are_small(capsys: pytest.CaptureFixture[str]) -> None:
+    names = executed("weight-only.md")
+    assert 0.15 < names["share"] < 0.17  # 4 bits, a scale and a zero point for 32 of them
+    assert 0.01 < names["off"] < 0.15
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["embed", "project"]
+
+
 def test_the_operator_of_the_docs_is_a_plugin(tmp_path: Path) -> None:
     """Alone, and in the epilogue of a product, as the page says."""
     (block,) = blocks("adding-an-operator.md")
@@ -288,6 +307,15 @@ def test_every_option_is_documented(verb: str, command: Any) -> None:
     options = [max(p.opts, key=len) for p in command.params if p.opts[0].startswith("-") and p.name != "help"]
     missing = [option for option in options if f"`{option}" not in section.group(1)]
     assert not missing
+
+
+def test_the_ranges_of_the_docs() -> None:
+    names = executed("calibration.md")
+    assert sorted(names["ranges"]) == ["entropy", "minmax", "mse", "percentile-99.9"]
+    widest = names["ranges"]["minmax"]["h"]
+    assert widest.low <= names["low"] < 0 < names["high"] <= widest.high
+    assert names["maxima"]["x"].shape == (64,)
+    np.testing.assert_array_equal(names["maxima"]["w"], np.abs(names["w"]).max(1))
 
 
 def test_getting_started_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.transpose import Transpose
+from dsc.targets.cpu.weight_only import WeightOnly
 from tests.kernels import compiled_library, machine
 from tests.targets.assembly import ARM, X86, Syntax
 from tests.targets.conv_regions import Case
@@ -44,6 +45,16 @@ def region(text: str, weights: tuple[str, ...] = ()) -> Callable[[Cpu], Workload
 
 ATTENTION = """(float[12,128,64] q, float[12,64,128] k, float[12,128,64] v, float[128] mask) => (float[12,128,64] y)
     { p = MatMul(q, k) pm = Add(p, mask) w = Softmax<axis=-1>(pm) y = MatMul(w, v) }"""
+
+
+def few_bits(rows: int, dtype: str, zeros: str = "") -> str:
+    """A product by a weight of few bits, in groups of 64; `zeros` names its zero points."""
+    third = f", {dtype}[8,512] {zeros}" if zeros else ""
+    given = f"w, s, {zeros}" if zeros else "w, s"
+    return f"""(float[{rows},512] x, {dtype}[512,512] w, float[8,512] s{third}) => (float[{rows},512] y)
+        {{ d = DequantizeLinear<axis=0, block_size=64>({given}) y = MatMul(x, d) }}"""
+
+
 ROWS = "(float[128,3072] x) => (float[128,3072] y)"
 """Rows so long that LLVM does not write out all of their vectors."""
 
@@ -57,6 +68,9 @@ REGIONS: dict[str, tuple[Kernel[Cpu], Callable[[Cpu], Workload]]] = {
         "(uint8[128,256] x, int8[256,256] w, uint8 z) => (int32[128,256] y) { y = MatMulInteger(x, w, z) }", ("w",))),
     "unsigned bytes": (Gemm(), region(
         "(uint8[128,256] x, uint8[256,256] w, uint8 z) => (int32[128,256] y) { y = MatMulInteger(x, w, z) }", ("w",))),
+    "one row by 4 bits": (WeightOnly(), region(few_bits(1, "int4"), ("w", "s"))),
+    "four rows by bytes": (WeightOnly(), region(few_bits(4, "uint8", "z"), ("w", "s", "z"))),
+    "rows by 4 bits": (WeightOnly(), region(few_bits(128, "int4"), ("w", "s"))),
     "attention": (Attention(), region(ATTENTION)),
     "conv 3x3": (Direct(), conv(Case((1, 64, 28, 28), 64, pads=(1, 1, 1, 1)))),
     "conv 1x1": (Direct(), conv(Case((1, 64, 28, 28), 128, (1, 1)))),
@@ -98,6 +112,10 @@ LOOPS = {
     "product": Loop("product", PRODUCTS),
     "signed bytes": Loop("signed bytes", PRODUCTS),
     "unsigned bytes": Loop("unsigned bytes", PRODUCTS),
+    "one row by 4 bits": Loop("one row by 4 bits", lambda p: 8 * PRODUCTS(p.tiling)),
+    "four rows by bytes": Loop("four rows by bytes", lambda p: 4 * PRODUCTS(p.tiling)),
+    "floats of 4 bits": Loop("rows by 4 bits", lambda p: 8 * p.tiling.vectors, end=1),
+    "rows by 4 bits": Loop("rows by 4 bits", lambda p: PRODUCTS(p.tiling), without=("cvtdq2ps", "scvtf")),
     "scores": Loop("attention", lambda p: p.keys * p.vectors, without=("subps", "fsub"), end=1),
     "exponentials": Loop("attention", lambda p: p.vectors),
     "context": Loop("attention", lambda p: p.queries * p.widths, without=("subps", "fsub"), first=1),
@@ -141,6 +159,10 @@ EXPECTED = {
         Row("product", "fmla", 0.79),
         Row("signed bytes", "sdot", 0.79),
         Row("unsigned bytes", "udot", 0.79),
+        Row("one row by 4 bits", "fmla", 0.6),
+        Row("four rows by bytes", "fmla", 0.6),
+        Row("floats of 4 bits", "scvtf", 0.5),
+        Row("rows by 4 bits", "fmla", 0.79),
         Row("scores", "fmla", 0.6),
         Row("exponentials", "fcmgt", 0.45),
         Row("context", "fmla", 0.6),
@@ -165,6 +187,10 @@ EXPECTED = {
         Row("product", "vfmadd231ps", 0.5),
         Row("signed bytes", "vpmaddwd", 0.55),
         Row("unsigned bytes", "vpmaddwd", 0.55),
+        Row("one row by 4 bits", "vfmadd231ps", 0.6),
+        Row("four rows by bytes", "vfmadd231ps", 0.4),
+        Row("floats of 4 bits", "vcvtdq2ps", 0.5),
+        Row("rows by 4 bits", "vfmadd231ps", 0.5),
         Row("scores", "vfmadd231ps", 0.5),
         Row("exponentials", "vminps", 0.55, on_stack=3, why=POLYNOMIAL),
         Row("context", "vfmadd231ps", 0.5),
@@ -190,6 +216,10 @@ EXPECTED = {
         Row("product", "vfmadd231ps", 0.8),
         Row("signed bytes", "vpdpbusd", 0.45),  # broadcasts apart: LLVM does not make them its operands
         Row("unsigned bytes", "vpdpwssd", 0.75),  # what LLVM makes of vpmaddwd and an addition
+        Row("one row by 4 bits", "vfmadd231ps", 0.6),
+        Row("four rows by bytes", "vfmadd231ps", 0.5),
+        Row("floats of 4 bits", "vcvtdq2ps", 0.5),
+        Row("rows by 4 bits", "vfmadd231ps", 0.7),
         Row("scores", "vfmadd231ps", 0.55),
         Row("exponentials", "vminps", 0.75),
         Row("context", "vfmadd231ps", 0.6),

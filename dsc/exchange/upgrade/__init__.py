@@ -8,7 +8,7 @@ change of meaning or form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import onnx
 import onnx.defs
@@ -61,14 +61,16 @@ def _since(op_type: str, version: int) -> int:
         return 0
 
 
-def upgrade_model(model: onnx.ModelProto) -> None:
-    """Rewrite all nodes, those of subgraphs too, for `OPSET`. Raises UnsupportedModelError where that cannot
-    be done.
+def upgrade_model(model: onnx.ModelProto, to: int | None = None) -> None:
+    """Rewrite all nodes, those of subgraphs too, for `OPSET`, or for an older opset than that. Raises
+    UnsupportedModelError where that cannot be done.
+
+    to: the opset wanted, above the model's own; operators of other domains then stay what they are.
     """
     version = opset_of(model.opset_import)
     _check_age(model.graph, version)
     ranks = _ranks(model) if _needs_ranks(model.graph, version) else {}
-    names = set(_names(model.graph))
+    names, given = set(_names(model.graph)), _given(model.graph)
 
     def fresh(base: str) -> str:
         name, count = base, 0
@@ -78,27 +80,27 @@ def upgrade_model(model: onnx.ModelProto) -> None:
         return name
 
     for graph in _graphs(model.graph):
-        nodes = [new for node in graph.node for new in _upgraded(node, version, ranks, fresh)]
+        nodes = [new for node in graph.node for new in _upgraded(Edit(node, ranks, fresh, given), version, to)]
         del graph.node[:]
         graph.node.extend(nodes)
     others = [i for i in model.opset_import if i.domain not in ("", "ai.onnx")]
     del model.opset_import[:]
-    model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), *others])
+    model.opset_import.extend([onnx.helper.make_opsetid("", to or OPSET), *others])
 
 
-def _upgraded(
-    node: onnx.NodeProto, version: int, ranks: Mapping[str, int], fresh: Callable[[str], str]
-) -> list[onnx.NodeProto]:
-    edit = Edit(node, ranks, fresh)
+def _upgraded(edit: Edit, version: int, to: int | None) -> list[onnx.NodeProto]:
+    node = edit.node
     if node.domain and find_operator(node.domain, node.op_type) is not None:
         return [node]  # a plugin's
-    if node.domain == contrib.DOMAIN and node.op_type in contrib.RULES:
+    if to is None and node.domain == contrib.DOMAIN and node.op_type in contrib.RULES:
         contrib.RULES[node.op_type](edit)
         return [*edit.before, node]
     if node.domain not in ("", "ai.onnx"):
         return [node]
     at = version
-    while rule := next(((to, r) for to, r in RULES.get(node.op_type, []) if to > at), None):
+    while rule := next(
+        ((new, r) for new, r in RULES.get(node.op_type, []) if new > at and (not to or new <= to)), None
+    ):
         at = rule[0]
         rule[1](edit)
     return [*edit.before, node, *edit.after]
@@ -121,6 +123,12 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
         for value in (*graph.input, *graph.output, *graph.value_info)
         if value.type.tensor_type.HasField("shape")
     }
+
+
+def _given(graph: onnx.GraphProto) -> dict[str, int]:
+    """Element types of inputs and initializers; large weights are inputs by now."""
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

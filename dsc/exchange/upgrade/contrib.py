@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import onnx.helper
 
+from dsc.exchange.upgrade import packed_weights
 from dsc.exchange.upgrade.edit import Edit, Rule
 
 DOMAIN = "com.microsoft"
 
 
 def _gelu(edit: Edit) -> None:
-    _become(edit, "Gelu", _sum(edit, edit.node.input))
+    edit.become("Gelu", _sum(edit, edit.node.input))
 
 
 def _fast_gelu(edit: Edit) -> None:
-    _become(edit, "Gelu", _sum(edit, edit.node.input))
+    edit.become("Gelu", _sum(edit, edit.node.input))
     edit.put("approximate", "tanh")
 
 
@@ -24,7 +25,7 @@ def _quick_gelu(edit: Edit) -> None:
     data = edit.node.input[0]
     alpha = edit.emit("CastLike", [edit.constant(np.float32(edit.pop("alpha", 1.702))), data])
     gate = edit.emit("Sigmoid", [edit.emit("Mul", [data, alpha])])
-    _become(edit, "Mul", data, gate)
+    edit.become("Mul", data, gate)
 
 
 def _skip_layer_norm(edit: Edit) -> None:
@@ -44,7 +45,7 @@ def _skip_norm(edit: Edit, op_type: str, parameters: list[str], bias: list[str])
     if outputs[3]:
         edit.before.append(onnx.helper.make_node("Identity", [total], [outputs[3]]))
     epsilon = edit.pop("epsilon", 1e-12)
-    _become(edit, op_type, total, *(p for p in parameters if p))
+    edit.become(op_type, total, *(p for p in parameters if p))
     edit.put("epsilon", epsilon)
 
 
@@ -55,15 +56,6 @@ def _sum(edit: Edit, names: list[str]) -> str:
     return total
 
 
-def _become(edit: Edit, op_type: str, *inputs: str) -> None:
-    """Turn the node into one of ONNX's domain, without attributes, with its first output."""
-    edit.node.domain, edit.node.op_type = "", op_type
-    del edit.node.attribute[:]
-    del edit.node.output[1:]
-    del edit.node.input[:]
-    edit.node.input.extend(inputs)
-
-
 RULES: dict[str, Rule] = {
     "BiasGelu": _gelu,
     "FastGelu": _fast_gelu,
@@ -71,5 +63,6 @@ RULES: dict[str, Rule] = {
     "QuickGelu": _quick_gelu,
     "SkipLayerNormalization": _skip_layer_norm,
     "SkipSimplifiedLayerNormalization": _skip_rms_norm,
+    **packed_weights.RULES,
 }
 """The rule of each operator that has an equal."""

@@ -18,12 +18,14 @@ from dsc.errors import UnsupportedModelError
 class Edit:
     """One node on its way to the canonical opset.
 
-    ranks: of the values whose rank is known. fresh: makes names that the model does not have.
+    ranks: of the values whose rank is known. fresh: makes names that the model does not have. given: element types
+    (`TensorProto.DataType`) of the model's inputs and initializers.
     """
 
     node: onnx.NodeProto
     ranks: Mapping[str, int]
     fresh: Callable[[str], str]
+    given: Mapping[str, int] = field(default_factory=dict)
     before: list[onnx.NodeProto] = field(default_factory=list)
     after: list[onnx.NodeProto] = field(default_factory=list)
 
@@ -67,6 +69,14 @@ class Edit:
         name = self.fresh(f"{self.node.output[0]}_{op_type.lower()}")
         self.before.append(onnx.helper.make_node(op_type, inputs, [name], name=self.node.name, **attributes))
         return name
+
+    def become(self, op_type: str, *inputs: str) -> None:
+        """Turn the node into one of ONNX's domain, without attributes, with its first output."""
+        self.node.domain, self.node.op_type = "", op_type
+        del self.node.attribute[:]
+        del self.node.output[1:]
+        del self.node.input[:]
+        self.node.input.extend(inputs)
 
     def rename_output(self) -> tuple[str, str]:
         """Give the first output a fresh name, so that a node after this one can define the old one: (new,

@@ -9,8 +9,9 @@ Ragged rows read the last row again and are not stored; ragged columns are zeros
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -18,26 +19,30 @@ from tvm.tirx.analysis import undefined_vars
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, minimum, product
-from dsc.targets.cpu.gemm.frame import Frame, Place, Task
+from dsc.targets.cpu.gemm.frame import Frame, Packed, Place, Task
 from dsc.targets.cpu.gemm.operands import Operands, Panel, Row, Rows
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.inline import Inliner, Keep, Kept
 from dsc.targets.cpu.matrix_tile import MatrixTile
 from dsc.targets.cpu.tile import RegisterTile, Tile
-from dsc.targets.kernel import ArrayType
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import function, pieces, when
 
+Multiply: TypeAlias = Callable[[Tile, "Sequence[Row]"], None]
+"""Adds to a tile what rows of `a` and a panel of `b` give."""
 
-def write(source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Sequence[ArrayType]) -> tirx.PrimFunc:
-    """The function that computes `source` with `instruction`; a constant `b` is given in `packed` arrays."""
+
+def write(source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Packed) -> tirx.PrimFunc:
+    """The function that computes `source` with `instruction`."""
     with function() as made:
-        _Writer(Frame(source, tiling, instruction, packed)).tasks()
+        Writer(Frame(source, tiling, instruction, packed)).tasks()
     return made.get()
 
 
-class _Writer:
+class Writer:
+    """Writes the statements of a product, in the open function of its frame."""
+
     def __init__(self, frame: Frame) -> None:
         self.frame, self.operands = frame, Operands(frame)
         self.source, self.tiling = frame.source, frame.tiling
@@ -64,11 +69,16 @@ class _Writer:
 
     def _panel(self, task: Task, panel: Expr, rows: Rows) -> None:
         """The row tiles of one panel."""
-        panel_of_b = self.operands.panel(task, panel)
+        multiply = self.multiplier(task, panel)
         with self.loops.each(task.count) as i:
-            self._tile(Place(task, i, panel), rows, panel_of_b)
+            self._tile(Place(task, i, panel), rows, multiply)
 
-    def _tile(self, place: Place, rows_of_a: Rows, panel: Panel) -> None:
+    def multiplier(self, task: Task, panel: Expr) -> Multiply:
+        """Gets a panel ready, and gives what multiplies by it."""
+        panel_of_b = self.operands.panel(task, panel)
+        return lambda tile, rows: self.multiply(tile, rows, panel_of_b)
+
+    def _tile(self, place: Place, rows_of_a: Rows, multiply: Multiply) -> None:
         rows = self.tiling.rows
         kind = RegisterTile if self.instruction.m == 1 else MatrixTile
         tile = kind(self.instruction, rows, self.tiling.columns, self.tiling.lanes)
@@ -76,7 +86,7 @@ class _Writer:
         wanted = [T.Bind(place.row_tile * rows + i) for i in range(rows)]
         a_rows = rows_of_a(place, wanted, ragged)
         tile.clear()
-        self._multiply(tile, a_rows, panel)
+        multiply(tile, a_rows)
         tile.finish()
         kept = Kept(self.source.kept, self.tiling.lanes)
         for is_full, width in self.frame.widths(place.panel):
@@ -88,7 +98,7 @@ class _Writer:
                     with when(row < self.loops.const(self.source.m) if ragged else None):
                         self._store(place, row, width, tile.sums, i, kept)
 
-    def _multiply(self, tile: Tile, rows: Sequence[Row], panel: Panel) -> None:
+    def multiply(self, tile: Tile, rows: Sequence[Row], panel: Panel) -> None:
         """All steps: `depth` of them at a time, and those that are left one by one."""
         depth, steps = self.tiling.depth, self.frame.steps
 

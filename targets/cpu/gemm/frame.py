@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tvm import te, tirx
 from tvm.ir import Expr
@@ -16,6 +17,9 @@ from dsc.targets.cpu.inline import Leaf, is_one_of
 from dsc.targets.kernel import ArrayType
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, argument, flat
+
+Packed: TypeAlias = "Mapping[int, Sequence[ArrayType]]"
+"""Of each input that is given rearranged, by position: the arrays that it is given as."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Place:
 class Frame:
     """The function that computes a product, with its parameters declared."""
 
-    def __init__(self, source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Sequence[ArrayType]) -> None:
-        """Declares the parameters at the top of the open function; a constant `b` is given in `packed` arrays."""
+    def __init__(self, source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Packed) -> None:
+        """Declares the parameters at the top of the open function."""
         self.source, self.tiling, self.instruction = source, tiling, instruction
         self.loops = Loops.over(source.params)
         self.steps = ceildiv(source.k, instruction.k)
@@ -58,9 +62,11 @@ class Frame:
         self.row_tiles = ceildiv(source.m, tiling.rows)
         self.panels = ceildiv(source.n, tiling.columns)
         self.buffers: dict[te.Tensor, tirx.Buffer] = {}
+        self.packed: dict[int, list[tirx.Buffer]] = {}
+        """The arrays of inputs that are given rearranged, by position."""
         for position, tensor in enumerate(source.params):
-            if position == source.weight:
-                self._declare_packed(tensor, position, packed)
+            if position in packed:
+                self._declare_packed(tensor, position, packed[position])
             else:
                 self.buffers[tensor] = argument(f"in{position}", tensor.shape, tensor.dtype)
         for scalar in source.scalars:
@@ -77,8 +83,9 @@ class Frame:
         tiles = self.tiling.block if self.tiling.by_rows else self.row_tiles
         return isinstance(tiles, int) and tiles == 1
 
-    def _declare_packed(self, weight: te.Tensor, position: int, packed: Sequence[ArrayType]) -> None:
-        panels, *sums = [argument(f"in{position}_{i}", array.shape, array.dtype) for i, array in enumerate(packed)]
+    def _declare_packed(self, weight: te.Tensor, position: int, arrays: Sequence[ArrayType]) -> None:
+        self.packed[position] = [argument(f"in{position}_{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
+        panels, *sums = self.packed[position]
         self.buffers[weight] = panels
         if self.source.sums is not None:
             (self.buffers[self.source.sums],) = sums

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.gemm.bfloat16_product import bfloat16_product
 from dsc.targets.cpu.gemm.integers import INTEGER_PRODUCTS, integer_products
-from dsc.targets.cpu.gemm.product import Product, product_of
+from dsc.targets.cpu.gemm.product import Product, dequantizes_groups, product_of
 from dsc.targets.cpu.gemm.space import GemmSpace
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Refusal
@@ -37,6 +37,8 @@ class Gemm:
 def _forms(workload: Workload) -> tuple[Product, ...] | Refusal:
     if any(op.name in INTEGER_PRODUCTS for op in workload.body):
         return integer_products(workload)
+    if any(dequantizes_groups(op) for op in workload.body):
+        return Refusal("its weight is in groups of few bits")
     found = product_of(workload)
     if isinstance(found, Refusal):
         return found

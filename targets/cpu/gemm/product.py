@@ -9,10 +9,10 @@ from typing import TypeAlias
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm_ffi import structural_equal
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dsc.elements import BY_DTYPE_NAME
-from dsc.ir import element_of
+from dsc.ir import element_of, onnx
 from dsc.ir.onnx import Fact, OnnxOp, has
 from dsc.lower.exprs import Dim, dims, product, same
 from dsc.lower.registry import operands_of
@@ -121,6 +121,11 @@ def product_of(
         tuple(body.outputs), (), (),
     )  # fmt: skip
     return checked(found)
+
+
+def dequantizes_groups(op: Operation) -> bool:
+    """Whether an op makes floats of integers that have a scale for each group along an axis."""
+    return isinstance(op, onnx.DequantizeLinear) and bool(op.attr("block_size", 0))
 
 
 def in_memory(element: str) -> str:

@@ -185,8 +185,8 @@ class GemmSpace:
         """The code, and how a constant `b` is packed into panels."""
         source, instruction = self.source, self._instruction(point.lanes, point.stacked)
         if source.weight is None:
-            return Implementation(write(source, point, instruction, ()))
+            return Implementation(write(source, point, instruction, {}))
         packing = Panels(point.columns, instruction.k, source.packed, source.transposed_weight, source.sums is not None)
         weight = source.params[source.weight]
         packed = packing.arrays(ArrayType(tuple(int(d) for d in weight.shape), str(weight.dtype)))
-        return Implementation(write(source, point, instruction, packed), {source.weight: packing})
+        return Implementation(write(source, point, instruction, {source.weight: packed}), {source.weight: packing})

@@ -105,13 +105,18 @@ def test_keys_that_are_an_output_keep_their_heads_outside():
     assert ("n", HEADS, "s", SIZE) in [dims_of(v.type) for v in found.operands]
 
 
-def projected(net: Net, x, bias=True):
-    y = net.MatMul(x, net.random(WIDTH, WIDTH))
+def projected(net: Net, x, bias=True, group=0):
+    """group: that of the integers that the weight is of; 0 for floats."""
+    w = net.random(WIDTH, WIDTH)
+    if group:
+        scales = np.abs(net.random(WIDTH // group, WIDTH)) / 100
+        w = net.DequantizeLinear((40 * w).astype(np.int8), scales, axis=0, block_size=group)
+    y = net.MatMul(x, w)
     return net.Add(y, net.random(WIDTH)) if bias else y
 
 
-def self_attention(net: Net, sources, bias=True):
-    q, k, v = (projected(net, x, bias) for x in sources)
+def self_attention(net: Net, sources, bias=True, groups=(0, 0, 0)):
+    q, k, v = (projected(net, x, bias, group) for x, group in zip(sources, groups, strict=True))
     p = net.Softmax(net.Mul(net.MatMul(heads(net, q), heads(net, k, (0, 2, 3, 1))), 0.35))
     return joined(net, net.MatMul(p, heads(net, v)))
 
@@ -124,6 +129,21 @@ def test_projections_of_one_tensor_are_merged(bias):
     assert [s.split("(")[0] for s in summary(graph)] == ["matmul", "attention"]
     assert [dims_of(v.type) for v in found.operands] == [("n", "s", 3 * WIDTH)]
     assert isinstance(found.block.first_op, (onnx.Constant, onnx.Split))
+
+
+def test_projections_by_weights_of_few_bits_are_merged_as_they_are():
+    net = Net(x=("n", "s", WIDTH))
+    graph = net.done(self_attention(net, [net.inputs()[0]] * 3, groups=(8, 8, 8)))
+    attention_of(graph)
+    assert [s.split("(")[0] for s in summary(graph)] == ["matmul", "attention"]
+    weights = [graph.constant(op.results[0]) for op in graph.ops() if not isinstance(op, FusionOp)]
+    assert (WIDTH, 3 * WIDTH) in [w.shape for w in weights if w.dtype == np.int8]
+
+
+def test_projections_by_weights_of_other_groups_are_not():
+    net = Net(x=("n", "s", WIDTH))
+    graph = net.done(self_attention(net, [net.inputs()[0]] * 3, groups=(8, 8, 16)))
+    assert MERGED not in Fuse().run(graph).fired
 
 
 @pytest.mark.parametrize("options", [{}, {"merge_qkv": False}])

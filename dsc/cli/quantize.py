@@ -1,0 +1,142 @@
+"""`dsc quantize`: a model in bytes that is as good as it was, and why."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsc.cli import options
+from dsc.cli.console import print_table, progress, write_json
+from dsc.cli.outputs import claim
+from dsc.cli.source import find_model
+from dsc.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsc.quantize.quantize import Evaluate
+    from dsc.quantize.report import LayerReport, Report
+
+_SCHEMES = ("int8",)
+_ZOO = "zoo:"
+
+
+def quantize(
+    context: typer.Context,
+    model: options.ModelArgument,
+    calibration: Annotated[
+        str,
+        typer.Option(metavar="DATA", help="Inputs in use: .npz, a folder, FILE.py:NAME, or zoo:NAME."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE.onnx", callback=options.output, help="The quantized model."),
+    ],
+    scheme: Annotated[str, typer.Option(metavar="|".join(_SCHEMES), help="What is made of the model.")] = "int8",
+    calibrator: Annotated[str, typer.Option(help="How ranges are made of what is seen.")] = "minmax",
+    samples: Annotated[int, typer.Option(min=1, help="So many of DATA at most.")] = 256,
+    preprocessing: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="How the images of a folder become inputs.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Layers that stay in float, and the scheme's details.")
+    ] = None,
+    eval_: Annotated[
+        str | None, typer.Option("--eval", metavar="EVAL", help="What accuracy is: zoo:NAME, or FILE.py:NAME.")
+    ] = None,
+    max_accuracy_drop: Annotated[
+        str | None, typer.Option(metavar="DROP", help="How much of it may be lost, as 1% or 0.01.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Leave in float what dsc computes more slowly in bytes on this machine.")
+    ] = None,
+    json: options.JsonFile = None,
+) -> None:
+    """Quantize a float model with static scales, and say what became of each layer.
+
+    With --eval and --max-accuracy-drop, the fewest layers stay in float that keep the accuracy; exit 4 if none do.
+    """
+    if scheme not in _SCHEMES:
+        raise UsageError(f"there is no scheme {scheme!r}; there are {', '.join(_SCHEMES)}")
+    drop = None if max_accuracy_drop is None else _parse_share(max_accuracy_drop)
+    source = find_model(model)
+    reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
+    claim({"-o": output, "--json": json}, [path for path in reads if path is not None and Path(path).is_file()])
+    import onnx
+
+    from dsc.quantize.calibration import find_samples
+    from dsc.quantize.policy import read_policy
+    from dsc.quantize.quantize import quantize as quantize_model
+
+    rules = None if policy is None else read_policy(policy)
+    evaluate = None if eval_ is None else _evaluation(eval_)
+    found = find_samples(calibration, onnx.load(source.path, load_external_data=False), preprocessing).first(samples)
+    with progress() as tell:
+        quantized = quantize_model(
+            source.path,
+            found,
+            calibrator=calibrator,
+            policy=rules,
+            evaluate=evaluate,
+            max_accuracy_drop=drop,
+            target=target,
+            progress=tell,
+        )
+    quantized.save(output)
+    print_report(quantized.report)
+    print(f"wrote {output}, {quantized.model.ByteSize() / 1e6:.1f} MB; calibrated with {found.source}")
+    write_json(
+        json, {"model": model, "calibration": found.source, "calibrator": calibrator, **quantized.report.to_json()}
+    )
+
+
+def print_report(report: Report) -> None:
+    """The layers, the most sensitive first, the list of those in float, and what it comes to."""
+    total = sum(layer.macs for layer in report.layers) or 1
+    rows = [_row(layer, total) for layer in report.worst_first()]
+    print_table(["layer", "op", "MACs %", "SNR dB", "in", "why"], rows)
+    if report.excluded:
+        names = ",\n  ".join(f'"{name}"' for name in report.excluded)
+        print(f'\nin float, as a policy:\n[[rule]]\nkeep = "float"\nnames = [\n  {names},\n]\n')
+    print(f"{report.share:.1%} of multiply-adds in bytes; outputs at {_decibels(report.snr)} dB")
+    if report.accuracy is not None:
+        found = report.accuracy
+        print(f"accuracy {found.quantized:.4f}, in float {found.in_float:.4f}, {found.evaluations} evaluations")
+
+
+def _row(layer: LayerReport, total: int) -> list[str]:
+    kind = "int8" if layer.quantized else "float"
+    return [layer.name, layer.op, f"{100 * layer.macs / total:.1f}", _decibels(layer.snr), kind, layer.reason]
+
+
+def _decibels(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio:.1f}" if math.isfinite(ratio) else "exact" if ratio > 0 else "lost"
+
+
+def _evaluation(text: str) -> Evaluate:
+    """The evaluation that --eval names. Raises UsageError where there is none."""
+    from dsc.models.evaluation import evaluation
+    from dsc.quantize.calibration.python_file import object_of
+    from dsc.quantize.evaluation import checked
+
+    if text.startswith(_ZOO):
+        return evaluation(text.removeprefix(_ZOO)).metric
+    if ".py:" not in text:
+        raise UsageError(f"--eval {text}: expected zoo:NAME, or FILE.py:NAME of a function")
+    function = object_of(text)
+    return checked(text, function)
+
+
+def _parse_share(text: str) -> float:
+    """The number of "1%" or "0.01". Raises UsageError for anything else."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if rest or not 0 <= share < math.inf:
+        raise UsageError(f"--max-accuracy-drop {text}: expected a share, as 1% or 0.01")
+    return share

@@ -1,0 +1,153 @@
+"""What a user decides of layers: rules, from a TOML file or Python, of which the first that fits a layer counts."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from dsc.errors import UsageError
+from dsc.quantize.layers import PRODUCTS, Layer
+from dsc.quantize.network import Network
+from dsc.quantize.scheme import StaticScheme
+
+Kept = Literal["float", "int8"]
+
+
+@dataclass(frozen=True)
+class PolicyRule:
+    """Layers, and what they are kept in: "float", or "int8" whatever it costs.
+
+    ops: operators. names: of nodes, with * and ? as in a shell. between: two nodes; a layer is between them where it
+    depends on the first and the second depends on it, both included. A layer must fit all that are given.
+    """
+
+    keep: Kept
+    ops: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    between: tuple[str, str] | None = None
+
+    def __str__(self) -> str:
+        parts = [*self.ops, *self.names, *([" to ".join(self.between)] if self.between else [])]
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rules in their order, and the scheme of what they leave."""
+
+    rules: tuple[PolicyRule, ...] = ()
+    scheme: StaticScheme = field(default_factory=StaticScheme)
+
+    def decisions(self, network: Network, layers: Sequence[Layer]) -> dict[str, PolicyRule]:
+        """The rule that counts for a layer, by the layer's name. Raises UsageError for names that are no layer's."""
+        found: dict[str, PolicyRule] = {}
+        for rule in self.rules:
+            for name in _matched(rule, network, layers):
+                found.setdefault(name, rule)
+        return found
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML file: tables `[[rule]]` and `[scheme]`, whose keys are the fields of these classes.
+
+    Raises UsageError for a file that cannot be read, and keys or values that are none of theirs.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"policy {path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"policy {path} is no TOML: {error}") from error
+    _check_keys(path, "the file", content, ("rule", "scheme"))
+    rules = content.get("rule", [])
+    if not isinstance(rules, list):
+        raise UsageError(f"policy {path}: write [[rule]] in double brackets, one table for each rule")
+    return Policy(tuple(_rule(path, table) for table in rules), _scheme(path, content.get("scheme", {})))
+
+
+def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
+    _check_keys(path, "a rule", table, [known.name for known in fields(PolicyRule)])
+    if table.get("keep") not in get_args(Kept):
+        raise UsageError(f"policy {path}: keep = {table.get('keep')!r} in a rule; it is one of {get_args(Kept)}")
+    for key in ("ops", "names", "between"):
+        if not _is_texts(table.get(key, [])):
+            raise UsageError(f"policy {path}: {key} = {table[key]!r} in a rule; expected a list of texts")
+    unknown = [op for op in table.get("ops", []) if op not in PRODUCTS]
+    if unknown:
+        raise UsageError(f"policy {path}: {unknown[0]} is no operator that is quantized; these are {PRODUCTS}")
+    between = tuple(table.get("between", []))
+    if between and len(between) != 2:
+        raise UsageError(f"policy {path}: between = {list(between)!r} in a rule; expected two nodes")
+    names, ops = tuple(table.get("names", [])), tuple(table.get("ops", []))
+    if not (names or ops or between):
+        raise UsageError(f"policy {path}: a rule needs ops, names or between")
+    return PolicyRule(table["keep"], ops, names, (between[0], between[1]) if between else None)
+
+
+def _scheme(path: Path, table: Mapping[str, Any]) -> StaticScheme:
+    plain = StaticScheme()
+    _check_keys(path, "[scheme]", table, [known.name for known in fields(StaticScheme)])
+    for key, value in table.items():
+        known = {"activations": ("uint8", "int8"), "weight_bits": (7, 8)}.get(key, (False, True))
+        if value not in known or type(value) is not type(getattr(plain, key)):
+            raise UsageError(f"policy {path}: {key} = {value!r} in [scheme]; it is one of {known}")
+    return replace(plain, **table)
+
+
+def _check_keys(path: Path, where: str, table: Any, known: Sequence[str]) -> None:
+    if not isinstance(table, dict):
+        raise UsageError(f"policy {path}: {where} is no table")
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known) or known
+        raise UsageError(f"policy {path}: there is no {unknown[0]!r} in {where}; is it {' or '.join(near)}?")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _matched(rule: PolicyRule, network: Network, layers: Sequence[Layer]) -> list[str]:
+    """The layers that a rule is about."""
+    known = [layer.name for layer in layers]
+    for glob in rule.names:
+        if not any(fnmatchcase(name, glob) for name in known):
+            raise UsageError(f"the policy names {glob!r}, and no layer is called so; {_near(glob, known)}")
+    inside = None if rule.between is None else _between(network, *rule.between)
+    return [
+        layer.name
+        for layer in layers
+        if (not rule.ops or layer.op in rule.ops)
+        and (not rule.names or any(fnmatchcase(layer.name, glob) for glob in rule.names))
+        and (inside is None or layer.name in inside)
+    ]
+
+
+def _between(network: Network, first: str, last: str) -> set[str]:
+    """The nodes that depend on the first and that the last depends on, and these two."""
+    known = [node.name for node in network.nodes]
+    for name in (first, last):
+        if name not in known:
+            raise UsageError(f"the policy names the node {name!r}, and there is none; {_near(name, known)}")
+    after, before = {first}, {last}
+    for node in network.nodes:
+        makers = (network.producers.get(name) for name in node.input)
+        if any(maker is not None and maker.name in after for maker in makers):
+            after.add(node.name)
+    for node in reversed(network.nodes):
+        readers = (reader for name in node.output for reader in network.consumers[name])
+        if any(reader.name in before for reader in readers):
+            before.add(node.name)
+    if last not in after:
+        raise UsageError(f"the policy names a region from {first} to {last}, which does not depend on it")
+    return after & before
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, cutoff=0.4) or list(known[:3])
+    return f"near are {', '.join(near)}" if near else "the model has none"

@@ -1,0 +1,25 @@
+"""What is quantized to what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsc.quantize.grid import ByteType
+
+
+@dataclass(frozen=True)
+class StaticScheme:
+    """Products of bytes: activations by one scale each, found by calibration, weights by one for each output channel.
+
+    activations, symmetric: their type, and whether 0 is in its middle. per_channel: else weights have one scale.
+    weight_bits: 7 where runtimes add pairs of products in 16 bits, as ONNX Runtime does on x86 without VNNI.
+    corrects_bias: whether what rounding weights and activations does to a channel's mean is taken out of its bias.
+    keeps_residuals: sums that join a quantized product read the tensor before it becomes bytes.
+    """
+
+    activations: ByteType = "uint8"
+    symmetric: bool = False
+    per_channel: bool = True
+    weight_bits: int = 8
+    corrects_bias: bool = True
+    keeps_residuals: bool = False

@@ -1,0 +1,33 @@
+"""An evaluation: inputs to calibrate with, and a number for whatever runs the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+Feeds: TypeAlias = Mapping[str, np.ndarray]
+Run: TypeAlias = Callable[[Feeds], Mapping[str, np.ndarray]]
+"""A model: inputs by name to outputs by name, in the model's order."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """model: the zoo's name of what is judged. title: what the number is.
+
+    calibration: the first `count` of inputs that the metric does not use, seeded. metric: larger is better; a share
+    of 1 where it is an accuracy.
+    """
+
+    name: str
+    model: str
+    title: str
+    calibration: Callable[[int], Iterator[Feeds]]
+    metric: Callable[[Run], float]
+
+
+def first_output(run: Run, feeds: Feeds) -> np.ndarray:
+    """What a model with one output gives."""
+    return np.asarray(next(iter(run(feeds).values())))

@@ -16,25 +16,27 @@ from dsc.errors import UsageError
 
 if TYPE_CHECKING:
     from dsc.quantize.quantize import Evaluate
-    from dsc.quantize.report import LayerReport, Report
+    from dsc.quantize.quantized import LayerReport, Report
 
-_SCHEMES = ("int8",)
+_SCHEMES = ("int8", "dynamic", "int8-weights", "int4-weights")
 _ZOO = "zoo:"
 
 
 def quantize(
     context: typer.Context,
     model: options.ModelArgument,
-    calibration: Annotated[
-        str,
-        typer.Option(metavar="DATA", help="Inputs in use: .npz, a folder, FILE.py:NAME, or zoo:NAME."),
-    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE.onnx", callback=options.output, help="The quantized model."),
     ],
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Inputs in use: .npz, a folder, FILE.py:NAME, or zoo:NAME."),
+    ] = None,
     scheme: Annotated[str, typer.Option(metavar="|".join(_SCHEMES), help="What is made of the model.")] = "int8",
-    calibrator: Annotated[str, typer.Option(help="How ranges are made of what is seen.")] = "minmax",
+    calibrator: Annotated[
+        str | None, typer.Option(help="How ranges are made of what is seen: minmax by default.")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="So many of DATA at most.")] = 256,
     preprocessing: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="How the images of a folder become inputs.")
@@ -53,12 +55,12 @@ def quantize(
     ] = None,
     json: options.JsonFile = None,
 ) -> None:
-    """Quantize a float model with static scales, and say what became of each layer.
+    """Quantize a float model, and say what became of each layer.
 
     With --eval and --max-accuracy-drop, the fewest layers stay in float that keep the accuracy; exit 4 if none do.
     """
-    if scheme not in _SCHEMES:
-        raise UsageError(f"there is no scheme {scheme!r}; there are {', '.join(_SCHEMES)}")
+    if calibration is None:
+        options.refuse(context, "is of calibration data, and there is none", "samples", "preprocessing")
     drop = None if max_accuracy_drop is None else _parse_share(max_accuracy_drop)
     source = find_model(model)
     reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
@@ -71,11 +73,15 @@ def quantize(
 
     rules = None if policy is None else read_policy(policy)
     evaluate = None if eval_ is None else _evaluation(eval_)
-    found = find_samples(calibration, onnx.load(source.path, load_external_data=False), preprocessing).first(samples)
+    found = None
+    if calibration is not None:
+        known = onnx.load(source.path, load_external_data=False)
+        found = find_samples(calibration, known, preprocessing).first(samples)
     with progress() as tell:
         quantized = quantize_model(
             source.path,
             found,
+            scheme=scheme,
             calibrator=calibrator,
             policy=rules,
             evaluate=evaluate,
@@ -93,21 +99,22 @@ def quantize(
 
 def print_report(report: Report) -> None:
     """The layers, the most sensitive first, the list of those in float, and what it comes to."""
-    total = sum(layer.macs for layer in report.layers) or 1
+    total = sum(layer.size for layer in report.layers) or 1
     rows = [_row(layer, total) for layer in report.worst_first()]
-    print_table(["layer", "op", "MACs %", "SNR dB", "in", "why"], rows)
+    print_table(["layer", "op", f"{report.unit} %", "SNR dB", "in", "why"], rows)
     if report.excluded:
         names = ",\n  ".join(f'"{name}"' for name in report.excluded)
         print(f'\nin float, as a policy:\n[[rule]]\nkeep = "float"\nnames = [\n  {names},\n]\n')
-    print(f"{report.share:.1%} of multiply-adds in bytes; outputs at {_decibels(report.snr)} dB")
+    outputs = "" if report.snr is None else f"; outputs at {_decibels(report.snr)} dB"
+    print(f"{report.share:.1%} of {report.unit} quantized{outputs}")
     if report.accuracy is not None:
         found = report.accuracy
         print(f"accuracy {found.quantized:.4f}, in float {found.in_float:.4f}, {found.evaluations} evaluations")
 
 
 def _row(layer: LayerReport, total: int) -> list[str]:
-    kind = "int8" if layer.quantized else "float"
-    return [layer.name, layer.op, f"{100 * layer.macs / total:.1f}", _decibels(layer.snr), kind, layer.reason]
+    kind = "integers" if layer.quantized else "float"
+    return [layer.name, layer.op, f"{100 * layer.size / total:.1f}", _decibels(layer.snr), kind, layer.reason]
 
 
 def _decibels(ratio: float | None) -> str:

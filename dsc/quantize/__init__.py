@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dsc.quantize.quantize import Quantized
+    from dsc.quantize.quantized import Quantized
 
 
 class _Callable(ModuleType):

@@ -15,6 +15,7 @@ from dsc.quantize.layers import PRODUCTS, Layer
 from dsc.quantize.network import Network
 from dsc.quantize.scheme import StaticScheme
 
+_OPERATORS = (*PRODUCTS, "Gather")
 Kept = Literal["float", "int8"]
 
 
@@ -77,9 +78,9 @@ def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
     for key in ("ops", "names", "between"):
         if not _is_texts(table.get(key, [])):
             raise UsageError(f"policy {path}: {key} = {table[key]!r} in a rule; expected a list of texts")
-    unknown = [op for op in table.get("ops", []) if op not in PRODUCTS]
+    unknown = [op for op in table.get("ops", []) if op not in _OPERATORS]
     if unknown:
-        raise UsageError(f"policy {path}: {unknown[0]} is no operator that is quantized; these are {PRODUCTS}")
+        raise UsageError(f"policy {path}: {unknown[0]} is no operator that is quantized; these are {_OPERATORS}")
     between = tuple(table.get("between", []))
     if between and len(between) != 2:
         raise UsageError(f"policy {path}: between = {list(between)!r} in a rule; expected two nodes")

@@ -13,8 +13,8 @@ import dsc
 import dsc.check
 import dsc.models
 from dsc.models.evaluation import EVALUATIONS, evaluation
-from dsc.quantize.quantize import Quantized
 from dsc.quantize.quantize import quantize as quantize_model
+from dsc.quantize.quantized import Quantized
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def main() -> None:
         known = evaluation(name)
         print(
             f"| {known.model}: {known.title} | {accuracy.in_float:.2%} | {accuracy.quantized:.2%} "
-            f"| {report.share:.1%} | {len(report.excluded)} | {report.snr:.1f} dB | {agreement(name, found, 8):.2%} |",
+            f"| {report.share:.1%} | {len(report.excluded)} | {report.snr or 0:.1f} dB "
+            f"| {agreement(name, found, 8):.2%} |",
             flush=True,
         )
 

@@ -45,14 +45,14 @@ def test_a_model_a_table_and_a_report(cli: Cli, work: Path) -> None:
     assert ran.code == 0, ran
     rows = {line.split()[0]: line.split() for line in ran.out.splitlines() if line}
     assert rows["key"][1] == "MatMul"
-    assert rows["key"][-1] == "int8"
+    assert rows["key"][-1] == "integers"
     assert rows["scores"][3:] == ["float", "both", "factors", "are", "computed"]
     assert "wrote q.onnx" in ran.out
     assert len(names(onnx.load("q.onnx"), "QuantizeLinear")) == 2
     report = json.loads(Path("q.json").read_text())
     assert [layer["quantized"] for layer in report["layers"]] == [True, False, False, True]
-    assert report["int8_share"] == pytest.approx(sum(x["macs"] * x["quantized"] for x in report["layers"]) / 14_760)
-    assert f"{report['int8_share']:.1%} of multiply-adds in bytes" in ran.out
+    assert report["share"] == pytest.approx(sum(x["size"] * x["quantized"] for x in report["layers"]) / 14_760)
+    assert f"{report['share']:.1%} of multiply-adds quantized" in ran.out
     assert report["accuracy"] is None
 
 
@@ -85,7 +85,7 @@ def test_accuracy(cli: Cli, work: Path) -> None:
     [
         (["--calibration", "nothing.npz"], "nothing.npz"),
         (["--calibration", "zoo:text-line"], "no data set 'text-line'; is it text-lines"),
-        (["--calibration", "data.npz", "--scheme", "int3"], "no scheme 'int3'; there are int8"),
+        (["--calibration", "data.npz", "--scheme", "int3"], "no scheme 'int3'; there are int8, dynamic"),
         (["--calibration", "data.npz", "--calibrator", "entrop"], "is it entropy"),
         (["--calibration", "data.npz", "--eval", "size"], "expected zoo:NAME, or FILE.py:NAME"),
         (["--calibration", "data.npz", "--eval", "e.py:sizes"], "defines no 'sizes'"),

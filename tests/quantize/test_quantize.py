@@ -16,7 +16,7 @@ from dsc.check import Reference
 from dsc.errors import BudgetError, UnsupportedModelError, UsageError
 from dsc.models.evaluation import evaluation
 from dsc.quantize.policy import Policy, PolicyRule
-from dsc.quantize.quantize import Quantized
+from dsc.quantize.quantized import Quantized
 from dsc.quantize.session import Run
 from tests.compiled import TextModel
 from tests.quantize.nets import CONVS, DENSE, PRODUCTS, Feed, names, samples, weight
@@ -59,7 +59,7 @@ def test_all_layers_and_what_is_said_of_them() -> None:
     reasons = {layer.name: (layer.quantized, layer.reason) for layer in report.layers}
     computed = (False, "both factors are computed")
     assert reasons == {"key": (True, ""), "scores": computed, "mix": computed, "out": (True, "")}
-    macs = {layer.name: layer.macs for layer in report.layers}
+    macs = {layer.name: layer.size for layer in report.layers}
     assert report.share == pytest.approx((macs["key"] + macs["out"]) / sum(macs.values()))
     assert report.snr > 30
     assert report.excluded == []
@@ -161,7 +161,7 @@ def test_constant_data_has_a_scale_all_the_same() -> None:
 def test_bad_requests() -> None:
     with pytest.raises(UsageError, match="nothing says what the accuracy is"):
         quantized(DENSE, max_accuracy_drop=0.1)
-    with pytest.raises(UsageError, match="expected a number that is not negative"):
+    with pytest.raises(UsageError, match="expected 0 or more"):
         quantized(DENSE, evaluate=agreement(DENSE), max_accuracy_drop=-0.1)
     with pytest.raises(UsageError, match="no calibrator 'minmix'; is it minmax"):
         quantized(DENSE, calibrator="minmix")

@@ -1,23 +1,29 @@
-"""What became of each layer, and why."""
+"""A quantized model: what became of each layer, and why."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+import onnx
+
+from dsc.files import writing
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """A layer: its node and operator, its multiply-adds, and what it is in.
+    """A layer: its node and operator, its size, and what it is in.
 
-    snr: signal-to-noise ratio of its output in decibels when it alone is in bytes; None where it has no form in bytes.
-    quantized: whether it is in bytes. reason: why, or why not.
+    size: multiply-adds, or weights, as the report says. snr: signal-to-noise ratio in decibels when it alone is
+    quantized, of its output, or of its weights where there were no samples; None where it cannot be quantized.
+    quantized: whether it is. reason: why, or why not.
     """
 
     name: str
     op: str
-    macs: int
+    size: int
     snr: float | None
     quantized: bool
     reason: str
@@ -39,21 +45,24 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Report:
-    """layers: in the order of the model. snr: of the model's outputs, in decibels, on samples of the calibration."""
+    """layers: in the order of the model. snr: of the model's outputs, in decibels, on samples of the calibration, None
+    where there are none. unit: of the layers' sizes.
+    """
 
     layers: tuple[LayerReport, ...]
-    snr: float
+    snr: float | None
     accuracy: Accuracy | None
+    unit: str
 
     @property
     def share(self) -> float:
-        """The part of all multiply-adds that is in bytes."""
-        total = sum(layer.macs for layer in self.layers)
-        return sum(layer.macs for layer in self.layers if layer.quantized) / total if total else 0.0
+        """The part of all multiply-adds, or weights, that is quantized."""
+        total = sum(layer.size for layer in self.layers)
+        return sum(layer.size for layer in self.layers if layer.quantized) / total if total else 0.0
 
     @property
     def excluded(self) -> list[str]:
-        """The layers that could be in bytes and are not: a list for a policy."""
+        """The layers that could be quantized and are not: a list for a policy."""
         return [layer.name for layer in self.layers if not layer.quantized and layer.snr is not None]
 
     def worst_first(self) -> list[LayerReport]:
@@ -67,10 +76,24 @@ class Report:
         return {
             "layers": layers,
             "snr": _finite(self.snr),
-            "int8_share": self.share,
+            "share": self.share,
+            "unit": self.unit,
             "excluded": self.excluded,
             "accuracy": accuracy,
         }
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """model: plain ONNX. report: what became of each layer."""
+
+    model: onnx.ModelProto
+    report: Report
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as an ONNX file, whole or not at all. Raises UsageError where it cannot be written."""
+        with writing(Path(path)) as file:
+            file.write(self.model.SerializeToString())
 
 
 def _finite(number: float | None) -> float | None:

@@ -59,9 +59,9 @@ class Visit:
     far_sectors: float
     """Those that are not near since the visit before."""
 
-    def waits(self, times: int, vector: int) -> float:
-        """Of a thread that does this so many times for a `vector`, and has asked for some of it at once."""
-        asked = vector * sum(self.bytes.values())
+    def waits(self, times: int) -> float:
+        """Of a thread that does this so many times, and has asked for some of it at once: of vectors for as many."""
+        asked = sum(self.bytes.values())
         return math.ceil(times * asked / max(IN_FLIGHT_BYTES, asked))
 
     def cycles(self, machine: Gpu, stored: float = 0.0, vector: int = 1) -> float:
@@ -126,7 +126,7 @@ def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Share
         visit = _visit(machine, found.tensor, found.at, rows, memory, warps, shares.vector)
         cycles += warps.steps * visit.cycles(machine, vector=shares.vector)
         loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
-        wanted, waits = wanted + warps.steps * visit.wanted, waits + visit.waits(warps.in_turn, shares.vector)
+        wanted, waits = wanted + warps.steps * visit.wanted, waits + visit.waits(warps.in_turn)
         _add(read, visit, count * volume(axis.dom.extent for axis in found.tensor.op.reduce_axis))
     for output in rows.outputs:
         warps = of_elements(rows, shares, walked=output.walked, machine=machine)
@@ -135,7 +135,7 @@ def traffic(machine: Gpu, rows: Rows, memory: Sequence[te.Tensor], shares: Share
         cycles += warps.steps * visit.cycles(machine, written, shares.vector)
         loaded, far = loaded + warps.steps * visit.sectors, far + warps.steps * visit.far_sectors
         stored, wanted = stored + warps.steps * written, wanted + warps.steps * (visit.wanted + ideally)
-        waits += visit.waits(warps.in_turn, shares.vector)
+        waits += visit.waits(warps.in_turn)
         _add(read, visit, count * (nominal(rows.length) if output.walked else 1))
     moved = sum(min(read.get(identity(tensor), 0.0), _bytes(tensor)) for tensor in memory)
     moved += sum(_bytes(output.tensor) for output in rows.outputs)

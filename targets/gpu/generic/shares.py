@@ -45,7 +45,9 @@ class Shares:
 
 def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterator[Shares]:
     """The shares worth considering."""
-    if not rows.reduced:  # between equal estimates those with fewer instructions
+    if rows.reduced:  # between equal estimates those with fewer instructions
+        yield from _bundled(rows, memory, machine)
+    else:
         yield from (Shares(1, THREADS, vector) for vector in VECTORS if _fits(rows, memory, vector))
     yield Shares(1, THREADS)
     if not rows.reduced:
@@ -56,14 +58,13 @@ def candidates(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterato
             together = group * apart
             if group < 2 * longest and together <= machine.max_threads:
                 yield Shares(group, together if together > machine.warp else THREADS, apart=apart)
-    yield from _bundled(rows, memory, machine)
 
 
 def _bundled(rows: Rows, memory: Sequence[te.Tensor], machine: Gpu) -> Iterator[Shares]:
     """A thread for each bundle of neighbouring rows, or a few threads whose neighbours have the next bundles."""
     for count in (count for count in BUNDLES if fits(rows, memory, count)):
         yield Shares(1, THREADS, count)
-        for apart in APART:
+        for apart in dict.fromkeys(max(1, between // count) for between in APART):
             for group in SHARING:
                 together = group * apart
                 if apart * count <= nominal(rows.count) and together <= machine.max_threads:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dsc.quantize.quantize import Evaluate
     from dsc.quantize.quantized import LayerReport, Report
 
-_SCHEMES = ("int8", "dynamic", "int8-weights", "int4-weights")
 _ZOO = "zoo:"
 
 
@@ -33,7 +32,9 @@ def quantize(
         str | None,
         typer.Option(metavar="DATA", help="Inputs in use: .npz, a folder, FILE.py:NAME, or zoo:NAME."),
     ] = None,
-    scheme: Annotated[str, typer.Option(metavar="|".join(_SCHEMES), help="What is made of the model.")] = "int8",
+    scheme: Annotated[
+        str, typer.Option(metavar="int8|dynamic|int8-weights|int4-weights", help="What is made of the model.")
+    ] = "int8",
     calibrator: Annotated[
         str | None, typer.Option(help="How ranges are made of what is seen: minmax by default.")
     ] = None,
@@ -91,10 +92,10 @@ def quantize(
         )
     quantized.save(output)
     print_report(quantized.report)
-    print(f"wrote {output}, {quantized.model.ByteSize() / 1e6:.1f} MB; calibrated with {found.source}")
-    write_json(
-        json, {"model": model, "calibration": found.source, "calibrator": calibrator, **quantized.report.to_json()}
-    )
+    data = "" if found is None else f"; calibrated with {found.source}"
+    print(f"wrote {output}, {quantized.model.ByteSize() / 1e6:.1f} MB{data}")
+    asked = {"model": model, "calibration": calibration, "scheme": scheme, "calibrator": calibrator}
+    write_json(json, {**asked, **quantized.report.to_json()})
 
 
 def print_report(report: Report) -> None:

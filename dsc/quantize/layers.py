@@ -26,8 +26,9 @@ class Bias:
 class Layer:
     """A product, by the name of its node.
 
-    data, weight, output: tensors. channels: the axis of the weight that is the output's channels. refusal: why it has
-    no form in bytes, in words; None where it has one.
+    data, weight, output: tensors. channels: the axis of the weight that is the output's channels. takes_shift: whether
+    a number for each channel can be added: to a bias that is a vector, or as one. refusal: why it has no form in
+    bytes, in words; None where it has one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Layer:
     output: str
     bias: Bias | None
     channels: int
+    takes_shift: bool
     refusal: str | None
 
     @property
@@ -55,7 +57,9 @@ def _layer(network: Network, node: onnx.NodeProto) -> Layer:
     data, weight = node.input[:2]
     refusal = _refusal(network, node)
     bias = None if refusal else _bias(network, node, channels)
-    return Layer(node.name, node.op_type, data, weight, node.output[0], bias, channels, refusal)
+    has_none = node.op_type != "MatMul" and not (len(node.input) > 2 and node.input[2])
+    takes_shift = bias is not None or has_none
+    return Layer(node.name, node.op_type, data, weight, node.output[0], bias, channels, takes_shift, refusal)
 
 
 def _refusal(network: Network, node: onnx.NodeProto) -> str | None:

@@ -28,11 +28,11 @@ class QuantizedLayer:
 def quantize_layer(
     network: Network, layer: Layer, data: Grid, scheme: StaticScheme, shift: np.ndarray | None = None
 ) -> QuantizedLayer:
-    """A layer's weight and bias in bytes. shift: what is added to the bias, for each output channel."""
+    """A layer's weight and bias in bytes. shift: added to the bias of each output channel, where there can be one."""
     weight = network.constant(layer.weight)
     assert weight is not None  # else the layer has a refusal
     bias = None if layer.bias is None else network.constant(layer.bias.tensor)
-    if shift is not None:
+    if shift is not None and layer.takes_shift:
         bias = shift if bias is None else bias + shift
     grid = weight_grid(weight, layer.channels if scheme.per_channel else None, scheme.weight_bits)
     if bias is not None:

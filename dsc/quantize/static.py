@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import onnx
 
 from dsc.errors import UnsupportedModelError
-from dsc.quantize.calibration import Feed, Range, calibrate
+from dsc.quantize.calibration import Feed, Range, Samples, calibrate
 from dsc.quantize.insert import grids_of, needed_ranges, quantized_model
 from dsc.quantize.kept_samples import KeptSamples
 from dsc.quantize.kernels import slower_in_bytes
@@ -47,9 +47,11 @@ class StaticWork:
         self._samples = KeptSamples(calibration)
         known = [layer for layer in self._layers if layer.refusal is None]
         tensors = needed_ranges(self._network, known)
+        count = (calibration.count if isinstance(calibration, Samples) else None) or 0
         (self._ranges,) = calibrate(
-            self._network.model, self._samples, [calibrator], tensors, on_progress=self._counted("calibrate")
-        ).values()
+            self._network.model, self._samples, [calibrator], tensors,
+            on_progress=lambda done: self._tell("calibrate", done, count),
+        ).values()  # fmt: skip
         kept = self._samples.kept
         self._sensitivities, shapes = measure(
             self._network, self._layers, kept, self._ranges, self._scheme,
@@ -73,11 +75,11 @@ class StaticWork:
     def _open(self) -> list[Layer]:
         """The layers for which accuracy decides, the most sensitive first."""
         free = [layer for layer in self._candidates if layer.name not in self._rules]
-        return sorted(free, key=lambda layer: self._decibels(layer.name))
+        return sorted(free, key=lambda layer: self._decibels(layer))
 
     @property
     def required(self) -> str:
-        return ", ".join(name for name, rule in self._rules.items() if rule.keep == "int8")
+        return ", ".join(layer.name for layer in self._candidates if layer.name in self._rules)
 
     @property
     def most_in_float(self) -> int:
@@ -115,11 +117,8 @@ class StaticWork:
         reason = refusal or ("too sensitive for the accuracy asked for" if is_kept else "")
         if rule is not None and refusal is None:
             reason = f"the policy keeps {rule} in bytes"
-        snr = None if layer.refusal is not None else self._decibels(layer.name)
+        snr = None if layer.refusal is not None else self._decibels(layer)
         return LayerReport(layer.name, layer.op, self._macs[layer.name], snr, not is_kept and refusal is None, reason)
 
-    def _decibels(self, name: str) -> float:
-        return self._sensitivities[name].decibels(self._scheme.corrects_bias)
-
-    def _counted(self, phase: str) -> Callable[[int], None]:
-        return lambda done: self._tell(phase, done, 0)
+    def _decibels(self, layer: Layer) -> float:
+        return self._sensitivities[layer.name].decibels(self._scheme.corrects_bias and layer.takes_shift)

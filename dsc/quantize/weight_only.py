@@ -14,7 +14,7 @@ from dsc.quantize.layers import Layer
 from dsc.quantize.network import Network
 from dsc.quantize.policy import Policy
 from dsc.quantize.quantized import Accuracy, LayerReport, Quantized, Report
-from dsc.quantize.weights import LayerError, QuantizedWeights, quantize_weights
+from dsc.quantize.weights import LayerError, Method, QuantizedWeights, quantize_weights
 
 _SAMPLES = 128
 """At most, which are kept: GPTQ reads them for each number of layers that is tried."""
@@ -72,7 +72,7 @@ class WeightOnlyWork:
         return [error.name for error in self._errors if error.name not in self._rules]
 
     def _quantized(self, keep: list[str]) -> QuantizedWeights:
-        method = "hqq" if self._samples is None else "gptq"
+        method: Method = "hqq" if self._samples is None else "gptq"
         return quantize_weights(self.float_model, bits=self._bits, method=method, data=self._samples, keep=keep)
 
     def _report(self, error: LayerError, op: str, is_kept: bool) -> LayerReport:
@@ -95,7 +95,7 @@ def _first(calibration: Iterable[Feed]) -> list[dict[str, np.ndarray]]:
 
 def _layer(node: onnx.NodeProto) -> Layer:
     """As policies look at it."""
-    return Layer(node.name, node.op_type, node.input[0], node.input[1], node.output[0], None, 0, None)
+    return Layer(node.name, node.op_type, node.input[0], node.input[1], node.output[0], None, 0, False, None)
 
 
 def _decibels(error: float) -> float:

@@ -153,6 +153,22 @@ def test_a_shift_goes_into_the_bias_wherever_it_is() -> None:
         np.testing.assert_allclose(found[1] - found[0], np.broadcast_to(along, found[0].shape), atol=1e-3)
 
 
+@pytest.mark.parametrize("added", ["row", "computed"])
+def test_what_is_added_and_is_no_vector_stays(added: str) -> None:
+    """A shift would have to go into it: there is none then, and nothing is lost."""
+    model = TextModel(
+        f"(float[2,19] x) => (float[2,5] y) {{ computed = ReduceSum(x, axis) [only] y = Gemm(x, w, {added}) }}",
+        {"w": weight(19, 5), "row": 100 * weight(1, 5), "axis": np.int64([1])},
+    )
+    net = Made(model)
+    (layer,) = net.layers
+    assert not layer.takes_shift
+    feed = samples(model, 1, seed=6)[0]
+    expected = run(net.network.model, feed)
+    # the sum reads bytes too, which costs 10 dB; without the addend it would be less than 5
+    assert decibels(expected, run(net.quantized(shifts={"only": np.ones(5)}), feed)) > 15
+
+
 def test_no_other_product_is_touched() -> None:
     net = Made(PRODUCTS)
     model = net.quantized(layers=net.layers[:1])

@@ -65,7 +65,7 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
 def _rounding(target: AnyTarget, element: str | None, opt_level: int) -> str:
     """The pass that makes a model one of a precision.
 
-    Machines that compute in single precision alone multiply by it at most: then tensors stay float32 in memory. Where
+    Machines that compute in single precision alone multiply by it at most: then tensors stay single in memory. Where
     they do not even that, half precision is for weights alone: kernels would convert all other tensors each time. It
     takes regions, to widen weights in; without them all tensors are stored in half precision.
     """

@@ -98,7 +98,7 @@ def test_what_is_kept_in_half_precision(compiled: tuple[str, Compilation]) -> No
     assert [element for op, element in made.items() if isinstance(op, onnx.Gather)] == [half]
 
 
-def space(precision: str, m: int) -> GemmSpace:
+def space(precision: str, m: int | str) -> GemmSpace:
     """Of ``relu(x @ w)``."""
     text = f"(float[{m},96] x) => (float[{m},128] y) {{ p = MatMul(x, w) y = Relu(p) }}"
     graph = import_model(TextModel(text, {"w": RANDOM.standard_normal((96, 128)).astype(np.float32)}).proto())
@@ -109,8 +109,8 @@ def space(precision: str, m: int) -> GemmSpace:
 
 
 @pytest.mark.parametrize(("precision", "conversion"), [("fp16", "cvtph2ps"), ("bf16", "pslld")])
-@pytest.mark.parametrize("m", [1, 64])
-def test_the_inner_loop(precision: str, conversion: str, m: int) -> None:
+@pytest.mark.parametrize("m", [1, 64, "n"])
+def test_the_inner_loop(precision: str, conversion: str, m: int | str) -> None:
     """It multiplies vectors and calls nothing; it converts the weights of the only tile of a task, in registers, and
     none where many tiles share a panel that was made float32 before."""
     found = space(precision, m)

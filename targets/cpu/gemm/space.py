@@ -26,6 +26,8 @@ PACK_CYCLES = 0.3
 """Packing one element at run time."""
 WIDEN_CYCLES = 1.0
 """Making float32 of a vector in half precision: it is loaded, converted and stored."""
+SHARING_TILES = 8
+"""Row tiles that share a panel which is widened at run time, where it is not known how many there are."""
 VISIBLE = 0.1
 """Share of loading from L1 that multiplying does not hide, where lanes are operands: of equal tiles, the one that loads
 least is taken. A guess."""
@@ -92,7 +94,8 @@ class GemmSpace:
         panels = math.ceil(self._columns / columns)
         if not isinstance(self.source.m, int):
             # few rows or many: either way there are tasks, and packing `b` for each is not worth it
-            yield ("both", 1) if self.source.weight is not None else ("columns", 1)
+            block = SHARING_TILES if self.source.widens else 1
+            yield ("both", block) if self.source.weight is not None else ("columns", 1)
             return
         yield "none", max(1, tiles)
         if panels * batch(self.source.batch) > 1:

@@ -27,6 +27,9 @@ SERIAL_CYCLES = 400
 USED = 0.85
 """Of the share that is used of what is fetched, at best: ways to share rows that use less are left out. They may be
 quick by themselves, as more threads are busy, at the cost of whatever else wants memory."""
+QUICKER = 2.0
+"""Times as quick that a way has to be by estimate which uses less: lanes that exchange their parts of a window of a few
+pixels use all that they fetch, and take three times as long as one that has a vector of channels by itself."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,11 @@ class PlannedSpace:
         return Implementation(func, body.packings)
 
     def _whole(self, launch: int, found: Sequence[Shares]) -> list[Shares]:
-        """Those that use what they fetch, or most of those that do best."""
+        """Those that use what they fetch, or most of those that do best; and what is much quicker than these."""
         most = max(self._traffic(launch, shares).share for shares in found)
-        return [shares for shares in found if self._traffic(launch, shares).share >= USED * most]
+        used = [shares for shares in found if self._traffic(launch, shares).share >= USED * most]
+        quick = self._seconds(launch, self._best(launch, used)) / QUICKER
+        return [shares for shares in found if shares in used or self._seconds(launch, shares) < quick]
 
     def _best(self, launch: int, found: Sequence[Shares]) -> Shares:
         return min(found, key=lambda shares: self._seconds(launch, shares))

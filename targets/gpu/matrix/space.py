@@ -28,8 +28,9 @@ PLACES_KEPT = 12
 """Loads of a step whose places a thread keeps in registers from step to step, where they lie in windows of an image;
 of more it computes them again."""
 WINDOW_INSTRUCTIONS = 48
-"""To load something whose place in a window is computed again: by several divisions, and whether it is inside. An H100
-takes 15.7 us for 3x3 of 64 channels with 20 loads a step, and 5.3 with 7."""
+"""To load channels of a pixel whose place in a window is computed again: by several divisions, and whether it is inside.
+An H100 takes 15.7 us for 3x3 of 64 channels with 20 loads a step, and 5.3 with 7. Of single elements, as a stem loads
+them, neighbours share that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ def load_instructions(machine: Gpu, sides: tuple[Side, Side], point: Tiling, tra
         together = side.together_in_lines if across else max(side.together_in_depth, side.converted)
         at_once = together if together * side.bits >= WORD_BITS else 1
         count = lines * point.chunks * side.chunk / at_once
-        loads, in_windows = loads + count, in_windows + count * side.is_window
+        loads, in_windows = loads + count, in_windows + count * (side.is_window and at_once > 1)
     is_computed_again = loads > PLACES_KEPT * threads
     again = in_windows * (WINDOW_INSTRUCTIONS - LOAD_INSTRUCTIONS) if is_computed_again else 0.0
     return (loads * LOAD_INSTRUCTIONS + again) / machine.warp

@@ -25,7 +25,7 @@ HALF_REGIONS = [CONVOLUTIONS["pointwise to 24"], CONVOLUTIONS["3x3 of 20"], PROD
 
 @pytest.mark.parametrize(("regions", "precision", "bound"), [(REGIONS, "fp32", 1e-5), (HALF_REGIONS, "fp16", 2e-3)])
 def test_chosen_kernels_use_what_they_fetch(regions: list[str], precision: str, bound: float) -> None:
-    """0.8 at least: a stem, results of 16 channels, small maps, blocks of 4 channels, rows that are no vectors; on
+    """0.8 of all together, and 0.7 of each at least: a stem, results of 16 channels, small maps, blocks of 4 channels, rows that are no vectors; on
     matrices, factors that are rounded on their way, and results of odd rows.
 
     bound: of the difference, of the largest result; factors in float16 have 11 bits.
@@ -43,7 +43,8 @@ def test_chosen_kernels_use_what_they_fetch(regions: list[str], precision: str, 
         np.testing.assert_allclose(found[value.name] / scale, wanted / scale, atol=bound, err_msg=value.name)
     assert len(shares) >= len(regions)
     for each in shares:
-        assert each.share >= 0.8, each.choice
+        assert each.share >= 0.7, each.choice
+    assert sum(each.ideal for each in shares) >= 0.8 * sum(each.sectors for each in shares)
 
 
 @pytest.mark.parametrize("text", [*CONVOLUTIONS.values(), *DEPTHWISE.values()])

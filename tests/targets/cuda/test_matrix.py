@@ -340,7 +340,7 @@ def test_tensor_cores_are_chosen_where_they_are_faster() -> None:
     best_with, best_without = (min(map(s.estimate, s.points())) for s in (with_matrices, without))
     assert best_without > 5 * best_with
     ideal = 1024 * 768 * 3072 / (1024 * 108 * machine().frequency)
-    assert ideal < best_with < 2 * ideal
+    assert ideal < best_with < 3 * ideal
 
 
 def test_small_products_take_small_tiles() -> None:

@@ -78,8 +78,11 @@ MEETING_CYCLES = 110
 SHARED_BYTES_PER_CYCLE = 128
 """That a multiprocessor reads from shared memory."""
 EFFICIENCY = 0.72
-"""Of the rate of the scarcest unit that such loops reach, this and the next two as measured on an H100: branches take
-the rest, and one unit waits for another."""
+"""Of the rate of multiplying that loops reach, this and the next three as measured on an H100: addresses, branches and
+barriers take the rest."""
+IN_TURN = 0.62
+"""Of the times of multiplying and of reading shared memory one after the other, that both together take at least: one
+waits for the other."""
 START_CYCLES = 1.35
 """In which a scheduler starts an instruction that brings operands to shared memory."""
 STORING = 4.0
@@ -137,6 +140,8 @@ class BlockStep:
     """Bytes that go through shared memory once all steps are done: the sums, on their way to those who store them."""
     is_seamless: bool = False
     """Whether threads have in registers what they multiply while they meet."""
+    is_behind: bool = False
+    """Whether instructions multiply what they read in shared memory themselves, while threads bring what comes next."""
 
 
 SCHEDULERS = 4
@@ -160,12 +165,16 @@ def steps_seconds(
     together = min(resident, math.ceil(blocks / machine.cores))
     parts = min(1.0, together * step.threads / (machine.warp * SCHEDULERS))
     at_once = instruction.m * instruction.n * instruction.k * instruction.rate
-    computing = max(step.products / (at_once * parts), step.shared_traffic / SHARED_BYTES_PER_CYCLE)
+    multiplying, reading = step.products / (at_once * parts), step.shared_traffic / SHARED_BYTES_PER_CYCLE
     loading = START_CYCLES * step.instructions / (SCHEDULERS * parts)
+    if step.is_behind:
+        busy = max(multiplying, reading, loading)
+    else:
+        busy = max(multiplying, reading, IN_TURN * (multiplying + reading)) + loading
     waiting = 0.0 if step.is_seamless else MEETING_CYCLES + STEP_CYCLES / (step.ahead * together)
     rounds = math.ceil(blocks / (machine.cores * together))
     stored = STORING * together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
-    cycles = rounds * (steps * (together * (computing / EFFICIENCY + loading) + waiting) + STEP_CYCLES + stored)
+    cycles = rounds * (steps * (together * busy + waiting) + STEP_CYCLES + stored)
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds
 

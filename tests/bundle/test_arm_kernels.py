@@ -81,6 +81,12 @@ def conv_of_bytes(x: np.ndarray, oc: int, zero: np.generic, stride: int = 1, gro
     return Part(text, x, weights={"w": w, "zero": np.asarray(zero)}, kind="int32", expected=exact)
 
 
+def weights_of_few_bits(rows: int) -> Part:
+    """In groups of 32 along the depth."""
+    weights = {"w": signed(96, 41), "s": np.abs(floats(3, 41)) * np.float32(0.02)}
+    return Part("d = DequantizeLinear<axis=0, block_size=32>(w, s) y = MatMul(x, d)", floats(rows, 96), weights=weights)
+
+
 def function(name: str, x: np.ndarray | None = None) -> Part:
     return Part(f"y = {name}(x)", np.concatenate([SPECIAL, floats(41) * 5]) if x is None else x)
 
@@ -95,6 +101,7 @@ PARTS = [
         for left, zero in [(unsigned(m, k), np.uint8(200)), (signed(m, k), np.int8(-77))]
         for right in (signed(k, n), unsigned(k, n))
     ),
+    *(weights_of_few_bits(rows) for rows in (1, 37)),
     conv_of_bytes(unsigned(1, 16, 7, 9), 20, np.uint8(131)),
     conv_of_bytes(signed(2, 32, 6, 5), 24, np.int8(-5), stride=2),
     conv_of_bytes(unsigned(1, 3, 13, 11), 16, np.uint8(114), stride=2),

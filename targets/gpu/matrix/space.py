@@ -28,9 +28,9 @@ PLACES_KEPT = 12
 """Loads of a step whose places a thread keeps in registers from step to step, where they lie in windows of an image;
 of more it computes them again."""
 WINDOW_INSTRUCTIONS = 48
-"""To load channels of a pixel whose place in a window is computed again: by several divisions, and whether it is inside.
-An H100 takes 15.7 us for 3x3 of 64 channels with 20 loads a step, and 5.3 with 7. Of single elements, as a stem loads
-them, neighbours share that."""
+"""To load channels of a pixel whose place in a window is computed again: by several divisions, and whether it is
+inside. An H100 takes 15.7 us for 3x3 of 64 channels with 20 loads a step, and 5.3 with 7. Of single elements, as a stem
+loads them, neighbours share that."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,6 +100,7 @@ class WarpgroupSpace:
             instructions=load_instructions(self.machine, self.sides, point, self.transposed),
             ahead=point.stages - 1 - READING,
             stored_traffic=float(2 * point.rows * point.columns * WORD_BYTES),
+            is_behind=True,
         )
         return tiles_seconds(self.machine, self.source, self.sides[0].bits, row, point, step)
 

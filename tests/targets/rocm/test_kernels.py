@@ -48,12 +48,10 @@ def regions(arch: str) -> Compiled:
 def test_every_kind_of_region_fits(arch: str) -> None:
     found = regions(arch)
     assert len(found.used) >= len(REGIONS)
-    products = (
-        "gpu.matrix" if machine(arch).multiply_adds("float32", "float32", "float32")[-1].m > 1 else "gpu.contraction"
-    )
-    assert set(found.kernels) == {
-        "gpu.generic", "gpu.rows", products, "gpu.attention", "gpu.transpose", "gpu.vector_product"
-    }  # fmt: skip
+    on_matrices = any(row.m > 1 for row in machine(arch).multiply_adds("float32", "float32", "float32"))
+    common = {"gpu.generic", "gpu.rows", "gpu.attention", "gpu.transpose", "gpu.vector_product"}
+    products = {"gpu.matrix", "gpu.contraction"} if on_matrices else {"gpu.contraction"}
+    assert common < set(found.kernels) <= common | products
     for used in found.used:
         assert (used.vector_spills, used.scalar_spills) == (0, 0), used
         assert used.shared_bytes <= machine(arch).shared_bytes, used

@@ -3,13 +3,12 @@ TOML."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 from dsc.errors import UsageError
+from dsc.files.python import run_python
 from dsc.ir.onnx import registered_operators
 from dsc.lower.registry import RULES
 from dsc.passes import Pass, register_pass
@@ -45,16 +44,12 @@ def load_plugin(path: Path | str) -> list[str]:
 
 
 def _run(path: Path) -> ModuleType:
-    name = f"dsc_plugin_{path.stem.replace('-', '_')}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"plugin {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        module = run_python(path, "dsc_plugin")
     except Exception as error:
         raise UsageError(f"plugin {path} cannot be loaded: {type(error).__name__}: {error}") from error
+    if module is None:
+        raise UsageError(f"plugin {path} is not a Python file")
     return module
 
 

@@ -9,7 +9,14 @@ import numpy as np
 
 from dsc.check.difference import differences
 
-_LEAST = float(np.finfo(np.float64).tiny)
+
+def decibels(signal: float, noise: float) -> float:
+    """The signal-to-noise ratio, of sums of squares or of means: inf without noise, -inf with nothing but noise."""
+    if noise <= 0:
+        return math.inf
+    if signal <= 0 or math.isinf(noise):
+        return -math.inf
+    return 10 * (math.log10(signal) - math.log10(noise))
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,4 @@ class Deviations:
         """What has been counted."""
         scale = math.sqrt(self._signal) * math.sqrt(self._other)
         cosine = min(1.0, max(-1.0, self._product / scale)) if scale else float(self._signal == self._other)
-        return Deviation(self._ratio(), self._largest, cosine)
-
-    def _ratio(self) -> float:
-        if not self._noise:
-            return math.inf
-        if math.isinf(self._noise):
-            return -math.inf
-        return 10 * (math.log10(max(self._signal, _LEAST)) - math.log10(self._noise))
+        return Deviation(decibels(self._signal, self._noise), self._largest, cosine)

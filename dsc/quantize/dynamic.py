@@ -40,10 +40,6 @@ class DynamicWork:
         return len(self._open)
 
     @property
-    def most_in_float(self) -> int:
-        return len(self._open) - (0 if self.required else 1)
-
-    @property
     def required(self) -> str:
         return ", ".join(layer.name for layer in self._candidates if layer.name in self._rules)
 

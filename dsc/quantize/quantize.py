@@ -95,7 +95,8 @@ def _work(
 def _within(work: Work, evaluate: Evaluate, base: float, drop: float) -> Quantized:
     """The model with the fewest layers in float that loses no more than `drop`."""
     search = Search(lambda count: evaluate(runner(work.model(count))), base - drop)
-    count = search.fewest(work.most_in_float)
+    something_else = bool(work.required)  # is quantized, if all of these stay in float
+    count = search.fewest(work.open_layers - (not something_else))
     tried = len(search.tried)
     if count is None:
         best, found = search.best

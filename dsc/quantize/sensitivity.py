@@ -6,7 +6,6 @@ some samples measures all layers, and nothing of the samples is kept.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import numpy as np
 import onnx
 import onnx.helper
 
+from dsc.check.deviation import decibels
 from dsc.quantize.calibration import Feed, Range, Statistic, Values, collect
 from dsc.quantize.grid import Grid
 from dsc.quantize.insert import grids_of
@@ -38,9 +38,7 @@ class Sensitivity:
     def decibels(self, corrected: bool) -> float:
         """The signal-to-noise ratio of the output. corrected: with the channels' means put right."""
         noise = self.error - (float(np.mean(self.offset**2)) if corrected else 0.0)
-        if self.power <= 0:
-            return math.inf if noise <= 0 else -math.inf
-        return math.inf if noise <= 0 else 10 * math.log10(self.power / noise)
+        return decibels(self.power, noise)
 
 
 def measure(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import onnx
 
 from dsc.check import Reference
+from dsc.check.deviation import Deviations
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
@@ -23,15 +23,10 @@ def runner(model: onnx.ModelProto, threads: int | None = None) -> Run:
 
 def output_decibels(expected: Run, found: Run, samples: Iterable[Mapping[str, np.ndarray]]) -> float:
     """The signal-to-noise ratio of a model's float outputs over all samples."""
-    power = noise = 0.0
+    deviations = Deviations()
     for feeds in samples:
         outputs = found(feeds)
         for name, array in expected(feeds).items():
-            if array.dtype.kind != "f":
-                continue
-            wide = array.astype(np.float64)
-            power += float((wide**2).sum())
-            noise += float(((wide - outputs[name]) ** 2).sum())
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(power / noise) if power else -math.inf
+            if array.dtype.kind == "f":
+                deviations.add(array, outputs[name])
+    return deviations.result().snr

@@ -81,10 +81,6 @@ class StaticWork:
     def required(self) -> str:
         return ", ".join(layer.name for layer in self._candidates if layer.name in self._rules)
 
-    @property
-    def most_in_float(self) -> int:
-        return len(self._open) - (0 if self.required else 1)
-
     def model(self, count: int) -> onnx.ModelProto:
         kept = {layer.name for layer in self._open[:count]}
         layers = [layer for layer in self._candidates if layer.name not in kept]

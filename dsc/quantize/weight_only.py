@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx
 
+from dsc.check.deviation import decibels
 from dsc.errors import UnsupportedModelError
 from dsc.quantize.calibration import Feed
 from dsc.quantize.layers import Layer
@@ -44,10 +45,6 @@ class WeightOnlyWork:
     @property
     def open_layers(self) -> int:
         return len(self._open)
-
-    @property
-    def most_in_float(self) -> int:
-        return len(self._open) - (0 if self.required else 1)
 
     @property
     def required(self) -> str:
@@ -99,4 +96,4 @@ def _layer(node: onnx.NodeProto) -> Layer:
 
 
 def _decibels(error: float) -> float:
-    return -20 * math.log10(error) if error else math.inf
+    return decibels(1.0, error**2)

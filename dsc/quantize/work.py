@@ -24,11 +24,6 @@ class Work(Protocol):
         ...
 
     @property
-    def most_in_float(self) -> int:
-        """How many of them may stay in float: something must be quantized."""
-        ...
-
-    @property
     def required(self) -> str:
         """The layers that a policy wants quantized, for messages."""
         ...

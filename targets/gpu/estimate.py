@@ -77,12 +77,9 @@ MEETING_CYCLES = 110
 """Of a step, in which threads meet and begin again."""
 SHARED_BYTES_PER_CYCLE = 128
 """That a multiprocessor reads from shared memory."""
-EFFICIENCY = 0.72
-"""Of the rate of multiplying that loops reach, this and the next three as measured on an H100: addresses, branches and
-barriers take the rest."""
 IN_TURN = 0.62
 """Of the times of multiplying and of reading shared memory one after the other, that both together take at least: one
-waits for the other."""
+waits for the other. This and the next two are as measured on an H100."""
 START_CYCLES = 1.35
 """In which a scheduler starts an instruction that brings operands to shared memory."""
 STORING = 4.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tvm import te, tirx
 from tvm.ir import Expr
@@ -28,33 +29,36 @@ WORD = "float32"
 """What shared memory, and registers on the way there, are declared as: bits of whatever type."""
 
 
+@dataclass(eq=False)
 class Transport(ABC):
     """Brings one operand's tiles to shared memory: chunks of a tile are shared out among the threads of a block."""
 
-    def __init__(
-        self,
-        operand: Operand,
-        shared: tirx.Buffer,
-        thread: Expr,
-        threads: int,
-        leaves: Mapping[te.Tensor, Leaf],
-        memory: tirx.Buffer | None = None,
-    ) -> None:
-        """thread: the index in its block of the thread whose code is written, of `threads`. leaves: the inputs.
+    operand: Operand
+    shared: tirx.Buffer
+    thread: Expr
+    """The index in its block of the thread whose code is written."""
+    threads: int
+    """Of a block."""
+    leaves: Mapping[te.Tensor, Leaf]
+    """The inputs."""
+    source: tirx.Buffer | None = None
+    """The factor's memory, as one long array; None where elements are computed from `leaves`."""
 
-        memory: the factor's, as one long array; None where elements are computed from `leaves`.
-        """
-        self.operand, self.shared, self.thread, self.threads = operand, shared, thread, threads
-        self.leaves, self._memory = leaves, memory
-        self.loops: Loops = operand.loops
-        self.each = operand.tile.lines * operand.tile.chunks // threads
+    @property
+    def loops(self) -> Loops:
+        """Of the operand's indices."""
+        return self.operand.loops
+
+    @property
+    def each(self) -> int:
         """Chunks of a thread."""
+        return self.operand.tile.lines * self.operand.tile.chunks // self.threads
 
     @property
     def memory(self) -> tirx.Buffer:
         """The factor's."""
-        assert self._memory is not None, f"{type(self).__name__} loads from memory"
-        return self._memory
+        assert self.source is not None, f"{type(self).__name__} loads from memory"
+        return self.source
 
     @abstractmethod
     def begin(self, step: Expr, stage: Expr) -> None:
@@ -125,20 +129,12 @@ class AsynchronousCopies(Transport):
         """Nothing: see `dsc.targets.gpu.matrix.code`, which waits."""
 
 
+@dataclass(eq=False)
 class ThroughRegisters(Transport):
     """Registers are loaded while another step is multiplied, and stored after it: by chunks, or by smaller pieces."""
 
-    def __init__(
-        self,
-        operand: Operand,
-        shared: tirx.Buffer,
-        thread: Expr,
-        threads: int,
-        leaves: Mapping[te.Tensor, Leaf],
-        memory: tirx.Buffer | None = None,
-    ) -> None:
+    def __post_init__(self) -> None:
         """Allocates the registers in the current frame."""
-        super().__init__(operand, shared, thread, threads, leaves, memory)
         self.pieces = self.each * CHUNK_WORDS // self.words
         self.registers: tirx.Buffer = T.alloc_buffer((self.pieces * self.words,), WORD, scope="local")
 
@@ -257,27 +253,21 @@ class SingleElements(ThroughRegisters):
         return tirx.Select(condition(k < depth), value, tirx.const(0, str(value.expr_ty())))
 
 
+@dataclass(eq=False)
 class ExchangedPairs(SingleElements):
     """Elements of 16 bits, loaded one by one where neighbours in memory are in depth: those of a word by two threads,
     which are neighbours. Each has the lower or the upper one of two words, and one word once they have exchanged what
     they have of the other's. How many neighbours in depth are loaded together is counted, as for `gpu.contraction`."""
 
-    def __init__(
-        self,
-        operand: Operand,
-        shared: tirx.Buffer,
-        thread: Expr,
-        threads: int,
-        leaves: Mapping[te.Tensor, Leaf],
-        memory: tirx.Buffer,
-        machine: Gpu,
-    ) -> None:
-        super().__init__(operand, shared, thread, threads, leaves, memory)
-        self.warp = machine.warp
+    machine: Gpu = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        operand, machine = self.operand, self.machine
         factor, lines = operand.side.factor, operand.corner.lines
         widths = [width for width in SEGMENTS if PAIR <= width <= operand.depth and operand.depth % width == 0]
         self.words_together = min(widths, key=lambda n: fetched(factor, Loading(True, 1, n), lines, machine)) // PAIR
-        self.pair, self.which = self.loops.split(thread, PAIR)
+        self.pair, self.which = self.loops.split(self.thread, PAIR)
 
     def begin(self, step: Expr, stage: Expr) -> None:
         is_upper, mask = tirx.NE(self.which, self.loops.const(0)), tirx.const(ALL_LANES, "uint32")
@@ -285,7 +275,7 @@ class ExchangedPairs(SingleElements):
         with unrolled(self.pieces) as i:
             own = [self._element(step, line, piece * PAIR + self.which) for line, piece in self._both(i)]
             T.buffer_store(words, packed(own), [0])
-            T.buffer_store(words, T.tvm_warp_shuffle_xor(mask, words[0], 1, self.warp, self.warp), [1])
+            T.buffer_store(words, T.tvm_warp_shuffle_xor(mask, words[0], 1, self.machine.warp, self.machine.warp), [1])
             lower, upper = joined(words[0], words[1], 0), joined(words[1], words[0], 1)
             T.buffer_store(self.registers, tirx.Select(is_upper, upper, lower), [i])
 
@@ -343,7 +333,7 @@ def transport(
         if side.converted * side.bits >= WORD_BITS:
             return Converted(*given, flat(buffer))
         if side.bits * PAIR == WORD_BITS and not side.lines_are_neighbours and side.depth_is_side_by_side:
-            return ExchangedPairs(*given, flat(buffer), machine)
+            return ExchangedPairs(*given, flat(buffer), machine=machine)
         return SingleElements(*given)
     if machine.copies_to_shared and not side.is_shifted:
         return AsynchronousCopies(*given, flat(buffer))

@@ -340,6 +340,7 @@ def test_tensor_cores_are_chosen_where_they_are_faster() -> None:
     best_with, best_without = (min(map(s.estimate, s.points())) for s in (with_matrices, without))
     assert best_without > 5 * best_with
     ideal = 1024 * 768 * 3072 / (1024 * 108 * machine().frequency)
+    # Such loops reach half of the rate on an H100, and 64 blocks or so do not fill the machine.
     assert ideal < best_with < 3 * ideal
 
 

@@ -144,6 +144,8 @@ def _grids() -> list[Node]:
     for mode, padding, corners in itertools.product(
         ("nearest", "linear", "cubic"), ("zeros", "border", "reflection"), (0, 1)
     ):
+        if mode == "cubic" and corners == (padding == "border"):
+            continue  # 16 elements, each with a border of its own, take seconds to compile
         attributes = {"mode": mode, "padding_mode": padding, "align_corners": corners}
         nodes.append(Node("GridSample", [x, grid], [], attributes, 1e-4))
         if mode != "cubic" and corners:

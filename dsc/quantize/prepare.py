@@ -20,7 +20,17 @@ from dsc.quantize.network import Network
 OPSET = 13
 """The first opset whose QuantizeLinear and DequantizeLinear know channels."""
 
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+_QUANTIZED = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "ConvInteger",
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+    "MatMulNBits",
+    "GatherBlockQuantized",
+)
 _FOLDED = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze")
 """What exporters put between a weight and its product."""
 

@@ -81,6 +81,12 @@ def test_what_cannot_be_prepared() -> None:
     quantized = TextModel("(float[2] x, float s) => (uint8[2] y) { y = QuantizeLinear(x, s) }").proto()
     with pytest.raises(UsageError, match=r"quantized already \(QuantizeLinear\)"):
         prepare(quantized)
+    few_bits = TextModel(
+        "(float[2, 16] x, uint8[3, 1, 8] b, float[3] s) => (float[2, 3] y)"
+        "{ y = com.microsoft.MatMulNBits <K = 16, N = 3, bits = 4, block_size = 16> (x, b, s) }"
+    ).proto()
+    with pytest.raises(UsageError, match=r"quantized already \(MatMulNBits\)"):
+        prepare(few_bits)
     with pytest.raises(UnsupportedModelError, match="not an ONNX model"):
         prepare(b"nonsense")
     with pytest.raises(UsageError, match=r"nowhere\.onnx cannot be read"):

@@ -76,9 +76,7 @@ class Policy:
         nodes = _Named.of_nodes(network)
         return self._found(network, lambda rule: nodes)
 
-    def _found(
-        self, network: Network, candidates: Callable[[PolicyRule], Sequence[_Named]]
-    ) -> dict[str, PolicyRule]:
+    def _found(self, network: Network, candidates: Callable[[PolicyRule], Sequence[_Named]]) -> dict[str, PolicyRule]:
         found: dict[str, PolicyRule] = {}
         for rule in self.rules:
             for name in _matched(rule, network, candidates(rule)):

@@ -51,11 +51,11 @@ def quantize(
     """Make a float model one of small integers, or of half precision.
 
     calibration: inputs by name, as they are in use; read once. "int8" needs them, weights alone are rounded better with
-    them (by GPTQ), "bf16" and "fp16" find by them what leaves the range, "dynamic" takes none. scheme: one of `SCHEMES`. calibrator: of "int8", how ranges come from what is
-    seen ("minmax"). policy: layers that stay in float, or are quantized whatever it costs; details of "int8".
-    evaluate, max_accuracy_drop: as many of the most sensitive layers stay in float as it takes for `evaluate` to give
-    no less than for the float model, less that. target: of "int8", layers that dsc computes more slowly in bytes on
-    that machine stay in float.
+    them (by GPTQ), "bf16" and "fp16" find by them what leaves the range, "dynamic" takes none. scheme: one of
+    `SCHEMES`. calibrator: of "int8", how ranges come from what is seen ("minmax"). policy: layers that stay in float,
+    or are quantized whatever it costs; details of "int8". evaluate, max_accuracy_drop: as many of the most sensitive
+    layers stay in float as it takes for `evaluate` to give no less than for the float model, less that. target: of
+    "int8", layers that dsc computes more slowly in bytes on that machine stay in float.
     Raises UsageError for data the model does not take, unknown names, and arguments of no effect; BudgetError where the
     accuracy is not reached, with the best that was; UnsupportedModelError where there is nothing to quantize.
     """

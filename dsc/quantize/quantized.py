@@ -18,8 +18,8 @@ class LayerReport:
 
     size: multiply-adds, or weights, as the report says. snr: signal-to-noise ratio in decibels when it alone is
     quantized, of its output, or of its weights where there were no samples; None where it cannot be quantized.
-    quantized: whether it is. reason: why, or why not. half: the half precision that it is in ("fp16"), as its scheme or a
-    policy has it; None for none.
+    quantized: whether it is. reason: why, or why not. half: the half precision that it is in ("fp16"), as the scheme or
+    a policy has it; None for none.
     """
 
     name: str

@@ -18,7 +18,7 @@ def runner(model: onnx.ModelProto, threads: int | None = None) -> Run:
     """What runs a model: inputs by name to outputs by name.
 
     ONNX Runtime's integer kernels are left out: on x86 without VNNI their sums saturate, which the model does not.
-    What is bfloat16, of which it has no kernels, is rounded to that after each operator.
+    What is in half precision is computed in float32, and rounded after each operator.
     """
     return Reference(emulated(model), threads, optimized=True, fuses_quantization=False).run
 

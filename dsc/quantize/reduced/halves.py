@@ -48,9 +48,7 @@ class HalfForm:
     results: tuple[int, ...]
 
 
-def half_form(
-    node: onnx.NodeProto, codes: Mapping[str, int], opset: int, element: ElementType
-) -> HalfForm | None:
+def half_form(node: onnx.NodeProto, codes: Mapping[str, int], opset: int, element: ElementType) -> HalfForm | None:
     """What of a node becomes `element`: the float32 tensors that have the type of its first result.
 
     None where ONNX does not allow that, or where the node makes no float32 of float32. codes: of `element_codes`.

@@ -20,7 +20,11 @@ from dsc.quantize.reduced.halves import HalfForm, largest
 
 _HEADROOM = 2
 """Other inputs may go so many times as far as those seen."""
-_SUMS = frozenset("AveragePool BatchNormalization CumSum GlobalAveragePool GlobalLpPool LRN LpPool MeanVarianceNormalization".split())
+_SUMS = frozenset(
+    """
+    AveragePool BatchNormalization CumSum GlobalAveragePool GlobalLpPool LRN LpPool MeanVarianceNormalization
+    """.split()
+)
 """What sums many numbers, or divides by the root of a sum, and is no product; beside norms, softmax and reductions."""
 _FACTORS = 2
 """Operands of a product that are multiplied; a bias may be as small as it likes."""
@@ -29,8 +33,10 @@ _FACTORS = 2
 def sums(op: str) -> bool:
     """Whether an operator is of those that float32 is for: norms, softmax, reductions."""
     facts = facts_of(op)
-    return op in _SUMS or bool({Fact.NORMALIZATION, Fact.SOFTMAX} & facts) or (
-        Fact.REDUCTION in facts and Fact.EXACT not in facts
+    return (
+        op in _SUMS
+        or bool({Fact.NORMALIZATION, Fact.SOFTMAX} & facts)
+        or (Fact.REDUCTION in facts and Fact.EXACT not in facts)
     )
 
 
@@ -43,10 +49,11 @@ def unfit_constant(network: Network, node: onnx.NodeProto, form: HalfForm, eleme
             continue
         found = fit(array, element.dtype)
         magnitude = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+        constant = f"its constant {node.input[index]}"
         if found is Fit.BEYOND:
-            return f"its constant {node.input[index]} reaches {magnitude:.3g}: {_end(element)}"
+            return f"{constant} reaches {magnitude:.3g}: {_end(element)}"
         if found is Fit.TINY and (index < _FACTORS or not is_product):
-            return f"its constant {node.input[index]} is {magnitude:.3g} at most: {element.dtype.name} has no digits for it"
+            return f"{constant} is {magnitude:.3g} at most: {element.dtype.name} has few digits for that, or none"
     return None
 
 
@@ -84,29 +91,32 @@ def grown(
 ) -> frozenset[str]:
     """The nodes that are left in half precision when what lies within or beside an island has joined it.
 
-    An elementwise node, or one that moves elements, is float32 where all that it computes on is, or where all that read
-    it are: it would round for nothing. fixed: nodes that join none.
+    An elementwise node, or one that moves elements, is float32 where all that it computes on is, where all that read it
+    are, or where it lies between two of an island, as the difference from the mean does in a norm: it would round for
+    nothing. fixed: nodes that join none.
     """
     left = set(half)
     while True:
         joining = {
             node.name
             for node in network.nodes
-            if node.name in left and node.name not in fixed and _joins(network, node, forms[node.name], left)
+            if node.name in left and node.name not in fixed and _joins(network, node, forms, left)
         }
         if not joining:
             return frozenset(left)
         left -= joining
 
 
-def _joins(network: Network, node: onnx.NodeProto, form: HalfForm, half: Collection[str]) -> bool:
+def _joins(network: Network, node: onnx.NodeProto, forms: Mapping[str, HalfForm], half: Collection[str]) -> bool:
     if not {Fact.ELEMENTWISE, Fact.EXACT} & facts_of(node.op_type):
         return False
+    form = forms[node.name]
     computed = [node.input[i] for i in form.operands if not network.is_constant(node.input[i])]
-    makers = [network.producers.get(name) for name in computed]
-    if computed and all(maker is None or maker.name not in half for maker in makers):
-        return True
+    makers = [maker.name if (maker := network.producers.get(name)) else "" for name in computed]
     results = [node.output[i] for i in form.results]
     readers = [reader.name for name in results for reader in network.consumers[name]]
     is_output = any(name in network.outputs for name in results)
-    return bool(readers) and not is_output and not any(name in half for name in readers)
+    starts = bool(computed) and not any(name in half for name in makers)
+    ends = bool(readers) and not is_output and not any(name in half for name in readers)
+    is_between = all(any(name in forms and name not in half for name in names) for names in (makers, readers))
+    return starts or ends or is_between

@@ -1,7 +1,7 @@
 """What half precision does to each node's output, with everything before it in float32.
 
-Each node has a twin beside it of which operands, weights and results are rounded, and computes in float32 as kernels do;
-the difference of the two is looked at, in one pass over some samples, of which nothing is kept.
+Each node has a twin beside it of which operands, weights and results are rounded, and which computes in float32 as
+kernels do. The difference of the two is looked at, in one pass over some samples, of which nothing is kept.
 """
 
 from __future__ import annotations

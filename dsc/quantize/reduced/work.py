@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -70,17 +71,16 @@ class ReducedWork:
         ratio = None
         if self._samples is not None:
             ratio = output_decibels(runner(self.float_model), runner(model), self._samples)
-        layers = tuple(
-            self._report(node, half, set(self._open[:count])) for node in self._network.nodes if _computes(node)
-            and (node.name in self._plan.forms or node.name in self._sizes)
-        )
-        return Quantized(model, Report(layers, ratio, accuracy, "weights" if self._samples is None else "multiply-adds"))
+        kept = set(self._open[:count])
+        layers = tuple(self._report(node, half, kept) for node in self._network.nodes if self._is_layer(node))
+        unit = "weights" if self._samples is None else "multiply-adds"
+        return Quantized(model, Report(layers, ratio, accuracy, unit))
 
     @property
     def _element(self) -> ElementType:
         return HALVES[self._scheme]
 
-    @property
+    @cached_property
     def _open(self) -> list[str]:
         """The layers for which accuracy decides, the most sensitive first."""
         half = self._plan.half(self._float)
@@ -113,12 +113,14 @@ class ReducedWork:
                 ratios[node.name] = min(weight_decibels(a, rounded(a, self._element)) for a in weights)
         return sizes, ratios
 
+    def _is_layer(self, node: onnx.NodeProto) -> bool:
+        """Products are, in whatever type; of the others those that could be in half precision and compute."""
+        return _computes(node) and (node.name in self._plan.forms or node.name in self._sizes)
+
     def _report(self, node: onnx.NodeProto, half: frozenset[str], kept: set[str]) -> LayerReport:
         name, is_half = node.name, node.name in half
-        return LayerReport(
-            name, node.op_type, self._sizes.get(name, 0), self._decibels.get(name), is_half, self._reason(name, half, kept),
-            self._scheme if is_half else None,
-        )  # fmt: skip
+        size, ratio, why = self._sizes.get(name, 0), self._decibels.get(name), self._reason(name, half, kept)
+        return LayerReport(name, node.op_type, size, ratio, is_half, why, self._scheme if is_half else None)
 
     def _reason(self, name: str, half: frozenset[str], kept: set[str]) -> str:
         rule = self._rules.get(name)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ml_dtypes
 import onnx
 import onnx.defs
-import onnx.shape_inference
 
 from dsc.elements import BY_DTYPE_NAME, ElementType
 from dsc.ir.onnx.facts import Fact, facts_of
@@ -30,14 +29,6 @@ def opset_of_halves(element: ElementType, least: int) -> int:
 def largest(element: ElementType) -> float:
     """The largest number of the type."""
     return float(ml_dtypes.finfo(element.dtype).max)  # type: ignore[no-untyped-call]
-
-
-def element_codes(model: onnx.ModelProto) -> dict[str, int]:
-    """The element types of a model's tensors by name, as `TensorProto.DataType`; of those that ONNX can tell."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    values = (*graph.input, *graph.output, *graph.value_info)
-    found = {value.name: value.type.tensor_type.elem_type for value in values}
-    return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,9 @@ def half_form(node: onnx.NodeProto, codes: Mapping[str, int], opset: int, elemen
     operands = _float_variables(node.input, schema.inputs, codes)
     results = _float_variables(node.output, schema.outputs, codes)
     variable = next(iter(results.values()), "")
-    allowed = next((c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == variable), [])
+    allowed: Sequence[str] = next(
+        (c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == variable), []
+    )
     tied = tuple(index for index, found in operands.items() if found == variable)
     if not tied or f"tensor({element.name.lower()})" not in allowed or set(results.values()) != {variable}:
         return None

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import onnx
 
+from dsc.check.interface import element_codes
 from dsc.elements import ElementType
 from dsc.exchange.upgrade import opset_of
 from dsc.quantize.calibration import Range
 from dsc.quantize.network import Network
-from dsc.quantize.reduced.halves import HalfForm, element_codes, half_form
+from dsc.quantize.reduced.halves import HalfForm, half_form
 from dsc.quantize.reduced.islands import grown, sums, unfit_constant, unfit_tensor, wide_nodes
 
 

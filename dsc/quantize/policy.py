@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from dsc.errors import UsageError
 from dsc.ir.onnx import OPS
+from dsc.quantize.halves import HALVES
 from dsc.quantize.layers import PRODUCTS, Layer
 from dsc.quantize.network import Network
-from dsc.quantize.reduced.halves import HALVES
 from dsc.quantize.scheme import StaticScheme
 
 _OPERATORS = (*PRODUCTS, "Gather")

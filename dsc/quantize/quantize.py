@@ -13,11 +13,11 @@ from dsc.exchange import ModelSource
 from dsc.quantize.calibration import Feed
 from dsc.quantize.dynamic import DynamicWork
 from dsc.quantize.evaluation import checked
+from dsc.quantize.halves import HALVES, opset_of_halves
 from dsc.quantize.kept_samples import KeptSamples
 from dsc.quantize.policy import Policy
 from dsc.quantize.prepare import OPSET, prepare
 from dsc.quantize.quantized import Accuracy, Quantized
-from dsc.quantize.reduced.halves import HALVES, opset_of_halves
 from dsc.quantize.reduced.mixed import MixedWork
 from dsc.quantize.reduced.work import ReducedWork
 from dsc.quantize.scheme import StaticScheme

@@ -10,7 +10,7 @@ import onnx
 from dsc.check import Reference
 from dsc.check.deviation import Deviations
 from dsc.check.emulated import emulated
-from dsc.quantize.reduced.halves import HALVES
+from dsc.quantize.halves import HALVES
 
 _HALVES = frozenset(element.code for element in HALVES.values())
 

@@ -12,10 +12,10 @@ from dsc.check.interface import element_codes
 from dsc.check.segments import read_names
 from dsc.elements import ElementType
 from dsc.exchange.upgrade import opset_of
+from dsc.quantize.halves import HalfForm, half_form
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
 from dsc.quantize.prepare import drop_unused
-from dsc.quantize.reduced.halves import HalfForm, half_form
 
 _TYPELESS = ("Shape", "Size")
 """What these give does not depend on the type of what they read."""

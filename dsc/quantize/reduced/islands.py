@@ -15,8 +15,8 @@ from dsc.passes.precision.constants import Fit, fit, is_float32
 from dsc.passes.precision.ranges import Range as Certainty
 from dsc.passes.precision.ranges import Ranges
 from dsc.quantize.calibration import Range
+from dsc.quantize.halves import HalfForm, largest
 from dsc.quantize.network import Network
-from dsc.quantize.reduced.halves import HalfForm, largest
 
 _HEADROOM = 2
 """Other inputs may go so many times as far as those seen."""
@@ -93,7 +93,7 @@ def grown(
 
     An elementwise node, or one that moves elements, is float32 where all that it computes on is, where all that read it
     are, or where it lies between two of an island, as the difference from the mean does in a norm: it would round for
-    nothing. fixed: nodes that join none.
+    nothing. Looking something up in a constant table does not. fixed: nodes that join none.
     """
     left = set(half)
     while True:
@@ -112,11 +112,13 @@ def _joins(network: Network, node: onnx.NodeProto, forms: Mapping[str, HalfForm]
         return False
     form = forms[node.name]
     computed = [node.input[i] for i in form.operands if not network.is_constant(node.input[i])]
+    if not computed:
+        return False  # a table, which is half as large
     makers = [maker.name if (maker := network.producers.get(name)) else "" for name in computed]
     results = [node.output[i] for i in form.results]
     readers = [reader.name for name in results for reader in network.consumers[name]]
     is_output = any(name in network.outputs for name in results)
-    starts = bool(computed) and not any(name in half for name in makers)
+    starts = not any(name in half for name in makers)
     ends = bool(readers) and not is_output and not any(name in half for name in readers)
     is_between = all(any(name in forms and name not in half for name in names) for names in (makers, readers))
     return starts or ends or is_between

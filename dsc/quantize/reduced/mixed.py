@@ -7,12 +7,12 @@ from dataclasses import replace
 import onnx
 
 from dsc.quantize.calibration import calibrate
+from dsc.quantize.halves import HALVES
 from dsc.quantize.kept_samples import KeptSamples
 from dsc.quantize.network import Network
 from dsc.quantize.policy import Policy
 from dsc.quantize.quantized import Accuracy, LayerReport, Quantized
 from dsc.quantize.reduced.convert import in_half
-from dsc.quantize.reduced.halves import HALVES
 from dsc.quantize.reduced.plan import HalfPlan
 from dsc.quantize.session import output_decibels, runner
 from dsc.quantize.work import Work

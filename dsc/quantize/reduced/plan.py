@@ -10,9 +10,10 @@ import onnx
 from dsc.check.interface import element_codes
 from dsc.elements import ElementType
 from dsc.exchange.upgrade import opset_of
+from dsc.ir.onnx.facts import Fact, facts_of
 from dsc.quantize.calibration import Range
+from dsc.quantize.halves import HalfForm, half_form
 from dsc.quantize.network import Network
-from dsc.quantize.reduced.halves import HalfForm, half_form
 from dsc.quantize.reduced.islands import grown, sums, unfit_constant, unfit_tensor, wide_nodes
 
 
@@ -48,6 +49,13 @@ class HalfPlan:
         if self.wanted is not None:
             able &= {*self.wanted, *self.required}
         return grown(self.network, able, self.forms, self.required)
+
+    def rounds(self, node: onnx.NodeProto) -> bool:
+        """Whether a node in half precision rounds: it does more than hand on elements of what it reads, or they are
+        constants."""
+        form = self.forms.get(node.name)
+        is_table = form is not None and all(self.network.is_constant(node.input[i]) for i in form.operands)
+        return is_table or Fact.EXACT not in facts_of(node.op_type)
 
     def _refusal(self, node: onnx.NodeProto) -> str | None:
         form = self.forms[node.name]

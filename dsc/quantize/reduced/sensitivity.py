@@ -15,11 +15,11 @@ import onnx.helper
 from dsc.check.deviation import decibels
 from dsc.elements import ElementType
 from dsc.quantize.calibration import Feed, Statistic, collect
+from dsc.quantize.halves import HalfForm
 from dsc.quantize.layers import Layer
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
 from dsc.quantize.reduced.convert import rounded
-from dsc.quantize.reduced.halves import HalfForm
 from dsc.quantize.sensitivity import Power, Shape
 
 _ZERO = np.array(0, np.float32)

@@ -10,15 +10,14 @@ import onnx
 
 from dsc.elements import ElementType
 from dsc.errors import UnsupportedModelError, UsageError
-from dsc.ir.onnx.facts import Fact, facts_of
 from dsc.quantize.calibration import Feed, Range, Samples, calibrate
+from dsc.quantize.halves import HALVES
 from dsc.quantize.kept_samples import KeptSamples
 from dsc.quantize.layers import count_macs, find_layers
 from dsc.quantize.network import Network
 from dsc.quantize.policy import Policy
 from dsc.quantize.quantized import Accuracy, LayerReport, Quantized, Report
 from dsc.quantize.reduced.convert import in_half, rounded
-from dsc.quantize.reduced.halves import HALVES
 from dsc.quantize.reduced.plan import HalfPlan
 from dsc.quantize.reduced.sensitivity import measure
 from dsc.quantize.session import output_decibels, runner
@@ -93,7 +92,9 @@ class ReducedWork:
     def _by_samples(self, kept: list[dict[str, np.ndarray]], tell: Progress) -> tuple[dict[str, int], dict[str, float]]:
         """Multiply-adds and signal-to-noise ratios of layers, by name."""
         layers, half = find_layers(self._network), self._plan.half()
-        forms = {n.name: self._plan.forms[n.name] for n in self._network.nodes if n.name in half and _computes(n)}
+        forms = {
+            n.name: self._plan.forms[n.name] for n in self._network.nodes if n.name in half and self._plan.rounds(n)
+        }
         ratios, shapes = measure(
             self._network, forms, layers, kept, self._element,
             on_progress=lambda done: tell("measure layers", done, len(kept)),
@@ -105,7 +106,7 @@ class ReducedWork:
         sizes, ratios, half = dict[str, int](), dict[str, float](), self._plan.half()
         for node in self._network.nodes:
             form = self._plan.forms.get(node.name)
-            if form is None or not _computes(node):
+            if form is None or not self._plan.rounds(node):
                 continue
             weights = [array for i in form.operands if (array := self._network.constant(node.input[i])) is not None]
             sizes[node.name] = sum(array.size for array in weights)
@@ -114,8 +115,8 @@ class ReducedWork:
         return sizes, ratios
 
     def _is_layer(self, node: onnx.NodeProto) -> bool:
-        """Products are, in whatever type; of the others those that could be in half precision and compute."""
-        return _computes(node) and (node.name in self._plan.forms or node.name in self._sizes)
+        """Products are, in whatever type; of the others those that could be in half precision and round."""
+        return self._plan.rounds(node) and (node.name in self._plan.forms or node.name in self._sizes)
 
     def _report(self, node: onnx.NodeProto, half: frozenset[str], kept: set[str]) -> LayerReport:
         name, is_half = node.name, node.name in half
@@ -133,11 +134,6 @@ class ReducedWork:
         if rule is not None:
             return f"the policy keeps {rule} in float"
         return "too sensitive for the accuracy asked for" if name in kept else "beside what is in float32"
-
-
-def _computes(node: onnx.NodeProto) -> bool:
-    """Whether a node rounds what it gives: it does more than hand on elements of what it reads."""
-    return Fact.EXACT not in facts_of(node.op_type)
 
 
 def _ranges(

@@ -12,9 +12,9 @@ import dsc
 from dsc.check import Reference
 from dsc.check.interface import element_codes
 from dsc.errors import BudgetError, UnsupportedModelError, UsageError
+from dsc.quantize.halves import HALVES
 from dsc.quantize.policy import Policy, PolicyRule
 from dsc.quantize.quantized import LayerReport, Quantized
-from dsc.quantize.reduced.halves import HALVES
 from dsc.quantize.session import runner
 from tests.compiled import TextModel
 from tests.quantize.nets import CONVS, DENSE, PRODUCTS, Feed, names, samples, weight

@@ -261,3 +261,23 @@ def test_bfloat16_is_rounded_where_nobody_has_kernels_of_it() -> None:
     w0, b0, w1, b1 = (half(DENSE.weights[name]) for name in ("w0", "b0", "w1", "b1"))
     expected = half(half(np.maximum(half(half(feed["x"]) @ w0.T + b0), 0)) @ w1 + b1)
     np.testing.assert_allclose(runner(found.model)(feed)["y"], expected, rtol=2.0**-7)  # a unit: sums in another order
+
+
+def test_tables_are_halves_whoever_reads_them() -> None:
+    """A Cast of what is looked up is less than a table of float32."""
+    model = TextModel(
+        """(int64[n] i) => (float[n,16] y) {
+            [look] e = Gather(table, i) [norm] f = LayerNormalization(e, gain) [last] y = MatMul(f, w)
+        }""",
+        {"table": weight(50, 16), "gain": 1 + weight(16) ** 2, "w": weight(16, 16)},
+        17,
+    )
+    found = reduced(model)
+    stored = {w.name: (w.data_type, tuple(w.dims)) for w in found.model.graph.initializer}
+    assert stored["table_float16"] == (HALVES["fp16"].code, (50, 16))
+    assert stored["gain"] == (FLOAT, (16,))
+    look = by_name(found)["look"]
+    assert (look.size, look.half) == (800, "fp16")
+    feed = {"i": np.array([3, 0, 49, 3])}
+    expected, got = (runner(each)(feed)["y"] for each in (model.proto(), found.model))
+    np.testing.assert_allclose(got, expected, atol=4 * UNIT["fp16"] * np.abs(expected).max())

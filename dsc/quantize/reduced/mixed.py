@@ -36,8 +36,8 @@ class MixedWork:
         wanted = [name for name, rule in self._rules.items() if rule.keep == half]
         ranges = None
         if self._samples is not None:
-            (ranges,) = calibrate(self.float_model, self._samples.kept, ["minmax"]).values()
-        return HalfPlan(network, HALVES[half], (), wanted, ranges)
+            ranges = calibrate(self.float_model, self._samples.kept, ["minmax"])["minmax"]
+        return HalfPlan(network, HALVES[half], ranges, wanted=wanted)
 
     @property
     def open_layers(self) -> int:

@@ -47,7 +47,7 @@ class ReducedWork:
         samples = None if calibration is None else KeptSamples(calibration)
         required = [name for name, rule in self._rules.items() if rule.keep == scheme]
         ranges = None if samples is None else _ranges(model, samples, calibration, tell)
-        self._plan = HalfPlan(self._network, self._element, required, None, ranges)
+        self._plan = HalfPlan(self._network, self._element, ranges, required=required)
         self._float = [name for name, rule in self._rules.items() if rule.keep == "float"]
         if not self._plan.half(self._float):
             raise UnsupportedModelError(f"there is nothing in the model that can be in {self._element.dtype.name}")
@@ -141,8 +141,5 @@ def _ranges(
 ) -> dict[str, Range]:
     """What tensors reach over all samples."""
     count = (calibration.count if isinstance(calibration, Samples) else None) or 0
-    (ranges,) = calibrate(
-        model, samples, ["minmax"],
-        on_progress=lambda done: tell("calibrate", done, count),
-    ).values()  # fmt: skip
-    return ranges
+    found = calibrate(model, samples, ["minmax"], on_progress=lambda done: tell("calibrate", done, count))
+    return found["minmax"]

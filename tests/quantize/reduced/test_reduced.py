@@ -6,6 +6,8 @@ import ml_dtypes
 import numpy as np
 import onnx
 import onnx.checker
+import onnx.helper
+import onnx.parser
 import pytest
 
 import dsc
@@ -281,3 +283,25 @@ def test_tables_are_halves_whoever_reads_them() -> None:
     feed = {"i": np.array([3, 0, 49, 3])}
     expected, got = (runner(each)(feed)["y"] for each in (model.proto(), found.model))
     np.testing.assert_allclose(got, expected, atol=4 * UNIT["fp16"] * np.abs(expected).max())
+
+
+def test_what_bodies_of_control_flow_read_stays_float32() -> None:
+    """The product has it in half precision, under another name; its Cast has the name that the body knows."""
+    body = onnx.parser.parse_graph("then () => (float[2,16] r) { r = Relu(h) }")
+    other = onnx.parser.parse_graph("other () => (float[2,16] r) { r = Neg(h) }")
+    model = TextModel(
+        "(float[2,16] x, bool flag) => (float[2,16] y, float[2,16] z) { h = MatMul(x, w) z = MatMul(h, w) }",
+        {"w": weight(16, 16)},
+        17,
+    ).proto()
+    branch = onnx.helper.make_node("If", ["flag"], ["y"], "branch", then_branch=body, else_branch=other)
+    model.graph.node.insert(1, branch)
+    found = dsc.quantize(model, scheme="fp16").model  # type: ignore[operator]
+    onnx.checker.check_model(found, full_check=True)
+    assert element_codes(found)["h"] == FLOAT
+    x = np.random.default_rng(2).standard_normal((2, 16), np.float32)
+    feed = {"x": x, "flag": np.array(False)}
+    expected, got = (runner(each)(feed) for each in (model, found))
+    for name in ("y", "z"):
+        error = np.abs(got[name] - expected[name]).max() / np.abs(expected[name]).max()
+        assert UNIT["fp16"] / 16 < error < 4 * UNIT["fp16"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import onnx.shape_inference
 
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError
@@ -33,6 +34,14 @@ def computed_names(model: onnx.ModelProto) -> list[str]:
     made = [name for node in model.graph.node for name in node.output if name]
     names = dict.fromkeys([*(value.name for value in model.graph.input), *made])
     return [name for name in names if name not in constants]
+
+
+def element_codes(model: onnx.ModelProto) -> dict[str, int]:
+    """The element types of a model's tensors by name, as `TensorProto.DataType`; of those that ONNX can tell."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = (*graph.input, *graph.output, *graph.value_info)
+    found = {value.name: value.type.tensor_type.elem_type for value in values}
+    return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
 def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:

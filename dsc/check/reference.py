@@ -13,6 +13,7 @@ import onnx
 import onnx.numpy_helper
 import onnxruntime
 
+from dsc.check.emulated import emulated
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError, UsageError
 from dsc.ir import element_of_dtype
@@ -29,8 +30,9 @@ class Reference:
     threads: cores one run uses, all if None. optimized: whether its graph optimizations are on; they have faults of
     their own, which must not be taken for ours. weights: the data of the model's external initializers, which is not
     copied; without them memory of a run is kept for the next. fuses_quantization: whether optimizations may make
-    integer kernels of operators between dequantized tensors. Raises UnsupportedModelError when ONNX Runtime does not
-    take the model.
+    integer kernels of operators between dequantized tensors. A model of bfloat16, of which ONNX Runtime lacks kernels,
+    is computed in float32 and rounded after each operator. Raises UnsupportedModelError when ONNX Runtime does not take
+    the model.
     """
 
     def __init__(
@@ -53,16 +55,12 @@ class Reference:
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
-            self._session = onnxruntime.InferenceSession(
-                source if isinstance(source, bytes) else os.fspath(source),
-                options,
-                providers=["CPUExecutionProvider"],
-            )
-        except Exception as error:  # onnxruntime's errors have no common base but this
-            raise UnsupportedModelError(
-                f"ONNX Runtime, the reference, refuses the model: {_first_line(error)}"
-            ) from error
+            self._session = _session(model, options)
+        except UnsupportedModelError:
+            rounding = model if weights else _without_bfloat16(model)
+            if rounding is model:
+                raise
+            self._session = _session(rounding, options)
 
     def _lend(self, options: onnxruntime.SessionOptions, weights: Mapping[str, onnxruntime.OrtValue]) -> None:
         """External initializers stand for files until they are given, and are copied unless they are shared as well."""
@@ -107,6 +105,28 @@ class Reference:
             return list(self._session.run(None, dict(inputs)))
         values = self._session.run_with_ort_values(None, {name: to_value(array) for name, array in inputs.items()})
         return [to_array(value) for value in values]
+
+
+def _session(model: Model, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    try:
+        source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
+        return onnxruntime.InferenceSession(
+            source if isinstance(source, bytes) else os.fspath(source), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        raise UnsupportedModelError(f"ONNX Runtime, the reference, refuses the model: {_first_line(error)}") from error
+
+
+def _without_bfloat16(model: Model) -> Model:
+    """The model with float32 in place of bfloat16; itself where it has none, or is no model."""
+    proto = model
+    if not isinstance(model, onnx.ModelProto):
+        try:
+            proto = onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(os.fspath(model))
+        except Exception:  # protobuf's errors have no common base but this; what is wrong was said
+            return model
+    found = emulated(proto, [onnx.TensorProto.BFLOAT16])
+    return model if found is proto else found
 
 
 def _refused(error: Exception) -> UsageError:

@@ -33,7 +33,7 @@ def quantize(
         typer.Option(metavar="DATA", help="Inputs in use: .npz, a folder, FILE.py:NAME, or zoo:NAME."),
     ] = None,
     scheme: Annotated[
-        str, typer.Option(metavar="int8|dynamic|int8-weights|int4-weights", help="What is made of the model.")
+        str, typer.Option(metavar="int8|dynamic|int8-weights|int4-weights|bf16|fp16", help="What is made of the model.")
     ] = "int8",
     calibrator: Annotated[
         str | None, typer.Option(help="How ranges are made of what is seen: minmax by default.")
@@ -114,7 +114,7 @@ def print_report(report: Report) -> None:
 
 
 def _row(layer: LayerReport, total: int) -> list[str]:
-    kind = "integers" if layer.quantized else "float"
+    kind = layer.half or ("integers" if layer.quantized else "float")
     return [layer.name, layer.op, f"{100 * layer.size / total:.1f}", _decibels(layer.snr), kind, layer.reason]
 
 

@@ -60,8 +60,8 @@ class DynamicWork:
 
     def _refusal(self, layer: Layer) -> str | None:
         rule = self._rules.get(layer.name)
-        is_float = rule is not None and rule.keep == "float"
-        return _form(layer) or (f"the policy keeps {rule} in float" if is_float else None)
+        is_kept = rule is not None and rule.keep != "int8"
+        return _form(layer) or (f"the policy keeps {rule} in {rule.keep}" if rule and is_kept else None)
 
     def _snr(self, layer: Layer) -> float:
         weight = self._network.constant(layer.weight)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from dsc.errors import UsageError
+from dsc.ir.onnx import OPS
+from dsc.quantize.halves import HALVES
 from dsc.quantize.layers import PRODUCTS, Layer
 from dsc.quantize.network import Network
 from dsc.quantize.scheme import StaticScheme
 
 _OPERATORS = (*PRODUCTS, "Gather")
-Kept = Literal["float", "int8"]
+Kept = Literal["float", "int8", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
 class PolicyRule:
-    """Layers, and what they are kept in: "float", or "int8" whatever it costs.
+    """Layers, and what they are kept in: "float", or "int8" whatever it costs; or any nodes, in "bf16" or "fp16".
 
     ops: operators. names: of nodes, with * and ? as in a shell. between: two nodes; a layer is between them where it
     depends on the first and the second depends on it, both included. A layer must fit all that are given.
@@ -37,6 +39,17 @@ class PolicyRule:
         return " ".join(parts)
 
 
+class _Named(NamedTuple):
+    """What a rule looks at."""
+
+    name: str
+    op: str
+
+    @classmethod
+    def of_nodes(cls, network: Network) -> list[_Named]:
+        return [cls(node.name, node.op_type) for node in network.nodes]
+
+
 @dataclass(frozen=True)
 class Policy:
     """Rules in their order, and the scheme of what they leave."""
@@ -45,10 +58,28 @@ class Policy:
     scheme: StaticScheme = field(default_factory=StaticScheme)
 
     def decisions(self, network: Network, layers: Sequence[Layer]) -> dict[str, PolicyRule]:
-        """The rule that counts for a layer, by the layer's name. Raises UsageError for names that are no layer's."""
+        """The rule that counts for a layer, by the layer's name; those of half precision count for other nodes too.
+
+        Raises UsageError for names that are no layer's, and operators that none is of.
+        """
+        nodes, products = _Named.of_nodes(network), [_Named(layer.name, layer.op) for layer in layers]
+        for rule in self.rules:
+            unknown = [op for op in rule.ops if op not in _OPERATORS]
+            if unknown and rule.keep not in HALVES:
+                raise UsageError(
+                    f"the policy names {unknown[0]}, which is no operator that is quantized; these are {_OPERATORS}"
+                )
+        return self._found(network, lambda rule: nodes if rule.keep in HALVES else products)
+
+    def node_decisions(self, network: Network) -> dict[str, PolicyRule]:
+        """The rule that counts for a node of any operator, by the node's name. Raises UsageError as `decisions`."""
+        nodes = _Named.of_nodes(network)
+        return self._found(network, lambda rule: nodes)
+
+    def _found(self, network: Network, candidates: Callable[[PolicyRule], Sequence[_Named]]) -> dict[str, PolicyRule]:
         found: dict[str, PolicyRule] = {}
         for rule in self.rules:
-            for name in _matched(rule, network, layers):
+            for name in _matched(rule, network, candidates(rule)):
                 found.setdefault(name, rule)
         return found
 
@@ -78,9 +109,9 @@ def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
     for key in ("ops", "names", "between"):
         if not _is_texts(table.get(key, [])):
             raise UsageError(f"policy {path}: {key} = {table[key]!r} in a rule; expected a list of texts")
-    unknown = [op for op in table.get("ops", []) if op not in _OPERATORS]
+    unknown = [op for op in table.get("ops", []) if op not in OPS]
     if unknown:
-        raise UsageError(f"policy {path}: {unknown[0]} is no operator that is quantized; these are {_OPERATORS}")
+        raise UsageError(f"policy {path}: {unknown[0]} is no operator of ONNX; {_near(unknown[0], list(OPS))}")
     between = tuple(table.get("between", []))
     if between and len(between) != 2:
         raise UsageError(f"policy {path}: between = {list(between)!r} in a rule; expected two nodes")
@@ -113,7 +144,7 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _matched(rule: PolicyRule, network: Network, layers: Sequence[Layer]) -> list[str]:
+def _matched(rule: PolicyRule, network: Network, layers: Sequence[_Named]) -> list[str]:
     """The layers that a rule is about."""
     known = [layer.name for layer in layers]
     for glob in rule.names:

@@ -35,16 +35,18 @@ _FOLDED = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze")
 """What exporters put between a weight and its product."""
 
 
-def prepare(source: ModelSource) -> onnx.ModelProto:
+def prepare(source: ModelSource, opset: int = OPSET) -> onnx.ModelProto:
     """The model as it is quantized; `source` is not changed.
 
-    Opset 13 at least, all constants initializers, weights as products read them, BatchNormalization after Conv folded,
-    each node named (after its first output where it had no name). Raises UsageError for a file that cannot be read or a
-    model that is quantized already, UnsupportedModelError for one that is too old.
+    At `opset` at least, all constants initializers, weights as products read them, BatchNormalization after Conv
+    folded, each node named (after its first output where it had no name). Raises UsageError for a file that cannot be
+    read or a model that is quantized already, UnsupportedModelError for one that is too old.
     """
     model = _read(source)
-    if opset_of(model.opset_import) < OPSET:
-        upgrade_model(model, to=OPSET)
+    if opset_of(model.opset_import) < opset:
+        upgrade_model(model, to=opset)
+        least = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
+        model.ir_version = max(model.ir_version, least)
     found = sorted({node.op_type for node in model.graph.node if node.op_type in _QUANTIZED})
     if found:
         raise UsageError(f"the model is quantized already ({', '.join(found)}): quantize the float model it came from")

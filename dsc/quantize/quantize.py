@@ -6,14 +6,20 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+import onnx
+
 from dsc.errors import BudgetError, UsageError
 from dsc.exchange import ModelSource
 from dsc.quantize.calibration import Feed
 from dsc.quantize.dynamic import DynamicWork
 from dsc.quantize.evaluation import checked
+from dsc.quantize.halves import HALVES, opset_of_halves
+from dsc.quantize.kept_samples import KeptSamples
 from dsc.quantize.policy import Policy
-from dsc.quantize.prepare import prepare
+from dsc.quantize.prepare import OPSET, prepare
 from dsc.quantize.quantized import Accuracy, Quantized
+from dsc.quantize.reduced.mixed import MixedWork
+from dsc.quantize.reduced.work import ReducedWork
 from dsc.quantize.scheme import StaticScheme
 from dsc.quantize.search import Search
 from dsc.quantize.session import Run, runner
@@ -26,8 +32,8 @@ from dsc.targets import target as named_target
 Evaluate: TypeAlias = Callable[[Run], float]
 """Takes what runs a model, gives a number: larger is better, a share of 1 for an accuracy."""
 
-SCHEMES = ("int8", "dynamic", "int8-weights", "int4-weights")
-"""Static scales, ranges that each run finds, weights alone."""
+SCHEMES = ("int8", "dynamic", "int8-weights", "int4-weights", *HALVES)
+"""Static scales, ranges that each run finds, weights alone, half precision."""
 
 
 def quantize(
@@ -42,14 +48,14 @@ def quantize(
     target: str | AnyTarget | None = None,
     progress: Progress | None = None,
 ) -> Quantized:
-    """Make a float model one of small integers.
+    """Make a float model one of small integers, or of half precision.
 
     calibration: inputs by name, as they are in use; read once. "int8" needs them, weights alone are rounded better with
-    them (by GPTQ), "dynamic" takes none. scheme: one of `SCHEMES`. calibrator: of "int8", how ranges come from what is
-    seen ("minmax"). policy: layers that stay in float, or are quantized whatever it costs; details of "int8".
-    evaluate, max_accuracy_drop: as many of the most sensitive layers stay in float as it takes for `evaluate` to give
-    no less than for the float model, less that. target: of "int8", layers that dsc computes more slowly in bytes on
-    that machine stay in float.
+    them (by GPTQ), "bf16" and "fp16" find by them what leaves the range, "dynamic" takes none. scheme: one of
+    `SCHEMES`. calibrator: of "int8", how ranges come from what is seen ("minmax"). policy: layers that stay in float,
+    or are quantized whatever it costs; details of "int8". evaluate, max_accuracy_drop: as many of the most sensitive
+    layers stay in float as it takes for `evaluate` to give no less than for the float model, less that. target: of
+    "int8", layers that dsc computes more slowly in bytes on that machine stay in float.
     Raises UsageError for data the model does not take, unknown names, and arguments of no effect; BudgetError where the
     accuracy is not reached, with the best that was; UnsupportedModelError where there is nothing to quantize.
     """
@@ -81,7 +87,25 @@ def _work(
     target: AnyTarget | None,
     tell: Progress,
 ) -> Work:
-    prepared = prepare(model)
+    halves = {rule.keep for rule in policy.rules} & set(HALVES) | {scheme} & set(HALVES)
+    prepared = prepare(model, max((opset_of_halves(HALVES[name], OPSET) for name in halves), default=OPSET))
+    if scheme in HALVES:
+        return ReducedWork(prepared, policy, scheme, calibration, tell)
+    if not halves:
+        return _in_integers(prepared, calibration, scheme, calibrator, policy, target, tell)
+    samples = None if calibration is None else KeptSamples(calibration)
+    return MixedWork(_in_integers(prepared, samples, scheme, calibrator, policy, target, tell), policy, samples)
+
+
+def _in_integers(
+    prepared: onnx.ModelProto,
+    calibration: Iterable[Feed] | None,
+    scheme: str,
+    calibrator: str,
+    policy: Policy,
+    target: AnyTarget | None,
+    tell: Progress,
+) -> Work:
     if scheme == "dynamic":
         return DynamicWork(prepared, policy)
     if scheme != "int8":

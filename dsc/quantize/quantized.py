@@ -18,7 +18,8 @@ class LayerReport:
 
     size: multiply-adds, or weights, as the report says. snr: signal-to-noise ratio in decibels when it alone is
     quantized, of its output, or of its weights where there were no samples; None where it cannot be quantized.
-    quantized: whether it is. reason: why, or why not.
+    quantized: whether it is. reason: why, or why not. half: the half precision that it is in ("fp16"), as the scheme or
+    a policy has it; None for none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class LayerReport:
     snr: float | None
     quantized: bool
     reason: str
+    half: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class Report:
 
     @property
     def excluded(self) -> list[str]:
-        """The layers that could be quantized and are not: a list for a policy."""
-        return [layer.name for layer in self.layers if not layer.quantized and layer.snr is not None]
+        """The layers that could be quantized and are in float: a list for a policy."""
+        found = (layer for layer in self.layers if not (layer.quantized or layer.half) and layer.snr is not None)
+        return [layer.name for layer in found]
 
     def worst_first(self) -> list[LayerReport]:
         """The layers, the most sensitive first, those without a form in bytes last."""

@@ -62,10 +62,10 @@ def measure(
     for layer in quantized:
         _, power = watched[layer.output]
         (means,) = watched[differences[layer.name]]
-        assert isinstance(power, _Power)
+        assert isinstance(power, Power)
         assert isinstance(means, _ChannelMeans)
         found[layer.name] = Sensitivity(power.mean, means.power.mean, means.means)
-    return found, {name: kept[0].shape for name, kept in watched.items() if isinstance(kept[0], _Shape)}
+    return found, {name: kept[0].shape for name, kept in watched.items() if isinstance(kept[0], Shape)}
 
 
 def _watched(
@@ -75,9 +75,9 @@ def _watched(
     for layer in layers:
         for tensor in (layer.data, layer.weight):
             if not network.is_constant(tensor):
-                watched.setdefault(tensor, (_Shape(),))
+                watched.setdefault(tensor, (Shape(),))
     for layer in layers:
-        watched[layer.output] = (_Shape(), _Power())
+        watched[layer.output] = (Shape(), Power())
         if layer.name in differences:
             watched[differences[layer.name]] = (_ChannelMeans(layer.output_axis),)
     return watched
@@ -115,7 +115,7 @@ def _twins(
     return model, differences
 
 
-class _Shape:
+class Shape:
     """The shape of a tensor in the first sample."""
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class _Shape:
             self.shape, self._is_known = values.array.shape, True
 
 
-class _Power:
+class Power:
     """The mean of squares."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class _ChannelMeans:
         self._axis = axis
         self._sums: np.ndarray | float = 0.0
         self._count = 0
-        self.power = _Power()
+        self.power = Power()
 
     def add(self, values: Values) -> None:
         array = values.array

@@ -105,7 +105,7 @@ class StaticWork:
         if layer.refusal is not None:
             return layer.refusal
         if rule is not None:
-            return None if rule.keep == "int8" else f"the policy keeps {rule} in float"
+            return None if rule.keep == "int8" else f"the policy keeps {rule} in {rule.keep}"
         return self._slower.get(layer.name)
 
     def _report(self, layer: Layer, is_kept: bool) -> LayerReport:

@@ -37,7 +37,7 @@ class WeightOnlyWork:
         nodes = {node.name: node for node in network.nodes}
         self._layers = [_layer(nodes[error.name]) for error in self._errors]
         self._rules = policy.decisions(network, self._layers)
-        self._float = [name for name, rule in self._rules.items() if rule.keep == "float"]
+        self._float = [name for name, rule in self._rules.items() if rule.keep != "int8"]
         if len(self._float) == len(self._errors):
             raise UnsupportedModelError("the policy keeps all layers in float: there is nothing to quantize")
         self._made = {0: whole} if not self._float else {}
@@ -76,7 +76,7 @@ class WeightOnlyWork:
         rule = self._rules.get(error.name)
         reason = "too sensitive for the accuracy asked for" if is_kept else ""
         if rule is not None:
-            reason = f"the policy keeps {rule} in {'float' if rule.keep == 'float' else 'integers'}"
+            reason = f"the policy keeps {rule} in {'integers' if rule.keep == 'int8' else rule.keep}"
         quantized = not is_kept and error.name not in self._float
         return LayerReport(error.name, op, math.prod(error.shape), _decibels(error.error), quantized, reason)
 

@@ -103,3 +103,21 @@ def test_what_is_refused(words: list[str], said: str, cli: Cli, work: Path) -> N
     output = [] if "-o" in words else ["-o", "q.onnx"]
     assert said in cli("quantize", "m.onnx", *output, *words).failed(2)
     assert not Path("q.onnx").exists()
+
+
+def test_half_precision(cli: Cli, work: Path) -> None:
+    Path("policy.toml").write_text('[[rule]]\nkeep = "float"\nops = ["MatMul"]\nnames = ["out"]\n')
+    words = ("quantize", "products.onnx", "--scheme", "fp16", "-o", "half.onnx")
+    ran = cli(*words, "--policy", "policy.toml", "--json", "half.json")
+    assert ran.code == 0, ran
+    rows = {line.split()[0]: line.split()[3:] for line in ran.out.splitlines() if line}
+    assert rows["key"] == [rows["key"][0], "fp16"]
+    assert rows["soft"] == "float norms, softmax and reductions are in float32".split()
+    assert rows["out"][1:] == "float the policy keeps MatMul out in float".split()
+    report = json.loads(Path("half.json").read_text())
+    assert {layer["name"] for layer in report["layers"] if layer["half"] == "fp16"} == {
+        "key", "key_bias", "scores", "mix",
+    }  # fmt: skip
+    assert "of weights quantized" in ran.out
+    said = cli(*words, "--calibrator", "mse").failed(2)
+    assert "a calibrator is for scheme int8; this is fp16" in said

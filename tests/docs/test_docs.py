@@ -259,9 +259,12 @@ def test_the_formulas_of_the_docs_are_good_for_eight_bits() -> None:
 
 def test_the_docs_quantize_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    report = executed("quantization.md")["report"]
+    names = executed("quantization.md")
+    report = names["report"]
     assert report.accuracy.quantized >= 0.95
     assert report.share == 1
+    assert names["half"].report.share == 1
+    assert names["kinds"] == {"first": "int8", "second": "fp16"}
     assert (tmp_path / "quantized.onnx").exists()
 
 

@@ -29,6 +29,15 @@ def test_rules_by_name_operator_and_region() -> None:
     assert set(decided(PolicyRule("float", names=("p*", "l*"), between=("pool", "sum")))) == {"point"}
 
 
+def test_half_precision_is_for_all_nodes() -> None:
+    assert set(decided(PolicyRule("fp16", between=("relu", "pool")))) == {"relu", "deep", "join", "pool"}
+    assert decided(PolicyRule("bf16", ops=("Add",)), PolicyRule("float", names=("s*",))) == {
+        "sum": "bf16", "stem": "float", "side": "float",
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="'stme'"):
+        decided(PolicyRule("fp16", names=("stme",)))
+
+
 def test_the_first_rule_that_fits_counts() -> None:
     rules = PolicyRule("int8", names=("stem",)), PolicyRule("float", ops=("Conv",))
     assert decided(*rules) == {"stem": "int8", "deep": "float", "point": "float", "side": "float", "last": "float"}
@@ -43,6 +52,7 @@ def test_an_attention_is_a_region() -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
+        (PolicyRule("float", ops=("Softmax",)), "names Softmax, which is no operator that is quantized"),
         (PolicyRule("float", names=("stme",)), "'stme', and no layer is called so; near are stem"),
         (PolicyRule("float", between=("relo", "join")), "node 'relo', and there is none; near are relu"),
         (PolicyRule("float", between=("last", "stem")), "from last to stem, which does not depend on it"),
@@ -86,7 +96,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("[[rule]]\nkeep = 'int4'\nops = ['Conv']", "keep = 'int4' in a rule"),
         ("[[rule]]\nkeep = 'float'", "a rule needs ops, names or between"),
         ("[[rule]]\nkeep = 'float'\nname = ['a']", "no 'name' in a rule; is it names"),
-        ("[[rule]]\nkeep = 'float'\nops = ['Softmax']", "Softmax is no operator that is quantized"),
+        ("[[rule]]\nkeep = 'float'\nops = ['Softmox']", "Softmox is no operator of ONNX; near are Softmax"),
         ("[[rule]]\nkeep = 'float'\nnames = 'stem'", "names = 'stem' in a rule; expected a list"),
         ("[[rule]]\nkeep = 'float'\nbetween = ['a']", "expected two nodes"),
         ("[scheme]\nactivation = 'int8'", r"no 'activation' in \[scheme\]; is it activations"),

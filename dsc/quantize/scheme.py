@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dsc.quantize.grid import ByteType
+
+Smoothing = Literal["none", "fold", "insert"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,9 @@ class StaticScheme:
     weight_bits: 7 where runtimes add pairs of products in 16 bits, as ONNX Runtime does on x86 without VNNI.
     corrects_bias: whether what rounding weights and activations does to a channel's mean is taken out of its bias.
     keeps_residuals: sums that join a quantized product read the tensor before it becomes bytes.
+    equalizes: ranges of weights of neighbouring products are made equal first (`rescale.cross_layer`). smoothing: wide
+    channels of activations are left to the weights (`rescale.smooth`), where the network has a place for the factors
+    ("fold"), or everywhere, by a product where there is none ("insert").
     """
 
     activations: ByteType = "uint8"
@@ -23,3 +29,5 @@ class StaticScheme:
     weight_bits: int = 8
     corrects_bias: bool = True
     keeps_residuals: bool = False
+    equalizes: bool = False
+    smoothing: Smoothing = "none"

@@ -29,8 +29,8 @@ def quantized_model(
     """The model with these layers in bytes.
 
     ranges: of all tensors that `needed_ranges` names. shifts: what is added to biases, by layer and for each output
-    channel. rounded: bytes of weights that are not the nearest, by layer. The operators are those of the float model between QuantizeLinear and DequantizeLinear, which runtimes
-    that have integer kernels take together.
+    channel. rounded: bytes of weights that are not the nearest, by layer. The operators are those of the float model
+    between QuantizeLinear and DequantizeLinear, which runtimes that have integer kernels take together.
     """
     grids = grids_of(network, layers, ranges, scheme)
     quantized = [

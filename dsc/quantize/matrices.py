@@ -1,4 +1,4 @@
-"""A layer as products of matrices, one for each group of a convolution: rows of what it reads by columns of its weight."""
+"""A layer as products of matrices, one a group of a convolution: rows of what it reads by columns of its weight."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def quantize_layer(
 
 
 def layer_grid(network: Network, layer: Layer, data: Grid, scheme: StaticScheme) -> Grid:
-    """The grid of a layer's weight. A shift of its bias is a few steps for each byte of data: there is room for that."""
+    """The grid of a layer's weight. A shift of its bias is a few steps for each byte of data: there is room."""
     weight = network.constant(layer.weight)
     assert weight is not None  # else the layer has a refusal
     bias = None if layer.bias is None else network.constant(layer.bias.tensor)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dsc.quantize.grid import ByteType
 
 Smoothing = Literal["none", "fold", "insert"]
+Rounding = Literal["nearest", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class StaticScheme:
     keeps_residuals: sums that join a quantized product read the tensor before it becomes bytes.
     equalizes: ranges of weights of neighbouring products are made equal first (`rescale.cross_layer`). smoothing: wide
     channels of activations are left to the weights (`rescale.smooth`), where the network has a place for the factors
-    ("fold"), or everywhere, by a product where there is none ("insert").
+    ("fold"), or everywhere, by a product where there is none ("insert"). rounding: weights become the nearest byte, or
+    that of two neighbours which is best for the layer's outputs ("adaptive", `rounding`).
     """
 
     activations: ByteType = "uint8"
@@ -31,3 +33,9 @@ class StaticScheme:
     keeps_residuals: bool = False
     equalizes: bool = False
     smoothing: Smoothing = "none"
+    rounding: Rounding = "nearest"
+
+    @property
+    def plain(self) -> StaticScheme:
+        """The scheme without what makes it more accurate than nearest bytes of the model as it is."""
+        return replace(self, equalizes=False, smoothing="none", rounding="nearest")

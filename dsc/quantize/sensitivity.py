@@ -56,8 +56,9 @@ def measure(
 ) -> tuple[dict[str, Sensitivity], dict[str, tuple[int, ...]]]:
     """How each layer that has a form in bytes takes it; the shapes in the first sample of what layers read and give.
 
-    ranges: of what `needed_ranges` names. rounded: bytes of weights that are not the nearest, by layer. factors: by what
-    the channels of a layer's output are divided, which powers and errors are without. Raises UsageError for samples that the model does not take.
+    ranges: of what `needed_ranges` names. rounded: bytes of weights that are not the nearest, by layer. factors: by
+    what the channels of a layer's output are divided, which powers and errors are without. Raises UsageError for
+    samples that the model does not take.
     """
     quantized = [layer for layer in layers if layer.refusal is None]
     model, differences = _twins(network, quantized, grids_of(network, quantized, ranges, scheme), scheme, rounded or {})
@@ -83,8 +84,9 @@ def _watched(
             if not network.is_constant(tensor):
                 watched.setdefault(tensor, (_Shape(),))
     for layer in layers:
-        watched[layer.output] = (_Shape(), _ChannelMoments(layer.output_axis))
+        watched[layer.output] = (_Shape(),)
         if layer.name in differences:
+            watched[layer.output] = (_Shape(), _ChannelMoments(layer.output_axis))
             watched[differences[layer.name]] = (_ChannelMoments(layer.output_axis),)
     return watched
 

@@ -4,7 +4,6 @@ channel, its weight multiplied by it, so that both fit bytes better.
 
 from __future__ import annotations
 
-from dsc.quantize.rescale.cross_layer import equalize
-from dsc.quantize.rescale.rescaled import Rescaled
+from dsc.quantize.rescale.apply import Change, rescale
 
-__all__ = ["Rescaled", "equalize"]
+__all__ = ["Change", "rescale"]

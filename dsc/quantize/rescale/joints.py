@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -24,7 +24,8 @@ class Joint:
 
     along: the shape of a vector of its channels. weights: of the readers, which are multiplied by the factors. makers:
     constants that are divided by them; none where nothing takes factors, or where others read the tensor too. layer:
-    the product among the makers. clips: nodes on the way that cut from above, for each channel elsewhere then.
+    the product among the makers. clips: nodes on the way that cut from above, for each channel elsewhere then. tensors:
+    all that have the factors in them, from the first of the makers to the tensor itself.
     """
 
     tensor: str
@@ -35,6 +36,7 @@ class Joint:
     makers: tuple[Place, ...] = ()
     layer: Layer | None = None
     clips: tuple[str, ...] = ()
+    tensors: tuple[str, ...] = ()
 
 
 @dataclass
@@ -44,6 +46,7 @@ class _Makers:
     places: list[Place] = field(default_factory=list)
     layer: Layer | None = None
     clips: list[str] = field(default_factory=list)
+    tensors: list[str] = field(default_factory=list)
 
 
 def find_joints(network: Network, layers: Sequence[Layer]) -> list[Joint]:
@@ -65,8 +68,12 @@ def _joint(network: Network, layers: Sequence[Layer], tensor: str) -> Iterator[J
     alone = len(network.consumers[tensor]) == len(readers) and tensor not in network.outputs
     makers = _Makers()
     if alone and _climb(network, layers, tensor, plain, makers):
-        yield Joint(
-            tensor, plain.channels, along, readers, weights, tuple(makers.places), makers.layer, tuple(makers.clips)
+        yield replace(
+            plain,
+            makers=tuple(makers.places),
+            layer=makers.layer,
+            clips=tuple(makers.clips),
+            tensors=tuple(makers.tensors),
         )
     else:
         yield plain
@@ -77,6 +84,7 @@ def _climb(network: Network, layers: Sequence[Layer], tensor: str, joint: Joint,
     node = network.producers.get(tensor)
     if node is None or node.domain or tensor != node.output[0]:
         return False
+    found.tensors.append(tensor)
     layer = next((layer for layer in layers if layer.name == node.name), None)
     if layer is not None:
         return _ends_at(network, layer, joint, found)
@@ -90,11 +98,9 @@ def _climb(network: Network, layers: Sequence[Layer], tensor: str, joint: Joint,
 
 
 def _ends_at(network: Network, layer: Layer, joint: Joint, found: _Makers) -> bool:
-    is_image = len(joint.along) > 1
-    if (layer.op == "Conv") != (joint.readers[0].op == "Conv") or (is_image and layer.output_axis != 1):
-        return False
+    """A product takes factors into its weight and bias, if its output's channels are the joint's."""
     places = output_places(network, layer)
-    if places is None:
+    if places is None or (layer.op == "Conv") != (joint.readers[0].op == "Conv"):
         return False
     found.places += places
     found.layer = layer
@@ -107,7 +113,8 @@ def _norm(network: Network, node: onnx.NodeProto, joint: Joint, found: _Makers) 
     given = [network.constant(name) for name in node.input[1:] if name]
     if axis != -1 or len(joint.along) != 1 or any(a is None or a.shape != joint.along for a in given):
         return False
-    found.places += [Place(node.name, index, joint.along, True) for index, name in enumerate(node.input) if index > 0 and name]
+    affine = [index for index, name in enumerate(node.input) if index > 0 and name]
+    found.places += [Place(node.name, index, joint.along, True) for index in affine]
     return True
 
 

@@ -18,7 +18,8 @@ from dsc.quantize.rescale.places import Place
 class Rescaled:
     """Constants of a network in float64, factors of channels going into them; nothing else of it is changed.
 
-    Constants are those of the node that reads them: where several nodes read one, each has its own in the end.
+    Constants are those of the node that reads them: where several nodes read one, each has its own in the end. Tensors
+    that have factors in them get other names, so that nobody takes them for those of the model as it was.
     """
 
     def __init__(self, network: Network) -> None:
@@ -29,6 +30,7 @@ class Rescaled:
         self._of_outputs: dict[str, np.ndarray] = {}
         self._clips: dict[str, np.ndarray] = {}
         self._inserted: dict[str, Joint] = {}
+        self._renamed: dict[str, str] = {}
 
     def array(self, place: Place) -> np.ndarray:
         """The constant as it is now, float64."""
@@ -47,13 +49,18 @@ class Rescaled:
             self._clips[clip] = self._bound(clip) / factors.reshape(joint.along)
         if not joint.makers:
             self._inserted[joint.tensor] = joint
-        self._factors[joint.tensor] = self._factors.get(joint.tensor, np.ones(joint.channels)) * factors
+        self._renamed.update((tensor, f"{tensor}_scaled") for tensor in joint.tensors)
+        self._factors[joint.tensor] = self.factors(joint) * factors
         if joint.layer is not None:
             self._of_outputs[joint.layer.name] = self._factors[joint.tensor]
 
+    def factors(self, joint: Joint) -> np.ndarray:
+        """By what the channels of a joint's tensor are divided."""
+        return self._factors.get(joint.tensor, np.ones(joint.channels))
+
     @property
     def of_outputs(self) -> Mapping[str, np.ndarray]:
-        """By what a layer's output channels are divided, by the layer's name; layers that are as they were are not there."""
+        """By what a layer's output channels are divided, by its name; layers that are as they were are not there."""
         return self._of_outputs
 
     def _bound(self, clip: str) -> np.ndarray:
@@ -68,6 +75,7 @@ class Rescaled:
         """The model with what was scaled, in float32."""
         model, make = onnx.ModelProto(), QdqNodes(self._network.model)
         model.CopyFrom(self._network.model)
+        names = {tensor: make.fresh(wish) for tensor, wish in self._renamed.items()}
         smoothed, nodes = dict[str, str](), list[onnx.NodeProto]()
         readers = {layer.name: joint for joint in self._inserted.values() for layer in joint.readers}
         for node in model.graph.node:
@@ -78,6 +86,8 @@ class Rescaled:
             if node.name in readers:
                 nodes += self._product(readers[node.name], smoothed, make)
                 node.input[0] = smoothed[node.input[0]]
+            node.input[:] = [names.get(name, name) for name in node.input]
+            node.output[:] = [names.get(name, name) for name in node.output]
             nodes += [node] if node.name not in self._clips else self._cut(node, make)
         kept = [_copied(node) for node in nodes]
         del model.graph.node[:]

@@ -1,17 +1,17 @@
 """SmoothQuant: outliers of activations that weights take over, channel by channel.
 
-What a product reads is divided by ``s = max|x|^a / max|w|^(1 - a)`` in each channel and its weight multiplied by it: the
-wider the channel, the larger s. The factors of a tensor are those of all products that read it together. They go into
-what makes the tensor: a norm's scale and bias, constants behind an activation, the product before it.
+What a product reads is divided by ``s = max|x|^a / max|w|^(1 - a)`` in each channel and its weight multiplied by it:
+the wider the channel, the larger s. The factors of a tensor are those of all products that read it together. They go
+into what makes the tensor: a norm's scale and bias, constants behind an activation, the product before it.
 (Xiao et al., SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models, 2022.)
 
-Which a is best, or that it is better left, is tried out: products of bytes against those of floats on rows of samples. A
-depthwise convolution's weights have a scale for each channel as it is, so there a = 1 costs them nothing.
+Which a is best, or that it is better left, is tried out: products of bytes against those of floats on rows of samples.
+A depthwise convolution's weights have a scale for each channel as it is, so there a = 1 costs them nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np

@@ -2,9 +2,9 @@
 
 Where nothing but positively homogeneous functions are between two products,
 ``w2 f(w1 x + b1) = (w2 s) f((w1 x + b1) / s)`` for a positive s of each channel. With ``s = sqrt(r1 / r2)``, r the
-largest weights of the channel before and after, both ranges become ``sqrt(r1 r2)``. What this does to one pair it undoes
-in the next, so pairs take turns until nothing moves; of a depthwise convolution between two others all three ranges
-become equal. (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019.)
+largest weights of the channel before and after, both ranges become ``sqrt(r1 r2)``. What this does to one pair it
+undoes in the next, so pairs take turns until nothing moves; of a depthwise convolution between two others all three
+ranges become equal. (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019.)
 
 Taken alone, this makes channels whose weights are small wide in the activations, which have one scale: a layer may lose
 20 dB. So samples set a bound: no channel becomes wider than the widest one.

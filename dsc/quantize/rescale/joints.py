@@ -17,6 +17,9 @@ _HOMOGENEOUS = ("Relu", "LeakyRelu", "PRelu", "Identity")
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 """The same for images, channel by channel."""
 
+_TERMS = ("Add", "Sub", "Max", "Min")
+"""``f(a x, a c) = a f(x, c)`` for a > 0: a constant takes factors too."""
+
 
 @dataclass(frozen=True)
 class Joint:
@@ -137,7 +140,7 @@ def _passed(network: Network, node: onnx.NodeProto, joint: Joint, found: _Makers
             return node.input[0]
         return None
     index = _constant_index(network, node, joint)
-    if node.op_type in ("Add", "Sub") and index is not None:
+    if node.op_type in _TERMS and index is not None:
         found.places.append(Place(node.name, index, joint.along, True))
         return node.input[1 - index]
     return None

@@ -32,7 +32,7 @@ class StaticScheme:
     corrects_bias: bool = True
     keeps_residuals: bool = False
     equalizes: bool = False
-    smoothing: Smoothing = "none"
+    smoothing: Smoothing = "fold"
     rounding: Rounding = "nearest"
 
     @property

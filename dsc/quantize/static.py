@@ -40,7 +40,7 @@ class StaticWork:
         self._samples: KeptSamples
         self._sensitivities: Mapping[str, Sensitivity] = {}
         self._before: Mapping[str, Sensitivity] = {}
-        """Without any of the scheme's methods; empty where it has none."""
+        """Without any of the scheme's methods; empty where it has none but smoothing."""
         self._notes: Mapping[str, Sequence[str]] = {}
         self._factors: Mapping[str, np.ndarray] = {}
         self._rounded: Mapping[str, np.ndarray] = {}
@@ -53,8 +53,9 @@ class StaticWork:
     def look_at(self, calibration: Iterable[Feed], calibrator: str) -> None:
         """Make what is better before it is quantized, find the ranges, and what quantizing each layer costs."""
         self._samples = KeptSamples(calibration)
-        if self._scheme != self._scheme.plain:
-            self._improve(calibrator)
+        if self._scheme.equalizes or self._scheme.rounding != "nearest":
+            self._before = self._plain(calibrator)
+        self._rescale()
         known = [layer for layer in self._layers if layer.refusal is None]
         tensors = needed_ranges(self._network, known)
         count = (calibration.count if isinstance(calibration, Samples) else None) or 0
@@ -83,18 +84,23 @@ class StaticWork:
                 on_progress=lambda done: self._tell("estimate kernels", done, len(quantized)),
             )  # fmt: skip
 
-    def _improve(self, calibrator: str) -> None:
-        """Scale channels as the scheme says; what the layers would be without any of its methods is measured first."""
-        kept, plain = self._samples.kept, self._scheme.plain
+    def _plain(self, calibrator: str) -> Mapping[str, Sensitivity]:
+        """What quantizing each layer costs without any of the scheme's methods."""
+        kept = self._samples.kept
         known = [layer for layer in self._layers if layer.refusal is None]
         (ranges,) = calibrate(
             self._network.model, kept, [calibrator], needed_ranges(self._network, known),
             on_progress=lambda done: self._tell("calibrate without methods", done, len(kept)),
         ).values()  # fmt: skip
-        self._before, _ = measure(
-            self._network, self._layers, kept, ranges, plain,
-            on_progress=lambda done: self._tell("measure layers without methods", done, len(kept)),
+        found, _ = measure(
+            self._network, self._layers, kept, ranges, self._scheme.plain,
+            on_progress=lambda done: self._tell("measure without methods", done, len(kept)),
         )  # fmt: skip
+        return found
+
+    def _rescale(self) -> None:
+        """Scale channels as the scheme says: the model is another one then, of the same function."""
+        kept = self._samples.kept
         change = rescale(
             self._network, self._layers, kept, self._scheme,
             on_progress=lambda done: self._tell("scale channels", done, len(kept)),

@@ -57,5 +57,5 @@ def rescale(
             factors[name] = factors.get(name, np.ones(1)) * more
         for smoothed in found:
             for reader in smoothed.joint.readers:
-                notes[reader.name].append(f"smoothed by {smoothed.strength:g}")
+                notes[reader.name].append(f"smoothed by {smoothed.strength:g}, {smoothed.decibels:+.1f} dB")
     return Change(model, notes, factors)

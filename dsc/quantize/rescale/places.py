@@ -28,15 +28,25 @@ class Place:
 
     def scaled(self, array: np.ndarray, factors: np.ndarray) -> np.ndarray:
         """The constant with factors (one a channel) in it."""
-        seen, spread = array if self.view is None else array.reshape(self.view), factors.reshape(self.along)
-        made = seen / spread if self.divides else seen * spread
+        spread = factors.reshape(self.along)
+        made = self._seen(array) / spread if self.divides else self._seen(array) * spread
         return made if self.view is None else made.reshape(array.shape)
 
     def largest(self, array: np.ndarray) -> np.ndarray:
         """The largest absolute value of each channel."""
-        seen = np.abs(array if self.view is None else array.reshape(self.view))
-        others = tuple(axis for axis, size in enumerate(self.along) if size == 1)
-        return np.asarray(np.max(seen, axis=others, initial=0.0)).reshape(-1)
+        return np.asarray(np.max(np.abs(self._seen(array)), axis=self._others, initial=0.0)).reshape(-1)
+
+    def squares(self, array: np.ndarray) -> np.ndarray:
+        """The sum of squares of each channel."""
+        return np.asarray(np.sum(np.square(self._seen(array)), axis=self._others)).reshape(-1)
+
+    def _seen(self, array: np.ndarray) -> np.ndarray:
+        return array if self.view is None else array.reshape(self.view)
+
+    @property
+    def _others(self) -> tuple[int, ...]:
+        """The axes that are no channels."""
+        return tuple(axis for axis, size in enumerate(self.along) if size == 1)
 
 
 def input_place(network: Network, layer: Layer, node: onnx.NodeProto) -> tuple[int, Place]:

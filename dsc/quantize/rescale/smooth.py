@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsc.check.deviation import decibels
 from dsc.quantize.calibration import Feed, Range, Values, collect
 from dsc.quantize.grid import activation_grid, weight_grid
 from dsc.quantize.layers import Layer
@@ -35,11 +36,11 @@ _WORTH = 1.05
 
 @dataclass(frozen=True)
 class Smoothed:
-    """A joint with factors in it: their strength, and by what the error of its readers' outputs fell (> 1)."""
+    """A joint with factors in it: their strength, and by how much the signal-to-noise ratio of its readers rose."""
 
     joint: Joint
     strength: float
-    gain: float
+    decibels: float
 
 
 def smooth(
@@ -56,6 +57,8 @@ def smooth(
     none. Raises UsageError as `collect` does.
     """
     joints = [joint for joint in find_joints(network, layers) if _is_wanted(joint, scheme)]
+    if not joints or not samples:
+        return Rescaled(network), []  # who calibrates says that there are none
     kept = {joint.tensor: _Seen(network, joint, -(-_ROWS // len(samples))) for joint in joints}
     collect(network.model, samples, lambda name: [kept[name]], list(kept), on_progress=on_progress)
     rescaled, found = Rescaled(network), []
@@ -118,7 +121,7 @@ def _best(network: Network, seen: _Seen, scheme: StaticScheme) -> tuple[np.ndarr
             best, strength, least = factors, tried, error
     if plain <= least * _WORTH:
         return best, None
-    return best, Smoothed(joint, strength, plain / least if least else np.inf)
+    return best, Smoothed(joint, strength, decibels(plain, least))
 
 
 def _factors(data: np.ndarray, weights: np.ndarray, strength: float) -> np.ndarray:

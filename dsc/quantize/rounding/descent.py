@@ -17,6 +17,8 @@ from dsc.quantize.rounding.grams import Gram
 _BLOCK = 128
 """Rows that are up to date with one another; those after them learn of all their steps at once."""
 _ROUNDS = 10
+_WHOLE = 1e-4
+"""Of a step: weights that are off an integer by no more stay there."""
 DAMPING = 0.01
 """Share of the mean of x^T x's diagonal by which a weight is drawn to what it was: samples do not say everything."""
 
@@ -27,7 +29,7 @@ def descend(weight: np.ndarray, scale: np.ndarray, gram: Gram, largest: int) -> 
     largest: integers are from minus that to that.
     """
     steps = weight.astype(np.float64) / scale
-    low, high = (np.clip(side(steps), -largest, largest) for side in (np.floor, np.ceil))
+    low, high = (np.clip(side, -largest, largest) for side in (np.floor(steps + _WHOLE), np.ceil(steps - _WHOLE)))
     found = np.clip(np.rint(steps), low, high)
     hessian, wanted = _damped(gram, weight)
     for _ in range(_ROUNDS):

@@ -76,7 +76,7 @@ NORM = TextModel(
 TAIL = TextModel(
     """(float[1,3,8,9] x) => (float[1,8,d,e] y) {
         [stem] a = Conv<pads=[1,1,1,1]>(x, w0, b0)
-        [act] h = HardSwish(a)
+        [act] h = Abs(a)
         [scale] s = Mul(two, h)
         [shift] t = Add(s, half)
         [deep] y = Conv<group=8>(t, w1)
@@ -87,4 +87,4 @@ TAIL = TextModel(
     },
     17,
 )  # fmt: skip
-"""A depthwise convolution behind an activation that lets no factors through, and an affine step of scalars that does."""
+"""A depthwise convolution behind an activation that lets no factors through, and scalars that do."""

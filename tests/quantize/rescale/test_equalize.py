@@ -88,7 +88,11 @@ def test_relu6_is_cut_elsewhere_in_each_channel() -> None:
 def test_one_scale_for_a_weight_profits() -> None:
     """Twelve decibels are two bits."""
     ratios = [
-        quantize(BLOCK.proto(), samples(BLOCK), policy=Policy(scheme=StaticScheme(per_channel=False, equalizes=equalizes)))
+        quantize(
+            BLOCK.proto(),
+            samples(BLOCK),
+            policy=Policy(scheme=StaticScheme(per_channel=False, equalizes=equalizes, smoothing="none")),
+        )
         for equalizes in (False, True)
     ]
     before, after = (found.report for found in ratios)
@@ -156,7 +160,9 @@ def test_what_may_be_between(between: str, after: str, more: str, pairs: int) ->
 
 def test_channels_of_images_are_not_those_of_rows() -> None:
     """A MatMul multiplies along the last axis of what a Conv gives, a pool pools rows' channels."""
-    pooled = "(float[1,6,8] x) => (float[1,6,4] y) { a = MatMul(x, w) r = MaxPool<kernel_shape=[3]>(a) y = MatMul(r, v) }"
+    pooled = (
+        "(float[1,6,8] x) => (float[1,6,4] y) { a = MatMul(x, w) r = MaxPool<kernel_shape=[3]>(a) y = MatMul(r, v) }"
+    )
     assert found_pairs(pooled, w=weight(8, 8), v=weight(6, 4)) == []
     mixed = "(float[1,6,4,6] x) => (float[1,6,4,6] y) { a = Conv(x, w) r = Relu(a) y = MatMul(r, v) }"
     assert found_pairs(mixed, w=_W, v=weight(6, 6)) == []
@@ -165,7 +171,7 @@ def test_channels_of_images_are_not_those_of_rows() -> None:
 def test_what_is_scaled_has_another_name() -> None:
     """Else `dsc verify --against` would compare it with what it is no more."""
     network = Network(prepare(BLOCK.proto()))
-    change = rescale(network, find_layers(network), samples(BLOCK), StaticScheme(equalizes=True))
+    change = rescale(network, find_layers(network), samples(BLOCK), StaticScheme(equalizes=True, smoothing="none"))
     (feed,) = samples(BLOCK, 1)
     both = sorted({name for n in network.nodes for name in n.output} & set(Network(change.model).producers))
     assert both == ["p", "q", "y"]

@@ -25,6 +25,11 @@ class KeptSamples:
         yield from self._rest
 
     @property
+    def first(self) -> list[dict[str, np.ndarray]]:
+        """Those kept, as they came: errors count them so."""
+        return list(self._read_ahead())
+
+    @property
     def kept(self) -> list[dict[str, np.ndarray]]:
         """Those kept, the largest first: sessions that are made for it take the others too."""
         return sorted(self._read_ahead(), key=lambda feed: -sum(array.nbytes for array in feed.values()))

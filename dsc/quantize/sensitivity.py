@@ -148,7 +148,7 @@ class _ChannelMoments:
         self._count = 0
 
     def add(self, values: Values) -> None:
-        array = values.array if values.finite else np.where(np.isfinite(values.array), values.array, 0)
+        array = values.without_infinities
         others = tuple(axis for axis in range(array.ndim) if axis != self._axis % array.ndim)
         self._sums = self._sums + array.sum(axis=others, dtype=np.float64)
         self._squares = self._squares + np.square(array, dtype=np.float64).sum(axis=others)

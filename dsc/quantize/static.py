@@ -86,7 +86,7 @@ class StaticWork:
 
     def _plain(self, calibrator: str) -> Mapping[str, Sensitivity]:
         """What quantizing each layer costs without any of the scheme's methods."""
-        kept = self._samples.kept
+        kept = self._samples.first
         known = [layer for layer in self._layers if layer.refusal is None]
         (ranges,) = calibrate(
             self._network.model, kept, [calibrator], needed_ranges(self._network, known),
@@ -100,7 +100,7 @@ class StaticWork:
 
     def _rescale(self) -> None:
         """Scale channels as the scheme says: the model is another one then, of the same function."""
-        kept = self._samples.kept
+        kept = self._samples.first
         change = rescale(
             self._network, self._layers, kept, self._scheme,
             on_progress=lambda done: self._tell("scale channels", done, len(kept)),

@@ -162,6 +162,14 @@ def test_bad_data(data: list[Feed], said: str) -> None:
         dsc.quantize(DENSE.proto(), data)  # type: ignore[operator]
 
 
+def test_errors_count_samples_as_they_came() -> None:
+    """Though what is measured runs the largest first."""
+    data = [{"x": np.ones((rows, 19), np.float32) * (np.nan if rows == 5 else 1)} for rows in (2, 3, 5)]
+    for scheme in (StaticScheme(), StaticScheme(smoothing="none"), StaticScheme(rounding="adaptive")):
+        with pytest.raises(UsageError, match="calibration sample 3: "):
+            dsc.quantize(DENSE.proto(), data, policy=Policy(scheme=scheme))  # type: ignore[operator]
+
+
 def test_constant_data_has_a_scale_all_the_same() -> None:
     """Zeros throughout, then a constant: the biases alone, and then a single point."""
     for value in (0.0, 3.0):

@@ -7,9 +7,9 @@ undoes in the next, so pairs take turns until nothing moves; of a depthwise conv
 ranges become equal. (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019.)
 
 Taken alone, this makes channels whose weights are small wide in the activations, which have one scale: a layer may
-lose 20 dB. So samples set a bound, ``s >= m / l``, m the largest number of a channel. Rounding activations to bytes adds
-noise of power ``sum of |w2|^2 max(m, l s)^2`` to the outputs, up to a factor; l is the largest for which that is no more
-than it was.
+lose 20 dB. So samples set a bound, ``s >= m / l``, m the largest number of a channel. Rounding activations to bytes
+adds noise of power ``sum of |w2|^2 max(m, l s)^2`` to the outputs, up to a factor; l is the largest for which that is
+no more than it was.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def smooth(
     kept = {joint.tensor: _Seen(network, joint, -(-_ROWS // len(samples))) for joint in joints}
     collect(network.model, samples, lambda name: [kept[name]], list(kept), on_progress=on_progress)
     rescaled, found = Rescaled(network), []
-    for joint in joints:
+    for joint in (joint for joint in joints if kept[joint.tensor].is_known):
         factors, smoothed = _best(network, kept[joint.tensor], scheme)
         if smoothed is not None:
             rescaled.scale(joint, factors)
@@ -88,13 +88,18 @@ class _Seen:
         self._parts: list[list[np.ndarray]] = [[] for _ in self.readers]
 
     def add(self, values: Values) -> None:
-        array = values.array
+        array = values.without_infinities
         axis = array.ndim - len(self.joint.along)
         others = tuple(other for other in range(array.ndim) if other != axis)
         self.low = np.minimum(self.low, array.min(axis=others))
         self.high = np.maximum(self.high, array.max(axis=others))
         for reader, parts in zip(self.readers, self._parts, strict=True):
             parts.append(np.array(reader.rows(array, self._rows, self._random)))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the tensor ever had an element."""
+        return bool(self._parts[0])
 
     @property
     def largest(self) -> np.ndarray:

@@ -35,7 +35,7 @@ class GramSums:
         self._random = np.random.default_rng(0)
 
     def add(self, values: Values) -> None:
-        rows = self._matrices.rows(values.array, self._places, self._random)
+        rows = self._matrices.rows(values.without_infinities, self._places, self._random)
         given = self._data.dequantized(self._data.quantized(rows))
         turned, made = given.transpose(0, 2, 1), rows @ self._columns
         self._inputs += turned @ given

@@ -83,7 +83,7 @@ TAIL = TextModel(
     }""",
     {
         "w0": weight(8, 3, 3, 3) * _along(spread(8, 7)), "b0": weight(8), "two": np.float32([2]),
-        "half": np.float32(0.5), "w1": weight(8, 1, 3, 3),
+        "half": np.float32(0.5), "w1": weight(8, 1, 3, 3) / _along(spread(8, 7)),
     },
     17,
 )  # fmt: skip

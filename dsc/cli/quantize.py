@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dsc.quantize.quantized import LayerReport, Report
 
 _ZOO = "zoo:"
+_DETAILS = ("equalize", "smoothing", "rounding")
 
 
 def quantize(
@@ -45,6 +47,21 @@ def quantize(
     policy: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Layers that stay in float, and the scheme's details.")
     ] = None,
+    equalize: Annotated[
+        bool | None,
+        typer.Option("--equalize/--no-equalize", help="Make ranges of neighbouring layers' weights equal first."),
+    ] = None,
+    smoothing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|fold|insert",
+            help="Leave outliers of activations to weights: where it is free, or everywhere.",
+        ),
+    ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(metavar="nearest|adaptive", help="Whether weights are rounded for the sake of layers' outputs."),
+    ] = None,
     eval_: Annotated[
         str | None, typer.Option("--eval", metavar="EVAL", help="What accuracy is: zoo:NAME, or FILE.py:NAME.")
     ] = None,
@@ -62,6 +79,8 @@ def quantize(
     """
     if calibration is None:
         options.refuse(context, "is of calibration data, and there is none", "samples", "preprocessing")
+    if scheme != "int8":
+        options.refuse(context, f"is for scheme int8; this is {scheme}", *_DETAILS)
     drop = None if max_accuracy_drop is None else _parse_share(max_accuracy_drop)
     source = find_model(model)
     reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
@@ -69,10 +88,13 @@ def quantize(
     import onnx
 
     from dsc.quantize.calibration import find_samples
-    from dsc.quantize.policy import read_policy
+    from dsc.quantize.policy import Policy, detailed, read_policy
     from dsc.quantize.quantize import quantize as quantize_model
 
-    rules = None if policy is None else read_policy(policy)
+    rules = Policy() if policy is None else read_policy(policy)
+    given = {"equalizes": equalize, "smoothing": smoothing, "rounding": rounding}
+    details = {name: value for name, value in given.items() if value is not None}
+    rules = replace(rules, scheme=detailed(rules.scheme, details, "the command line"))
     evaluate = None if eval_ is None else _evaluation(eval_)
     found = None
     if calibration is not None:
@@ -102,7 +124,7 @@ def print_report(report: Report) -> None:
     """The layers, the most sensitive first, the list of those in float, and what it comes to."""
     total = sum(layer.size for layer in report.layers) or 1
     rows = [_row(layer, total) for layer in report.worst_first()]
-    print_table(["layer", "op", f"{report.unit} %", "SNR dB", "in", "why"], rows)
+    print_table(["layer", "op", f"{report.unit} %", "SNR dB", "gain", "in", "why, and what was done"], rows)
     if report.excluded:
         names = ",\n  ".join(f'"{name}"' for name in report.excluded)
         print(f'\nin float, as a policy:\n[[rule]]\nkeep = "float"\nnames = [\n  {names},\n]\n')
@@ -115,7 +137,9 @@ def print_report(report: Report) -> None:
 
 def _row(layer: LayerReport, total: int) -> list[str]:
     kind = layer.half or ("integers" if layer.quantized else "float")
-    return [layer.name, layer.op, f"{100 * layer.size / total:.1f}", _decibels(layer.snr), kind, layer.reason]
+    gain = "" if layer.gain is None else f"{layer.gain:+.1f}"
+    notes = "; ".join((*([layer.reason] if layer.reason else []), *layer.methods))
+    return [layer.name, layer.op, f"{100 * layer.size / total:.1f}", _decibels(layer.snr), gain, kind, notes]
 
 
 def _decibels(ratio: float | None) -> str:

@@ -24,16 +24,20 @@ def quantized_model(
     ranges: Mapping[str, Range],
     scheme: StaticScheme,
     shifts: Mapping[str, np.ndarray] | None = None,
+    rounded: Mapping[str, np.ndarray] | None = None,
 ) -> onnx.ModelProto:
     """The model with these layers in bytes.
 
     ranges: of all tensors that `needed_ranges` names. shifts: what is added to biases, by layer and for each output
-    channel. The operators are those of the float model between QuantizeLinear and DequantizeLinear, which runtimes
-    that have integer kernels take together.
+    channel. rounded: bytes of weights that are not the nearest, by layer. The operators are those of the float model
+    between QuantizeLinear and DequantizeLinear, which runtimes that have integer kernels take together.
     """
     grids = grids_of(network, layers, ranges, scheme)
     quantized = [
-        quantize_layer(network, layer, grids[layer.data], scheme, (shifts or {}).get(layer.name)) for layer in layers
+        quantize_layer(
+            network, layer, grids[layer.data], scheme, (shifts or {}).get(layer.name), (rounded or {}).get(layer.name)
+        )
+        for layer in layers
     ]
     return _Inserter(network, grids, quantized, scheme.keeps_residuals).model()
 

@@ -46,6 +46,11 @@ class Layer:
         """The axis of the output that is its channels."""
         return 1 if self.op == "Conv" else -1
 
+    @property
+    def data_axis(self) -> int:
+        """The axis of its data that is channels: what is one in the output is one there."""
+        return self.output_axis
+
 
 def find_layers(network: Network) -> list[Layer]:
     """The products of a model, in the order in which they are computed."""

@@ -12,13 +12,21 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from dsc.errors import UsageError
 from dsc.ir.onnx import OPS
+from dsc.quantize.grid import ByteType
 from dsc.quantize.halves import HALVES
 from dsc.quantize.layers import PRODUCTS, Layer
 from dsc.quantize.network import Network
-from dsc.quantize.scheme import StaticScheme
+from dsc.quantize.scheme import Rounding, Smoothing, StaticScheme
 
 _OPERATORS = (*PRODUCTS, "Gather")
 Kept = Literal["float", "int8", "bf16", "fp16"]
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "activations": get_args(ByteType),
+    "weight_bits": (7, 8),
+    "smoothing": get_args(Smoothing),
+    "rounding": get_args(Rounding),
+}
+"""The values of details of a scheme that are not true or false."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +130,17 @@ def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
 
 
 def _scheme(path: Path, table: Mapping[str, Any]) -> StaticScheme:
-    plain = StaticScheme()
     _check_keys(path, "[scheme]", table, [known.name for known in fields(StaticScheme)])
-    for key, value in table.items():
-        known = {"activations": ("uint8", "int8"), "weight_bits": (7, 8)}.get(key, (False, True))
-        if value not in known or type(value) is not type(getattr(plain, key)):
-            raise UsageError(f"policy {path}: {key} = {value!r} in [scheme]; it is one of {known}")
-    return replace(plain, **table)
+    return detailed(StaticScheme(), table, f"policy {path}, [scheme]")
+
+
+def detailed(scheme: StaticScheme, details: Mapping[str, Any], where: str) -> StaticScheme:
+    """A scheme with some of its fields as a user wrote them. Raises UsageError for values that these do not take."""
+    for key, value in details.items():
+        known = _CHOICES.get(key, (False, True))
+        if value not in known or type(value) is not type(getattr(scheme, key)):
+            raise UsageError(f"{where}: {key} = {value!r}; it is one of {known}")
+    return replace(scheme, **details)
 
 
 def _check_keys(path: Path, where: str, table: Any, known: Sequence[str]) -> None:

@@ -19,7 +19,8 @@ class LayerReport:
     size: multiply-adds, or weights, as the report says. snr: signal-to-noise ratio in decibels when it alone is
     quantized, of its output, or of its weights where there were no samples; None where it cannot be quantized.
     quantized: whether it is. reason: why, or why not. half: the half precision that it is in ("fp16"), as the scheme or
-    a policy has it; None for none.
+    a policy has it; None for none. methods: what was done so that
+    bytes fit it better. gain: by how many decibels these raise its ratio, None without any.
     """
 
     name: str
@@ -29,6 +30,8 @@ class LayerReport:
     quantized: bool
     reason: str
     half: str | None = None
+    methods: tuple[str, ...] = ()
+    gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """All of it; ratios that are infinite, as of a constant output, are null."""
-        layers = [{**asdict(layer), "snr": _finite(layer.snr)} for layer in self.layers]
+        layers = [{**asdict(layer), "snr": _finite(layer.snr), "gain": _finite(layer.gain)} for layer in self.layers]
         accuracy = None if self.accuracy is None else {**asdict(self.accuracy), "drop": self.accuracy.drop}
         return {
             "layers": layers,

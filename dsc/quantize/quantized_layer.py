@@ -26,18 +26,35 @@ class QuantizedLayer:
 
 
 def quantize_layer(
-    network: Network, layer: Layer, data: Grid, scheme: StaticScheme, shift: np.ndarray | None = None
+    network: Network,
+    layer: Layer,
+    data: Grid,
+    scheme: StaticScheme,
+    shift: np.ndarray | None = None,
+    rounded: np.ndarray | None = None,
 ) -> QuantizedLayer:
-    """A layer's weight and bias in bytes. shift: added to the bias of each output channel, where there can be one."""
+    """A layer's weight and bias in bytes.
+
+    shift: added to the bias of each output channel, where there can be one. rounded: the bytes of the weight, where
+    these are not the nearest ones.
+    """
     weight = network.constant(layer.weight)
     assert weight is not None  # else the layer has a refusal
     bias = None if layer.bias is None else network.constant(layer.bias.tensor)
+    grid = layer_grid(network, layer, data, scheme)
     if shift is not None and layer.takes_shift:
         bias = shift if bias is None else bias + shift
+    bytes_ = grid.quantized(weight) if rounded is None else rounded
+    return QuantizedLayer(layer, data, grid, bytes_, None if bias is None else bias.astype(np.float32))
+
+
+def layer_grid(network: Network, layer: Layer, data: Grid, scheme: StaticScheme) -> Grid:
+    """The grid of a layer's weight. A shift of its bias is a few steps for each byte of data: there is room."""
+    weight = network.constant(layer.weight)
+    assert weight is not None  # else the layer has a refusal
+    bias = None if layer.bias is None else network.constant(layer.bias.tensor)
     grid = weight_grid(weight, layer.channels if scheme.per_channel else None, scheme.weight_bits)
-    if bias is not None:
-        grid = widened_for_bias(grid, bias, float(data.scale))
-    return QuantizedLayer(layer, data, grid, grid.quantized(weight), None if bias is None else bias.astype(np.float32))
+    return grid if bias is None else widened_for_bias(grid, bias, float(data.scale))
 
 
 def rewired(quantized: QuantizedLayer, node: onnx.NodeProto, data: str, make: QdqNodes) -> list[onnx.NodeProto]:

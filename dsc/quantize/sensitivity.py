@@ -7,7 +7,7 @@ some samples measures all layers, and nothing of the samples is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -28,16 +28,18 @@ from dsc.quantize.scheme import StaticScheme
 class Sensitivity:
     """The power of a layer's output and of what quantization adds to it, and the mean of that for each channel.
 
-    power, error: means of squares over all elements. offset: float in the mean less bytes, so what a bias lacks.
+    power, error: means of squares over all elements. offset: float in the mean less bytes, so what a bias lacks, in
+    `units`: the factors by which the output's channels are divided, where `power` and `error` are as if they were not.
     """
 
     power: float
     error: float
     offset: np.ndarray
+    units: np.ndarray = field(default_factory=lambda: np.ones(1))
 
     def decibels(self, corrected: bool) -> float:
         """The signal-to-noise ratio of the output. corrected: with the channels' means put right."""
-        noise = self.error - (float(np.mean(self.offset**2)) if corrected else 0.0)
+        noise = self.error - (float(np.mean((self.offset * self.units) ** 2)) if corrected else 0.0)
         return decibels(self.power, noise)
 
 
@@ -48,23 +50,28 @@ def measure(
     ranges: Mapping[str, Range],
     scheme: StaticScheme,
     *,
+    rounded: Mapping[str, np.ndarray] | None = None,
+    factors: Mapping[str, np.ndarray] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Sensitivity], dict[str, tuple[int, ...]]]:
     """How each layer that has a form in bytes takes it; the shapes in the first sample of what layers read and give.
 
-    ranges: of what `needed_ranges` names. Raises UsageError for samples that the model does not take.
+    ranges: of what `needed_ranges` names. rounded: bytes of weights that are not the nearest, by layer. factors: by
+    what the channels of a layer's output are divided, which powers and errors are without. Raises UsageError for
+    samples that the model does not take.
     """
     quantized = [layer for layer in layers if layer.refusal is None]
-    model, differences = _twins(network, quantized, grids_of(network, quantized, ranges, scheme), scheme)
+    model, differences = _twins(network, quantized, grids_of(network, quantized, ranges, scheme), scheme, rounded or {})
     watched = _watched(network, layers, differences)
     collect(model, samples, watched.__getitem__, list(watched), on_progress=on_progress)
     found = {}
     for layer in quantized:
-        _, power = watched[layer.output]
-        (means,) = watched[differences[layer.name]]
-        assert isinstance(power, Power)
-        assert isinstance(means, _ChannelMeans)
-        found[layer.name] = Sensitivity(power.mean, means.power.mean, means.means)
+        _, outputs = watched[layer.output]
+        (errors,) = watched[differences[layer.name]]
+        assert isinstance(outputs, _ChannelMoments)
+        assert isinstance(errors, _ChannelMoments)
+        units = (factors or {}).get(layer.name, np.ones(1))
+        found[layer.name] = Sensitivity(outputs.power(units), errors.power(units), errors.means, units)
     return found, {name: kept[0].shape for name, kept in watched.items() if isinstance(kept[0], Shape)}
 
 
@@ -77,14 +84,19 @@ def _watched(
             if not network.is_constant(tensor):
                 watched.setdefault(tensor, (Shape(),))
     for layer in layers:
-        watched[layer.output] = (Shape(), Power())
+        watched[layer.output] = (Shape(),)
         if layer.name in differences:
-            watched[differences[layer.name]] = (_ChannelMeans(layer.output_axis),)
+            watched[layer.output] = (Shape(), _ChannelMoments(layer.output_axis))
+            watched[differences[layer.name]] = (_ChannelMoments(layer.output_axis),)
     return watched
 
 
 def _twins(
-    network: Network, layers: Sequence[Layer], grids: Mapping[str, Grid], scheme: StaticScheme
+    network: Network,
+    layers: Sequence[Layer],
+    grids: Mapping[str, Grid],
+    scheme: StaticScheme,
+    rounded: Mapping[str, np.ndarray],
 ) -> tuple[onnx.ModelProto, dict[str, str]]:
     """The float model with each layer's twin beside it, and the tensor of their difference by layer."""
     model, make = onnx.ModelProto(), QdqNodes(network.model)
@@ -99,9 +111,8 @@ def _twins(
         if layer.data not in names:
             names[layer.data], made = make.through_bytes(layer.data, grids[layer.data])
             nodes += made
-        *before, twin = rewired(
-            quantize_layer(network, layer, grids[layer.data], scheme), node, names[layer.data], make
-        )
+        quantized = quantize_layer(network, layer, grids[layer.data], scheme, rounded=rounded.get(layer.name))
+        *before, twin = rewired(quantized, node, names[layer.data], make)
         twin.name, twin.output[0] = make.fresh(f"{node.name}_twin"), make.fresh(f"{layer.output}_twin")
         differences[layer.name] = make.fresh(f"{layer.output}_error")
         nodes += [
@@ -127,38 +138,26 @@ class Shape:
             self.shape, self._is_known = values.array.shape, True
 
 
-class Power:
-    """The mean of squares."""
-
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
-
-    def add(self, values: Values) -> None:
-        numbers = values.numbers.astype(np.float64)
-        self._sum += float(numbers @ numbers)
-        self._count += numbers.size
-
-    @property
-    def mean(self) -> float:
-        return self._sum / max(self._count, 1)
-
-
-class _ChannelMeans:
-    """The mean of each channel, and of squares."""
+class _ChannelMoments:
+    """The mean of each channel, and of its squares."""
 
     def __init__(self, axis: int) -> None:
         self._axis = axis
         self._sums: np.ndarray | float = 0.0
+        self._squares: np.ndarray | float = 0.0
         self._count = 0
-        self.power = Power()
 
     def add(self, values: Values) -> None:
-        array = values.array
+        array = values.without_infinities
         others = tuple(axis for axis in range(array.ndim) if axis != self._axis % array.ndim)
         self._sums = self._sums + array.sum(axis=others, dtype=np.float64)
+        self._squares = self._squares + np.square(array, dtype=np.float64).sum(axis=others)
         self._count += array.size // max(array.shape[self._axis], 1)
-        self.power.add(values)
 
     @property
     def means(self) -> np.ndarray:
         return np.asarray(self._sums) / max(self._count, 1)
+
+    def power(self, units: np.ndarray) -> float:
+        """The mean square, of channels times their units."""
+        return float(np.mean(np.asarray(self._squares) * units**2)) / max(self._count, 1)

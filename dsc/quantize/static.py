@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import onnx
 
 from dsc.errors import UnsupportedModelError
@@ -16,6 +17,8 @@ from dsc.quantize.network import Network
 from dsc.quantize.policy import Policy
 from dsc.quantize.quantized import Accuracy, LayerReport, Quantized, Report
 from dsc.quantize.quantized_layer import quantize_layer
+from dsc.quantize.rescale import rescale
+from dsc.quantize.rounding import round_adaptively
 from dsc.quantize.sensitivity import Sensitivity, measure
 from dsc.quantize.session import output_decibels, runner
 from dsc.quantize.work import Progress
@@ -36,6 +39,11 @@ class StaticWork:
         self._ranges: Mapping[str, Range] = {}
         self._samples: KeptSamples
         self._sensitivities: Mapping[str, Sensitivity] = {}
+        self._before: Mapping[str, Sensitivity] = {}
+        """Without any of the scheme's methods; empty where it has none but smoothing."""
+        self._notes: Mapping[str, Sequence[str]] = {}
+        self._factors: Mapping[str, np.ndarray] = {}
+        self._rounded: Mapping[str, np.ndarray] = {}
         self._macs: Mapping[str, int] = {}
         self._slower: Mapping[str, str] = {}
         if not self._candidates:
@@ -43,8 +51,11 @@ class StaticWork:
             raise UnsupportedModelError(f"there is nothing to quantize in the model: {why}")
 
     def look_at(self, calibration: Iterable[Feed], calibrator: str) -> None:
-        """Find the ranges, and what quantizing each layer costs."""
+        """Make what is better before it is quantized, find the ranges, and what quantizing each layer costs."""
         self._samples = KeptSamples(calibration)
+        if self._scheme.equalizes or self._scheme.rounding != "nearest":
+            self._before = self._plain(calibrator)
+        self._rescale()
         known = [layer for layer in self._layers if layer.refusal is None]
         tensors = needed_ranges(self._network, known)
         count = (calibration.count if isinstance(calibration, Samples) else None) or 0
@@ -53,19 +64,49 @@ class StaticWork:
             on_progress=lambda done: self._tell("calibrate", done, count),
         ).values()  # fmt: skip
         kept = self._samples.kept
+        grids = grids_of(self._network, known, self._ranges, self._scheme)
+        if self._scheme.rounding == "adaptive":
+            self._rounded = round_adaptively(
+                self._network, self._candidates, kept, grids, self._scheme,
+                on_progress=lambda done, all_: self._tell("round weights", done, all_),
+            )  # fmt: skip
         self._sensitivities, shapes = measure(
             self._network, self._layers, kept, self._ranges, self._scheme,
+            rounded=self._rounded, factors=self._factors,
             on_progress=lambda done: self._tell("measure layers", done, len(kept)),
         )  # fmt: skip
         self._macs = count_macs(self._network, self._layers, shapes)
         if self._target is not None:
-            layers, free = self._candidates, [layer for layer in self._candidates if layer.name not in self._rules]
-            grids = grids_of(self._network, layers, self._ranges, self._scheme)
+            free = [layer for layer in self._candidates if layer.name not in self._rules]
             quantized = [quantize_layer(self._network, layer, grids[layer.data], self._scheme) for layer in free]
             self._slower = slower_in_bytes(
                 self._network, quantized, shapes, self._target,
                 on_progress=lambda done: self._tell("estimate kernels", done, len(quantized)),
             )  # fmt: skip
+
+    def _plain(self, calibrator: str) -> Mapping[str, Sensitivity]:
+        """What quantizing each layer costs without any of the scheme's methods."""
+        kept = self._samples.first
+        known = [layer for layer in self._layers if layer.refusal is None]
+        (ranges,) = calibrate(
+            self._network.model, kept, [calibrator], needed_ranges(self._network, known),
+            on_progress=lambda done: self._tell("calibrate without methods", done, len(kept)),
+        ).values()  # fmt: skip
+        found, _ = measure(
+            self._network, self._layers, kept, ranges, self._scheme.plain,
+            on_progress=lambda done: self._tell("measure without methods", done, len(kept)),
+        )  # fmt: skip
+        return found
+
+    def _rescale(self) -> None:
+        """Scale channels as the scheme says: the model is another one then, of the same function."""
+        kept = self._samples.first
+        change = rescale(
+            self._network, self._layers, kept, self._scheme,
+            on_progress=lambda done: self._tell("scale channels", done, len(kept)),
+        )  # fmt: skip
+        self._network, self._notes, self._factors = Network(change.model), change.notes, change.factors
+        self._layers = find_layers(self._network)
 
     @property
     def open_layers(self) -> int:
@@ -85,8 +126,8 @@ class StaticWork:
         kept = {layer.name for layer in self._open[:count]}
         layers = [layer for layer in self._candidates if layer.name not in kept]
         shifts = {name: found.offset for name, found in self._sensitivities.items()}
-        scheme = self._scheme
-        return quantized_model(self._network, layers, self._ranges, scheme, shifts if scheme.corrects_bias else None)
+        corrections = shifts if self._scheme.corrects_bias else None
+        return quantized_model(self._network, layers, self._ranges, self._scheme, corrections, self._rounded)
 
     def result(self, count: int, accuracy: Accuracy | None) -> Quantized:
         model = self.model(count)
@@ -113,8 +154,17 @@ class StaticWork:
         reason = refusal or ("too sensitive for the accuracy asked for" if is_kept else "")
         if rule is not None and refusal is None:
             reason = f"the policy keeps {rule} in bytes"
-        snr = None if layer.refusal is not None else self._decibels(layer)
-        return LayerReport(layer.name, layer.op, self._macs[layer.name], snr, not is_kept and refusal is None, reason)
+        is_quantized = not is_kept and refusal is None
+        size = self._macs[layer.name]
+        if layer.refusal is not None:
+            return LayerReport(layer.name, layer.op, size, None, is_quantized, reason)
+        snr, before = self._decibels(layer), self._before.get(layer.name)
+        gain = None if before is None else snr - before.decibels(self._is_corrected(layer))
+        notes = (*self._notes.get(layer.name, ()), *(["rounded"] if layer.name in self._rounded else []))
+        return LayerReport(layer.name, layer.op, size, snr, is_quantized, reason, notes, gain)
 
     def _decibels(self, layer: Layer) -> float:
-        return self._sensitivities[layer.name].decibels(self._scheme.corrects_bias and layer.takes_shift)
+        return self._sensitivities[layer.name].decibels(self._is_corrected(layer))
+
+    def _is_corrected(self, layer: Layer) -> bool:
+        return self._scheme.corrects_bias and layer.takes_shift

@@ -69,6 +69,22 @@ def test_a_policy_and_the_list_that_makes_one(cli: Cli, work: Path) -> None:
     assert Path("q.onnx").read_bytes() == before
 
 
+def test_methods_on_the_command_line_go_before_those_of_the_policy(cli: Cli, work: Path) -> None:
+    Path("policy.toml").write_text('[scheme]\nequalizes = true\nrounding = "adaptive"\nper_channel = false\n')
+    words = ("quantize", "m.onnx", "--calibration", "data.npz", "-o", "q.onnx", "--policy", "policy.toml")
+    ran = cli(*words, "--rounding", "nearest", "--json", "q.json")
+    assert ran.code == 0, ran
+    rows = {line.split()[0]: line.rstrip() for line in ran.out.splitlines() if line}
+    assert rows["first"].endswith("equalized with second")
+    assert rows["second"].endswith("equalized with first")
+    layers = json.loads(Path("q.json").read_text())["layers"]
+    assert [f"{layer['gain']:+.1f}" for layer in layers] == [rows[name].split()[4] for name in ("first", "second")]
+    said = cli(*words, "--no-equalize", "--smoothing", "insert").out
+    assert "equalized" not in said
+    assert "rounded" in said
+    assert "smoothed by" in said
+
+
 def test_accuracy(cli: Cli, work: Path) -> None:
     words = ("quantize", "m.onnx", "--calibration", "data.npz", "-o", "q.onnx", "--max-accuracy-drop", "5%")
     ran = cli(*words, "--eval", "e.py:size")
@@ -94,6 +110,12 @@ def test_accuracy(cli: Cli, work: Path) -> None:
         (["--calibration", "data.npz", "--max-accuracy-drop", "1%"], "nothing says what the accuracy is"),
         (["--calibration", "data.npz", "--eval", "e.py:size", "--max-accuracy-drop", "much"], "expected a share"),
         (["--calibration", "data.npz", "--target", "x87"], "x87"),
+        (["--calibration", "data.npz", "--rounding", "up"], "rounding = 'up'; it is one of ('nearest', 'adaptive')"),
+        (
+            ["--calibration", "data.npz", "--smoothing", "on"],
+            "smoothing = 'on'; it is one of ('none', 'fold', 'insert')",
+        ),
+        (["--scheme", "dynamic", "--equalize"], "--equalize"),
         (["--calibration", "data.npz", "--policy", "no.toml"], "policy no.toml cannot be read"),
         (["--calibration", "data.npz", "-o", "m.onnx"], "would overwrite m.onnx"),
         (["--calibration", "data.npz", "--json", "data.npz"], "would overwrite data.npz"),

@@ -69,6 +69,9 @@ def test_a_file(tmp_path: Path) -> None:
         [scheme]
         activations = "int8"
         weight_bits = 7
+        equalizes = true
+        smoothing = "insert"
+        rounding = "adaptive"
         [[rule]]
         keep = "float"
         names = ["stem", "l*"]
@@ -83,7 +86,7 @@ def test_a_file(tmp_path: Path) -> None:
             PolicyRule("float", names=("stem", "l*")),
             PolicyRule("int8", ops=("Conv",), between=("relu", "join")),
         ),
-        StaticScheme(activations="int8", weight_bits=7),
+        StaticScheme(activations="int8", weight_bits=7, equalizes=True, smoothing="insert", rounding="adaptive"),
     )
 
 
@@ -102,6 +105,8 @@ def test_a_file(tmp_path: Path) -> None:
         ("[scheme]\nactivation = 'int8'", r"no 'activation' in \[scheme\]; is it activations"),
         ("[scheme]\nweight_bits = 4", "weight_bits = 4"),
         ("[scheme]\nsymmetric = 1", "symmetric = 1"),
+        ("[scheme]\nsmoothing = true", "smoothing = True; it is one of"),
+        ("[scheme]\nrounding = 'learned'", "rounding = 'learned'; it is one of"),
     ],
 )
 def test_a_file_with_mistakes(text: str, said: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dsc.errors import BudgetError, UnsupportedModelError, UsageError
 from dsc.models.evaluation import evaluation
 from dsc.quantize.policy import Policy, PolicyRule
 from dsc.quantize.quantized import Quantized
+from dsc.quantize.scheme import StaticScheme
 from dsc.quantize.session import Run
 from tests.compiled import TextModel
 from tests.quantize.nets import CONVS, DENSE, PRODUCTS, Feed, names, samples, weight
@@ -36,6 +37,9 @@ SENSITIVE = TextModel(
     },
 )
 """One channel of what `hard` reads is so large that the others, which count, are lost in bytes."""
+
+
+AS_IT_IS = Policy(scheme=StaticScheme(smoothing="none"))
 
 
 def agreement(model: TextModel, seed: int = 5) -> object:
@@ -67,20 +71,29 @@ def test_all_layers_and_what_is_said_of_them() -> None:
 
 
 def test_the_sensitive_layer_stays_in_float() -> None:
-    found = quantized(SENSITIVE, evaluate=agreement(SENSITIVE), max_accuracy_drop=0.05)
+    found = quantized(SENSITIVE, policy=AS_IT_IS, evaluate=agreement(SENSITIVE), max_accuracy_drop=0.05)
     assert found.report.excluded == ["hard"]
     assert found.report.worst_first()[0].name == "hard"
     assert next(layer for layer in found.report.layers if layer.name == "hard").reason.startswith("too sensitive")
     assert found.report.accuracy is not None
     assert found.report.accuracy.drop <= 0.05
     assert found.report.accuracy.evaluations == 2
-    everything = quantized(SENSITIVE)
+    everything = quantized(SENSITIVE, policy=AS_IT_IS)
     assert found.report.snr > everything.report.snr + 10
     assert names(found.model, "QuantizeLinear") != names(everything.model, "QuantizeLinear")
 
 
+def test_smoothing_makes_it_no_more_sensitive_than_others() -> None:
+    """By default: the factors go into the constant that made the channel so large."""
+    report = quantized(SENSITIVE).report
+    hard = next(layer for layer in report.layers if layer.name == "hard")
+    assert report.snr > quantized(SENSITIVE, policy=AS_IT_IS).report.snr + 10  # type: ignore[operator]
+    assert hard.methods[0].startswith("smoothed by ")
+    assert hard.snr > 35  # type: ignore[operator]
+
+
 def test_a_budget_that_cannot_be_met() -> None:
-    policy = Policy((PolicyRule("int8", names=("hard",)),))
+    policy = replace(AS_IT_IS, rules=(PolicyRule("int8", names=("hard",)),))
     with pytest.raises(BudgetError, match=r"no more than 0\.05 may be lost.*best of \d evaluations.*float for hard"):
         quantized(SENSITIVE, policy=policy, evaluate=agreement(SENSITIVE), max_accuracy_drop=0.05)
 
@@ -147,6 +160,14 @@ def test_data_is_read_once_and_may_be_an_iterator() -> None:
 def test_bad_data(data: list[Feed], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         dsc.quantize(DENSE.proto(), data)  # type: ignore[operator]
+
+
+def test_errors_count_samples_as_they_came() -> None:
+    """Though what is measured runs the largest first."""
+    data = [{"x": np.ones((rows, 19), np.float32) * (np.nan if rows == 5 else 1)} for rows in (2, 3, 5)]
+    for scheme in (StaticScheme(), StaticScheme(smoothing="none"), StaticScheme(rounding="adaptive")):
+        with pytest.raises(UsageError, match="calibration sample 3: "):
+            dsc.quantize(DENSE.proto(), data, policy=Policy(scheme=scheme))  # type: ignore[operator]
 
 
 def test_constant_data_has_a_scale_all_the_same() -> None:

@@ -28,6 +28,11 @@ class Values:
         flat = self.array.reshape(-1)
         return flat if self.finite else flat[np.isfinite(flat)]
 
+    @property
+    def without_infinities(self) -> np.ndarray:
+        """The tensor, 0 where it is infinite."""
+        return self.array if self.finite else np.where(np.isfinite(self.array), self.array, 0)
+
 
 class Statistic(Protocol):
     """Something to keep of a tensor."""

@@ -20,7 +20,7 @@ from dsc.quantize.layers import Layer
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
 from dsc.quantize.reduced.convert import rounded
-from dsc.quantize.sensitivity import Power, Shape
+from dsc.quantize.sensitivity import Shape
 
 _ZERO = np.array(0, np.float32)
 
@@ -41,12 +41,12 @@ def measure(
     """
     twins = _Twins(network, element)
     model = twins.model(forms)
-    shapes, powers, errors = dict[str, Shape](), dict[str, Power](), dict[str, Power]()
+    shapes, powers, errors = dict[str, Shape](), dict[str, _Power](), dict[str, _Power]()
     for layer in layers:
         names = (layer.data, layer.weight, layer.output)
         shapes |= {name: Shape() for name in names if not network.is_constant(name)}
     for output, difference in twins.differences.values():
-        powers[output], errors[difference] = Power(), Power()
+        powers[output], errors[difference] = _Power(), _Power()
     watched = dict.fromkeys((*shapes, *powers, *errors))
 
     def watch(name: str) -> Sequence[Statistic]:
@@ -117,3 +117,19 @@ class _Twins:
             wide = self._make.initializer(f"{name}_wide", rounded(constant, self._element).astype(constant.dtype))
         self._rounded[name] = wide
         return wide
+
+
+class _Power:
+    """The mean of squares."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, values: Values) -> None:
+        numbers = values.numbers.astype(np.float64)
+        self._sum += float(numbers @ numbers)
+        self._count += numbers.size
+
+    @property
+    def mean(self) -> float:
+        return self._sum / max(self._count, 1)

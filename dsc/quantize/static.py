@@ -161,7 +161,7 @@ class StaticWork:
         snr, before = self._decibels(layer), self._before.get(layer.name)
         gain = None if before is None else snr - before.decibels(self._is_corrected(layer))
         notes = (*self._notes.get(layer.name, ()), *(["rounded"] if layer.name in self._rounded else []))
-        return LayerReport(layer.name, layer.op, size, snr, is_quantized, reason, notes, gain)
+        return LayerReport(layer.name, layer.op, size, snr, is_quantized, reason, methods=notes, gain=gain)
 
     def _decibels(self, layer: Layer) -> float:
         return self._sensitivities[layer.name].decibels(self._is_corrected(layer))

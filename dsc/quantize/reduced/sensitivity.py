@@ -15,6 +15,7 @@ import onnx.helper
 from dsc.check.deviation import decibels
 from dsc.elements import ElementType
 from dsc.quantize.calibration import Feed, Statistic, collect
+from dsc.quantize.calibration.statistics import Values
 from dsc.quantize.halves import HalfForm
 from dsc.quantize.layers import Layer
 from dsc.quantize.network import Network

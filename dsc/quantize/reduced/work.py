@@ -121,7 +121,7 @@ class ReducedWork:
     def _report(self, node: onnx.NodeProto, half: frozenset[str], kept: set[str]) -> LayerReport:
         name, is_half = node.name, node.name in half
         size, ratio, why = self._sizes.get(name, 0), self._decibels.get(name), self._reason(name, half, kept)
-        return LayerReport(name, node.op_type, size, ratio, is_half, why, self._scheme if is_half else None)
+        return LayerReport(name, node.op_type, size, ratio, is_half, why, half=self._scheme if is_half else None)
 
     def _reason(self, name: str, half: frozenset[str], kept: set[str]) -> str:
         rule = self._rules.get(name)

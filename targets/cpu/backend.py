@@ -53,6 +53,8 @@ class CpuBackend:
         }
         if machine.mattr:
             config["mattr"] = list(machine.mattr)
+        if machine.llvm_options:
+            config["cl-opt"] = list(machine.llvm_options)
         return tvm.target.Target(config)
 
     def require_tools(self) -> None:

@@ -19,6 +19,8 @@ class Cpu(Machine):
     """Instruction-set features the code may use, named as in Linux' ``/proc/cpuinfo``."""
     mattr: tuple[str, ...] = ()
     """LLVM features added (``+f``) to or taken (``-f``) from those of `mcpu`."""
+    llvm_options: tuple[str, ...] = ()
+    """Options of LLVM's code generator, as its command line has them."""
     remark: str = ""
     """What a host lacks of the processor that it is taken for, and what follows from it."""
     vector_bits: int
@@ -41,6 +43,8 @@ class Cpu(Machine):
     """Whether an instruction takes an element of memory for all lanes as its operand."""
     lane_operand: bool = False
     """Whether a multiplication takes one lane of a register for all lanes as its operand."""
+    widening_loads: bool = False
+    """Whether loading bytes as 16 bits each takes no more than loading 16 bits."""
     converts_float16: bool = True
     """Whether instructions convert vectors of float16 to float32 and back."""
     l1_bytes: int

@@ -141,6 +141,13 @@ class RegisterTile(Tile):
         return spread(reinterpreted(a, f"int{a.ty.dtype.lanes * a.ty.dtype.bits}"), lanes)
 
 
+def as_elements(vector: Expr, element: str) -> Expr:
+    """The same numbers in a type as wide or wider."""
+    lanes = vector.ty.dtype.lanes
+    wanted = element if lanes == 1 else f"{element}x{lanes}"
+    return vector if str(vector.ty) == wanted else vector.astype(wanted)
+
+
 def reinterpreted(value: Expr, dtype: str) -> Expr:
     """The same bits as another type."""
     return value if str(value.ty) == dtype else tirx.reinterpret(dtype, value)

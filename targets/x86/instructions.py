@@ -39,7 +39,8 @@ def mul_add(bits: int, latency: int, source: str) -> Rows:
 def pmaddwd(widest: int, bits: int, latency: int, source: str) -> Rows:
     """int16 in pairs, exact in int32 for what were 8 bits: what int8 has without VNNI.
 
-    vpmaddubsw would take bytes, but saturates sums of two at 16 bits. The latency is that of the addition behind it.
+    vpmaddubsw would take bytes, but saturates sums of two at 16 bits. Rate and latency are those with the addition
+    behind it: of three vector operations a cycle, half are such additions.
     """
     names = {512: "llvm.x86.avx512.pmaddw.d.512", 256: "llvm.x86.avx2.pmadd.wd", 128: "llvm.x86.sse2.pmadd.wd"}
     return _in_each_width(

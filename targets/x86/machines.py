@@ -34,6 +34,9 @@ VECTORS: dict[int, frozenset[str]] = {
 }
 """Features without which kernels are not written for vectors of so many bits; code does without any other."""
 
+LLVM_OPTIONS = ("-x86-machine-combiner=false",)
+"""Sums of integers stay in the order in which kernels add them: LLVM would add the products of several steps to one
+another first, for which a register tile has no registers."""
 KIB, MIB, GB = 1 << 10, 1 << 20, 1e9
 INTEL_L3, AMD_L3 = 12, 24
 """Bytes per cycle that one core reads from L3: a mesh or ring, and a cache of a complex of eight cores."""
@@ -73,6 +76,8 @@ def _cpu(
         vector_rate=multiply.rate * multiply.n * 32 / vector_bits,
         pipes=PIPES,
         broadcast_operand="avx512vl" in features,
+        widening_loads=True,
+        llvm_options=LLVM_OPTIONS,
         converts_float16="f16c" in features,
         instructions=instructions,
         load_bits=load_bits,
@@ -122,12 +127,12 @@ MACHINES: tuple[Cpu, ...] = (
     _cpu(
         "skylake", mcpu="skylake", features=_AVX2, vector_bits=256, load_bits=512, l3_bytes_per_cycle=INTEL_L3,
         ghz=3.6, cores=4, l1_kib=32, l2_kib=256, l3_mib=8, dram_gb=14,
-        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 512, 1, INTEL)), source=INTEL,
+        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 384, 1, INTEL)), source=INTEL,
     ),
     _cpu(
         "alderlake", mcpu="alderlake", features=_AVX2 | {"gfni", "avx_vnni"}, vector_bits=256, load_bits=768,
         l3_bytes_per_cycle=INTEL_L3, ghz=4.0, cores=8, l1_kib=48, l2_kib=1280, l3_mib=24, dram_gb=20,
-        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 512, 1, INTEL), *vpdpbusd(256, 512, 5, INTEL)),
+        instructions=(*fma(256, 512, 4, INTEL), *pmaddwd(256, 384, 1, INTEL), *vpdpbusd(256, 512, 5, INTEL)),
         source=INTEL,
     ),
     _cpu(
@@ -138,7 +143,7 @@ MACHINES: tuple[Cpu, ...] = (
     _cpu(
         "znver3", mcpu="znver3", features=_AVX2, vector_bits=256, load_bits=512, l3_bytes_per_cycle=AMD_L3,
         ghz=3.5, cores=8, l1_kib=32, l2_kib=512, l3_mib=32, dram_gb=22,
-        instructions=(*fma(256, 512, 4, AMD), *pmaddwd(256, 512, 1, AMD)), source=AMD,
+        instructions=(*fma(256, 512, 4, AMD), *pmaddwd(256, 384, 1, AMD)), source=AMD,
     ),
     _cpu(
         "znver4", mcpu="znver4", features=_BF16, vector_bits=512, load_bits=512, l3_bytes_per_cycle=AMD_L3,

@@ -110,6 +110,29 @@ def test_batches_and_free_rows(constant: bool) -> None:
         check(bytes_of("int8", (rows, 37)), bytes_of("int8", (37, 24)), (None, None), constant, free=True)
 
 
+def test_tasks_of_several_panels() -> None:
+    """Rows of free number: a task copies some of them for a strip of panels, and the last strip is shorter."""
+    b, zeros = bytes_of("int8", (37, 200)), (bytes_of("uint8", ()), None)
+    machine = replace(target("x86:x86-64-v3").machine, cores=2)
+    compilation = compile_model(
+        model(bytes_of("uint8", (1, 37)), b, zeros, True, free=True), target=Target(X86(), machine)
+    )
+    (choice,) = compilation.model.choices
+    assert choice.kernel == "cpu.gemm"
+    assert "strip=1," not in choice.point
+    loaded = compilation.model.load(1)
+    for rows in (1, 7, 43):
+        a = bytes_of("uint8", (rows, 37))
+        np.testing.assert_array_equal(loaded.run({"a": a})["y"], exact(a, b, zeros))
+
+
+@pytest.mark.parametrize(("a", "b", "zero"), [(255, -128, 0), (0, -128, 255), (255, 127, 0)])
+def test_nothing_saturates(a: int, b: int, zero: int) -> None:
+    """Every product is the greatest or the least there is."""
+    zeros = (np.array(zero, np.uint8), None)
+    check(np.full((6, 1027), a, np.uint8), np.full((1027, 20), b, np.int8), zeros, constant=True)
+
+
 def best(onto: AnyTarget, right: str = "int8", left: str = "uint8") -> tuple[Candidate, list[tuple[str, str]]]:
     """The GEMM of least estimate for a product of 40 x 768 x 80 bytes."""
     graph = Graph.build([("a", tensor(left, (40, 768)))])
@@ -121,7 +144,9 @@ def best(onto: AnyTarget, right: str = "int8", left: str = "uint8") -> tuple[Can
 
 
 def test_the_form_is_that_of_the_machines_instruction() -> None:
-    assert best(target("x86:znver3"))[0].space.source.operands == WORDS
+    words = best(target("x86:znver3"))[0].space.source
+    assert words.operands == WORDS
+    assert words.packed == "int8"  # widened as it is loaded
     assert best(target("x86:znver4"))[0].space.source.operands == BYTES
     assert best(target("x86:znver4"), "uint8")[0].space.source.operands == WORDS
 

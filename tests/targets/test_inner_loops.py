@@ -68,6 +68,9 @@ REGIONS: dict[str, tuple[Kernel[Cpu], Callable[[Cpu], Workload]]] = {
         "(uint8[128,256] x, int8[256,256] w, uint8 z) => (int32[128,256] y) { y = MatMulInteger(x, w, z) }", ("w",))),
     "unsigned bytes": (Gemm(), region(
         "(uint8[128,256] x, uint8[256,256] w, uint8 z) => (int32[128,256] y) { y = MatMulInteger(x, w, z) }", ("w",))),
+    "conv of bytes": (Direct(), region(
+        """(uint8[1,64,28,28] x, int8[64,64,3,3] w, uint8 z) => (int32[1,64,28,28] y)
+        { y = ConvInteger<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w, z) }""", ("w",))),
     "one row by 4 bits": (WeightOnly(), region(few_bits(1, "int4"), ("w", "s"))),
     "four rows by bytes": (WeightOnly(), region(few_bits(4, "uint8", "z"), ("w", "s", "z"))),
     "rows by 4 bits": (WeightOnly(), region(few_bits(128, "int4"), ("w", "s"))),
@@ -112,6 +115,7 @@ LOOPS = {
     "product": Loop("product", PRODUCTS),
     "signed bytes": Loop("signed bytes", PRODUCTS),
     "unsigned bytes": Loop("unsigned bytes", PRODUCTS),
+    "conv of bytes": Loop("conv of bytes", PIXELS),
     "one row by 4 bits": Loop("one row by 4 bits", lambda p: 8 * PRODUCTS(p.tiling)),
     "four rows by bytes": Loop("four rows by bytes", lambda p: 4 * PRODUCTS(p.tiling)),
     "floats of 4 bits": Loop("rows by 4 bits", lambda p: 8 * p.tiling.vectors, end=1),
@@ -206,6 +210,10 @@ EXPECTED = {
         Row("softmax, exponentials", "vminps", 0.65, on_stack=2, why=POLYNOMIAL),
         Row("layer norm", "vsubps", 0.45),
         Row("sum", "vaddps", 0.85),
+    ],
+    "x86:znver3": [
+        Row("signed bytes", "vpmaddwd", 0.65),
+        Row("conv of bytes", "vpmaddwd", 0.65),
     ],
     "x86:skylake-avx512": [  # no VNNI
         Row("signed bytes", "vpmaddwd", 0.65),
@@ -318,6 +326,17 @@ def test_innermost_loops(tag: str, row: Row) -> None:
     point, code = shipped(LOOPS[row.loop].region, tag)
     found = faults(row, point, code, machine(tag).vector_bits, syntax(tag))
     assert not found, f"{point}: " + "; ".join(found)
+
+
+@pytest.mark.parametrize(("name", "vectors", "most"), [("signed bytes", 2, 5), ("conv of bytes", 2, 6)])
+def test_the_largest_tiles_of_bytes_stay_in_registers(name: str, vectors: int, most: int) -> None:
+    """Products wait in registers of their own until they are added, and LLVM would like to add them up first."""
+    cpu, tile = machine("x86:znver3"), LOOPS[name].tile
+    space = space_of(name, cpu)
+    point = max((point for point in space.points() if point.vectors == vectors), key=tile)
+    assert tile(point) == vectors * most
+    code = assembly(space.build(point), target("x86:znver3").backend())
+    assert not faults(Row(name, "vpmaddwd", 0.65), point, code, cpu.vector_bits)
 
 
 def test_a_tile_larger_than_the_registers_is_noticed() -> None:

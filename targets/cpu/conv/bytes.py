@@ -15,7 +15,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.cpu.tile import reinterpreted
+from dsc.targets.cpu.tile import as_elements, reinterpreted
 from dsc.targets.tir.loops import spread
 
 SIGN = 128
@@ -52,7 +52,7 @@ class Bytes:
         """A byte of the input, or a vector of them, as it is multiplied."""
         lanes = value.ty.dtype.lanes
         if self._is_wide:
-            wide = value.astype(_vector(self.multiplied, lanes))
+            wide = as_elements(value, self.multiplied)
             return wide if self.zero is None else wide - spread(self.zero.astype(self.multiplied), lanes)
         if not self._shift:
             return value

@@ -41,9 +41,7 @@ def widths(machine: Cpu, instruction: MultiplyAdd, vectors: int, columns: int, d
 
     depth: as `step_cycles` has it.
     """
-    # LLVM writes loops of few steps out, and then loads ahead: of what nothing accumulates, products wait as well.
-    spare = 0 if instruction.accumulates or instruction.k == 1 else 2
-    widest = min(columns, most_rows(instruction, vectors, machine.vector_registers - spare, depth > 1))
+    widest = min(columns, most_rows(instruction, vectors, machine.vector_registers, depth > 1))
     return [width for width in range(widest, 0, -1) if width == ceildiv(columns, ceildiv(columns, width))]
 
 

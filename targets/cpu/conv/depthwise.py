@@ -35,6 +35,12 @@ WHOLE_ROW = 14
 """A row up to so wide may be one tile."""
 LOOP_CYCLES = 3.0
 """Cycles of a tile that are not hidden behind arithmetic."""
+REGISTERS_OF_FLOATS, REGISTERS_OF_BYTES = 2, 5
+"""That a tile leaves for all but its sums: bytes are three of them on the way to a product."""
+FLOAT_OPERATIONS = 3
+"""Vector operations that make floats of a vector of bytes: it is widened, converted, and its zero point taken off."""
+BYTE_OPERATIONS = 12
+"""Those that make bytes of a vector of sums: converted twice, scaled, rounded, cut, and narrowed in four steps."""
 BURST = 0.12
 """Share of the time to fetch an image from beyond L2 that shows for each pixel a tile has beyond four: it asks for
 its new row at once, and out-of-order execution reaches fewer tiles ahead. Measured on Zen 4, tiles of 4 to 16."""
@@ -212,7 +218,8 @@ class DepthwiseSpace:
         for lanes in (instruction.n for instruction in self.machine.multiply_adds("float32", "float32", "float32")):
             if conv.block % lanes:
                 continue
-            whole = [columns] if columns <= min(WHOLE_ROW, self.machine.vector_registers - 2) else []
+            apart = REGISTERS_OF_BYTES if self.region.integer else REGISTERS_OF_FLOATS
+            whole = [columns] if columns <= min(WHOLE_ROW, self.machine.vector_registers - apart) else []
             for width in dict.fromkeys([*whole, *(min(width, columns) for width in WIDTHS)]):
                 yield DepthwisePoint(lanes, width, rows, False)
                 for parts in {1, min(cores, rows), min(4 * cores, rows)}:
@@ -241,7 +248,11 @@ class DepthwiseSpace:
         spread = ((point.width - 1) * conv.strides[1] + (kw - 1) * conv.dilations[1] + 1) * kh
         weights = kh * kw if kh * kw + point.width > machine.vector_registers - 3 else 0
         loads = (min(taps, spread) + weights) * max(1.0 / machine.pipes, 32 * point.lanes / machine.load_bits)
-        return max(taps / machine.multiply_add(point.lanes).rate, loads) + LOOP_CYCLES
+        arithmetic = taps / machine.multiply_add(point.lanes).rate
+        if self.region.integer:
+            operations = taps + FLOAT_OPERATIONS * min(taps, spread) + BYTE_OPERATIONS * point.width
+            arithmetic = max(arithmetic, operations / machine.pipes)
+        return max(arithmetic, loads) + LOOP_CYCLES
 
     def build(self, point: DepthwisePoint) -> Implementation:
         """The code of `point`."""

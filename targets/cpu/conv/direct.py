@@ -22,7 +22,7 @@ from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.tile import RegisterTile, as_elements
 from dsc.targets.kernel import ArrayType, Implementation
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Kind, Loops, prefetch, tile_widths, when
@@ -46,7 +46,7 @@ class PackWeights:
     inner: int
     k: int
     dtype: str
-    """Of the elements, as they are packed."""
+    """Of the elements, as they are packed: of 8 bits, or as they are multiplied."""
     sums: bool = False
     """Whether the sums of all output channels come as a second array, in int32."""
 
@@ -98,7 +98,8 @@ def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementatio
     conv, instruction = region.conv, instruction_of(region, point, machine)
     seen = read_as(conv, instruction)
     corrected = instruction.b == "int8"
-    packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, instruction.b, corrected)
+    packed = packed_type(region, instruction, machine)
+    packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, packed, corrected)
     frame = region.frame(packing)
     with frame.function() as made:
         bytes_ = Bytes.declared(region.element, instruction.a, frame.zero, frame.sums) if region.integer else None
@@ -111,6 +112,11 @@ def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementatio
 def instruction_of(region: Region, point: DirectPoint, machine: Cpu) -> MultiplyAdd:
     """The one that a point is tiled for."""
     return next(row for row in region.instructions(machine) if row.n == point.lanes)
+
+
+def packed_type(region: Region, instruction: MultiplyAdd, machine: Cpu) -> str:
+    """The type in which weights are packed: bytes that loading widens stay bytes, of half the size."""
+    return "int8" if region.integer and machine.widening_loads else instruction.b
 
 
 def read_as(conv: Convolution, instruction: MultiplyAdd) -> Convolution:
@@ -228,10 +234,11 @@ class _Nest:
                 for start, _ in tile.vectors:
                     if (later * point.panel + start) % LINE == 0:
                         prefetch(self.frame.weight, [task.group, panel + 1, *at, loops.const(start * k)])
-                return [
+                loaded = (
                     self.frame.weight[(task.group, panel, *at, loops.span(start * k, lanes * k))]
                     for start, lanes in tile.vectors
-                ]
+                )
+                return [as_elements(vector, self.instruction.b) for vector in loaded]
 
             tile.steps(taps, weights)
 

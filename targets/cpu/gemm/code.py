@@ -18,7 +18,7 @@ from tvm.ir import Expr
 from tvm.tirx.analysis import undefined_vars
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, minimum, product
+from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
 from dsc.targets.cpu.gemm.frame import Frame, Packed, Place, Task
 from dsc.targets.cpu.gemm.operands import Operands, Panel, Row, Rows
 from dsc.targets.cpu.gemm.product import Product
@@ -52,20 +52,25 @@ class Writer:
         """The whole product."""
         tiling = self.tiling
         blocks = ceildiv(self.frame.row_tiles, tiling.block) if tiling.by_rows else 1
-        parts = blocks * self.frame.panels if tiling.by_columns else blocks
+        parts = blocks * ceildiv(self.frame.panels, tiling.strip) if tiling.by_columns else blocks
         kind = T.parallel if tiling.by_rows or tiling.by_columns else T.serial
         with self.loops.each(product(self.source.batch) * parts, kind) as task:
             batch, part = self.loops.split(task, parts) if self.source.batch else (self.loops.const(0), task)
-            panel, block = self.loops.split(part, blocks) if tiling.by_columns else (None, part)
+            strip, block = self.loops.split(part, blocks) if tiling.by_columns else (self.loops.const(0), part)
             first = block * tiling.block
             count = minimum(tiling.block, self.frame.row_tiles - first) if tiling.by_rows else self.frame.row_tiles
             task = Task(batch, self.loops.unravel(batch, self.source.batch), first, count)
             rows = self.operands.rows(task)
-            if panel is not None:
-                self._panel(task, panel, rows)
-                return
-            with self.loops.each(self.frame.panels) as panel:
-                self._panel(task, panel, rows)
+            first_panel = strip * tiling.strip
+            with self.loops.each(self._panels_from(first_panel)) as panel:
+                self._panel(task, first_panel + panel, rows)
+
+    def _panels_from(self, first: Expr) -> Dim:
+        """Panels of the task whose first one is `first`."""
+        if not self.tiling.by_columns:
+            return self.frame.panels
+        whole = divides(self.tiling.strip, self.frame.panels)
+        return self.tiling.strip if whole else minimum(self.tiling.strip, self.frame.panels - first)
 
     def _panel(self, task: Task, panel: Expr, rows: Rows) -> None:
         """The row tiles of one panel."""

@@ -28,8 +28,11 @@ Place = Callable[[Sequence[Expr], te.Tensor], list[Expr | int]]
 """Where the zero point of an element is."""
 
 
-def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
-    """The forms of the product of bytes that `workload` is, the one with the faster instruction first."""
+def integer_products(workload: Workload, keeps_bytes: bool = False) -> tuple[Product, ...] | Refusal:
+    """The forms of the product of bytes that `workload` is, the one with the faster instruction first.
+
+    keeps_bytes: whether a weight that is multiplied in 16 bits is packed as bytes.
+    """
     anchors = [op for op in workload.body if isinstance(op, OnnxOp) and op.name in INTEGER_PRODUCTS]
     if len(anchors) != 1:
         return Refusal(f"{len(anchors)} integer products in the body")
@@ -45,7 +48,8 @@ def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
     acc = body.summed(result)
     # packed when the artifact is written, `b` is without a zero point that only a run gives
     weight = constant_input(workload, body.inputs, b) if b_zero is None else None
-    forms = [_Form(WORDS, _shifted(a, a_zero, _row), _shifted(b, b_zero, _column), body.outputs)]
+    packed = str(b.dtype) if keeps_bytes and weight is not None else WORDS[1]
+    forms = [_Form(WORDS, _shifted(a, a_zero, _row), _shifted(b, b_zero, _column), body.outputs, packed)]
     if weight is not None and len(b.shape) == 2:
         sums = te.placeholder((n,), "int32", name="sums")
         bound = dict(zip(workload.inputs, body.inputs, strict=True))
@@ -53,13 +57,13 @@ def integer_products(workload: Workload) -> tuple[Product, ...] | Refusal:
         def of_bytes(dtype: str) -> _Form:
             corrected = _corrected(acc, a, dtype, a_zero, sums)
             outputs = lower_body(workload, {**bound, result: corrected})
-            return _Form((dtype, str(b.dtype), "int32"), _of_sign(a, dtype), b, outputs, sums)
+            return _Form((dtype, str(b.dtype), "int32"), _of_sign(a, dtype), b, outputs, str(b.dtype), sums)
 
         # bytes as they are first: others take an operation each
         forms = [*map(of_bytes, sorted(("int8", "uint8"), key=lambda dtype: dtype != str(a.dtype))), *forms]
     found = [
         checked(Product(
-            tuple(body.inputs), workload.scalars, form.a, form.b, weight, form.operands[1], False, batch, rows, k, n,
+            tuple(body.inputs), workload.scalars, form.a, form.b, weight, form.packed, False, batch, rows, k, n,
             acc, form.operands, form.sums, tuple(form.outputs), (), (),
         ))
         for form in forms
@@ -77,6 +81,8 @@ class _Form:
     b: te.Tensor
     outputs: Sequence[te.Tensor]
     """In terms of ``sum over k of a b``."""
+    packed: str
+    """The type that a weight is packed in."""
     sums: te.Tensor | None = None
     """Of the columns of b, where the result needs them."""
 

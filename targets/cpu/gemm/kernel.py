@@ -25,7 +25,7 @@ class Gemm:
 
     def match(self, workload: Workload, machine: Cpu) -> GemmSpace | Refusal:
         """The tilings of the product in `workload`, in the first of its forms that the machine computes."""
-        forms = _forms(workload)
+        forms = _forms(workload, machine)
         if isinstance(forms, Refusal):
             return forms
         possible = [form for form in forms if machine.multiply_adds(*form.operands)]
@@ -34,9 +34,9 @@ class Gemm:
         return GemmSpace(possible[0], machine)
 
 
-def _forms(workload: Workload) -> tuple[Product, ...] | Refusal:
+def _forms(workload: Workload, machine: Cpu) -> tuple[Product, ...] | Refusal:
     if any(op.name in INTEGER_PRODUCTS for op in workload.body):
-        return integer_products(workload)
+        return integer_products(workload, machine.widening_loads)
     if any(dequantizes_groups(op) for op in workload.body):
         return Refusal("its weight is in groups of few bits")
     found = product_of(workload)

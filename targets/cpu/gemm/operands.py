@@ -15,6 +15,7 @@ from dsc.targets.cpu.gemm.frame import Frame, Place, Task
 from dsc.targets.cpu.gemm.product import batch_at, in_memory
 from dsc.targets.cpu.halves import widened
 from dsc.targets.cpu.inline import Inliner
+from dsc.targets.cpu.tile import as_elements
 from dsc.targets.tir.loops import pieces, when, zeros
 
 Panel: TypeAlias = Callable[[Expr, Expr], Expr]
@@ -51,16 +52,16 @@ class Operands:
         return self._interleaved(task.at, panel) if self.neighbours > 1 else self._packed(task.at, panel)
 
     def _constant_panel(self, weight: int, task: Task, panel: Expr) -> Panel:
-        """The panel as it is packed; of half precision one in float32, made once for all tiles of a task, or, for the
-        only one, in registers."""
+        """The panel as it is packed. Bytes are widened as they are loaded; of half precision a panel is made in
+        float32, once for all tiles of a task, or, for the only one, in registers."""
         stored = self.frame.buffers[self.source.params[weight]]
         leading = batch_at(self.source.b.shape[:-2], self.source.batch, task.at)
 
         def packed(k: Expr, column: Expr) -> Expr:
             return stored[(*leading, panel, k, column)]
 
-        if not self.source.widens:
-            return packed
+        if not self.source.widens_panels:
+            return lambda k, column: as_elements(packed(k, column), self.b)
         return (lambda k, column: widened(packed(k, column))) if self.frame.one_tile else self._in_float32(packed)
 
     def _in_float32(self, packed: Panel) -> Panel:

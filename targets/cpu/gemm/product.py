@@ -45,7 +45,7 @@ class Product:
     weight: int | None
     """The input that is `b`, or `b` transposed, if that is constant."""
     packed: str
-    """The type that elements of it are packed in: that of the instruction, or half precision if it is kept in that."""
+    """The type that elements of it are packed in: that of the instruction, or the narrower one that it is kept in."""
     transposed_weight: bool
     batch: tuple[Dim, ...]
     rows: tuple[Dim, ...]
@@ -76,8 +76,14 @@ class Product:
 
     @property
     def widens(self) -> bool:
-        """Whether a weight is in memory in half precision, and multiplied in float32."""
+        """Whether a weight is in memory in a narrower type than it is multiplied in."""
         return self.weight is not None and self.packed != self.operands[1]
+
+    @property
+    def widens_panels(self) -> bool:
+        """Whether a task widens a panel of the weight before it multiplies by it: half precision, where bytes are
+        widened as they are loaded."""
+        return self.widens and self.operands == FLOAT32
 
     @property
     def plain_a(self) -> bool:

@@ -33,6 +33,10 @@ VISIBLE = 0.1
 least is taken. A guess."""
 HIDDEN = 0.3
 """Share of the time of a stream from L3 or memory that computing does not hide."""
+COPIED_TILES = 4
+"""Row tiles of a task that copies its rows, where it is not known how many there are: they share each panel in L1."""
+LOOP_INSTRUCTIONS = 2
+"""Of a step: counting it, and the jump."""
 MAX_VECTORS = 8
 
 
@@ -46,9 +50,9 @@ class GemmSpace:
     def points(self) -> Sequence[Tiling]:
         """All tilings worth considering."""
         return [
-            replace(tile, axis=axis, block=block)
+            replace(tile, axis=axis, block=block, strip=strip)
             for tile in (*self._tiles(), *self._matrix_tiles())
-            for axis, block in self._axes(tile.rows, tile.columns)
+            for axis, block, strip in self._shares(tile.rows, tile.columns)
         ]
 
     def _tiles(self) -> Iterator[Tiling]:
@@ -59,10 +63,15 @@ class GemmSpace:
             instruction = self._instruction(lanes)
             needed = math.ceil(self._columns / lanes)
             for vectors in range(1, min(MAX_VECTORS, needed) + 1):
-                most = most_rows(instruction, vectors, self.machine.vector_registers, self._depth(lanes) > 1)
+                most = most_rows(instruction, vectors, self._registers(instruction), self._depth(lanes) > 1)
                 for rows in range(1, (min(most, m) if isinstance(m, int) else most) + 1):
                     if rows * vectors >= instruction.latency or rows in (m, most):
                         yield Tiling(rows, vectors, lanes, "none", depth=self._depth(lanes))
+
+    def _registers(self, instruction: MultiplyAdd) -> int:
+        """For a tile: LLVM writes two steps out, and of what nothing accumulates it has a product of the next ahead."""
+        ahead = not instruction.accumulates and instruction.k > 1
+        return self.machine.vector_registers - (1 if ahead else 0)
 
     def _matrix_tiles(self) -> Iterator[Tiling]:
         """The same, of instructions that multiply several rows at once."""
@@ -88,14 +97,28 @@ class GemmSpace:
         widened = self.machine.lane_operand and self.source.operands != FLOAT32 and not self.source.plain_a
         return instruction.k > 1 or widened
 
+    def _shares(self, rows: int, columns: int) -> Iterator[tuple[str, int, int]]:
+        """Ways to share the work, with the row tiles and panels of a task, which copies its rows once for these."""
+        panels = math.ceil(self._columns / columns)
+        fair = math.ceil(panels / self.machine.cores)
+        for axis, block in self._axes(rows, columns):
+            yield axis, block, 1
+            if self._copied and axis in ("columns", "both") and fair > 1:
+                yield axis, block, fair
+                yield axis, block, math.ceil(fair / 4)
+
     def _axes(self, rows: int, columns: int) -> Iterator[tuple[str, int]]:
-        """Ways to share the work: row tiles of one task keep their part of `a` in half of L2."""
+        """Axes that are divided: row tiles of one task keep their part of `a` in half of L2."""
         tiles = math.ceil(self._rows / rows)
         panels = math.ceil(self._columns / columns)
         if not isinstance(self.source.m, int):
             # few rows or many: either way there are tasks, and packing `b` for each is not worth it
-            block = SHARING_TILES if self.source.widens else 1
-            yield ("both", block) if self.source.weight is not None else ("columns", 1)
+            if self.source.weight is None:
+                yield "columns", 1
+                return
+            yield "both", SHARING_TILES if self.source.widens_panels else 1
+            if self._copied:
+                yield "both", COPIED_TILES
             return
         yield "none", max(1, tiles)
         if panels * batch(self.source.batch) > 1:
@@ -141,15 +164,15 @@ class GemmSpace:
         tiles = math.ceil(self._rows / point.rows)
         panels = math.ceil(self._columns / point.columns)
         blocks = math.ceil(tiles / point.block) if point.by_rows else 1
-        tasks = 1 if point.axis == "none" else batches * blocks * (panels if point.by_columns else 1)
+        strips = math.ceil(panels / point.strip) if point.by_columns else 1
+        tasks = 1 if point.axis == "none" else batches * blocks * strips
         cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
         if self.source.weight is None:
             cycles += PACK_CYCLES * batches * nominal(self.source.k) * panels * point.columns * blocks
-        if self.source.widens:
+        if self.source.widens_panels:
             cycles += WIDEN_CYCLES * batches * k * panels * point.vectors * blocks
         if self._copied:
-            copies = panels if point.by_columns else 1
-            cycles += PACK_CYCLES * batches * nominal(self.source.k) * tiles * point.rows * copies
+            cycles += PACK_CYCLES * batches * nominal(self.source.k) * tiles * point.rows * strips
         seconds = cycles / self.machine.frequency + self._stream_seconds(point, tiles, panels, blocks)
         threads = min(tasks, self.machine.cores)
         share = math.ceil(tasks / threads) / tasks
@@ -164,13 +187,27 @@ class GemmSpace:
         of_a = point.rows * 32 / machine.load_bits if in_vectors else point.rows / machine.broadcasts
         load = point.vectors * 32 * point.lanes / machine.load_bits + of_a
         visible = VISIBLE * load if in_vectors else 0.0
-        panel_bytes = 4 * k * point.columns
+        panel_bytes = self._loaded_bytes * k * point.columns
         if panel_bytes > machine.l1_bytes // 2:
             level = machine.l2_bandwidth if panel_bytes <= machine.l2_bytes // 2 else machine.beyond_l2
-            load = max(load, 4 * point.columns * machine.frequency / level)
+            load = max(load, self._loaded_bytes * point.columns * machine.frequency / level)
         # rows of `a` that are a multiple of a way apart fall into the same set of L1
         crowded = 1.3 if point.rows > machine.l1_ways and (4 * k) % machine.l1_way_bytes == 0 else 1.0
-        return crowded * max(multiply, load, instruction.latency / updates) + visible
+        cycles = max(multiply, load, instruction.latency / updates)
+        if not instruction.accumulates:  # twice the instructions: here starting them may be what takes longest
+            started = 2 * point.rows * point.vectors + point.rows + point.vectors + LOOP_INSTRUCTIONS
+            cycles = max(cycles, started / (machine.issue * updates))
+        return crowded * cycles + visible
+
+    @property
+    def _stored_bytes(self) -> float:
+        """Of a step's elements of `b` for a column, in memory."""
+        return 2.0 if self.source.widens else 4.0
+
+    @property
+    def _loaded_bytes(self) -> float:
+        """The same, as they are loaded for each tile."""
+        return 4.0 if self.source.widens_panels else self._stored_bytes
 
     def _tile_cycles(self, point: Tiling) -> float:
         return TILE_CYCLES + STORE_CYCLES * point.rows * point.vectors
@@ -178,7 +215,7 @@ class GemmSpace:
     def _stream_seconds(self, point: Tiling, tiles: int, panels: int, blocks: int) -> float:
         """Reading `a` for each panel and `b` for each block of rows, where they do not stay in L2."""
         machine, k, batches = self.machine, self._steps, batch(self.source.batch)
-        a, b = 4.0 * k * tiles * point.rows, (2.0 if self.source.widens else 4.0) * k * panels * point.columns
+        a, b = 4.0 * k * tiles * point.rows, self._stored_bytes * k * panels * point.columns
         near_a = a / blocks <= machine.l2_bytes / 2
         times_b = blocks if point.axis == "rows" and b > machine.l2_bytes / 2 else 1
         bytes_read = batches * (a * (1 if near_a else panels) + b * times_b)

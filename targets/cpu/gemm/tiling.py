@@ -13,11 +13,14 @@ class Tiling:
     vectors: int
     lanes: int
     axis: str
-    """What a task is: ``columns``: one panel; ``rows``: `block` row tiles; ``both``: those of one panel; ``none``."""
+    """What a task is: ``columns``: `strip` panels; ``rows``: `block` row tiles; ``both``: those of such panels; or the
+    whole, ``none``."""
     block: int = 1
     """Row tiles in one task, where they are divided."""
     depth: int = 1
     """Steps whose elements of `a` are loaded together, and multiplied from their lanes."""
+    strip: int = 1
+    """Panels in one task, where they are divided."""
     stacked: int = 1
     """Rows that one instruction multiplies."""
 

@@ -6,7 +6,7 @@ from line to line do, and fragments can be read so, they are steps of depth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tvm import tirx
@@ -48,6 +48,8 @@ class Operand:
     """The word of shared memory at which the tiles begin."""
     sector_bytes: int = field(default=0, kw_only=True)
     """Of a piece of memory: a warp that loads fewer side by side of a line goes on with the next one."""
+    order: Callable[[Expr], Expr] | None = field(default=None, kw_only=True)
+    """Which of the factor's lines, counted in the tile, a line of shared memory is, where it is another one."""
 
     @property
     def tile(self) -> SharedTile:
@@ -76,6 +78,8 @@ class Operand:
     def coordinates(self, step: Expr, line: Expr, element: Expr) -> tuple[Expr, Expr]:
         """Line and depth, of the whole factor, of what is in a line of the tile, at a place in the line."""
         across, depth = (element, line) if self.transposed else (line, element)
+        if self.order is not None:
+            across = self.order(across)
         return self.loops.bind(self.corner.line + across), self.loops.bind(step * self.depth + depth)
 
     def position(self, access: Access, number: Expr, k: Expr) -> Expr:

@@ -52,6 +52,8 @@ class Tiling:
     slices: int = 1
     """Parts of a step's depth, each multiplied by warps of its own, whose sums are added at the end. So a small tile
     keeps as many warps busy as a large one, and each reads as little of shared memory."""
+    direct: bool = False
+    """Whether sums go from registers to memory, not by way of shared memory."""
 
     @property
     def warps(self) -> int:
@@ -98,8 +100,8 @@ class Tiling:
         )
 
     def shared_bytes(self, fragments: Sums) -> int:
-        """Of a block: operands, and after them in the same place the sums."""
-        sums = self.warps * Strip.of(self, fragments).words
+        """Of a block: operands, and after them in the same place the sums, if they come there."""
+        sums = 0 if self.direct else self.warps * Strip.of(self, fragments).words
         return max(self.staged_words, sums) * WORD_BYTES
 
     def strips_at_once(self, fragments: Sums) -> int:

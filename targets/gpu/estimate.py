@@ -83,8 +83,9 @@ waits for the other. This and the next two are as measured on an H100."""
 START_CYCLES = 1.35
 """In which a scheduler starts an instruction that brings operands to shared memory."""
 STORING = 4.0
-"""Times the cycles in which sums go through shared memory, that they take until they are stored. Straight from registers
-they save that passage, so one of these: the rest, as what L2 takes to be written to, is as it was. No GPU has run it."""
+"""Times the cycles in which sums go through shared memory, that they take until they are stored. Straight from
+registers they save that passage, so one of these: the rest, as what L2 takes to be written to, is as it was. No GPU has
+run that."""
 
 
 SHARED_REUSE = 2

@@ -55,7 +55,8 @@ class _Writer(TileWriter):
         if tiling.direct:
             right = replace(right, order=fragments.column)
         ways = [
-            transport(operand, shared, thread, threads, self.buffers, inputs, self.machine) for operand in (left, right)
+            [transport(each, shared, thread, threads, self.buffers, inputs, self.machine) for each in (left, right)]
+            for _ in range(tiling.loads)
         ]
         warp, lane = self.loops.split(thread, self.machine.warp)
         slice_, part = self.loops.split(warp, tiling.warps_down * tiling.warps_across)

@@ -94,7 +94,7 @@ def test_neighbouring_threads_load_neighbours_in_lines_that_are_no_chunks(
 ) -> None:
     """Taps of an image read with a stride, and odd lines, element by element; lines of pieces of 8 bytes. (0.4 to 0.6
     where each thread loads what it stores.)"""
-    check(ContractMatrices(), [region], simulation, in_turn)
+    check(ContractMatrices(), [region], simulation, best)
     (counted,) = simulation.counters().values()
     assert counted.coalescing >= share
 

@@ -71,7 +71,7 @@ class MatrixSpace:
         return other is not None and in_chunks and is_direct(self.source, other, self.machine.sector_bytes)
 
     def _loads(self, fragments: Fragments, chunks: int) -> Sequence[int]:
-        """Numbers of steps that may be on their way in registers at once: several where these are written by loads alone.
+        """Numbers of steps that may be on their way in registers at once: several where loads alone write these.
         What is converted, or replaced where it is not in memory, is waited for as soon as it is loaded."""
         by_loads = all(side.is_loaded and divides(chunks * side.chunk, side.deep) for side in self.sides)
         is_left_to_compilers = fragments.loads_move and not self.machine.copies_to_shared

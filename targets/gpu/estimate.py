@@ -83,7 +83,9 @@ waits for the other. This and the next two are as measured on an H100."""
 START_CYCLES = 1.35
 """In which a scheduler starts an instruction that brings operands to shared memory."""
 STORING = 4.0
-"""Times the cycles in which sums go through shared memory, that they take until they are stored."""
+"""Times the cycles in which sums go through shared memory, that they take until they are stored. Straight from
+registers they save that passage, so one of these: the rest, as what L2 takes to be written to, is as it was. No GPU has
+run that."""
 
 
 SHARED_REUSE = 2
@@ -135,6 +137,8 @@ class BlockStep:
     """Steps whose operands are on their way while one is multiplied."""
     stored_traffic: float = 0.0
     """Bytes that go through shared memory once all steps are done: the sums, on their way to those who store them."""
+    is_direct: bool = False
+    """Whether they do not go there after all, but straight to memory."""
     is_seamless: bool = False
     """Whether threads have in registers what they multiply while they meet."""
     is_behind: bool = False
@@ -170,7 +174,7 @@ def steps_seconds(
         busy = max(multiplying, reading, IN_TURN * (multiplying + reading)) + loading
     waiting = 0.0 if step.is_seamless else MEETING_CYCLES + STEP_CYCLES / (step.ahead * together)
     rounds = math.ceil(blocks / (machine.cores * together))
-    stored = STORING * together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
+    stored = (STORING - step.is_direct) * together * step.stored_traffic / SHARED_BYTES_PER_CYCLE
     cycles = rounds * (steps * (together * busy + waiting) + STEP_CYCLES + stored)
     move = max(moved / machine.bandwidth(moved, machine.cores), through_l2 / machine.l2_bandwidth)
     return max(cycles / machine.frequency, move) + machine.launch_seconds

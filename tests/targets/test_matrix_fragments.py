@@ -109,3 +109,18 @@ def test_chunks_of_a_column_lie_in_different_banks(chunks: int) -> None:
     for first in range(0, 32, BANKED_CHUNKS):
         for chunk in range(chunks):
             assert len(set(groups[first : first + BANKED_CHUNKS, chunk])) == BANKED_CHUNKS
+
+
+def test_interleaved_columns_give_lanes_neighbours() -> None:
+    """Where sums are then, is where those of the instruction are, once lines are the columns that they say."""
+    for row, fragments in kinds("cuda:sm_80"):
+        other = fragments.interleaved
+        assert other is not None, row.intrinsic
+        assert other.run == 4
+        columns = [simplify(other.column(tirx.const(line, "int32"))) for line in range(2 * other.columns)]
+        assert sorted(columns) == list(range(2 * other.columns))
+        before, after = positions(fragments, 32), positions(other, 32)
+        for lane in range(32):
+            moved = {(line, columns[column]) for line, column in before[lane]}
+            assert moved == {tuple(place) for place in after[lane]}
+            assert (after[lane, 1:4] - after[lane, :3] == [0, 1]).all()

@@ -8,7 +8,7 @@ meet; then they start what the newest needs, in the place of the step before, wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -50,9 +50,13 @@ class _Writer(TileWriter):
         size = tiling.shared_bytes(fragments)
         shared = T.alloc_buffer((size // WORD_BYTES,), WORD, scope=shared_scope(size, self.machine))
         left = self._operand(self.sides[0], Corner(batch, row, tiling.rows), 0)
-        right = self._operand(self.sides[1], Corner(batch, column, tiling.columns), tiling.stages * left.tile.words)
+        behind = tiling.stages * left.tile.words
+        right = self._operand(self.sides[1], Corner(batch, column, tiling.columns), behind)
+        if tiling.direct:
+            right = replace(right, order=fragments.column)
         ways = [
-            transport(operand, shared, thread, threads, self.buffers, inputs, self.machine) for operand in (left, right)
+            [transport(each, shared, thread, threads, self.buffers, inputs, self.machine) for each in (left, right)]
+            for _ in range(tiling.loads)
         ]
         warp, lane = self.loops.split(thread, self.machine.warp)
         slice_, part = self.loops.split(warp, tiling.warps_down * tiling.warps_across)
@@ -65,7 +69,8 @@ class _Writer(TileWriter):
         pipeline = Pipeline(self.machine, self.steps, tiling.stages, ways, self.loops)
         pipeline.begin()
         product_.run(pipeline, left, right, shared)
-        pipeline.finish()
+        if not tiling.direct:
+            pipeline.finish()
         centering.apply(product_.sums, product_.lines, at, self.steps * (self.depth // tiling.slices))
         results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
         results.store(product_.sums, shared, at, self.machine.warp)

@@ -53,6 +53,7 @@ class Dot:
     loads_move: bool = True
     run: int = 1
     load_transposed: None = None
+    interleaved: None = None
 
     @property
     def rows(self) -> int:
@@ -94,6 +95,10 @@ class Dot:
         """Rows and columns of a lane as they are loaded."""
         row, column = self._lane(lane)
         return row + register // EACH * DOWN, column + register % EACH * self.across
+
+    def column(self, line: Expr) -> Expr:
+        """In order."""
+        return line
 
     def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """A chunk of each of the lane's lines."""

@@ -78,6 +78,16 @@ class Fragments(Sums, Protocol):
         What is in which element of the array that is loaded into does not change."""
         ...
 
+    @property
+    def interleaved(self) -> Fragments | None:
+        """The same with lines of the right operand in another order, so that lanes have more neighbours in a row of the
+        sums; None where there is none."""
+        ...
+
+    def column(self, line: Expr) -> Expr:
+        """The column of the result that a line of the right operand is."""
+        ...
+
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:
         """Registers from `at` on, of a matrix with a line for each row or column."""
         ...

@@ -8,6 +8,8 @@ from functools import partial
 from itertools import product
 from typing import TypeAlias
 
+from dsc.lower.exprs import divides
+from dsc.lower.exprs import product as count
 from dsc.lower.workload import Workload
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.packing import packed
@@ -51,7 +53,7 @@ class ContractMatrices:
         if not found:
             return Refusal(f"no instruction on matrices of {element}")
         transposes = any(fragments.load_transposed for _, fragments in found.values())
-        source = packed(source, workload, partial(by_line, element, transposes))
+        source = packed(source, workload, partial(arranged, source.b, element, transposes))
         sides = (
             Side(source.a, source.rows, source.depth, source.params, element),
             Side(source.b, source.columns, source.depth, source.params, element),
@@ -104,6 +106,14 @@ def multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
     if len(exact) == 1 and exact != {SINGLE}:
         return exact.pop()
     return common_type(exact, workload.multiplied_as)
+
+
+def arranged(right: Factor, element: str, transposes: bool, factor: Factor) -> list[int] | None:
+    """`by_line`, the right factor also where its neighbours are from line to line, if that gives whole chunks of depth:
+    then its lines may be multiplied in any order (see `dsc.targets.gpu.matrix.results.is_direct`)."""
+    side = Side(factor, (), (), (), element)
+    deep = count(factor.sizes[axis] for axis in factor.depth_axes)
+    return by_line(element, transposes and not (factor is right and divides(side.chunk, deep)), factor)
 
 
 def by_line(element: str, transposes: bool, factor: Factor) -> list[int] | None:

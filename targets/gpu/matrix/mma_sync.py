@@ -32,6 +32,19 @@ def place_of_sum(lane: Expr, register: int) -> tuple[Expr, Expr]:
     return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 2 + (8 * half + right)
 
 
+def place_of_interleaved(lane: Expr, register: int) -> tuple[Expr, Expr]:
+    """The same where columns are interleaved (see `interleaved_column`): four neighbours each in rows 8 apart."""
+    below, right = divmod(register, 4)
+    return tirx.floordiv(lane, 4) + 8 * below, tirx.floormod(lane, 4) * 4 + right
+
+
+def interleaved_column(line: Expr) -> Expr:
+    """The column of the result that a line of the right operand is, where those of a pair of instructions are two
+    neighbours of one and two of the other in turn: a lane, which has two of either, then has four neighbours."""
+    of_pairs, pair = tirx.floordiv(line, 16) * 16, tirx.floormod(tirx.floordiv(line, 2), 4)
+    return of_pairs + pair * 4 + tirx.floormod(tirx.floordiv(line, 8), 2) * 2 + tirx.floormod(line, 2)
+
+
 def mma_sync(row: MultiplyAdd) -> MmaSync | None:
     """The fragments of an instruction, if it is one of these."""
     found = _NAME.fullmatch(row.intrinsic or "")
@@ -66,11 +79,22 @@ class MmaSync:
     by_columns: bool = False
     """Whether ldmatrix gives the two matrices of 8 lines after one another, not those of a chunk: the instruction takes
     its right operand from a pair of neighbouring registers, which compilers otherwise have to move there."""
+    is_interleaved: bool = False
+    """Whether lines of the right operand are columns in the order of `interleaved_column`."""
 
     @property
     def right(self) -> MmaSync:
         """Loads into the same places of the array, from another order of registers."""
         return replace(self, by_columns=True)
+
+    @property
+    def interleaved(self) -> MmaSync:
+        """Four neighbours in a row instead of two."""
+        return replace(self, is_interleaved=True, run=4)
+
+    def column(self, line: Expr) -> Expr:
+        """See `interleaved_column`."""
+        return interleaved_column(line) if self.is_interleaved else line
 
     @property
     def rounds(self) -> bool:
@@ -120,12 +144,16 @@ class MmaSync:
             first, end = step * words, (step + 1) * words
             left = [a[a_at + i] for i in range(first + down, end, parts)]
             right = [b[b_at + i] for i in range(first + half, end, 2)]
-            d = [sums[at + half * 4 + i] for i in range(down * 2, 4 if parts == 1 else down * 2 + 2)]
+            d = [sums[at + self._register(half, i)] for i in range(down * 2, 4 if parts == 1 else down * 2 + 2)]
             T.evaluate(T.ptx[self.name](*d, *left, *right, *d))
+
+    def _register(self, half: int, i: int) -> int:
+        """That of a sum of one of the two instructions: its first two are a row above the others."""
+        return i // 2 * 4 + half * 2 + i % 2 if self.is_interleaved else half * 4 + i
 
     def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
         """See `place_of_sum`."""
-        return place_of_sum(lane, register)
+        return (place_of_interleaved if self.is_interleaved else place_of_sum)(lane, register)
 
     def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """Of each word, neighbours in depth; words are of the four matrices, in the order of `load`."""

@@ -6,7 +6,7 @@ from line to line do, and fragments can be read so, they are steps of depth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tvm import tirx
@@ -48,6 +48,8 @@ class Operand:
     """The word of shared memory at which the tiles begin."""
     sector_bytes: int = field(default=0, kw_only=True)
     """Of a piece of memory: a warp that loads fewer side by side of a line goes on with the next one."""
+    order: Callable[[Expr], Expr] | None = field(default=None, kw_only=True)
+    """Which of the factor's lines, counted in the tile, a line of shared memory is, where it is another one."""
 
     @property
     def tile(self) -> SharedTile:
@@ -76,6 +78,8 @@ class Operand:
     def coordinates(self, step: Expr, line: Expr, element: Expr) -> tuple[Expr, Expr]:
         """Line and depth, of the whole factor, of what is in a line of the tile, at a place in the line."""
         across, depth = (element, line) if self.transposed else (line, element)
+        if self.order is not None:
+            across = self.order(across)
         return self.loops.bind(self.corner.line + across), self.loops.bind(step * self.depth + depth)
 
     def position(self, access: Access, number: Expr, k: Expr) -> Expr:
@@ -92,14 +96,24 @@ class Operand:
 
     def is_inside(self, access: Access, number: Expr, k: Expr) -> Expr | None:
         """Whether a line and a depth are the factor's, and the element is in memory; None where they certainly are."""
-        side, conditions = self.side, list[Expr]()
-        if not divides(self.corner.lines, side.extent):
-            conditions.append(number < self.loops.const(side.extent))
-        if not divides(self.depth, side.deep):
-            conditions.append(k < self.loops.const(side.deep))
-        if access.inside is not None:
-            conditions += [access.is_inside(self.indices(number, k))]
+        is_element = self.is_element(access, number, k)
+        conditions = list[Expr]()
+        if not divides(self.corner.lines, self.side.extent):
+            conditions.append(number < self.loops.const(self.side.extent))
+        conditions += [] if is_element is None else [is_element]
         return tirx.all(*conditions) if conditions else None
+
+    def is_element(self, access: Access, number: Expr, k: Expr) -> Expr | None:
+        """The same of one of the factor's lines."""
+        conditions = [] if divides(self.depth, self.side.deep) else [k < self.loops.const(self.side.deep)]
+        conditions += [] if access.inside is None else [access.is_inside(self.indices(number, k))]
+        return tirx.all(*conditions) if conditions else None
+
+    def bounded(self, number: Expr, lines: int = 1) -> Expr:
+        """The first of so many lines, or of the last ones for those beyond them, whose results are never stored."""
+        if divides(self.corner.lines, self.side.extent):
+            return number
+        return T.Bind(tirx.min(number, self.loops.const(self.side.extent) - lines))
 
     def fill(self, elements: Elements, number: Expr) -> Expr:
         """A word of what a line has where it is not in memory: zero points, or zeros."""
@@ -107,10 +121,8 @@ class Operand:
 
     def zero(self, elements: Elements, number: Expr) -> Expr:
         """The zero point of a line, or of the last one for those beyond it."""
-        side, loops, line = self.side, self.loops, number
-        if not divides(self.corner.lines, side.extent):
-            line = T.Bind(tirx.min(number, loops.const(side.extent) - 1))
-        return side.zero_at(elements, [*self.corner.batch, *loops.unravel(line, side.lines)])
+        lines = self.loops.unravel(self.bounded(number), self.side.lines)
+        return self.side.zero_at(elements, [*self.corner.batch, *lines])
 
     def indices(self, number: Expr, k: Expr) -> list[Expr]:
         """Those of the factor's tensor."""

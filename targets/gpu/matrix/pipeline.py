@@ -9,7 +9,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim
+from dsc.lower.exprs import Dim, ceildiv
 from dsc.targets.gpu.launch import synchronize
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.transport import Transport
@@ -28,8 +28,9 @@ class Pipeline:
     machine: Gpu
     steps: Dim
     stages: int
-    ways: Sequence[Transport]
-    """Of what every step needs."""
+    ways: Sequence[Sequence[Transport]]
+    """Of what a step needs; those of several steps in turn, each with registers of its own, where nothing is copied
+    without: then loads of one are waited for while those of the next are on their way."""
     loops: Loops
     reading: int = 0
     """Steps before the one that is computed which instructions may still read: their stages wait one step longer."""
@@ -41,16 +42,20 @@ class Pipeline:
     @property
     def ahead(self) -> int:
         """Steps that are on their way."""
+        return self.stored_ahead + len(self.ways) - 1
+
+    @property
+    def stored_ahead(self) -> int:
+        """Those that go to shared memory before the one that is computed is done with."""
         return self.stages - 1 - self.reading
 
     def begin(self) -> None:
         """Starts what the first steps need."""
-        for stage in range(self.ahead):
-            number = self.loops.const(stage)
-            with when(self._is_step(number)):
-                for way in self.ways:
-                    way.begin(number, number)
-                    way.finish(number)
+        for first in range(self.ahead):
+            number = self.loops.const(first)
+            self._load(first, number, number)
+            if first < self.stored_ahead:
+                self._store(first, number, number)
             self._commit()
 
     def arrive(self) -> None:
@@ -62,18 +67,42 @@ class Pipeline:
     def run(self, compute: Callable[[Expr, Expr], None]) -> None:
         """All steps, by their number and the stage that they are in. Then nothing is on its way any more; other warps
         may still read."""
-        with self.loops.each(self.steps, self.kind) as step:
-            self.arrive()
-            newest = T.Bind(step + self.ahead)
-            stage = T.Bind(tirx.floormod(newest, self.stages))
-            with when(self._is_step(newest)):
-                for way in self.ways:
-                    way.begin(newest, stage)
-            self._commit()
-            compute(step, T.Bind(tirx.floormod(step, self.stages)))
-            with when(self._is_step(newest)):
-                for way in self.ways:
-                    way.finish(stage)
+        sets, steps = len(self.ways), self.steps
+        known = isinstance(steps, int)
+        whole = steps // sets if isinstance(steps, int) else ceildiv(steps, sets)
+        with self.loops.each(whole, self.kind) as turn:
+            for which in range(sets):
+                step = turn if sets == 1 else T.Bind(turn * sets + which)
+                with when(None if known or sets == 1 else self._is_step(step)):
+                    self._run_step(step, which, compute)
+        for step in range(whole * sets, steps) if isinstance(steps, int) else ():
+            self._run_step(self.loops.const(step), step % sets, compute)
+
+    def _run_step(self, step: Expr, which: int, compute: Callable[[Expr, Expr], None]) -> None:
+        """One of them. which: its number, modulo the sets of registers."""
+        self.arrive()
+        newest, stored = T.Bind(step + self.ahead), T.Bind(step + self.stored_ahead)
+        stage = T.Bind(tirx.floormod(stored, self.stages))
+        self._load(which + self.ahead, newest, stage)
+        self._commit()
+        compute(step, T.Bind(tirx.floormod(step, self.stages)))
+        self._store(which + self.stored_ahead, stored, stage)
+
+    def _load(self, which: int, step: Expr, stage: Expr) -> None:
+        """Starts what a step needs. With several sets of registers the last step is loaded again instead of those that
+        there are not: after a branch compilers wait for all loads, those that were started in it included."""
+        several = len(self.ways) > 1
+        if several:
+            step = T.Bind(tirx.min(step, self.loops.const(self.steps) - 1))
+        with when(None if several else self._is_step(step)):
+            for way in self.ways[which % len(self.ways)]:
+                way.begin(step, stage)
+
+    def _store(self, which: int, step: Expr, stage: Expr) -> None:
+        """Stores what a step needs, once it has come. What is loaded for none goes where nobody reads any more."""
+        with when(None if len(self.ways) > 1 else self._is_step(step)):
+            for way in self.ways[which % len(self.ways)]:
+                way.finish(stage)
 
     def run_ahead(self, pieces: int, load: Callable[[Expr, int], None], multiply: Callable[[int], None]) -> None:
         """All steps in so many pieces, each of them loaded from shared memory, by its stage and number, while the one
@@ -82,6 +111,7 @@ class Pipeline:
         Threads meet before the last piece of a step is multiplied, which is in registers then. Behind the last step
         its first piece is loaded once more, which nobody multiplies.
         """
+        (ways,) = self.ways
         last = self.loops.const(self.steps) - 1
         self.arrive()
         load(self.loops.const(0), 0)
@@ -89,14 +119,14 @@ class Pipeline:
             newest = T.Bind(step + self.ahead)
             stage, current = (T.Bind(tirx.floormod(number, self.stages)) for number in (newest, step))
             with when(self._is_step(newest)):
-                for way in self.ways:
+                for way in ways:
                     way.begin(newest, stage)
             self._commit()
             for piece in range(pieces - 1):
                 load(current, piece + 1)
                 multiply(piece)
             with when(self._is_step(newest)):
-                for way in self.ways:
+                for way in ways:
                     way.finish(stage)
             self.arrive()
             load(T.Bind(tirx.floormod(tirx.min(step + 1, last), self.stages)), 0)

@@ -1,8 +1,11 @@
-"""From the sums in a warp's registers to the results in memory, by way of shared memory.
+"""From the sums in a warp's registers to the results in memory: by way of shared memory, or straight.
 
-How sums lie in registers is the instruction's business, and no good to store them by: neighbouring threads would write
-pieces of different rows. So warps write the sums of one row of their fragments side by side into shared memory, and
-threads read neighbours in a row of them, apply the epilogue, and store neighbours in memory.
+How sums lie in registers is the instruction's business, and mostly no good to store them by: neighbouring threads would
+write pieces of different rows. So warps write the sums of one row of their fragments side by side into shared memory,
+and threads read neighbours in a row of them, apply the epilogue, and store neighbours in memory.
+
+Where lanes have as many neighbours in a row as are stored at once, and those of a fragment's row fill whole pieces of
+memory, nothing is gained by that, and it costs a passage there and back, and threads that meet (`is_direct`).
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import divides
+from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.access import VECTOR_TYPES, is_multiple, ranges
 from dsc.targets.gpu.contraction.source import Contraction
 from dsc.targets.gpu.elements import Elements
@@ -41,6 +45,17 @@ class WarpTile:
     part: Expr
     """Its index among the warps of the slice."""
     lane: Expr
+
+
+def is_direct(source: Contraction, sums: Sums, sector_bytes: int) -> bool:
+    """Whether sums may go from registers to memory: lanes have neighbours enough, and together whole pieces of memory
+    of `sector_bytes`."""
+    together = source.stored.vector(source.column_axes, sums.columns)
+    is_whole = all(
+        str(output.dtype) in VECTOR_TYPES and together * element_bytes(output) >= sector_bytes
+        for output in source.outputs
+    )
+    return sums.run == VECTOR and is_whole
 
 
 class Results:
@@ -70,8 +85,31 @@ class Results:
         return read.access is not None and read.access.vector(self.source.column_axes, self.vector) == self.vector > 1
 
     def store(self, sums: tirx.Buffer, shared: tirx.Buffer, at: WarpTile, warp_size: int) -> None:
-        """All sums of a block's warps, as many rows of fragments of each at once as there is room for: threads meet
-        the less often, and have the more to load and store meanwhile. Nobody reads `shared` any more."""
+        """All sums of a block's warps. Nobody reads `shared` any more, where they go through it."""
+        if self.tiling.direct:
+            self._from_registers(sums, at)
+        else:
+            self._through(shared, sums, at, warp_size)
+
+    def _from_registers(self, sums: tirx.Buffer, at: WarpTile) -> None:
+        """Each lane the neighbours that it has: column after column, as rows share what belongs to these."""
+        fragments, tiling, m, own = self.fragments, self.tiling, self.source.m, Loops()
+        down, across = tiling.warp_rows // fragments.rows, tiling.warp_columns // fragments.columns
+        dtype = str(self.source.acc.dtype)
+        with unrolled(across) as j, unrolled(down) as i:
+            for register in range(0, fragments.sums, self.vector):
+                line, place = fragments.position(at.lane, register)
+                row = T.Bind(at.row + i * fragments.rows + line)
+                column = T.Bind(at.column + j * fragments.columns + place)
+                with when(None if divides(tiling.rows, m) else row < self.loops.const(m)):
+                    values = T.alloc_buffer((self.vector,), dtype, scope="local")
+                    span = own.span((i * across + j) * fragments.sums + register, self.vector)
+                    T.buffer_store(values, _reinterpreted(sums[span], dtype, self.vector), [own.span(0, self.vector)])
+                    self._row([*at.batch, *self.loops.unravel(row, self.source.rows)], column, values)
+
+    def _through(self, shared: tirx.Buffer, sums: tirx.Buffer, at: WarpTile, warp_size: int) -> None:
+        """By way of shared memory, as many rows of fragments of each warp at once as there is room for: threads meet
+        the less often, and have the more to load and store meanwhile."""
         down, across = self.tiling.warp_rows // self.fragments.rows, self.tiling.warp_columns // self.fragments.columns
         base = T.Bind((at.part * self.tiling.slices + at.slice) * self.strip.words)
         at_once = self.tiling.strips_at_once(self.fragments)

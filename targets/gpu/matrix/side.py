@@ -134,6 +134,13 @@ class Side:
         access = self.factor.access
         return access is not None and access.inside is not None
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether what is multiplied is what whole words of memory hold, everywhere."""
+        access = self.factor.access
+        together = max(self.together_in_depth, self.together_in_lines) * self.bits
+        return access is not None and access.inside is None and self.zero is None and together >= WORD_BITS
+
     @cached_property
     def apart(self) -> int | None:
         """Neighbours in depth that are side by side in memory, up to where the next line begins; None where neither is

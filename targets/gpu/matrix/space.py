@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
+from dsc.lower.exprs import divides
 from dsc.lower.nominal import batch, nominal, volume
 from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.contraction.source import Contraction
@@ -16,9 +18,9 @@ from dsc.targets.gpu.matrix.centering import centered
 from dsc.targets.gpu.matrix.code import write
 from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
 from dsc.targets.gpu.matrix.operand import is_transposed
-from dsc.targets.gpu.matrix.results import VECTOR
+from dsc.targets.gpu.matrix.results import VECTOR, is_direct
 from dsc.targets.gpu.matrix.side import WORD_BITS, Side
-from dsc.targets.gpu.matrix.tiling import CHUNKS, SHAPES, SHORT, STAGES, WORD_BYTES, Centered, Tiling
+from dsc.targets.gpu.matrix.tiling import CHUNKS, LOADS, SHAPES, SHORT, STAGES, WORD_BYTES, Centered, Tiling
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -55,20 +57,42 @@ class MatrixSpace:
     def _centered(self) -> Centered:
         return centered(*self.sides)
 
+    def _fragments(self, point: Tiling) -> Fragments:
+        """Those of its instruction, as sums are stored."""
+        _, fragments = self.instructions[point.instruction]
+        other = fragments.interleaved if point.direct else None
+        return other or fragments
+
+    def _is_direct(self, fragments: Fragments) -> bool:
+        """Whether sums of these may go straight to memory: where chunks of the right factor are of one column, so that
+        columns may be in another order."""
+        (_, right), other = self.sides, fragments.interleaved
+        in_chunks = right.together_in_depth == right.chunk and not is_transposed(right, fragments)
+        return other is not None and in_chunks and is_direct(self.source, other, self.machine.sector_bytes)
+
+    def _loads(self, fragments: Fragments, chunks: int) -> Sequence[int]:
+        """Numbers of steps that may be on their way in registers at once: several where loads alone write these.
+        What is converted, or replaced where it is not in memory, is waited for as soon as it is loaded."""
+        by_loads = all(side.is_loaded and divides(chunks * side.chunk, side.deep) for side in self.sides)
+        is_left_to_compilers = fragments.loads_move and not self.machine.copies_to_shared
+        return LOADS if by_loads and is_left_to_compilers else LOADS[-1:]
+
     def _tilings(self, name: str) -> Iterator[Tiling]:
         _, fragments = self.instructions[name]
+        direct = self._is_direct(fragments)
         stages = STAGES if self.machine.copies_to_shared else STAGES[-1:]
         for rows, columns, down, across, slices in SHAPES:
             for chunks in CHUNKS if fragments.chunks > 1 else (SHORT, *CHUNKS):
-                for count in stages:
-                    tiling = Tiling(name, rows, columns, down, across, chunks, count, slices)
-                    if tiling.suits(fragments, VECTOR, self.machine, self._centered):
+                for count, loads in product(stages, self._loads(fragments, chunks)):
+                    is_whole = direct and slices == 1
+                    tiling = Tiling(name, rows, columns, down, across, chunks, count, slices, loads, is_whole)
+                    if tiling.suits(self._fragments(tiling), VECTOR, self.machine, self._centered):
                         yield tiling
 
     def estimate(self, point: Tiling) -> float:
         """Seconds: steps at the rate of multiplying, of reading operands from shared memory, of bringing them there, or
         of waiting for them."""
-        row, fragments = self.instructions[point.instruction]
+        (row, _), fragments = self.instructions[point.instruction], self._fragments(point)
         depth = point.chunks * self.sides[0].chunk
         multiplied = point.multiplied(fragments, self._centered)
         left, right = (is_transposed(side, fragments) for side in self.sides)
@@ -79,8 +103,9 @@ class MatrixSpace:
             products=point.warps * multiplied * fragments.rows * fragments.columns * depth // point.slices,
             shared_traffic=float(self._read_bytes(point) + point.staged_bytes),
             instructions=load_instructions(self.machine, self.sides, point, (left, right)),
-            ahead=point.stages - 1,
+            ahead=point.ahead,
             stored_traffic=float(2 * point.slices * point.rows * point.columns * WORD_BYTES),
+            is_direct=point.direct,
             is_seamless=point.held_pieces(fragments) > 1,
         )
         return tiles_seconds(self.machine, self.source, self.sides[0].bits, row, point, step)
@@ -91,8 +116,8 @@ class MatrixSpace:
 
     def build(self, point: Tiling) -> Implementation:
         """The code."""
-        _, fragments = self.instructions[point.instruction]
-        return Implementation(write(self.source, self.sides, point, fragments, self.machine), self.source.packings)
+        made = write(self.source, self.sides, point, self._fragments(point), self.machine)
+        return Implementation(made, self.source.packings)
 
 
 def tiles_seconds(

@@ -52,11 +52,20 @@ class Tiling:
     slices: int = 1
     """Parts of a step's depth, each multiplied by warps of its own, whose sums are added at the end. So a small tile
     keeps as many warps busy as a large one, and each reads as little of shared memory."""
+    loads: int = 1
+    """Steps whose operands are on their way in registers at once, where nothing is copied without."""
+    direct: bool = False
+    """Whether sums go from registers to memory, not by way of shared memory."""
 
     @property
     def warps(self) -> int:
         """Of a block."""
         return self.slices * self.warps_down * self.warps_across
+
+    @property
+    def ahead(self) -> int:
+        """Steps on their way while one is multiplied."""
+        return self.stages - 2 + self.loads
 
     @property
     def warp_chunks(self) -> int:
@@ -98,8 +107,8 @@ class Tiling:
         )
 
     def shared_bytes(self, fragments: Sums) -> int:
-        """Of a block: operands, and after them in the same place the sums."""
-        sums = self.warps * Strip.of(self, fragments).words
+        """Of a block: operands, and after them in the same place the sums, if they come there."""
+        sums = 0 if self.direct else self.warps * Strip.of(self, fragments).words
         return max(self.staged_words, sums) * WORD_BYTES
 
     def strips_at_once(self, fragments: Sums) -> int:
@@ -124,7 +133,8 @@ class Tiling:
         pieces = self.warp_chunks // fragments.chunks if fragments.loads_move else self.held_pieces(fragments)
         on_their_way = 0
         if not machine.copies_to_shared:
-            on_their_way = ceildiv((self.rows + self.columns) * self.chunks * CHUNK_WORDS, self.warps * machine.warp)
+            words = self.loads * (self.rows + self.columns) * self.chunks * CHUNK_WORDS
+            on_their_way = ceildiv(words, self.warps * machine.warp)
         sums = self.multiplied(fragments, centered) * fragments.sums
         return sums + pieces * (down + across) * fragments.words + on_their_way + 32
 
@@ -178,16 +188,21 @@ SHAPES = (
     (128, 128, 2, 2, 1),
     (256, 128, 4, 2, 1),
     (128, 256, 2, 4, 1),
+    (192, 128, 4, 2, 1),
+    (256, 64, 4, 1, 1),
     (64, 192, 2, 2, 1),
     (96, 128, 1, 4, 1),
     (128, 64, 2, 2, 1),
+    (128, 64, 2, 1, 2),
     (64, 128, 2, 2, 1),
     (96, 64, 2, 2, 1),
     (96, 64, 2, 1, 1),
     (64, 96, 2, 1, 2),
     (64, 64, 2, 2, 1),
+    (64, 64, 1, 2, 1),
     (64, 64, 2, 1, 2),
     (48, 64, 1, 1, 4),
+    (48, 64, 1, 2, 2),
     (128, 32, 4, 1, 1),
     (32, 128, 1, 4, 1),
     (32, 64, 2, 2, 1),
@@ -208,3 +223,5 @@ SHORT = 2
 """For fragments of one chunk, of which lanes have many registers."""
 STAGES = (4, 3, 2)
 """Where the estimate is the same, more steps on their way bear more of what it does not know."""
+LOADS = (2, 1)
+"""The same of steps that are loaded to registers."""

@@ -137,6 +137,7 @@ class ThroughRegisters(Transport):
         """Allocates the registers in the current frame."""
         self.pieces = self.each * CHUNK_WORDS // self.words
         self.registers: tirx.Buffer = T.alloc_buffer((self.pieces * self.words,), WORD, scope="local")
+        self.present: tirx.Buffer | None = None
 
     @property
     def words(self) -> int:
@@ -148,6 +149,9 @@ class ThroughRegisters(Transport):
             line, piece = self._piece(i)
             word = self._word(stage, line, piece, self.words)
             value = self.registers[Loops().span(i * self.words, self.words)]
+            if self.present is not None:
+                is_present = tirx.NE(self.present[i], tirx.const(0, "int32"))
+                value = tirx.Select(is_present, value, spread(tirx.const(0, WORD), self.words))
             if self.operand.side.is_shifted:
                 value = with_signs(value, self.words)
             T.buffer_store(self.shared, value, [self.loops.span(word, self.words)])
@@ -158,27 +162,57 @@ class ThroughRegisters(Transport):
 
 
 class Vectors(ThroughRegisters):
-    """Neighbours in memory, which is one of words, are loaded at once."""
+    """Neighbours in memory, which is one of words, are loaded at once.
+
+    Always: where an element is not in memory, others are loaded, and replaced by zeros on the way to shared memory.
+    Where branches that load or do not come together again, compilers wait for what was loaded.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        side, operand = self.operand.side, self.operand
+        assert side.factor.access is not None
+        is_partial = side.factor.access.inside is not None or not divides(operand.depth, side.deep)
+        if is_partial and side.zero is None:
+            self.present = T.alloc_buffer((self.pieces,), "int32", scope="local")
 
     @property
     def words(self) -> int:
         return self.operand.together * self.operand.side.bits // WORD_BITS
 
     def begin(self, step: Expr, stage: Expr) -> None:
-        width, access = self.operand.together, self.operand.side.factor.access
-        assert access is not None
+        load = self._load_or_replace if self.operand.side.zero is None else self._load_or_fill
         with unrolled(self.pieces) as i:
             line, piece = self._piece(i)
-            place = self.operand.coordinates(step, line, piece * width)
-            inside = self.operand.is_inside(access, *place)
-            to = Loops().span(i * self.words, self.words)
-            if inside is not None:
-                fill = self.operand.fill(Elements(self.leaves), place[0])
-                T.buffer_store(self.registers, spread(fill, self.words), [to])
-            with when(inside):
-                first = self.operand.position(access, *place)
-                position = T.Bind(tirx.floordiv(first, self.loops.const(width // self.words)))
-                T.buffer_store(self.registers, self.memory[self.loops.span(position, self.words)], [to])
+            load(i, *self.operand.coordinates(step, line, piece * self.operand.together))
+
+    def _load_or_replace(self, i: Expr, line: Expr, k: Expr) -> None:
+        """A piece, or some other one, to be replaced."""
+        operand, access = self.operand, self.operand.side.factor.access
+        assert access is not None
+        line = operand.bounded(line, operand.together if operand.transposed else 1)
+        present, first = operand.is_element(access, line, k), operand.position(access, line, k)
+        if self.present is not None and present is not None:
+            T.buffer_store(self.present, condition(present).astype("int32"), [i])
+        self._load(i, _guarded(present, first, self.loops))
+
+    def _load(self, i: Expr, first: Expr) -> None:
+        """A piece, from an element of the factor's on."""
+        per_word = self.operand.together // self.words
+        position = T.Bind(tirx.floordiv(first, self.loops.const(per_word)))
+        loaded = self.memory[self.loops.span(position, self.words)]
+        T.buffer_store(self.registers, loaded, [Loops().span(i * self.words, self.words)])
+
+    def _load_or_fill(self, i: Expr, line: Expr, k: Expr) -> None:
+        """A piece, or zero points."""
+        access = self.operand.side.factor.access
+        assert access is not None
+        inside = self.operand.is_inside(access, line, k)
+        if inside is not None:
+            fill = spread(self.operand.fill(Elements(self.leaves), line), self.words)
+            T.buffer_store(self.registers, fill, [Loops().span(i * self.words, self.words)])
+        with when(inside):
+            self._load(i, self.operand.position(access, line, k))
 
 
 class Converted(ThroughRegisters):
@@ -244,8 +278,7 @@ class SingleElements(ThroughRegisters):
         """One element; 0 beyond the depth. (What is beyond the last line is never stored.)"""
         operand, side, loops = self.operand, self.operand.side, self.loops
         number, k = operand.coordinates(step, line, element)
-        if not divides(operand.corner.lines, side.extent):
-            number = T.Bind(tirx.min(number, loops.const(side.extent) - 1))
+        number = operand.bounded(number)
         if divides(operand.depth, side.deep):
             return side.element_at(Elements(self.leaves), operand.indices(number, k))
         depth = loops.const(side.deep)

@@ -73,7 +73,7 @@ class _Writer:
         results = Sums(self.chain, down, shape.width // self.chain.across)
         results.clear()
         steps = ceildiv(self.problem.keys, shape.blocking.keys)
-        pipeline = Pipeline(self.machine, steps, shape.blocking.stages, ways[1:], self.loops)
+        pipeline = Pipeline(self.machine, steps, shape.blocking.stages, [ways[1:]], self.loops)
         ways[0].begin(self.loops.const(0), self.loops.const(0))
         ways[0].finish(self.loops.const(0))
         pipeline.begin()

@@ -94,7 +94,7 @@ class _Writer(TileWriter):
         first_line = tirx.floordiv(warp, WARPS) * ROWS
         descriptors = left.descriptor(shared, first_line), right.descriptor(shared, self.loops.const(0))
         pipeline = Pipeline(
-            self.machine, self.steps, tiling.stages, ways, self.loops, READING, instruction.publish, ROLLED
+            self.machine, self.steps, tiling.stages, [ways], self.loops, READING, instruction.publish, ROLLED
         )
         pipeline.begin()
         pipeline.run(lambda _, stage: self._multiply(sums, (left, right), descriptors, stage))

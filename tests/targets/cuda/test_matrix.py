@@ -73,6 +73,11 @@ def in_turn(space: Space) -> Sequence[Point]:
     return [points[len(str(source.stored.sizes)) * len(str(source.k)) * 7 % len(points)]]
 
 
+def square(space: Space) -> Sequence[Point]:
+    """A tile of 64 by 64."""
+    return [point for point in space.points() if (point.rows, point.columns, point.chunks) == (64, 64, 4)][:1]
+
+
 def test_products(simulation: Simulation) -> None:
     check(ContractMatrices(), PRODUCTS, simulation, in_turn)
 
@@ -82,19 +87,23 @@ def test_convolutions(simulation: Simulation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("region", "share"),
+    ("region", "rows", "chunks", "share"),
     [
-        (wide("float16[1,3,47,47] x, float16[16,3,3,3] w) => (float[1,16,24,24] y", "y = Conv<strides=[2,2],pads=[1,1,1,1]>(a, b)"), 0.7),
-        (wide("float16[48,95] x, float16[40,95] w) => (float[48,40] y", "y = Gemm<transB=1>(a, b)"), 0.7),
-        (wide("float16[48,92] x, float16[40,92] w) => (float[48,40] y", "y = Gemm<transB=1>(a, b)"), 0.8),
+        (wide("float16[1,3,47,47] x, float16[16,3,3,3] w) => (float[1,16,24,24] y", "y = Conv<strides=[2,2],pads=[1,1,1,1]>(a, b)"), 64, 4, 0.7),
+        (wide("float16[48,95] x, float16[40,95] w) => (float[48,40] y", "y = Gemm<transB=1>(a, b)"), 16, 8, 0.7),
+        (wide("float16[48,92] x, float16[40,92] w) => (float[48,40] y", "y = Gemm<transB=1>(a, b)"), 16, 8, 0.8),
     ],
 )  # fmt: skip
 def test_neighbouring_threads_load_neighbours_in_lines_that_are_no_chunks(
-    region: Region, share: float, simulation: Simulation
+    region: Region, rows: int, chunks: int, share: float, simulation: Simulation
 ) -> None:
     """Taps of an image read with a stride, and odd lines, element by element; lines of pieces of 8 bytes. (0.4 to 0.6
     where each thread loads what it stores.)"""
-    check(ContractMatrices(), [region], simulation, in_turn)
+
+    def of_rows(space: Space) -> Sequence[Point]:
+        return [p for p in space.points() if (p.rows, p.columns, p.chunks) == (rows, 32, chunks)][:1]
+
+    check(ContractMatrices(), [region], simulation, of_rows)
     (counted,) = simulation.counters().values()
     assert counted.coalescing >= share
 
@@ -291,7 +300,7 @@ def test_all_products_are_on_tensor_cores_and_banks_do_not_conflict(region: Regi
     (counted,) = packed(
         [region],
         simulation,
-        lambda space: [p for p in space.points() if (p.rows, p.columns, p.chunks) == (64, 64, 4)][:1],
+        square,
     )
     source = space.source
     assert counted.matrix_macs == source.m * source.n * source.k

@@ -23,6 +23,7 @@ CONVOLUTION = wide(
 )
 
 
+LONG = wide("float16[257,640] x, float16[192,640] w) => (float[257,192] y", "y = Gemm<transB=1>(a, b)")
 SINGLES = [
     Region("(float[19,36] x, float[36,12] w) => (float[19,12] y) { y = MatMul(x, w) }", atol=1e-5),
     Region("(float[33,41] x, float16[19,41] w) => (float[33,19] y) { b = Cast<to=1>(w) y = Gemm<transB=1>(x, b) }", atol=1e-5),
@@ -70,6 +71,50 @@ def test_numbers(arch: str) -> None:
     with simulated_rocm(arch, order="reverse") as simulation:
         check(ContractMatrices(), [PRODUCTS[1], PRODUCTS[5], CONVOLUTIONS[0], PACKED[0]], simulation, in_turn)
         check(ContractMatrices(), [SLICES], simulation, lambda space: [p for p in space.points() if p.slices == 2][:1])
+
+
+def two_on_their_way(found: Space) -> Sequence[Point]:
+    """A small tile with two steps on their way in registers, of steps as short as there are."""
+    assert isinstance(found, MatrixSpace)
+    points = [p for p in found.points() if p.loads == 2 and p.rows * p.columns <= 48 * 64]
+    return [min(points, key=lambda point: (point.chunks, point.rows, point.slices))]
+
+
+SEVERAL_STEPS = [
+    # three steps; an even number, rows that are no whole tile; a single one; pixels
+    wide("float16[33,96] x, float16[33,96] w) => (float[33,33] y", "y = Gemm<transB=1>(a, b)"),
+    wide("float16[37,64] x, float16[40,64] w) => (float[37,40] y", "y = Gemm<transB=1>(a, b)"),
+    wide("float16[33,32] x, float16[33,32] w) => (float[33,33] y", "y = Gemm<transB=1>(a, b)"),
+    wide("float16[2,64,5,8] x, float16[33,64,1,1] w) => (float[2,33,5,8] y", "y = Conv(a, b)", block=16),
+]  # fmt: skip
+
+
+def test_several_steps_on_their_way_in_registers() -> None:
+    """Whatever is loaded for steps that there are not is not multiplied."""
+    with simulated_rocm("gfx942", order="reverse") as simulation:
+        check(ContractMatrices(), SEVERAL_STEPS, simulation, two_on_their_way)
+
+
+def test_loads_are_waited_for_a_step_later() -> None:
+    """In LLVM's code of the loop over steps, two of them long: before something is stored in shared memory the loads of
+    one step are waited for, never those of the next. (Rows that are no whole tile are loaded without a branch.)"""
+    found = space(LONG, "gfx942")
+    point = next(p for p in found.points() if (p.rows, p.chunks, p.loads) == (48, 8, 2))
+    code = of_implementations("gfx942", [found.build(point)])
+    assert code.used[0].vector_spills == 0
+    loop = re.search(r"^(\.LBB0_\d+):.*?s_cbranch_\w+ \1$", code.assembly, re.MULTILINE | re.DOTALL)
+    assert loop is not None
+    loads = len(re.findall(r"global_load_dwordx4", loop[0]))
+    waits = [int(number) for number in re.findall(r"vmcnt\((\d+)\)", loop[0])]
+    assert loads > 2
+    assert min(waits) == loads // 2
+
+
+def test_what_is_no_load_alone_is_not_on_its_way_for_long() -> None:
+    """A depth that is no whole step, windows of an image, elements that are computed."""
+    computed = wide("float16[48,64] x, float16[48,64] w) => (float[48,48] y", "r = Relu(a) y = Gemm<transB=1>(r, b)")
+    for region in (PRODUCT, CONVOLUTION, computed):
+        assert {point.loads for point in space(region, "gfx942").points()} == {1}
 
 
 def test_float32_is_multiplied_as_it_is() -> None:

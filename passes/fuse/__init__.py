@@ -59,7 +59,7 @@ class Fuse(Pass):
             family.form(plan, self.max_epilogue)
         elementwise.form(plan, self.max_chain)
         dequantized.absorb(plan)
+        dequantized.reunite(plan)
         outline(plan)
-        dequantized.reunite(graph)
         for rule, count in Counter(f"{g.kind}: {g.rule}" for g in plan.groups).items():
             record.fire(rule, count)

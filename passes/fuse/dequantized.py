@@ -57,12 +57,15 @@ def _join(plan: Plan, group: Group, op: Operation) -> list[Group]:
     return [group] if before is None else [before, group]
 
 
-def reunite(graph: Graph) -> None:
-    """Make one of the dequantizations of a tensor that no region took in."""
+def reunite(plan: Plan) -> None:
+    """Make one of the dequantizations of a tensor that no region took in.
+
+    Before the regions are outlined: two inputs of a region that become one value afterwards would be an input twice.
+    """
     kept: dict[tuple[SSAValue, ...], Operation] = {}
-    for op in list(graph.body.ops):
-        if dequantizes(op):
+    for op in plan.order:
+        if dequantizes(op) and plan.free(op):
             first = kept.setdefault(tuple(op.operands), op)
             if first is not op:
                 replace_op(op, first.results)
-                graph.body.erase_op(op)
+                plan.graph.body.erase_op(op)

@@ -34,9 +34,12 @@ class Integers(Pass):
 
 @dataclass(frozen=True)
 class Requantize(Pass):
-    """Where what was scaled is quantized at once, makes one scale of the two; after constants were folded."""
+    """Where what was scaled is quantized at once, makes one scale of the two; after constants were folded.
+
+    Shapes are known by then, so more is seen to only move bytes.
+    """
 
     name: ClassVar[str] = "requantize"
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
-        rewrite(graph, requantize.RULES, record)
+        rewrite(graph, (*moves.RULES, *requantize.RULES), record)

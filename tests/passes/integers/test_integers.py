@@ -90,6 +90,22 @@ def joined() -> Graph:
     return net.done(quantized(net, net.Concat(*parts, axis=1), np.float32(0.15), np.uint8(90)))
 
 
+def reshaped() -> Graph:
+    """To dims that are computed, and known only after constants were folded."""
+    net = Net(x=("n", 24))
+    x = quantized(net, net.inputs()[0])
+    dims = net.Concat(net.Slice(net.Shape(x), np.array([0]), np.array([1])), np.array([6, 4]), axis=0)
+    y = quantized(net, net.Transpose(quantized(net, net.Reshape(x, dims)), perm=[1, 0, 2]))
+    return net.done(net.MatMul(y, weights(net, (4, 10), 1)))
+
+
+def quantized_weights() -> Graph:
+    """Weights as training with quantization leaves them: floats that are quantized."""
+    net = Net(x=(4, 24))
+    x = quantized(net, net.inputs()[0])
+    return net.done(net.MatMul(x, quantized(net, net.value(net.random(24, 10)), np.float32(0.02), np.int8(0))))
+
+
 CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     "conv": (
         convolution,
@@ -106,6 +122,8 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
             "DequantizeLinear)",
         ],
     ),
+    "reshaped": (reshaped, ["QuantizeLinear", "Reshape", "Transpose", "matmul(MatMulInteger Cast Mul)"]),
+    "quantized weights": (quantized_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),
     "a pool of bytes": (moved, ["QuantizeLinear", "pool(MaxPool)", "conv(ConvInteger Cast Mul)"]),
     "concat": (
         joined,
@@ -121,7 +139,7 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
 
 def check_near(before: Graph, after: Graph) -> None:
     """Outputs differ by the rounding of floats only; quantized ones here and there by one step of 0.15."""
-    inputs = feeds(before)
+    inputs = feeds(before, {"n": 4})
     for expected, found in zip(run(before, inputs), run(after, inputs), strict=True):
         off = np.abs(found - expected)
         assert off.max() <= 0.21
@@ -186,6 +204,12 @@ def sixteen_bits() -> Graph:
     return net.done(net.MatMul(quantized(net, net.inputs()[0], zero=np.uint16(7)), weights(net, (24, 10), 1)))
 
 
+def constant_of_sixteen_bits() -> Graph:
+    net = Net(x=(4, 24))
+    w = quantized(net, net.value(net.random(24, 10)), np.float32(0.001), np.int16(0))
+    return net.done(net.MatMul(quantized(net, net.inputs()[0]), w))
+
+
 def one_dimensional() -> Graph:
     net = Net(x=(1, 8, 20))
     return net.done(net.Conv(quantized(net, net.inputs()[0]), weights(net, (4, 8, 3), 0)))
@@ -210,6 +234,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "one dimension": (one_dimensional, "it is not 2-dimensional"),
     "groups of two": (small_groups, "groups of so few channels"),
     "auto_pad": (padding_to_be_found, "its padding is no number of pixels"),
+    "a constant of 16 bits": (constant_of_sixteen_bits, "it does not make bytes of float32"),
     "16 bits": (sixteen_bits, "what is quantized is not bytes"),
 }
 

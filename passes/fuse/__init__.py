@@ -40,6 +40,7 @@ class Fuse(Pass):
     max_epilogue: how many elementwise ops may follow an anchor in its region.
     max_chain: how many a chain without an anchor may have.
     merge_qkv: whether to make one product of the three projections of an attention.
+    quantized_attention: whether the steps of an attention may be quantized, for kernels that have whole rows of scores.
     """
 
     name: ClassVar[str] = "fuse"
@@ -47,6 +48,7 @@ class Fuse(Pass):
     max_epilogue: int = 24
     max_chain: int = 24
     merge_qkv: bool = True
+    quantized_attention: bool = False
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         rewrite(graph, _RULES, record)
@@ -54,7 +56,7 @@ class Fuse(Pass):
             qkv.merge(graph, record)
         dequantized.split(graph)
         plan = Plan(graph)
-        attention.form(plan)
+        attention.form(plan, self.quantized_attention)
         for family in (conv, matmul, norm, softmax, reduction, pool):
             family.form(plan, self.max_epilogue)
         elementwise.form(plan, self.max_chain)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from xdsl.ir import Operation, SSAValue
 
 from dsc.ir import Graph, is_constant, onnx
@@ -14,7 +16,7 @@ _KINDS = frozenset({"conv", "matmul", "elementwise", "pool", "reduction", "norm"
 """Of regions whose elementwise ops may read what is quantized."""
 
 
-def dequantizes(op: object) -> bool:
+def dequantizes(op: object) -> TypeGuard[onnx.DequantizeLinear]:
     """Whether an op makes floats of a computed tensor, by one scale: as cheap inside a region as a Cast."""
     return isinstance(op, onnx.DequantizeLinear) and is_elementwise(op) and not is_constant(op.x)
 

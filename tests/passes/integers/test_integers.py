@@ -94,7 +94,8 @@ def reshaped() -> Graph:
     """To dims that are computed, and known only after constants were folded."""
     net = Net(x=("n", 24))
     x = quantized(net, net.inputs()[0])
-    dims = net.Concat(net.Slice(net.Shape(x), np.array([0]), np.array([1])), np.array([6, 4]), axis=0)
+    size = net.Unsqueeze(net.Gather(net.Shape(net.inputs()[0]), np.array(0)), np.array([0]))
+    dims = net.Mul(net.Concat(size, np.array([3, 2]), axis=0), np.array([1, 2, 2]))
     y = quantized(net, net.Transpose(quantized(net, net.Reshape(x, dims)), perm=[1, 0, 2]))
     return net.done(net.MatMul(y, weights(net, (4, 10), 1)))
 

@@ -15,10 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from xdsl.dialects.builtin import AnyFloat
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import OnnxOp, is_constant, onnx, shape_of
+from dsc.ir import OnnxOp, element_of, is_constant, onnx, shape_of
 from dsc.passes.fuse.dequantized import dequantizes
 from dsc.passes.fuse.plan import Plan
 from dsc.passes.fuse.roles import computes_sizes, is_elementwise, quantizes_evenly
@@ -152,14 +151,15 @@ def _with_heads(plan: Plan, attention: Attention, quantized: bool) -> list[Opera
         pending += [value for op in attention.between for value in op.operands if dequantizes(value.owner)]
     while pending:
         op = pending.pop(0).owner
-        joins = _splits_heads(op, plan, region) or (quantized and _is_dequantized(op, plan, region))
-        if joins and op not in region and plan.is_convex([*region, op]):
+        if not isinstance(op, OnnxOp) or op in region or not plan.is_convex([*region, op]):
+            continue
+        if _splits_heads(op, plan, region) or (quantized and _is_dequantized(op, plan, region)):
             region = [*region, op]
             pending.append(_data_operand(op))
     return _absorb_down(plan, region, attention.output.out, quantized)
 
 
-def _is_dequantized(op: object, plan: Plan, region: Iterable[Operation]) -> TypeGuard[OnnxOp]:
+def _is_dequantized(op: OnnxOp, plan: Plan, region: Iterable[Operation]) -> bool:
     """Whether an op dequantizes, and only for this region."""
     return dequantizes(op) and plan.free(op) and _used_inside(op, plan, region)
 
@@ -181,7 +181,7 @@ def _splits_heads(op: object, plan: Plan, region: Iterable[Operation]) -> TypeGu
         return False
     if isinstance(op, onnx.Gather) and not _is_scalar(op.indices):
         return False
-    if isinstance(op, onnx.Cast) and not isinstance(op.out.type.element_type, AnyFloat):
+    if isinstance(op, onnx.Cast) and element_of(op.out.type).dtype.kind in "iu":
         return False  # what is quantized is in memory as bytes
     scales = op.onnx_name in _SCALES and all(v is _data_operand(op) or _is_scalar(v) for v in op.operands)
     if not (op.onnx_name in _HEADS or scales):

@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import Graph, is_constant, onnx
+from dsc.ir import Graph, OnnxOp, is_constant, onnx
 from dsc.passes.driver import replace_op
 from dsc.passes.fuse.equation import equation
 from dsc.passes.fuse.plan import Group, Plan
@@ -16,7 +16,7 @@ _KINDS = frozenset({"conv", "matmul", "elementwise", "pool", "reduction", "norm"
 """Of regions whose elementwise ops may read what is quantized."""
 
 
-def dequantizes(op: object) -> TypeGuard[onnx.DequantizeLinear]:
+def dequantizes(op: object) -> TypeGuard[OnnxOp]:
     """Whether an op makes floats of a computed tensor, by one scale: as cheap inside a region as a Cast."""
     return isinstance(op, onnx.DequantizeLinear) and is_elementwise(op) and not is_constant(op.x)
 

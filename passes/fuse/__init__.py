@@ -17,6 +17,7 @@ from dsc.passes.fuse import (
     dequantized,
     elementwise,
     leading_dims,
+    lookup,
     matmul,
     norm,
     pool,
@@ -35,7 +36,7 @@ _RULES: tuple[Rule, ...] = (PadIntoConv(), *leading_dims.RULES, *conv_transpose.
 
 @dataclass(frozen=True)
 class Fuse(Pass):
-    """Forms the regions: attention first, then whatever has an anchor, then chains of what is left.
+    """Forms the regions: lookups and attention first, then whatever has an anchor, then chains of what is left.
 
     max_epilogue: how many elementwise ops may follow an anchor in its region.
     max_chain: how many a chain without an anchor may have.
@@ -56,6 +57,7 @@ class Fuse(Pass):
             qkv.merge(graph, record)
         dequantized.split(graph)
         plan = Plan(graph)
+        lookup.form(plan)
         attention.form(plan, self.quantized_attention)
         for family in (conv, matmul, norm, softmax, reduction, pool):
             family.form(plan, self.max_epilogue)

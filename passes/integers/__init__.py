@@ -12,7 +12,7 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.integers import moves, products, requantize, weights
+from dsc.passes.integers import moves, products, requantize, tables, weights
 from dsc.passes.rule import Rule
 
 RULES: tuple[Rule, ...] = (*moves.RULES, *weights.RULES, *products.RULES)
@@ -42,4 +42,4 @@ class Requantize(Pass):
     name: ClassVar[str] = "requantize"
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
-        rewrite(graph, (*moves.RULES, *requantize.RULES), record)
+        rewrite(graph, (*moves.RULES, *tables.RULES, *requantize.RULES), record)

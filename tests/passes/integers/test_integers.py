@@ -99,6 +99,12 @@ def known_later() -> Graph:
     return net.done(y)
 
 
+def divided() -> Graph:
+    net = Net(x=(4, 24))
+    y = quantized(net, net.MatMul(quantized(net, net.inputs()[0]), weights(net, (24, 10), 1)), np.float32(0.11))
+    return net.done(quantized(net, net.Div(y, np.float32(2.83)), np.float32(0.047)))
+
+
 def quantized_weights() -> Graph:
     """Weights as training with quantization leaves them: floats that are quantized."""
     net = Net(x=(4, 24))
@@ -123,6 +129,13 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
         ],
     ),
     "known later": (known_later, ["QuantizeLinear", "Transpose", "DequantizeLinear"]),
+    "divided": (
+        divided,
+        [
+            "QuantizeLinear",
+            "matmul(MatMulInteger Cast Mul Add Round Clip Cast DequantizeLinear Add Round Clip Cast DequantizeLinear)",
+        ],
+    ),
     "quantized weights": (quantized_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),
     "a pool of bytes": (moved, ["QuantizeLinear", "pool(MaxPool)", "conv(ConvInteger Cast Mul)"]),
     "concat": (
@@ -259,7 +272,13 @@ def of_a_constant() -> Graph:
     return net.done(net.Add(net.inputs()[0], quantized(net, net.value(net.random(4)))))
 
 
+def divided_by_channels() -> Graph:
+    net = Net(x=(4, 8))
+    return net.done(quantized(net, net.Div(quantized(net, net.inputs()[0]), 1 + net.random(8))))
+
+
 NOT_REQUANTIZED: dict[str, tuple[Callable[[], Graph], str]] = {
+    "other divisors": (divided_by_channels, "what is quantized has no constant to take the scale"),
     "beyond float32": (a_scale_too_small, "what is quantized has no constant to take the scale"),
     "a constant": (of_a_constant, "what is quantized is constant"),
     "a scale that only a run tells": (computed_scale, "the scale is not a positive number that is known"),

@@ -171,7 +171,9 @@ def test_avx2(host: Cpu) -> None:
 
 def test_tensors_of_bytes_are_joined_by_vectors() -> None:
     """Also where the second one begins in the middle of a vector: none has elements of both."""
-    joined = Region("(uint8[1,6,13,13,8] x, uint8[1,5,13,13,8] z) => (uint8[1,11,13,13,8] y) { y = Concat<axis=1>(x, z) }")
+    joined = Region(
+        "(uint8[1,6,13,13,8] x, uint8[1,5,13,13,8] z) => (uint8[1,11,13,13,8] y) { y = Concat<axis=1>(x, z) }"
+    )
     compare(GenericKernel(), [joined], machine())
     cpu = machine("x86:haswell")
     space = GenericKernel().match(joined.workload(), cpu)

@@ -52,7 +52,7 @@ def _read_by(tensor: te.Tensor, inputs: Sequence[te.Tensor]) -> tuple[int, ...]:
     while stack:
         reached = stack.pop()
         found |= {position for position, given in enumerate(inputs) if given.same_as(reached)}
-        stack += reached.op.input_tensors
+        stack.extend(reached.op.input_tensors)
     return tuple(sorted(found))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsc.exchange.evaluate import EvaluationError, evaluate
+from dsc.exchange.evaluate import EvaluationError, evaluate, evaluate_graph
 from dsc.exchange.expand import definition, has_definition
 from dsc.exchange.exporter import export_model
 from dsc.exchange.fingerprint import fingerprint
@@ -15,6 +15,7 @@ __all__ = [
     "ModelSource",
     "definition",
     "evaluate",
+    "evaluate_graph",
     "export_model",
     "fingerprint",
     "has_definition",

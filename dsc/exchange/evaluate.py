@@ -39,13 +39,20 @@ def evaluate(op: OnnxOp, operands: Mapping[SSAValue, np.ndarray]) -> list[np.nda
     graph.body.add_op(copy)
     graph.set_outputs([(f"y{i}", result) for i, result in enumerate(copy.results)])
     try:
+        return evaluate_graph(graph, {f"x{i}": arrays[v] for i, v in enumerate(given)})
+    except EvaluationError as error:
+        raise EvaluationError(f"{op.name} cannot be evaluated: {error}") from error
+
+
+def evaluate_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a small graph. Raises EvaluationError."""
+    try:
         session = onnxruntime.InferenceSession(
             export_model(graph).SerializeToString(), _options(), providers=["CPUExecutionProvider"]
         )
-        feeds = {f"x{i}": arrays[v] for i, v in enumerate(given)}
-        results: list[np.ndarray] = session.run(None, feeds)
+        results: list[np.ndarray] = session.run(None, dict(feeds))
     except Exception as error:  # ONNX Runtime raises classes of its own, and RuntimeError, with no common base
-        raise EvaluationError(f"{op.name} cannot be evaluated: {error}") from error
+        raise EvaluationError(str(error)) from error
     return results
 
 

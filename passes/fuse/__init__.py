@@ -17,6 +17,7 @@ from dsc.passes.fuse import (
     dequantized,
     elementwise,
     leading_dims,
+    lookup,
     matmul,
     norm,
     pool,
@@ -35,11 +36,12 @@ _RULES: tuple[Rule, ...] = (PadIntoConv(), *leading_dims.RULES, *conv_transpose.
 
 @dataclass(frozen=True)
 class Fuse(Pass):
-    """Forms the regions: attention first, then whatever has an anchor, then chains of what is left.
+    """Forms the regions: lookups and attention first, then whatever has an anchor, then chains of what is left.
 
     max_epilogue: how many elementwise ops may follow an anchor in its region.
     max_chain: how many a chain without an anchor may have.
     merge_qkv: whether to make one product of the three projections of an attention.
+    quantized_attention: whether the steps of an attention may be quantized, for kernels that have whole rows of scores.
     """
 
     name: ClassVar[str] = "fuse"
@@ -47,6 +49,7 @@ class Fuse(Pass):
     max_epilogue: int = 24
     max_chain: int = 24
     merge_qkv: bool = True
+    quantized_attention: bool = False
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         rewrite(graph, _RULES, record)
@@ -54,12 +57,13 @@ class Fuse(Pass):
             qkv.merge(graph, record)
         dequantized.split(graph)
         plan = Plan(graph)
-        attention.form(plan)
+        lookup.form(plan)
+        attention.form(plan, self.quantized_attention)
         for family in (conv, matmul, norm, softmax, reduction, pool):
             family.form(plan, self.max_epilogue)
         elementwise.form(plan, self.max_chain)
         dequantized.absorb(plan)
+        dequantized.reunite(plan)
         outline(plan)
-        dequantized.reunite(graph)
         for rule, count in Counter(f"{g.kind}: {g.rule}" for g in plan.groups).items():
             record.fire(rule, count)

@@ -4,6 +4,9 @@ The region starts at a softmax: before it scores = MatMul(q, k^T) through scales
 MatMul(p, v). Then the ops that only split heads (Reshape, Transpose, scales, Split of a merged projection)
 join on q, k and v, and those that join heads on the output, so that outside flow [batch, sequence, heads *
 size] tensors.
+
+In quantized models there is a quantization and a dequantization after each of the steps. Where the machine's kernel
+takes them (`Fuse.quantized_attention`), they are part of the region, and what flow outside are bytes.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ from typing import TypeGuard
 
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import OnnxOp, is_constant, onnx, shape_of
+from dsc.ir import OnnxOp, element_of, is_constant, onnx, shape_of
+from dsc.passes.fuse.dequantized import dequantizes
 from dsc.passes.fuse.plan import Plan
-from dsc.passes.fuse.roles import computes_sizes, is_elementwise
+from dsc.passes.fuse.roles import computes_sizes, is_elementwise, quantizes_evenly
 
 RULE = "softmax(q @ k^T * scale + mask) @ v"
 _HEADS = frozenset({"Expand", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
 _SCALES = frozenset({"Cast", "Div", "Mul"})
+_MOST = 6
+"""Elementwise ops between the product and the softmax: scales, masks, casts ..."""
+_MOST_QUANTIZED = 32
+"""... and where each of them is quantized again."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +60,26 @@ class Attention:
         return self.output.operands[1]
 
 
-def form(plan: Plan) -> None:
-    """Group each attention; also the onnx.Attention op where a model has it."""
+def form(plan: Plan, quantized: bool = False) -> None:
+    """Group each attention; also the onnx.Attention op where a model has it.
+
+    quantized: whether what is between its steps, and what it reads and gives, may be quantized.
+    """
     for op in list(plan.order):
         if plan.free(op) and isinstance(op, onnx.Attention):
             plan.claim([op], "attention", "attention(q, k, v)")
-        elif (found := find(plan, op)) is not None:
-            plan.claim(_with_heads(plan, found), "attention", RULE)
+        elif (found := find(plan, op, _MOST_QUANTIZED if quantized else _MOST)) is not None:
+            plan.claim(_with_heads(plan, found, quantized), "attention", RULE)
 
 
-def find(plan: Plan, softmax: Operation) -> Attention | None:
-    """The attention around a softmax over the last dim, or None."""
+def find(plan: Plan, softmax: Operation, most: int = _MOST) -> Attention | None:
+    """The attention around a softmax over the last dim, with up to `most` ops before it; or None."""
     if not plan.free(softmax) or not isinstance(softmax, onnx.Softmax):
         return None
     shape = shape_of(softmax.out.type)
     if shape is None or softmax.attr("axis") not in (-1, len(shape) - 1):
         return None
-    before = _scores(plan, softmax)
+    before = _scores(plan, softmax, most)
     after = _product(plan, softmax) if before else None
     if before is None or after is None:
         return None
@@ -80,32 +91,39 @@ def find(plan: Plan, softmax: Operation) -> Attention | None:
     return found if alone and not is_constant(found.v) and not is_constant(found.k) else None
 
 
-def _scores(plan: Plan, softmax: Operation) -> tuple[OnnxOp, list[Operation]] | None:
+def _scores(plan: Plan, softmax: Operation, most: int) -> tuple[OnnxOp, list[Operation]] | None:
     """The product that makes the scores, and the elementwise ops (scale, mask) from it to the softmax."""
     between: list[Operation] = []
     op = softmax.operands[0].owner
-    while isinstance(op, OnnxOp) and plan.free(op) and len(between) <= 6:
+    while isinstance(op, OnnxOp) and plan.free(op) and len(between) <= most:
         if isinstance(op, onnx.MatMul):
             return op, between
         if not is_elementwise(op):
             return None
         between.append(op)
-        scored = [v for v in op.operands if _leads_to_product(v)]
+        scored = [v for v in op.operands if _leads_to_product(v, most)]
         if len(scored) != 1:
             return None
         op = scored[0].owner
     return None
 
 
-def _leads_to_product(value: SSAValue, depth: int = 6) -> bool:
-    """Whether a value comes from a MatMul of two computed tensors, through elementwise ops alone."""
-    op = value.owner
-    if not isinstance(op, OnnxOp) or depth == 0:
-        return False
-    if isinstance(op, onnx.MatMul):
-        shape = shape_of(op.out.type)
-        return not is_constant(op.B) and shape is not None and len(shape) >= 3
-    return is_elementwise(op) and any(_leads_to_product(v, depth - 1) for v in op.operands)
+def _leads_to_product(value: SSAValue, most: int) -> bool:
+    """Whether a value comes from a MatMul of two computed tensors, through up to `most` elementwise ops alone."""
+    seen: set[Operation] = set()
+    pending = [value.owner]
+    while pending and len(seen) <= most:
+        op = pending.pop()
+        if op in seen or not isinstance(op, OnnxOp) or isinstance(op, onnx.Constant):
+            continue
+        seen.add(op)
+        if isinstance(op, onnx.MatMul):
+            shape = shape_of(op.out.type)
+            if not is_constant(op.B) and shape is not None and len(shape) >= 3:
+                return True
+        elif is_elementwise(op):
+            pending.extend(operand.owner for operand in op.operands)
+    return False
 
 
 def _product(plan: Plan, softmax: OnnxOp) -> tuple[OnnxOp, list[Operation]] | None:
@@ -124,17 +142,26 @@ def _product(plan: Plan, softmax: OnnxOp) -> tuple[OnnxOp, list[Operation]] | No
     return None
 
 
-def _with_heads(plan: Plan, attention: Attention) -> list[Operation]:
+def _with_heads(plan: Plan, attention: Attention, quantized: bool) -> list[Operation]:
     """The core and, where they may join, the ops that split the heads of q, k and v and that join them
     again."""
     region = attention.core
     pending = [attention.q, attention.k, attention.v]
+    if quantized:
+        pending += [value for op in attention.between for value in op.operands if dequantizes(value.owner)]
     while pending:
         op = pending.pop(0).owner
-        if _splits_heads(op, plan, region) and op not in region and plan.is_convex([*region, op]):
+        if not isinstance(op, OnnxOp) or op in region or not plan.is_convex([*region, op]):
+            continue
+        if _splits_heads(op, plan, region) or (quantized and _is_dequantized(op, plan, region)):
             region = [*region, op]
             pending.append(_data_operand(op))
-    return _absorb_down(plan, region, attention.output.out)
+    return _absorb_down(plan, region, attention.output.out, quantized)
+
+
+def _is_dequantized(op: OnnxOp, plan: Plan, region: Iterable[Operation]) -> bool:
+    """Whether an op dequantizes, and only for this region."""
+    return dequantizes(op) and plan.free(op) and _used_inside(op, plan, region)
 
 
 def source(plan: Plan, attention: Attention, value: SSAValue) -> SSAValue:
@@ -154,9 +181,15 @@ def _splits_heads(op: object, plan: Plan, region: Iterable[Operation]) -> TypeGu
         return False
     if isinstance(op, onnx.Gather) and not _is_scalar(op.indices):
         return False
+    if isinstance(op, onnx.Cast) and element_of(op.out.type).dtype.kind in "iu":
+        return False  # what is quantized is in memory as bytes
     scales = op.onnx_name in _SCALES and all(v is _data_operand(op) or _is_scalar(v) for v in op.operands)
     if not (op.onnx_name in _HEADS or scales):
         return False
+    return _used_inside(op, plan, region)
+
+
+def _used_inside(op: Operation, plan: Plan, region: Iterable[Operation]) -> bool:
     inside = set(region)
     return all(user in inside for result in op.results for user in plan.users(result))
 
@@ -171,14 +204,21 @@ def _is_scalar(value: SSAValue) -> bool:
     return is_constant(value) and shape is not None and all(d == 1 for d in shape)
 
 
-def _absorb_down(plan: Plan, region: list[Operation], value: SSAValue) -> list[Operation]:
-    """Take in the Transpose and Reshape that join the heads, each the only user of the value before it."""
-    for _ in range(3):
+def _absorb_down(plan: Plan, region: list[Operation], value: SSAValue, quantized: bool) -> list[Operation]:
+    """Take in the Transpose and Reshape that join the heads, and the quantization of what they join, each the only user
+    of the value before it."""
+    for _ in range(4 if quantized else 3):
         users = set(plan.users(value))
-        if len(users) != 1 or not isinstance(op := users.pop(), onnx.Reshape | onnx.Transpose):
+        if len(users) != 1 or not _joins_heads(op := users.pop(), quantized):
             break
         if not plan.free(op) or op.operands[0] is not value or not plan.is_convex([*region, op]):
             break
         region = [*region, op]
         value = op.results[0]
     return region
+
+
+def _joins_heads(op: Operation, quantized: bool) -> bool:
+    if isinstance(op, onnx.Reshape | onnx.Transpose):
+        return True
+    return quantized and isinstance(op, onnx.QuantizeLinear) and quantizes_evenly(op)

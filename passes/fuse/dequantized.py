@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import Graph, is_constant, onnx
+from dsc.ir import Graph, OnnxOp, is_constant, onnx
 from dsc.passes.driver import replace_op
 from dsc.passes.fuse.equation import equation
 from dsc.passes.fuse.plan import Group, Plan
@@ -14,7 +16,7 @@ _KINDS = frozenset({"conv", "matmul", "elementwise", "pool", "reduction", "norm"
 """Of regions whose elementwise ops may read what is quantized."""
 
 
-def dequantizes(op: object) -> bool:
+def dequantizes(op: object) -> TypeGuard[OnnxOp]:
     """Whether an op makes floats of a computed tensor, by one scale: as cheap inside a region as a Cast."""
     return isinstance(op, onnx.DequantizeLinear) and is_elementwise(op) and not is_constant(op.x)
 
@@ -57,12 +59,15 @@ def _join(plan: Plan, group: Group, op: Operation) -> list[Group]:
     return [group] if before is None else [before, group]
 
 
-def reunite(graph: Graph) -> None:
-    """Make one of the dequantizations of a tensor that no region took in."""
+def reunite(plan: Plan) -> None:
+    """Make one of the dequantizations of a tensor that no region took in.
+
+    Before the regions are outlined: two inputs of a region that become one value afterwards would be an input twice.
+    """
     kept: dict[tuple[SSAValue, ...], Operation] = {}
-    for op in list(graph.body.ops):
-        if dequantizes(op):
+    for op in plan.order:
+        if dequantizes(op) and plan.free(op):
             first = kept.setdefault(tuple(op.operands), op)
             if first is not op:
                 replace_op(op, first.results)
-                graph.body.erase_op(op)
+                plan.graph.body.erase_op(op)

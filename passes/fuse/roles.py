@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
+import numpy as np
 from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.ir import Attribute, Operation
 
-from dsc.ir import Fact, dims_of, has, onnx
+from dsc.ir import Fact, OnnxOp, dims_of, element_of, has, is_constant, onnx
 
 
 def is_elementwise(op: Operation) -> bool:
@@ -20,6 +23,15 @@ def quantizes_evenly(op: Operation) -> bool:
     if not isinstance(op, (onnx.QuantizeLinear, onnx.DequantizeLinear)):
         return False
     return all(dims_of(v.type) in ((), (1,)) for v in list(op.operands)[1:])
+
+
+def looks_up_bytes(op: object) -> TypeGuard[OnnxOp]:
+    """Whether an op takes elements of a constant vector, one for each byte of a tensor: elementwise, if its table is
+    told from its operands."""
+    if not isinstance(op, onnx.Gather) or not is_constant(op.data) or len(dims_of(op.data.type) or ()) != 1:
+        return False
+    index = op.indices.owner
+    return isinstance(index, onnx.Cast) and element_of(index.input.type).dtype in (np.int8, np.uint8)
 
 
 def computes_sizes(op: Operation) -> bool:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.integers import moves, products, requantize, weights
+from dsc.passes.integers import moves, products, requantize, tables, weights
 from dsc.passes.rule import Rule
 
 RULES: tuple[Rule, ...] = (*moves.RULES, *weights.RULES, *products.RULES)
@@ -34,9 +34,12 @@ class Integers(Pass):
 
 @dataclass(frozen=True)
 class Requantize(Pass):
-    """Where what was scaled is quantized at once, makes one scale of the two; after constants were folded."""
+    """Where what was scaled is quantized at once, makes one scale of the two; after constants were folded.
+
+    Shapes are known by then, so more is seen to only move bytes.
+    """
 
     name: ClassVar[str] = "requantize"
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
-        rewrite(graph, requantize.RULES, record)
+        rewrite(graph, (*moves.RULES, *tables.RULES, *requantize.RULES), record)

@@ -20,7 +20,7 @@ class QuantizedAgain(Rule):
     inner_values_may_be_used = True
 
     def check(self, m: Match) -> str | None:
-        if m.root.results[0].type != m.x.type:
+        if element_of(m.root.results[0].type) != element_of(m.x.type):
             return "the types differ"
         if element_of(m.x.type).dtype not in BYTES:
             return "what is quantized is not bytes"  # of 16 bits and more, the way through floats may round

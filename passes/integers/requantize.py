@@ -10,6 +10,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, element_of, onnx
+from dsc.passes.canonicalize.facts import rank
 from dsc.passes.fuse.roles import quantizes_evenly
 from dsc.passes.integers.scales import BYTES, FLOAT32
 from dsc.passes.pattern import ops, value
@@ -63,6 +64,9 @@ def _is_linear(m: Match, found: SSAValue, factor: float) -> bool:
     match op:
         case onnx.Mul():
             return any(_takes(m, operand, factor) for operand in op.operands)
+        case onnx.Div():
+            divisor = _divisor(m, op)
+            return divisor is not None and _is_linear(m, op.A, factor / divisor)
         case onnx.Add() | onnx.Sub():
             return all(_is_linear(m, operand, factor) for operand in op.operands)
         case onnx.Relu():
@@ -85,6 +89,10 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
         case onnx.Mul():
             first = next(operand for operand in op.operands if _takes(m, operand, factor))
             operands = [_constant(m, v, factor) if v is first else v for v in op.operands]
+        case onnx.Div():
+            divisor = _divisor(m, op)
+            assert divisor is not None  # it was checked
+            return _scaled(m, op.A, factor / divisor, offset)
         case onnx.DequantizeLinear():
             operands = [op.x, _constant(m, op.x_scale, factor), op.x_zero_point]
         case onnx.Clip():
@@ -100,6 +108,15 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
     if offset:
         made = m.emit(onnx.Add, made, m.constant(np.array(offset, np.float32), "zero_point")).out
     return made
+
+
+def _divisor(m: Match, op: OnnxOp) -> float | None:
+    """What all elements are divided by; None where that is not one positive number that is known."""
+    array = m.graph.constant(op.operands[1])
+    if array is None or array.size != 1 or array.dtype != FLOAT32 or array.ndim > (rank(op.operands[0]) or 0):
+        return None
+    divisor = float(array.reshape(()))
+    return divisor if np.isfinite(divisor) and divisor > 0 else None
 
 
 def _array(m: Match, found: SSAValue) -> np.ndarray:

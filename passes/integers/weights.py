@@ -1,12 +1,32 @@
-"""Weights of integer products, as kernels take them: signed bytes whose zero point is 0."""
+"""Weights as kernels of integers take them: bytes, and those of products signed, with a zero point of 0."""
 
 from __future__ import annotations
 
 import numpy as np
 from xdsl.ir import SSAValue
 
+from dsc.exchange import evaluate
+from dsc.ir import element_of
+from dsc.passes.integers.scales import BYTES, FLOAT32
 from dsc.passes.pattern import const, maybe, ops, value
 from dsc.passes.rule import Match, Rule
+
+
+class QuantizedConstant(Rule):
+    """q(c) => bytes, c constant"""
+
+    pattern = ops.QuantizeLinear(const("c"), ...)
+
+    def check(self, m: Match) -> str | None:
+        if element_of(m.root.results[0].type).dtype not in BYTES or element_of(m.c.type).dtype != FLOAT32:
+            return "it does not make bytes of float32"
+        known = all(m.graph.constant(operand) is not None for operand in m.root.operands)
+        return None if known else "the scale or the zero point is not known"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        known = {operand: m.graph.constant(operand) for operand in m.root.operands}
+        (quantized,) = evaluate(m.root, {operand: array for operand, array in known.items() if array is not None})
+        return m.constant(quantized, "quantized")
 
 
 class CenteredWeights(Rule):
@@ -33,4 +53,4 @@ def _centered(m: Match) -> np.ndarray | None:
     return narrow if np.array_equal(narrow, wide) else None
 
 
-RULES: tuple[Rule, ...] = (CenteredWeights(),)
+RULES: tuple[Rule, ...] = (QuantizedConstant(), CenteredWeights())

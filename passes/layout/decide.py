@@ -119,6 +119,11 @@ def _resizes_images(op: OnnxOp) -> bool:
     return keeps_batch and op.attr("axes") is None and op.attr("coordinate_transformation_mode") != "tf_crop_and_resize"
 
 
+def _looks_up_pixels(op: OnnxOp) -> bool:
+    """Whether each element is looked up in a vector."""
+    return _is_2d(op) and len(dims_of(op.data.type) or ()) == 1
+
+
 def _pads_images(op: OnnxOp) -> bool:
     pads = onnx.constant_value(op.pads)
     return _is_2d(op) and op.axes is None and pads is not None and not pads[[0, 1, 4, 5]].any()
@@ -134,4 +139,5 @@ _TESTS: tuple[tuple[Set[str], Callable[[OnnxOp], bool]], ...] = (
     (OPERATORS[Fact.REDUCTION], _over_images),
     (frozenset({"Resize"}), _resizes_images),
     (frozenset({"Pad"}), _pads_images),
+    (frozenset({"Gather"}), _looks_up_pixels),
 )

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from dsc.targets.cpu.generic.kernel import GenericKernel
+from dsc.targets.cpu.backend import CpuBackend
+from dsc.targets.cpu.generic.kernel import GenericKernel, GenericSpace
 from dsc.targets.cpu.machine import Cpu
-from tests.kernels import machine
+from tests.kernels import compiled_library, machine
 from tests.targets.regions import Region, compare
 
 
@@ -164,3 +167,19 @@ def test_against_onnxruntime(group: str, host: Cpu, caplog: pytest.LogCaptureFix
 
 def test_avx2(host: Cpu) -> None:
     compare(GenericKernel(), [*ROWS[::3], *REDUCTIONS[::3], *WINDOWS[1:2], *SHAPES[3:5]], machine("x86:avx2"))
+
+
+def test_tensors_of_bytes_are_joined_by_vectors() -> None:
+    """Also where the second one begins in the middle of a vector: none has elements of both."""
+    joined = Region(
+        "(uint8[1,6,13,13,8] x, uint8[1,5,13,13,8] z) => (uint8[1,11,13,13,8] y) { y = Concat<axis=1>(x, z) }"
+    )
+    compare(GenericKernel(), [joined], machine())
+    cpu = machine("x86:haswell")
+    space = GenericKernel().match(joined.workload(), cpu)
+    assert isinstance(space, GenericSpace)
+    backend = CpuBackend(cpu)
+    (point,) = space.points()
+    code = backend.assembly(compiled_library({"kernel": space.build(point).func}, backend))
+    assert re.search(r"vmovups\s+%ymm\d+, \d*\(", code)
+    assert "vpinsrb" not in code

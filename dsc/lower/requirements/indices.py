@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 from tvm import te
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import onnx
+from dsc.ir import element_of, onnx
 from dsc.lower.exprs import Dim, minimum, product, simplify
 from dsc.lower.ops.scatter import counted_shape
 from dsc.lower.registry import Call
@@ -93,7 +93,17 @@ def of_axis(call: Call) -> Iterator[Indices]:
     """Positions along the axis, from its end where negative."""
     shape = shape_of(call.inputs[0])
     axis = normalize_axis(call.attr("axis"), len(shape))
-    yield _of_axis(call, 1, shape[axis], axis)
+    if not _is_byte(call.op.operands[1], shape[axis]):
+        yield _of_axis(call, 1, shape[axis], axis)
+
+
+def _is_byte(indices: SSAValue, size: Dim) -> bool:
+    """Whether indices are bytes, all of which there are elements for."""
+    cast = indices.owner
+    if not isinstance(cast, onnx.Cast) or not isinstance(size, int):
+        return False
+    byte = element_of(cast.input.type).dtype
+    return (byte == np.uint8 and size >= 256) or (byte == np.int8 and size >= 128)
 
 
 @indexes(onnx.GatherND, onnx.ScatterND)

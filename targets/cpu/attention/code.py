@@ -8,7 +8,7 @@ is copied. Ragged blocks compute the last query or key again: what is double is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -99,9 +99,10 @@ class _Writer:
         with self.loops.each(ceildiv(problem.keys, self.blocking.keys)) as tile:
             self._score(block, tile * self.blocking.keys, queries, scores, largest)
         self._softmax(block, scores, largest, scale)
+        values = self._dequantized_values(block)
         with self.loops.each(rows // self.blocking.queries) as tile:
             for start, width in pieces(problem.width, self.blocking.widths * self.machine.lanes()):
-                self._weigh(block, tile * self.blocking.queries, start, width, scores, scale)
+                self._weigh(block, tile * self.blocking.queries, start, width, scores, scale, values)
 
     # queries and scores
 
@@ -120,9 +121,10 @@ class _Writer:
         exact = isinstance(self.problem.keys, int) and self.problem.keys % count == 0
         last = self.loops.const(self.problem.keys) - 1
         keys = [T.Bind(first + i if exact else tirx.min(first + i, last)) for i in range(count)]
+        dequantized = self._dequantized_keys(block, keys)
         tile.clear()
         with self.loops.each(self.problem.depth) as d:
-            scalars = [T.Bind(self._element(self.problem.k, block, [d, key])) for key in keys]
+            scalars = [T.Bind(dequantized(i, key, d)) for i, key in enumerate(keys)]
             tile.step(scalars, [queries[d, self.loops.span(*vector)] for vector in tile.vectors])
         kept = Kept(self.problem.kept[0], lanes)
         for i, key in enumerate(keys):
@@ -134,6 +136,21 @@ class _Writer:
                     T.buffer_store(tile.sums, score, [i, column])
                     T.buffer_store(scores, tile.sums[i, column], [first + i, column])
                     T.buffer_store(largest, tirx.max(largest[column], tile.sums[i, column]), [column])
+
+    def _dequantized_keys(self, block: _Block, keys: Sequence[Expr]) -> Callable[[int, Expr, Expr], Expr]:
+        """What gives an element of the keys of a tile: of its number, of itself, and the place in it.
+
+        Keys in memory as floats are read there, others become floats by vectors first.
+        """
+        problem = self.problem
+        if not self._converts(problem.k):
+            return lambda _, key, d: self._element(problem.k, block, [d, key])
+        floats = T.alloc_buffer((len(keys), problem.depth), "float32")
+        for i, key in enumerate(keys):
+            for start, width in pieces(problem.depth, self.machine.lanes()):
+                with self.loops.each(width, T.vectorized) as lane:
+                    T.buffer_store(floats, self._element(problem.k, block, [start + lane, key]), [i, start + lane])
+        return lambda i, _, d: floats[i, d]
 
     def _elementwise(self, which: int, kept: Kept, lane: Expr, at: list[Expr], value: Expr) -> Expr:
         """An element of the scores (0) or weights (1), from that of the product or the probabilities."""
@@ -195,9 +212,23 @@ class _Writer:
 
     # the second product
 
+    def _dequantized_values(self, block: _Block) -> Callable[[Expr, Expr], Expr]:
+        """What gives an element of the values, of a key and a place in it: all tiles of a block read the same ones, so
+        those that are no floats in memory become floats first."""
+        problem = self.problem
+        if not self._converts(problem.v):
+            return lambda key, e: self._element(problem.v, block, [key, e])
+        floats = T.alloc_buffer((problem.keys, problem.width), "float32")
+        with self.loops.each(problem.keys) as key:
+            for start, width in pieces(problem.width, self.machine.lanes()):
+                with self.loops.each(width, T.vectorized) as lane:
+                    T.buffer_store(floats, self._element(problem.v, block, [key, start + lane]), [key, start + lane])
+        return lambda key, e: floats[key, e]
+
     def _weigh(
-        self, block: _Block, first: Expr, start: int, width: int, scores: tirx.Buffer, scale: tirx.Buffer
-    ) -> None:
+        self, block: _Block, first: Expr, start: int, width: int, scores: tirx.Buffer, scale: tirx.Buffer,
+        given: Callable[[Expr, Expr], Expr],
+    ) -> None:  # fmt: skip
         """A tile of the context, divided by the sums of the exponentials, to its place in the output."""
         rows, lanes = self.blocking.queries, self.machine.lanes()
         tile = RegisterTile(self.machine.multiply_add(lanes), rows, width, lanes)
@@ -207,8 +238,7 @@ class _Writer:
             scalars = [T.Bind(scores[key, first + i]) for i in range(rows)]
             for column, count in tile.vectors:
                 with self.loops.each(count, T.vectorized) as lane:
-                    value = self._element(self.problem.v, block, [key, start + column + lane])
-                    T.buffer_store(values, value, [column + lane])
+                    T.buffer_store(values, given(key, start + column + lane), [column + lane])
             tile.step(scalars, [values[self.loops.span(*vector)] for vector in tile.vectors])
         for i in range(rows):
             s = block.first + first + i
@@ -217,7 +247,7 @@ class _Writer:
                 for column, count in tile.vectors:
                     with self.loops.each(count, T.vectorized) as lane:
                         place = self.problem.place(block.at, s, start + column + lane)
-                        value = self.problem.stored(tile.sums[i, column + lane] * factor)
+                        value = self.problem.stored(tile.sums[i, column + lane] * factor, self._leaves())
                         T.buffer_store(self.output, value, [place])
 
     # elements, loops
@@ -225,6 +255,21 @@ class _Writer:
     def _element(self, tensor: te.Tensor, block: _Block, at: Sequence[Expr]) -> Expr:
         leading = batch_at(tensor.shape[:-2], self.problem.batch, block.at)
         return Inliner(self._leaves()).at(tensor, [*leading, *at])
+
+    def _converts(self, tensor: te.Tensor) -> bool:
+        """Whether its elements are not floats in memory."""
+        types: set[str] = set()
+
+        def read(parameter: te.Tensor) -> Leaf:
+            def leaf(_: Sequence[Expr]) -> Expr:
+                types.add(str(parameter.dtype))
+                return tirx.const(0, str(parameter.dtype))
+
+            return leaf
+
+        at = [tirx.const(0, "int64") for _ in tensor.shape]
+        Inliner({parameter: read(parameter) for parameter in self.problem.params}).at(tensor, at)
+        return types != {"float32"}
 
     def _leaves(self) -> dict[te.Tensor, Leaf]:
         def load(buffer: tirx.Buffer) -> Leaf:

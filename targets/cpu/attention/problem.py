@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvm import te, tirx
@@ -14,7 +14,7 @@ from dsc.lower.exprs import Dim, dims
 from dsc.lower.te import Lowered, lowered
 from dsc.lower.workload import Workload, is_constant, is_scalar
 from dsc.targets.cpu.gemm.product import same_place, unproven_dims, zero
-from dsc.targets.cpu.inline import Inliner, Leaf, identity, kept_types
+from dsc.targets.cpu.inline import Inliner, Leaf, kept_types
 from dsc.targets.kernel import Refusal
 
 
@@ -55,22 +55,27 @@ class Problem:
     weights: te.Tensor
     guarded: bool
     """Whether a row without probabilities, all of it NaN, has weights of 0, before all that makes `weights`."""
-    moved: te.Tensor
-    """The context after the steps."""
+    context: te.Tensor
+    """``weights @ v``."""
     output: te.Tensor
-    """That, in the type in which it is stored."""
+    """That after the steps, in the type in which it is stored: cast, or quantized by one scale."""
+    converted: bool
+    """Whether it is not stored as it is summed."""
     steps: tuple[Step, ...]
     assumed: tuple[tuple[Dim, Dim], ...]
     """Dims that are equal where the model is right, though nothing proves it."""
     kept: tuple[tuple[str, ...], tuple[str, ...]]
     """Types of the values that a kernel keeps on the way to scores and to weights; none where it must not."""
 
-    def stored(self, value: Expr) -> Expr:
-        """An element of the context, in float32, as the output has it."""
-        if identity(self.moved) == identity(self.output):
+    def stored(self, value: Expr, parameters: Mapping[te.Tensor, Leaf] | None = None) -> Expr:
+        """An element of the context, in float32, as the output has it; `parameters` give scales and zero points."""
+        if not self.converted:
             return value
         anywhere = [tirx.const(0, str(tirx.convert(size).ty)) for size in self.output.shape]
-        return Inliner({self.moved: lambda _: value}).at(self.output, anywhere)
+        inliner = Inliner({**(parameters or {}), self.context: lambda _: value})
+        converted = inliner.at(self.output, anywhere)
+        assert not inliner.problems, inliner.problems
+        return converted
 
     def place(self, batch: Sequence[Expr], s: Expr, e: Expr) -> Expr:
         """Position in the output's memory of element (s, e) of the context."""
@@ -110,7 +115,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     followed = _steps(workload, body, second.results[0])
     if isinstance(followed, Refusal):
         return followed
-    steps, moved = followed
+    steps, converted = followed
     q, k, v = map(body.tensor, (first.operands[0], first.operands[1], second.operands[1]))
     multiplied, context = body.tensor(first.results[0]), body.tensor(second.results[0])
     if {str(t.dtype) for t in (q, k, v)} != {"float32"}:
@@ -134,7 +139,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     (output,) = body.outputs
     found = Problem(
         tuple(body.inputs), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v, multiplied, scores,
-        probabilities, weights, guard is not None, moved, output, steps, tuple(same_batch), ((), ()),
+        probabilities, weights, guard is not None, context, output, converted, steps, tuple(same_batch), ((), ()),
     )  # fmt: skip
     return _checked(found)
 
@@ -156,27 +161,29 @@ def _guard(workload: Workload, probabilities: SSAValue) -> SSAValue | None:
     return where.out if value is not None and not value.any() and value.ndim <= rank else None
 
 
-def _steps(workload: Workload, body: Lowered, value: SSAValue) -> tuple[tuple[Step, ...], te.Tensor] | Refusal:
-    """What leads from the context to the output: views and transpositions, and the tensor after them.
+def _steps(workload: Workload, body: Lowered, value: SSAValue) -> tuple[tuple[Step, ...], bool] | Refusal:
+    """What leads from the context to the output: views and transpositions, and whether elements are converted as well.
 
-    A Cast to the type of the output may follow.
+    A Cast or a quantization by one scale is the same wherever the element lies.
     """
     steps: list[Step] = []
+    converted = False
     while value is not workload.outputs[0]:
         users = [use.operation for use in value.uses]
         if len(users) != 1 or not isinstance(users[0], OnnxOp):
             return Refusal("the context has several users")
         op = users[0]
-        if isinstance(op, onnx.Cast) and op.out is workload.outputs[0]:
-            break
+        value = op.results[0]
+        if isinstance(op, onnx.Cast) or (isinstance(op, onnx.QuantizeLinear) and all(map(is_scalar, op.operands[1:]))):
+            converted = True
+            continue
         if not has(op, Fact.VIEW) and not isinstance(op, onnx.Transpose):
             return Refusal(f"{op.name} after the attention")
-        value = op.results[0]
         shape = dims(body.tensor(value).shape)
         rank = len(shape)
         permutation = op.attr("perm", tuple(reversed(range(rank)))) if op.name == "onnx.Transpose" else None
         steps.append(Step(tuple(shape), None if permutation is None else tuple(permutation)))
-    return tuple(steps), body.tensor(value)
+    return tuple(steps), converted
 
 
 def _checked(found: Problem) -> Problem | Refusal:

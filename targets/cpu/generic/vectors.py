@@ -10,11 +10,14 @@ from tvm.ir import Expr
 
 from dsc.lower.exprs import same, static
 from dsc.lower.nominal import nominal
-from dsc.targets.cpu.generic.stages import Stage
+from dsc.targets.cpu.generic.stages import Stage, uses
 from dsc.targets.cpu.machine import Cpu
 
 LONG = 8
 """A ragged extent of at least so many times the widest vectors takes them, and a longer rest."""
+RUN = 256
+"""So many elements on one side of a condition are worth vectors of their own: one with elements of both sides, as where
+two tensors are joined, would be taken apart."""
 SIMPLIFIED = 2
 """Loops that TVM can fuse and still see that the fused one walks in steps of one. `flatten` helps with more, but not
 where a buffer is the function's own: TVM would cut too little of it out for a row."""
@@ -69,6 +72,8 @@ def _suffix(stage: Stage, stop: int, start: int) -> Axis | None:
     first, extent = stop - 1, stage.iters[stop - 1].dom.extent
     room -= not same(extent, 1)
     while first > start and _continues(stage.strides[first - 1], inner, extent):
+        if nominal(extent) >= RUN and any(uses(c, stage.iters[first - 1].var) for c in stage.body.conditions):
+            break
         size = stage.iters[first - 1].dom.extent
         room -= not same(size, 1)
         if room < 0:

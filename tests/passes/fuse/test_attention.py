@@ -171,3 +171,12 @@ def test_probabilities_that_are_an_output_are_no_attention():
     graph = net.done(joined(net, net.MatMul(p, heads(net, v))), p)
     Fuse().run(graph)
     assert [s.split("(")[0] for s in summary(graph) if "(" in s] == ["matmul", "softmax", "matmul"]
+
+
+def test_a_dequantized_tensor_may_be_query_keys_and_values():
+    """Each reader has a dequantization of its own until regions are formed, and no region an input twice."""
+    net = Net(x=("n", "s", WIDTH))
+    scale, zero = np.float32(0.03), np.uint8(125)
+    x = net.DequantizeLinear(net.QuantizeLinear(net.inputs()[0], scale, zero), scale, zero)
+    p = net.Softmax(net.Mul(net.MatMul(heads(net, x), heads(net, x, (0, 2, 3, 1))), 0.35))
+    attention_of(net.done(joined(net, net.MatMul(p, heads(net, x)))))

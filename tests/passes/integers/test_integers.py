@@ -90,6 +90,28 @@ def joined() -> Graph:
     return net.done(quantized(net, net.Concat(*parts, axis=1), np.float32(0.15), np.uint8(90)))
 
 
+def known_later() -> Graph:
+    """By a scale that is a constant only once constants were folded."""
+    net = Net(x=(4, 24))
+    scale = net.Mul(np.float32(0.1), np.float32(0.5))
+    x = net.DequantizeLinear(net.QuantizeLinear(net.inputs()[0], scale, ZERO), scale, ZERO)
+    y = net.Transpose(net.DequantizeLinear(net.QuantizeLinear(x, scale, ZERO), scale, ZERO), perm=[1, 0])
+    return net.done(y)
+
+
+def divided() -> Graph:
+    net = Net(x=(4, 24))
+    y = quantized(net, net.MatMul(quantized(net, net.inputs()[0]), weights(net, (24, 10), 1)), np.float32(0.11))
+    return net.done(quantized(net, net.Div(y, np.float32(2.83)), np.float32(0.047)))
+
+
+def quantized_weights() -> Graph:
+    """Weights as training with quantization leaves them: floats that are quantized."""
+    net = Net(x=(4, 24))
+    x = quantized(net, net.inputs()[0])
+    return net.done(net.MatMul(x, quantized(net, net.value(net.random(24, 10)), np.float32(0.02), np.int8(0))))
+
+
 CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     "conv": (
         convolution,
@@ -106,6 +128,15 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
             "DequantizeLinear)",
         ],
     ),
+    "known later": (known_later, ["QuantizeLinear", "Transpose", "DequantizeLinear"]),
+    "divided": (
+        divided,
+        [
+            "QuantizeLinear",
+            "matmul(MatMulInteger Cast Mul Add Round Clip Cast DequantizeLinear Add Round Clip Cast DequantizeLinear)",
+        ],
+    ),
+    "quantized weights": (quantized_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),
     "a pool of bytes": (moved, ["QuantizeLinear", "pool(MaxPool)", "conv(ConvInteger Cast Mul)"]),
     "concat": (
         joined,
@@ -186,6 +217,12 @@ def sixteen_bits() -> Graph:
     return net.done(net.MatMul(quantized(net, net.inputs()[0], zero=np.uint16(7)), weights(net, (24, 10), 1)))
 
 
+def constant_of_sixteen_bits() -> Graph:
+    net = Net(x=(4, 24))
+    w = quantized(net, net.value(net.random(24, 10)), np.float32(0.001), np.int16(0))
+    return net.done(net.MatMul(quantized(net, net.inputs()[0]), w))
+
+
 def one_dimensional() -> Graph:
     net = Net(x=(1, 8, 20))
     return net.done(net.Conv(quantized(net, net.inputs()[0]), weights(net, (4, 8, 3), 0)))
@@ -210,6 +247,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "one dimension": (one_dimensional, "it is not 2-dimensional"),
     "groups of two": (small_groups, "groups of so few channels"),
     "auto_pad": (padding_to_be_found, "its padding is no number of pixels"),
+    "a constant of 16 bits": (constant_of_sixteen_bits, "it does not make bytes of float32"),
     "16 bits": (sixteen_bits, "what is quantized is not bytes"),
 }
 
@@ -234,7 +272,13 @@ def of_a_constant() -> Graph:
     return net.done(net.Add(net.inputs()[0], quantized(net, net.value(net.random(4)))))
 
 
+def divided_by_channels() -> Graph:
+    net = Net(x=(4, 8))
+    return net.done(quantized(net, net.Div(quantized(net, net.inputs()[0]), 1 + net.random(8))))
+
+
 NOT_REQUANTIZED: dict[str, tuple[Callable[[], Graph], str]] = {
+    "other divisors": (divided_by_channels, "what is quantized has no constant to take the scale"),
     "beyond float32": (a_scale_too_small, "what is quantized has no constant to take the scale"),
     "a constant": (of_a_constant, "what is quantized is constant"),
     "a scale that only a run tells": (computed_scale, "the scale is not a positive number that is known"),

@@ -305,3 +305,18 @@ def test_what_bodies_of_control_flow_read_stays_float32() -> None:
     for name in ("y", "z"):
         error = np.abs(got[name] - expected[name]).max() / np.abs(expected[name]).max()
         assert UNIT["fp16"] / 16 < error < 4 * UNIT["fp16"]
+
+
+@pytest.mark.parametrize("scheme", HALVES)
+def test_the_ratio_of_a_layer_is_that_of_its_roundings(scheme: str) -> None:
+    """Of data, weights and the result, in float64; sums of it in float32 are as good as exact."""
+    model = TextModel("(float[n,40] x) => (float[n,30] y) { [one] y = MatMul(x, w) }", {"w": weight(40, 30)}, 17)
+    data = samples(model, 5)
+
+    def half(array: np.ndarray) -> np.ndarray:
+        return array.astype(np.float32).astype(HALVES[scheme].dtype).astype(np.float64)
+
+    x, w = np.concatenate([feed["x"] for feed in data]), model.weights["w"]
+    exact, rounded = x.astype(np.float64) @ w.astype(np.float64), half(half(x) @ half(w))
+    expected = 10 * np.log10((exact**2).mean() / ((exact - rounded) ** 2).mean())
+    assert by_name(reduced(model, scheme, data))["one"].snr == pytest.approx(expected, abs=0.1)

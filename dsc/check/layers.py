@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from dsc.check.deviation import Deviation, Deviations
+from dsc.check.emulated import emulated
 from dsc.check.interface import input_specs
 from dsc.check.intermediates import Intermediates
 from dsc.check.layer_match import match_layers, unmatched
@@ -19,6 +20,8 @@ from dsc.check.own_errors import OwnErrors
 from dsc.check.stability import Tell
 from dsc.errors import UsageError
 from dsc.runtime.inputs import checked_inputs
+
+_HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 Feed = Mapping[str, np.ndarray]
 
@@ -70,6 +73,7 @@ def compare_layers(
 ) -> LayerReport:
     """Run both models in ONNX Runtime and compare the float tensors that have one name in both.
 
+    What is in half precision in the quantized model is float32 there, rounded after each operator.
     samples: inputs by name, at least one. threads: cores a run uses, all if None. progress: told what is done, and of
     how much. Raises UsageError where the models do not take the same inputs or share no names, and where the inputs
     do not fit.
@@ -78,7 +82,7 @@ def compare_layers(
     if [(s.name, s.dtype) for s in specs] != [(s.name, s.dtype) for s in input_specs(quantized)]:
         theirs = ", ".join(map(str, input_specs(quantized)))
         raise UsageError(f"the quantized model takes {theirs}; the float model {', '.join(map(str, specs))}")
-    comparison = _Comparison(model, quantized, threads)
+    comparison = _Comparison(model, emulated(quantized, _HALVES), threads)
     for done, sample in enumerate(samples):
         if progress is not None:
             progress("compare layers", done, len(samples))

@@ -13,6 +13,7 @@ import pytest
 import dsc
 from dsc.check import Reference
 from dsc.check.interface import element_codes
+from dsc.check.layers import compare_layers
 from dsc.errors import BudgetError, UnsupportedModelError, UsageError
 from dsc.quantize.halves import HALVES
 from dsc.quantize.policy import Policy, PolicyRule
@@ -305,3 +306,29 @@ def test_what_bodies_of_control_flow_read_stays_float32() -> None:
     for name in ("y", "z"):
         error = np.abs(got[name] - expected[name]).max() / np.abs(expected[name]).max()
         assert UNIT["fp16"] / 16 < error < 4 * UNIT["fp16"]
+
+
+@pytest.mark.parametrize("scheme", HALVES)
+def test_the_ratio_of_a_layer_is_that_of_its_roundings(scheme: str) -> None:
+    """Of data, weights and the result, in float64; sums of it in float32 are as good as exact."""
+    model = TextModel("(float[n,40] x) => (float[n,30] y) { [one] y = MatMul(x, w) }", {"w": weight(40, 30)}, 17)
+    data = samples(model, 5)
+
+    def half(array: np.ndarray) -> np.ndarray:
+        return array.astype(np.float32).astype(HALVES[scheme].dtype).astype(np.float64)
+
+    x, w = np.concatenate([feed["x"] for feed in data]), model.weights["w"]
+    exact, rounded = x.astype(np.float64) @ w.astype(np.float64), half(half(x) @ half(w))
+    expected = 10 * np.log10((exact**2).mean() / ((exact - rounded) ** 2).mean())
+    assert by_name(reduced(model, scheme, data))["one"].snr == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("scheme", HALVES)
+def test_layer_by_layer_against_float(scheme: str) -> None:
+    """Each layer's own error is that of its roundings, what it was given in half precision included."""
+    found = reduced(DENSE, scheme)
+    report = compare_layers(DENSE.proto(), found.model, samples(DENSE, 4))
+    own = {layer.node: layer.own.snr for layer in report.layers if layer.own is not None}
+    decibels = {"fp16": 75, "bf16": 56}[scheme]  # of one rounding; a layer has that of weights and of its result
+    for name in ("first", "second"):
+        assert decibels - 10 < own[name] < decibels

@@ -55,7 +55,7 @@ class Matrices:
         """The array of the weight's shape that has these columns."""
         if self.layer.op == "Conv":
             return np.asarray(columns.transpose(0, 2, 1).reshape(self.shape))
-        return columns[0] if self.layer.channels else columns[0].T
+        return np.asarray(columns[0] if self.layer.channels else columns[0].T)
 
     def by_group(self, channels: np.ndarray) -> np.ndarray:
         """[groups, 1, width] of a vector of the output's channels."""

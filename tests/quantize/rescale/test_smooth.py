@@ -94,6 +94,11 @@ def test_a_product_is_inserted_only_if_asked_for() -> None:
     assert {node.name: list(node.input) for node in after.graph.node}["sum"] == ["t", "o"]
 
 
+def test_a_clip_is_made_another_operator_only_if_asked_for() -> None:
+    assert len(names(smoothed(BLOCK)[1], "Min")) == 0
+    assert len(names(smoothed(BLOCK, "insert")[1], "Min")) == 1
+
+
 def test_nothing_is_done_where_nothing_is_gained() -> None:
     """Channels of the same width; and the product before a joint, where weights have one scale, stays as it is."""
     ones, signs = np.ones(16, np.float32), {name: np.sign(NORM.weights[name]) for name in ("w0", "w1")}

@@ -192,3 +192,21 @@ def test_what_is_scaled_has_another_name() -> None:
     expected, found = (tapped(model, both, [feed]) for model in (network.model, change.model))
     for name in both:
         np.testing.assert_allclose(found[name][0], expected[name][0], atol=1e-4)
+
+
+def test_ratios_are_those_of_outputs_as_they_were() -> None:
+    """With a scale for each channel, factors of its outputs change no byte of the first weight."""
+    scheme = StaticScheme(equalizes=True, smoothing="none")
+    report = quantize(ROWS.proto(), samples(ROWS, 12), policy=Policy(scheme=scheme)).report
+    assert report.layers[0].methods == ("equalized with second",)
+    assert report.layers[0].gain == pytest.approx(0, abs=0.05)
+
+
+def test_a_wide_channel_of_small_weights_does_not_become_the_widest() -> None:
+    """It is its bias that makes it wide: the weights alone ask for a factor of 30."""
+    weights = {name: array.copy() for name, array in ROWS.weights.items()}
+    weights["w0"][4], weights["b0"][4] = 1e-3 * weights["w0"][4], 50
+    model = TextModel(ROWS.text, weights, 17)
+    scheme = StaticScheme(equalizes=True, per_channel=False, smoothing="none")
+    report = quantize(model.proto(), samples(model, 12), policy=Policy(scheme=scheme)).report
+    assert report.layers[1].gain > -2  # type: ignore[operator]  # -6.8 without the bound

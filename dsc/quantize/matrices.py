@@ -49,13 +49,13 @@ class Matrices:
         """[groups, depth, width] of an array of the weight's shape."""
         if self.layer.op == "Conv":
             return weight.reshape(self.groups, self.width, self.depth).transpose(0, 2, 1)
-        return (weight if self.layer.channels else weight.T)[None]
+        return np.expand_dims(weight if self.layer.channels else weight.T, 0)
 
     def weight(self, columns: np.ndarray) -> np.ndarray:
         """The array of the weight's shape that has these columns."""
         if self.layer.op == "Conv":
-            return columns.transpose(0, 2, 1).reshape(self.shape)
-        return columns[0] if self.layer.channels else columns[0].T
+            return np.asarray(columns.transpose(0, 2, 1).reshape(self.shape))
+        return np.asarray(columns[0] if self.layer.channels else columns[0].T)
 
     def by_group(self, channels: np.ndarray) -> np.ndarray:
         """[groups, 1, width] of a vector of the output's channels."""
@@ -65,13 +65,14 @@ class Matrices:
         """[groups, rows, depth] of what the layer reads, at some places of its output: `most` of them, or all."""
         if self.layer.op != "Conv":
             flat = data.reshape(-1, data.shape[-1])
-            return flat[_chosen(len(flat), most, random)][None]
+            return np.asarray(flat[_chosen(len(flat), most, random)][None])
         windows = self._windows(data)
         spatial = (windows.ndim - 2) // 2
         places = (windows.shape[0], *windows.shape[2 : 2 + spatial])
         chosen = np.unravel_index(_chosen(int(np.prod(places)), most, random), places)
-        found = windows[chosen[0], :, *chosen[1:]]
-        return found.reshape(len(found), self.groups, self.depth).transpose(1, 0, 2)
+        channels = np.moveaxis(windows, 1, 1 + spatial)  # behind the places
+        found = channels[chosen]
+        return np.asarray(found.reshape(len(found), self.groups, self.depth).transpose(1, 0, 2))
 
     def _windows(self, image: np.ndarray) -> np.ndarray:
         """[n, channels, places ..., taps ...]: a view of the padded image."""

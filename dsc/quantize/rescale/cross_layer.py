@@ -86,7 +86,7 @@ class _Bound:
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if self._noise(middle, factors) <= self._allowed else (low, middle)
-        return np.maximum(factors, self._largest / high)
+        return np.asarray(np.maximum(factors, self._largest / high))
 
     def _noise(self, width: float, factors: np.ndarray) -> float:
         """Up to a factor, where bytes reach `width`, and factors are no less than it takes for that."""

@@ -133,16 +133,16 @@ def _is_factor(network: Network, node: onnx.NodeProto, joint: Joint, found: _Mak
 def _passed(network: Network, node: onnx.NodeProto, joint: Joint, found: _Makers) -> str | None:
     """The tensor from which a node hands channels on; None where it does not."""
     if node.op_type in _HOMOGENEOUS or (node.op_type in _POOLS and joint.readers[0].op == "Conv"):
-        return None if len(node.output) > 1 or node.input[0] in node.input[1:] else node.input[0]
+        return None if len(node.output) > 1 or node.input[0] in node.input[1:] else str(node.input[0])
     if node.op_type == "Clip":
         if _cuts_at_zero(network, node):
             found.clips += [node.name] if len(node.input) > 2 and node.input[2] else []
-            return node.input[0]
+            return str(node.input[0])
         return None
     index = _constant_index(network, node, joint)
     if node.op_type in _TERMS and index is not None:
         found.places.append(Place(node.name, index, joint.along, True))
-        return node.input[1 - index]
+        return str(node.input[1 - index])
     return None
 
 

@@ -30,7 +30,7 @@ class Place:
         """The constant with factors (one a channel) in it."""
         spread = factors.reshape(self.along)
         made = self._seen(array) / spread if self.divides else self._seen(array) * spread
-        return made if self.view is None else made.reshape(array.shape)
+        return np.asarray(made if self.view is None else made.reshape(array.shape))
 
     def largest(self, array: np.ndarray) -> np.ndarray:
         """The largest absolute value of each channel."""

@@ -54,8 +54,8 @@ def smooth(
 ) -> tuple[Rescaled, list[Smoothed]]:
     """A network's tensors smoothed where that makes less error, and where that was.
 
-    scheme.smoothing: "fold" for factors that the network has a place for, "insert" for all, by a product where there is
-    none. Raises UsageError as `collect` does.
+    scheme.smoothing: "fold" for factors that the network has a place for, no operator being another one then, "insert"
+    for all, by a product where there is none. Raises UsageError as `collect` does.
     """
     joints = [joint for joint in find_joints(network, layers) if _is_wanted(joint, scheme)]
     if not joints or not samples:
@@ -72,10 +72,14 @@ def smooth(
 
 
 def _is_wanted(joint: Joint, scheme: StaticScheme) -> bool:
-    """Whether factors may go there. One scale for a whole weight would suffer from factors in the product before."""
+    """Whether factors may go there.
+
+    One scale for a whole weight would suffer from factors in the product before. A Clip that becomes Min is an operator
+    that runtimes do not take into an integer convolution, so it is no place that comes free.
+    """
     if joint.layer is not None and not scheme.per_channel:
         return False
-    return bool(joint.makers) or scheme.smoothing == "insert"
+    return scheme.smoothing == "insert" or (bool(joint.makers) and not joint.clips)
 
 
 class _Seen:

@@ -30,7 +30,7 @@ def descend(weight: np.ndarray, scale: np.ndarray, gram: Gram, largest: int) -> 
     """
     steps = weight.astype(np.float64) / scale
     low, high = (np.clip(side, -largest, largest) for side in (np.floor(steps + _WHOLE), np.ceil(steps - _WHOLE)))
-    found = np.clip(np.rint(steps), low, high)
+    found: np.ndarray = np.clip(np.rint(steps), low, high)
     hessian, wanted = _damped(gram, weight)
     for _ in range(_ROUNDS):
         before = found.copy()

@@ -85,10 +85,12 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
     op = found.owner
     assert isinstance(op, OnnxOp)
     operands: list[SSAValue | None]
+    shape: tuple[int, ...] = ()  # of the offset: a vector beside a vector of scales, so that it is an operand as they are
     match op:
         case onnx.Mul():
             first = next(operand for operand in op.operands if _takes(m, operand, factor))
             operands = [_constant(m, v, factor) if v is first else v for v in op.operands]
+            shape = _array(m, first).shape
         case onnx.Div():
             divisor = _divisor(m, op)
             assert divisor is not None  # it was checked
@@ -106,7 +108,7 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
             operands = [_scaled(m, operand, factor) for operand in op.operands]
     made: SSAValue = m.like(op, *operands).out
     if offset:
-        made = m.emit(onnx.Add, made, m.constant(np.array(offset, np.float32), "zero_point")).out
+        made = m.emit(onnx.Add, made, m.constant(np.full(shape, offset, np.float32), "zero_point")).out
     return made
 
 

@@ -190,6 +190,22 @@ def test_layers_of_other_scales_have_the_same_code() -> None:
     assert first.key() == second.key()
 
 
+def test_zero_points_of_results_without_a_bias_are_operands_too() -> None:
+    """A transformer's products, which are quantized before the bias is added: code for all layers, not for each."""
+    net = Net(x=(4, 72))
+    x = net.inputs()[0]
+    for scale, zero in ((0.05, 120), (0.11, 81), (0.3, 99)):
+        x = net.MatMul(quantized(net, x, np.float32(scale), np.uint8(zero)), weights(net, (72, 72), 1))
+    graph = net.done(quantized(net, x, np.float32(0.2), np.uint8(7)))
+    before = graph.clone()
+    rewritten(graph)
+    regions = [op for op in graph.ops() if isinstance(op, FusionOp)]
+    first, second = (Workload.of(region) for region in regions[:2])
+    assert "MatMulInteger" in first.key()
+    assert first.key() == second.key()
+    check_near(before, graph)
+
+
 def weight_zero_too_large() -> Graph:
     return convolution(weight_zero=3, weight_type=np.uint8)  # the weights go up to 191
 

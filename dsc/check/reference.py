@@ -14,6 +14,7 @@ import onnx.numpy_helper
 import onnxruntime
 
 from dsc.check.emulated import emulated
+from dsc.check.saturation import without_saturation
 from dsc.elements import ELEMENT_TYPES
 from dsc.errors import UnsupportedModelError, UsageError
 from dsc.ir import element_of_dtype
@@ -21,6 +22,7 @@ from dsc.ir import element_of_dtype
 Model: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 _ENCODED = {f"tensor({e.name.lower()})": e for e in ELEMENT_TYPES if e.encoding is not None}
 """The types that ONNX Runtime does not take from numpy, by its names."""
+_BFLOAT16 = (onnx.TensorProto.BFLOAT16,)
 _SILENT = 4  # onnxruntime's severity "fatal": what goes wrong is raised
 
 
@@ -31,8 +33,8 @@ class Reference:
     their own, which must not be taken for ours. weights: the data of the model's external initializers, which is not
     copied; without them memory of a run is kept for the next. fuses_quantization: whether optimizations may make
     integer kernels of operators between dequantized tensors. A model of bfloat16, of which ONNX Runtime lacks kernels,
-    is computed in float32 and rounded after each operator. Raises UnsupportedModelError when ONNX Runtime does not take
-    the model.
+    is computed in float32 and rounded after each operator; products of bytes do not saturate. Raises
+    UnsupportedModelError when ONNX Runtime does not take the model.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Reference:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        proto = _proto(model)
+        model = model if proto is None else _taken(model, proto, without_saturation(proto))
         try:
             self._session = _session(model, options)
         except UnsupportedModelError:
-            rounding = model if weights else _without_bfloat16(model)
+            rounding = model if weights or proto is None else _taken(model, proto, emulated(proto, _BFLOAT16))
             if rounding is model:
                 raise
             self._session = _session(rounding, options)
@@ -117,16 +121,19 @@ def _session(model: Model, options: onnxruntime.SessionOptions) -> onnxruntime.I
         raise UnsupportedModelError(f"ONNX Runtime, the reference, refuses the model: {_first_line(error)}") from error
 
 
-def _without_bfloat16(model: Model) -> Model:
-    """The model with float32 in place of bfloat16; itself where it has none, or is no model."""
-    proto = model
-    if not isinstance(model, onnx.ModelProto):
-        try:
-            proto = onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(os.fspath(model))
-        except Exception:  # protobuf's errors have no common base but this; what is wrong was said
-            return model
-    found = emulated(proto, [onnx.TensorProto.BFLOAT16])
-    return model if found is proto else found
+def _proto(model: Model) -> onnx.ModelProto | None:
+    """The model to be looked at; None where it is none, which ONNX Runtime says."""
+    if isinstance(model, onnx.ModelProto):
+        return model
+    try:
+        return onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(os.fspath(model))
+    except Exception:  # protobuf's errors have no common base but this
+        return None
+
+
+def _taken(model: Model, before: onnx.ModelProto, after: onnx.ModelProto) -> Model:
+    """The model as it was given where nothing had to change."""
+    return model if after is before else after
 
 
 def _refused(error: Exception) -> UsageError:

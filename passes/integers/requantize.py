@@ -85,7 +85,7 @@ def _scaled(m: Match, found: SSAValue, factor: float, offset: int = 0) -> SSAVal
     op = found.owner
     assert isinstance(op, OnnxOp)
     operands: list[SSAValue | None]
-    shape: tuple[int, ...] = ()  # of the offset: a vector beside a vector of scales, so that it is an operand as they are
+    shape: tuple[int, ...] = ()  # of the offset: that of scales, so that it is an operand as they are
     match op:
         case onnx.Mul():
             first = next(operand for operand in op.operands if _takes(m, operand, factor))

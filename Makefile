@@ -130,7 +130,7 @@ calibration-memory: $(VENV)/.dev  ## What calibrating ResNet-50 takes of memory,
 	@$(BIN)/python -m tests.quantize.memory --samples $(or $(SAMPLES),100)
 
 .PHONY: accuracy
-accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models quantized by dsc, against float (an hour): ONLY="fashion-mnist text-lines"
+accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models quantized by dsc, against float (ten minutes on idle cores): ONLY="fashion-mnist text-lines"
 	@$(BIN)/python -m tests.accuracy $(ONLY)
 
 .PHONY: exports

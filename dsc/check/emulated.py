@@ -15,7 +15,9 @@ import onnx.numpy_helper
 
 from dsc.check.interface import element_codes
 from dsc.check.segments import read_names
+from dsc.exchange.names import unique
 
+HALF_PRECISION = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 _TYPES_ONLY = 22
 """The opset that brought operators bfloat16, and nothing else: without it, runtimes have more of them."""
 
@@ -81,12 +83,7 @@ class _Emulation:
         return nodes
 
     def _fresh(self, wish: str) -> str:
-        name, count = wish, 0
-        while name in self._taken:
-            count += 1
-            name = f"{wish}_{count}"
-        self._taken.add(name)
-        return name
+        return unique(wish, self._taken)
 
 
 def _cast(source: str, result: str, code: int) -> onnx.NodeProto:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from dsc.check.deviation import Deviation, Deviations
-from dsc.check.emulated import emulated
+from dsc.check.emulated import HALF_PRECISION, emulated
 from dsc.check.interface import input_specs
 from dsc.check.intermediates import Intermediates
 from dsc.check.layer_match import match_layers, unmatched
@@ -20,8 +20,6 @@ from dsc.check.own_errors import OwnErrors
 from dsc.check.stability import Tell
 from dsc.errors import UsageError
 from dsc.runtime.inputs import checked_inputs
-
-_HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 Feed = Mapping[str, np.ndarray]
 
@@ -82,7 +80,7 @@ def compare_layers(
     if [(s.name, s.dtype) for s in specs] != [(s.name, s.dtype) for s in input_specs(quantized)]:
         theirs = ", ".join(map(str, input_specs(quantized)))
         raise UsageError(f"the quantized model takes {theirs}; the float model {', '.join(map(str, specs))}")
-    comparison = _Comparison(model, emulated(quantized, _HALVES), threads)
+    comparison = _Comparison(model, emulated(quantized, HALF_PRECISION), threads)
     for done, sample in enumerate(samples):
         if progress is not None:
             progress("compare layers", done, len(samples))

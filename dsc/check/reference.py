@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+import onnx.external_data_helper
 import onnx.numpy_helper
 import onnxruntime
 
@@ -22,7 +23,6 @@ from dsc.ir import element_of_dtype
 Model: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 _ENCODED = {f"tensor({e.name.lower()})": e for e in ELEMENT_TYPES if e.encoding is not None}
 """The types that ONNX Runtime does not take from numpy, by its names."""
-_BFLOAT16 = (onnx.TensorProto.BFLOAT16,)
 _SILENT = 4  # onnxruntime's severity "fatal": what goes wrong is raised
 
 
@@ -56,13 +56,12 @@ class Reference:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        proto = _proto(model)
-        model = model if proto is None else _taken(model, proto, without_saturation(proto))
+        exact = _changed(model, without_saturation)
         try:
-            self._session = _session(model, options)
+            self._session = _session(exact, options)
         except UnsupportedModelError:
-            rounding = model if weights or proto is None else _taken(model, proto, emulated(proto, _BFLOAT16))
-            if rounding is model:
+            rounding = exact if weights else _changed(exact, _without_bfloat16, with_data=True)
+            if rounding is exact:
                 raise
             self._session = _session(rounding, options)
 
@@ -121,19 +120,29 @@ def _session(model: Model, options: onnxruntime.SessionOptions) -> onnxruntime.I
         raise UnsupportedModelError(f"ONNX Runtime, the reference, refuses the model: {_first_line(error)}") from error
 
 
-def _proto(model: Model) -> onnx.ModelProto | None:
-    """The model to be looked at; None where it is none, which ONNX Runtime says."""
-    if isinstance(model, onnx.ModelProto):
-        return model
+def _changed(model: Model, change: Callable[[onnx.ModelProto], onnx.ModelProto], *, with_data: bool = False) -> Model:
+    """The model after a change; as it was given where nothing changes, or it is no model, which ONNX Runtime says.
+
+    with_data: whether the change looks at data in other files, which is not read for nothing.
+    """
+    path = None if isinstance(model, onnx.ModelProto | bytes) else os.fspath(model)
     try:
-        return onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(os.fspath(model))
+        if path is not None:
+            given = onnx.load(path, load_external_data=with_data)
+        else:
+            given = onnx.load_model_from_string(model) if isinstance(model, bytes) else model
     except Exception:  # protobuf's errors have no common base but this
-        return None
+        return model
+    changed = change(given)
+    if changed is given:
+        return model
+    if path is not None and not with_data:
+        onnx.external_data_helper.load_external_data_for_model(changed, os.path.dirname(path))
+    return changed
 
 
-def _taken(model: Model, before: onnx.ModelProto, after: onnx.ModelProto) -> Model:
-    """The model as it was given where nothing had to change."""
-    return model if after is before else after
+def _without_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
+    return emulated(model, [onnx.TensorProto.BFLOAT16])
 
 
 def _refused(error: Exception) -> UsageError:

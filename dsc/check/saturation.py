@@ -11,6 +11,9 @@ import onnx
 import onnx.inliner
 import onnx.numpy_helper
 
+from dsc.check.segments import read_names
+from dsc.exchange.names import unique
+
 _RIGHT = {"MatMulInteger": (1, 3), "QLinearMatMul": (3, 5)}
 """By operator: the operands that are the right factor and its zero point."""
 _MIDDLE = 128
@@ -29,13 +32,16 @@ def without_saturation(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
+    taken = {name for node in made.graph.node for name in (*read_names(node), *node.output)}
     for node in made.graph.node:
         if _is_signed(node, constants):
             factor, zero = _RIGHT[node.op_type]
             node.input.extend([""] * (zero + 1 - len(node.input)))
             zeros = constants[node.input[zero]] if node.input[zero] else np.zeros((), np.int8)
-            node.input[zero] = _add(made.graph, f"{node.output[0]}_zero_point_unsigned", zeros)
-            node.input[factor] = _add(made.graph, f"{node.output[0]}_factor_unsigned", constants[node.input[factor]])
+            names = [unique(f"{node.output[0]}_{what}_unsigned", taken) for what in ("factor", "zero_point")]
+            arrays = [_unsigned(array) for array in (constants[node.input[factor]], zeros)]
+            made.graph.initializer.extend(map(onnx.numpy_helper.from_array, arrays, names))
+            node.input[factor], node.input[zero] = names
     return made
 
 
@@ -61,8 +67,5 @@ def _is_signed(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> bool:
     return node.input[factor] in constants and (not has_zero or node.input[zero] in constants)
 
 
-def _add(graph: onnx.GraphProto, name: str, signed: np.ndarray) -> str:
-    """Store signed bytes as unsigned ones; the name they got."""
-    unsigned = (signed.astype(np.int16) + _MIDDLE).astype(np.uint8)
-    graph.initializer.append(onnx.numpy_helper.from_array(unsigned, name))
-    return name
+def _unsigned(signed: np.ndarray) -> np.ndarray:
+    return (signed.astype(np.int16) + _MIDDLE).astype(np.uint8)

@@ -15,6 +15,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from dsc.errors import DscError
 from dsc.exchange.layout_nodes import layout_nodes
+from dsc.exchange.names import unique
 from dsc.exchange.schema_version import OLDEST, oldest_opset
 from dsc.ir import FusionOp, Graph, OnnxOp, PackOp, UnpackOp, WeightOp, YieldOp, describe
 from dsc.ir.onnx.infer import to_type_proto
@@ -52,26 +53,17 @@ class _Names:
 
     def fresh(self, wish: str) -> str:
         """A name for a value that no other has."""
-        return _unique(wish, self.taken)
+        return unique(wish, self.taken)
 
     def node(self, wish: str) -> str | None:
         """A name for a node that no other has; None for a nameless one."""
-        return _unique(wish, self.nodes) if wish else None
+        return unique(wish, self.nodes) if wish else None
 
     def define(self, value: SSAValue) -> str:
         """The name of a value; made from its hint when it has none yet."""
         if value not in self.of:
             self.of[value] = self.fresh(value.name_hint or "v")
         return self.of[value]
-
-
-def _unique(wish: str, taken: set[str]) -> str:
-    name, n = wish, 0
-    while name in taken:
-        n += 1
-        name = f"{wish}_{n}"
-    taken.add(name)
-    return name
 
 
 class _Exporter:

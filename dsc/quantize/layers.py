@@ -52,6 +52,13 @@ class Layer:
         return self.output_axis
 
 
+def weight_of(network: Network, layer: Layer) -> np.ndarray:
+    """The constant weight of a layer that has a form in bytes."""
+    weight = network.constant(layer.weight)
+    assert weight is not None  # else the layer has a refusal
+    return weight
+
+
 def find_layers(network: Network) -> list[Layer]:
     """The products of a model, in the order in which they are computed."""
     return [_layer(network, node) for node in network.nodes if node.op_type in PRODUCTS and not node.domain]

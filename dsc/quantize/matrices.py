@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dsc.quantize.layers import Layer
+from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.network import Network, attribute
 
 
@@ -27,9 +27,7 @@ class Matrices:
     @staticmethod
     def of(network: Network, layer: Layer) -> Matrices:
         """Those of a layer that has a form in bytes."""
-        weight = network.constant(layer.weight)
-        assert weight is not None  # else the layer has a refusal
-        return Matrices(layer, network.producers[layer.output], tuple(weight.shape))
+        return Matrices(layer, network.producers[layer.output], tuple(weight_of(network, layer).shape))
 
     @property
     def groups(self) -> int:

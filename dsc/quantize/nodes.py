@@ -10,6 +10,7 @@ import onnx.helper
 import onnx.numpy_helper
 
 from dsc.check.segments import read_names
+from dsc.exchange.names import unique
 from dsc.quantize.grid import Grid
 
 
@@ -49,12 +50,7 @@ class QdqNodes:
 
     def fresh(self, wish: str) -> str:
         """A name that nothing has."""
-        name, count = wish, 0
-        while name in self._taken:
-            count += 1
-            name = f"{wish}_{count}"
-        self._taken.add(name)
-        return name
+        return unique(wish, self._taken)
 
     def _parameters(self, tensor: str, grid: Grid) -> list[str]:
         scale = self.initializer(f"{tensor}_scale", grid.scale)

@@ -14,6 +14,7 @@ from onnx.reference import ReferenceEvaluator
 from dsc.check.segments import read_names
 from dsc.errors import UnsupportedModelError, UsageError
 from dsc.exchange import ModelSource
+from dsc.exchange.names import unique
 from dsc.exchange.upgrade import opset_of, upgrade_model
 from dsc.quantize.network import Network
 
@@ -81,7 +82,7 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
         tensor = graph.initializer.add()
         tensor.CopyFrom(value.t)
         tensor.name = node.output[0]
-    _replace_nodes(graph, kept)
+    replace_nodes(graph, kept)
 
 
 def _fold(model: onnx.ModelProto) -> None:
@@ -97,7 +98,7 @@ def _fold(model: onnx.ModelProto) -> None:
         (array,) = ReferenceEvaluator(_alone(node, model)).run(None, feeds)
         known[node.output[0]] = onnx.numpy_helper.from_array(np.asarray(array, order="C"), node.output[0])
         graph.initializer.append(known[node.output[0]])
-    _replace_nodes(graph, kept)
+    replace_nodes(graph, kept)
 
 
 def _alone(node: onnx.NodeProto, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -119,7 +120,7 @@ def _fold_batch_norms(model: onnx.ModelProto) -> None:
             continue
         _fold_into(network, conv, node)
         gone.add(node.output[0])
-    _replace_nodes(model.graph, [n for n in model.graph.node if not (gone & set(n.output) and n.op_type != "Conv")])
+    replace_nodes(model.graph, [n for n in model.graph.node if not (gone & set(n.output) and n.op_type != "Conv")])
 
 
 def _may_take(network: Network, conv: onnx.NodeProto, norm: onnx.NodeProto) -> bool:
@@ -152,13 +153,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
     """Give each node a name that no other has: policies and reports go by it."""
     taken: set[str] = set()
     for node in graph.node:
-        wish = node.name or f"{node.op_type}_{node.output[0]}"
-        name, count = wish, 0
-        while name in taken:
-            count += 1
-            name = f"{wish}_{count}"
-        node.name = name
-        taken.add(name)
+        node.name = unique(node.name or f"{node.op_type}_{node.output[0]}", taken)
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:
@@ -170,7 +165,8 @@ def drop_unused(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    """Make these the nodes of a graph; some may be those that it has."""
     copies = [_copy(node) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)

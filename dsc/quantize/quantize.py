@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-import onnx
-
 from dsc.errors import BudgetError, UsageError
 from dsc.exchange import ModelSource
 from dsc.quantize.calibration import Feed
@@ -91,29 +89,18 @@ def _work(
     prepared = prepare(model, max((opset_of_halves(HALVES[name], OPSET) for name in halves), default=OPSET))
     if scheme in HALVES:
         return ReducedWork(prepared, policy, scheme, calibration, tell)
-    if not halves:
-        return _in_integers(prepared, calibration, scheme, calibrator, policy, target, tell)
-    samples = None if calibration is None else KeptSamples(calibration)
-    return MixedWork(_in_integers(prepared, samples, scheme, calibrator, policy, target, tell), policy, samples)
-
-
-def _in_integers(
-    prepared: onnx.ModelProto,
-    calibration: Iterable[Feed] | None,
-    scheme: str,
-    calibrator: str,
-    policy: Policy,
-    target: AnyTarget | None,
-    tell: Progress,
-) -> Work:
-    if scheme == "dynamic":
-        return DynamicWork(prepared, policy)
-    if scheme != "int8":
-        return WeightOnlyWork(prepared, policy, 8 if scheme == "int8-weights" else 4, calibration)
-    assert calibration is not None  # it was checked
-    work = StaticWork(prepared, policy, target, tell)
-    work.look_at(calibration, calibrator)
-    return work
+    samples = KeptSamples(calibration) if halves and calibration is not None else None
+    data = samples or calibration
+    work: Work
+    if scheme == "int8":
+        assert data is not None  # it was checked
+        work = static = StaticWork(prepared, policy, target, tell)
+        static.look_at(data, calibrator)
+    elif scheme == "dynamic":
+        work = DynamicWork(prepared, policy)
+    else:
+        work = WeightOnlyWork(prepared, policy, 8 if scheme == "int8-weights" else 4, data)
+    return MixedWork(work, policy, samples) if halves else work
 
 
 def _within(work: Work, evaluate: Evaluate, base: float, drop: float) -> Quantized:

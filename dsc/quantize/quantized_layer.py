@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from dsc.quantize.grid import Grid, bias_steps, weight_grid, widened_for_bias
-from dsc.quantize.layers import Layer
+from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
 from dsc.quantize.scheme import StaticScheme
@@ -38,8 +38,7 @@ def quantize_layer(
     shift: added to the bias of each output channel, where there can be one. rounded: the bytes of the weight, where
     these are not the nearest ones.
     """
-    weight = network.constant(layer.weight)
-    assert weight is not None  # else the layer has a refusal
+    weight = weight_of(network, layer)
     bias = None if layer.bias is None else network.constant(layer.bias.tensor)
     grid = layer_grid(network, layer, data, scheme)
     if shift is not None and layer.takes_shift:
@@ -50,8 +49,7 @@ def quantize_layer(
 
 def layer_grid(network: Network, layer: Layer, data: Grid, scheme: StaticScheme) -> Grid:
     """The grid of a layer's weight. A shift of its bias is a few steps for each byte of data: there is room."""
-    weight = network.constant(layer.weight)
-    assert weight is not None  # else the layer has a refusal
+    weight = weight_of(network, layer)
     bias = None if layer.bias is None else network.constant(layer.bias.tensor)
     grid = weight_grid(weight, layer.channels if scheme.per_channel else None, scheme.weight_bits)
     return grid if bias is None else widened_for_bias(grid, bias, float(data.scale))

@@ -9,10 +9,7 @@ import onnx
 
 from dsc.check import Reference
 from dsc.check.deviation import Deviations
-from dsc.check.emulated import emulated
-from dsc.quantize.halves import HALVES
-
-_HALVES = frozenset(element.code for element in HALVES.values())
+from dsc.check.emulated import HALF_PRECISION, emulated
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
@@ -23,7 +20,7 @@ def runner(model: onnx.ModelProto, threads: int | None = None) -> Run:
     ONNX Runtime's integer kernels are left out: on x86 without VNNI their sums saturate, which the model does not.
     What is in half precision is computed in float32, and rounded after each operator.
     """
-    return Reference(emulated(model, _HALVES), threads, optimized=True, fuses_quantization=False).run
+    return Reference(emulated(model, HALF_PRECISION), threads, optimized=True, fuses_quantization=False).run
 
 
 def output_decibels(expected: Run, found: Run, samples: Iterable[Mapping[str, np.ndarray]]) -> float:

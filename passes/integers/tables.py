@@ -68,46 +68,76 @@ class _Function:
 
 def _function(graph: Graph, last: OnnxOp) -> _Function | None:
     """The longest way from a tensor of bytes to the result of `last`."""
-    met = _steps(graph, last, None)
-    inner = {v for op in met for v in op.operands if not is_constant(v) and element_of(v.type).dtype in BYTES}
-    ways = [(x, _steps(graph, last, x)) for x in inner]
-    whole = [_Function(x, steps) for x, steps in ways if _depends_on_one(graph, steps, x)]
-    alike = [found for found in whole if dims_of(found.x.type) == dims_of(last.results[0].type)]
-    return max(alike, key=lambda found: len(found.steps), default=None)
+    is_step = _Steps()
+    operands = dict.fromkeys(v for op in _met(last, is_step) for v in op.operands if not is_constant(v))
+    alike = [
+        v for v in operands if element_of(v.type).dtype in BYTES and dims_of(v.type) == dims_of(last.results[0].type)
+    ]
+    ways = [_Function(x, steps) for x in alike if (steps := _way(graph, last, x, is_step))]
+    return max(ways, key=lambda found: len(found.steps), default=None)
 
 
-def _steps(graph: Graph, last: OnnxOp, x: SSAValue | None) -> list[OnnxOp]:
-    """The elementwise ops that lead to `last`, not beyond `x`; _MOST of them where there are more."""
-    found: list[OnnxOp] = []
+class _Steps(dict[SSAValue, bool]):
+    """Whether a value is made elementwise, asked once for each."""
+
+    def __missing__(self, made: SSAValue) -> bool:
+        op = made.owner
+        self[made] = (
+            isinstance(op, OnnxOp)
+            and not is_constant(made)
+            and (is_elementwise(op) or looks_up_bytes(op))
+            and len(op.results) == 1
+            and not has(op, Fact.RANDOM)
+        )
+        return self[made]
+
+
+def _met(last: OnnxOp, is_step: _Steps) -> list[OnnxOp]:
+    """The elementwise ops that lead to `last`; _MOST of them where there are more."""
+    found: dict[OnnxOp, None] = {}
 
     def visit(op: OnnxOp) -> None:
         if op in found or len(found) >= _MOST:
             return
         for operand in op.operands:
-            source = operand.owner
-            if operand is not x and isinstance(source, OnnxOp) and not is_constant(operand) and _is_step(source):
-                visit(source)
-        found.append(op)
+            if is_step[operand]:
+                assert isinstance(operand.owner, OnnxOp)
+                visit(operand.owner)
+        found[op] = None
 
     visit(last)
-    return found
+    return list(found)
 
 
-def _is_step(op: OnnxOp) -> bool:
-    return (is_elementwise(op) or looks_up_bytes(op)) and len(op.results) == 1 and not has(op, Fact.RANDOM)
+def _way(graph: Graph, last: OnnxOp, x: SSAValue, is_step: _Steps) -> list[OnnxOp]:
+    """The ops that make the result of `last` of `x` and single numbers, beside one another and tables; none if it takes
+    anything else, or too many.
+    """
+    found: dict[OnnxOp, None] = {}
+    entered: set[OnnxOp] = set()
 
-
-def _depends_on_one(graph: Graph, steps: Sequence[OnnxOp], x: SSAValue) -> bool:
-    """Whether the steps read `x` and single numbers, beside one another and tables."""
-    made = {op.results[0] for op in steps}
-    for op in steps:
+    def visit(op: OnnxOp) -> bool:
+        if op in found:
+            return True
+        entered.add(op)
         for position, operand in enumerate(op.operands):
-            if operand is x or operand in made or (position == 0 and looks_up_bytes(op)):
+            if operand is x or (position == 0 and looks_up_bytes(op)):
                 continue
-            array = graph.constant(operand)
-            if array is None or array.size != 1 or array.ndim > (rank(x) or 0):
+            source = operand.owner
+            if not (
+                visit(source) if is_step[operand] and isinstance(source, OnnxOp) else _is_number(graph, operand, x)
+            ):
                 return False
-    return len(steps) < _MOST
+        found[op] = None
+        return len(entered) < _MOST
+
+    return list(found) if visit(last) else []
+
+
+def _is_number(graph: Graph, operand: SSAValue, x: SSAValue) -> bool:
+    """Whether it is one constant number, which does not make more dims of those of `x`."""
+    array = graph.constant(operand)
+    return array is not None and array.size == 1 and array.ndim <= (rank(x) or 0)
 
 
 def _table(graph: Graph, found: _Function) -> np.ndarray | None:

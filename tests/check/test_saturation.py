@@ -37,6 +37,10 @@ def model_of(text: str, **constants: np.ndarray) -> onnx.ModelProto:
 def test_products_of_extreme_bytes(text: str, zeros: np.ndarray, tmp_path: Path) -> None:
     x, w = RNG.choice(np.array([0, 254, 255], np.uint8), (3, 200)), RNG.choice(EXTREMES, (200, 5))
     model = model_of(text, w=w, zx=np.array(0, np.uint8), zw=zeros)
+    changed = without_saturation(model)
+    kinds = {tensor.name: tensor.data_type for tensor in changed.graph.initializer}
+    (product,) = changed.graph.node  # of unsigned bytes, also where the processor's signed ones would be exact
+    assert {kinds[name] for name in product.input[1:]} == {onnx.TensorProto.UINT8}
     onnx.save(model, tmp_path / "m.onnx")
     expected = x.astype(np.int64) @ (w.astype(np.int64) - zeros)
     for source in (model, model.SerializeToString(), tmp_path / "m.onnx"):
@@ -61,6 +65,17 @@ def test_quantized_products() -> None:
         sy=np.array(255 * 127, np.float32),
     )
     assert (Reference(model).run({"x": x})["y"] == 200).all()
+
+
+def test_data_in_another_file_stays_with_the_model(tmp_path: Path) -> None:
+    x, w = RNG.integers(0, 255, (3, 200), np.uint8, endpoint=True), RNG.choice(EXTREMES, (200, 5))
+    scale = RNG.uniform(1, 2, (400, 5)).astype(np.float32)
+    text = """(uint8[3, 200] x) => (float[400, 5] y) {
+        m = MatMulInteger(x, w)  f = Cast<to = 1>(m)  s = ReduceMax(f)  y = Mul(s, scale)
+    }"""
+    onnx.save(model_of(text, w=w, scale=scale), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=4096)
+    largest = (x.astype(np.int64) @ w.astype(np.int64)).max()
+    np.testing.assert_allclose(Reference(tmp_path / "m.onnx").run({"x": x})["y"], largest * scale, rtol=1e-6)
 
 
 def test_what_is_left_alone() -> None:

@@ -117,7 +117,7 @@ def test_interleaved_columns_give_lanes_neighbours() -> None:
         other = fragments.interleaved
         assert other is not None, row.intrinsic
         assert other.run == 4
-        columns = [simplify(other.column(tirx.const(line, "int32"))) for line in range(2 * other.columns)]
+        columns = [simplify(other.order(tirx.const(line, "int32"))) for line in range(2 * other.columns)]
         assert sorted(columns) == list(range(2 * other.columns))
         before, after = positions(fragments, 32), positions(other, 32)
         for lane in range(32):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import onnx
 
-from dsc.quantize.calibration import calibrate
+from dsc.quantize.calibration import Range, calibrate
 from dsc.quantize.halves import HALVES
 from dsc.quantize.kept_samples import KeptSamples
 from dsc.quantize.network import Network
@@ -29,14 +30,12 @@ class MixedWork:
         network = Network(work.float_model)
         self._rules = policy.node_decisions(network)
         names = [name for name in HALVES if any(rule.keep == name for rule in self._rules.values())]
-        self._plans = {name: self._plan(network, name) for name in names}
+        ranges = None if samples is None else calibrate(self.float_model, samples.kept, ["minmax"])["minmax"]
+        self._plans = {name: self._plan(network, name, ranges) for name in names}
         self._half = {name: plan.half() for name, plan in self._plans.items()}
 
-    def _plan(self, network: Network, half: str) -> HalfPlan:
+    def _plan(self, network: Network, half: str, ranges: Mapping[str, Range] | None) -> HalfPlan:
         wanted = [name for name, rule in self._rules.items() if rule.keep == half]
-        ranges = None
-        if self._samples is not None:
-            ranges = calibrate(self.float_model, self._samples.kept, ["minmax"])["minmax"]
         return HalfPlan(network, HALVES[half], ranges, wanted=wanted)
 
     @property

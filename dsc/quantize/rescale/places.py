@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from dsc.quantize.layers import Layer
+from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.network import Network, attribute
 
 
@@ -51,7 +51,7 @@ class Place:
 
 def input_place(network: Network, layer: Layer, node: onnx.NodeProto) -> tuple[int, Place]:
     """How many channels a layer reads, and its weight as what multiplies them."""
-    shape = _shape(network, layer)
+    shape = weight_of(network, layer).shape
     if layer.op == "Conv":
         groups = attribute(node, "group", 1)
         view = (groups, shape[0] // groups, *shape[1:])
@@ -65,7 +65,7 @@ def output_places(network: Network, layer: Layer) -> tuple[Place, ...] | None:
     """A layer's weight and bias as what makes its output's channels; None where its bias is no vector of them."""
     if not (layer.takes_shift or layer.op == "MatMul"):
         return None
-    shape = _shape(network, layer)
+    shape = weight_of(network, layer).shape
     along = [1] * len(shape)
     along[layer.channels] = shape[layer.channels]
     places = [Place(layer.name, 1, tuple(along), True)]
@@ -76,7 +76,7 @@ def output_places(network: Network, layer: Layer) -> tuple[Place, ...] | None:
 
 def channel_shape(network: Network, layer: Layer, channels: int) -> tuple[int, ...]:
     """The shape of a vector that has one number for each channel of what a layer reads."""
-    spatial = len(_shape(network, layer)) - 2 if layer.op == "Conv" else 0
+    spatial = len(weight_of(network, layer).shape) - 2 if layer.op == "Conv" else 0
     return channels, *[1] * spatial
 
 
@@ -87,9 +87,3 @@ def broadcasts(array: np.ndarray, along: tuple[int, ...]) -> bool:
     except ValueError:
         return False
     return array.ndim < len(along) or array.shape[array.ndim - len(along)] in (1, math.prod(along))
-
-
-def _shape(network: Network, layer: Layer) -> tuple[int, ...]:
-    weight = network.constant(layer.weight)
-    assert weight is not None  # else the layer has a refusal
-    return tuple(weight.shape)

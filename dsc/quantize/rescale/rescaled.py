@@ -10,7 +10,7 @@ import onnx.helper
 
 from dsc.quantize.network import Network
 from dsc.quantize.nodes import QdqNodes
-from dsc.quantize.prepare import drop_unused
+from dsc.quantize.prepare import drop_unused, replace_nodes
 from dsc.quantize.rescale.joints import Joint
 from dsc.quantize.rescale.places import Place
 
@@ -89,9 +89,7 @@ class Rescaled:
             node.input[:] = [names.get(name, name) for name in node.input]
             node.output[:] = [names.get(name, name) for name in node.output]
             nodes += [node] if node.name not in self._clips else self._cut(node, make)
-        kept = [_copied(node) for node in nodes]
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
+        replace_nodes(model.graph, nodes)
         model.graph.initializer.extend(make.initializers)
         drop_unused(model.graph)
         return model
@@ -114,9 +112,3 @@ class Rescaled:
             onnx.helper.make_node("Relu", [clip.input[0]], [relu], name=make.fresh(f"{clip.name}_Relu")),
             onnx.helper.make_node("Min", [relu, bounds], [clip.output[0]], name=clip.name),
         ]
-
-
-def _copied(node: onnx.NodeProto) -> onnx.NodeProto:
-    copied = onnx.NodeProto()
-    copied.CopyFrom(node)
-    return copied

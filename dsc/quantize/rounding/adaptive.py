@@ -8,7 +8,7 @@ import numpy as np
 
 from dsc.quantize.calibration import Feed, collect
 from dsc.quantize.grid import Grid
-from dsc.quantize.layers import Layer
+from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.matrices import Matrices
 from dsc.quantize.network import Network
 from dsc.quantize.quantized_layer import layer_grid
@@ -41,13 +41,13 @@ def round_adaptively(
         sums: dict[str, list[GramSums]] = {}
         of_layer = {}
         for layer, matrices in some:
-            weight = _weight(network, layer)
+            weight = weight_of(network, layer)
             of_layer[layer.name] = GramSums(matrices, weight, grids[layer.data], _PLACES)
             sums.setdefault(layer.data, []).append(of_layer[layer.name])
         collect(network.model, samples, sums.__getitem__, list(sums))
         for layer, matrices in some:
             grid = layer_grid(network, layer, grids[layer.data], scheme)
-            found[layer.name] = _rounded(_weight(network, layer), grid, matrices, of_layer.pop(layer.name), scheme)
+            found[layer.name] = _rounded(weight_of(network, layer), grid, matrices, of_layer.pop(layer.name), scheme)
             if on_progress is not None:
                 on_progress(len(found), len(layers))
     return found
@@ -59,12 +59,6 @@ def _rounded(weight: np.ndarray, grid: Grid, matrices: Matrices, sums: GramSums,
     largest = 2 ** (scheme.weight_bits - 1) - 1
     integers = descend(matrices.columns(weight), matrices.by_group(channels), gram, largest)
     return np.ascontiguousarray(matrices.weight(integers)).astype(np.int8)
-
-
-def _weight(network: Network, layer: Layer) -> np.ndarray:
-    weight = network.constant(layer.weight)
-    assert weight is not None  # else the layer has a refusal
-    return weight
 
 
 def _parts(layers: Sequence[tuple[Layer, Matrices]]) -> Iterator[list[tuple[Layer, Matrices]]]:

@@ -52,8 +52,7 @@ class _Writer(TileWriter):
         left = self._operand(self.sides[0], Corner(batch, row, tiling.rows), 0)
         behind = tiling.stages * left.tile.words
         right = self._operand(self.sides[1], Corner(batch, column, tiling.columns), behind)
-        if tiling.direct:
-            right = replace(right, order=fragments.column)
+        right = replace(right, order=fragments.order)
         ways = [
             [transport(each, shared, thread, threads, self.buffers, inputs, self.machine) for each in (left, right)]
             for _ in range(tiling.loads)

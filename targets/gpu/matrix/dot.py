@@ -54,6 +54,7 @@ class Dot:
     run: int = 1
     load_transposed: None = None
     interleaved: None = None
+    order: None = None
 
     @property
     def rows(self) -> int:
@@ -95,10 +96,6 @@ class Dot:
         """Rows and columns of a lane as they are loaded."""
         row, column = self._lane(lane)
         return row + register // EACH * DOWN, column + register % EACH * self.across
-
-    def column(self, line: Expr) -> Expr:
-        """In order."""
-        return line
 
     def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """A chunk of each of the lane's lines."""

@@ -84,8 +84,9 @@ class Fragments(Sums, Protocol):
         sums; None where there is none."""
         ...
 
-    def column(self, line: Expr) -> Expr:
-        """The column of the result that a line of the right operand is."""
+    @property
+    def order(self) -> Callable[[Expr], Expr] | None:
+        """The column of the result that a line of the right operand is, where it is another one."""
         ...
 
     def load(self, lane: Expr, to: tirx.Buffer, at: Expr, shared: tirx.Buffer, place: ChunkPlace) -> None:

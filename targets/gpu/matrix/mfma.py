@@ -57,6 +57,7 @@ class Mfma:
     run: int = 1
     load_transposed: None = None
     interleaved: None = None
+    order: None = None
 
     @property
     def rows(self) -> int:
@@ -99,10 +100,6 @@ class Mfma:
         group = tirx.floordiv(lane, self.size)
         row = register // 4 * (4 * self.chunks) + register % 4
         return group * 4 + row, tirx.floormod(lane, self.size)
-
-    def column(self, line: Expr) -> Expr:
-        """In order."""
-        return line
 
     def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """One chunk of a line."""

@@ -9,6 +9,7 @@ type of the elements. Instructions of 8 rows, which Turing has for bytes, are tw
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -92,9 +93,10 @@ class MmaSync:
         """Four neighbours in a row instead of two."""
         return replace(self, is_interleaved=True, run=4)
 
-    def column(self, line: Expr) -> Expr:
+    @property
+    def order(self) -> Callable[[Expr], Expr] | None:
         """See `interleaved_column`."""
-        return interleaved_column(line) if self.is_interleaved else line
+        return interleaved_column if self.is_interleaved else None
 
     @property
     def rounds(self) -> bool:

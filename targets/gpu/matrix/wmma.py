@@ -61,6 +61,7 @@ class Wmma:
     run: int = 1
     load_transposed: None = None
     interleaved: None = None
+    order: None = None
 
     @property
     def words(self) -> int:
@@ -101,10 +102,6 @@ class Wmma:
         """In RDNA 3 the halves of the wavefront have rows in turn, in RDNA 4 the upper and the lower ones."""
         half, column = tirx.floordiv(lane, SIZE), tirx.floormod(lane, SIZE)
         return (half + 2 * register if self.repeated else half * self.sums + register), column
-
-    def column(self, line: Expr) -> Expr:
-        """In order."""
-        return line
 
     def held(self, lane: Expr, element: int, chunk: int) -> tuple[Expr, Expr]:
         """All of a line, or the chunk of a half of the wavefront."""

@@ -48,7 +48,7 @@ def _encoder(encoding: Encoding) -> Callable[[Expr], Expr]:
     if isinstance(encoding, IntegerEncoding):
         return lambda x: (x & _const(_ones(encoding), dtype_of(x))).astype("uint8")  # no negative number to be cast
     if _is_upper_half(encoding):
-        return lambda x: let(tirx.reinterpret("uint32", x), _rounded)
+        return lambda x: let(tirx.reinterpret("uint32", x), rounded_bits)
     return lambda x: minifloats.encoded(x, encoding)
 
 
@@ -83,12 +83,18 @@ def upper_half(value: Expr) -> Expr | None:
     return wide.value if isinstance(wide, tirx.Cast) and str(wide.value.expr_ty()) == f"uint{_BITS}" else None
 
 
-def _rounded(bits: Expr) -> Expr:
-    """The upper half of a float32, plus one where the lower half is more than a half, or a half and the upper odd."""
-    upper = bits >> _u32(_BITS)
-    nearest = (bits + (_u32((1 << (_BITS - 1)) - 1) + (upper & _u32(1)))) >> _u32(_BITS)
-    is_nan = (bits & _u32(0x7FFFFFFF)) > _u32(0x7F800000)
-    return tirx.Select(is_nan, upper | _u32(0x40), nearest).astype("uint16")
+def rounded_bits(bits: Expr) -> Expr:
+    """The upper half of the bits of a float32, or of a vector of them, plus one where the lower half is more than a
+    half, or a half and the upper odd."""
+    lanes = bits.expr_ty().dtype.lanes
+
+    def u32(value: int) -> Expr:
+        return _u32(value) if lanes == 1 else tirx.Broadcast(_u32(value), lanes)
+
+    upper = bits >> u32(_BITS)
+    nearest = (bits + (u32((1 << (_BITS - 1)) - 1) + (upper & u32(1)))) >> u32(_BITS)
+    is_nan = (bits & u32(0x7FFFFFFF)) > u32(0x7F800000)
+    return tirx.Select(is_nan, upper | u32(0x40), nearest).astype("uint16" if lanes == 1 else f"uint16x{lanes}")
 
 
 def _u32(value: int) -> Expr:

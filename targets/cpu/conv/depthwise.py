@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil, gcd
 
 from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
+from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
 from dsc.lower.nominal import batch, nominal
-from dsc.targets.cpu.conv.bytes import Bytes
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
@@ -100,8 +101,8 @@ class _Nest:
         self.instruction = machine.multiply_add(point.lanes)
         self.exact = isinstance(conv.w, int)
         seen = replace(conv, pads=replace(conv.pads, top=0, left=0, bottom=0, right=0)) if self.exact else conv
-        self.bytes = Bytes.declared(region.element, "float32", frame.zero) if region.integer else None
-        self.source = Source(seen, frame.x, point.rows, 1, bytes_=self.bytes)
+        self.elements = region.elements("float32", frame)
+        self.source = Source(seen, frame.x, point.rows, 1, self.elements)
 
     def write(self) -> None:
         """The whole convolution."""
@@ -190,8 +191,7 @@ class _Nest:
                 channel = row.block * self.conv.block + lane + part
 
                 def value(c: Expr, i: int = i, part: int = part, channel: Expr = channel) -> Expr:
-                    total = tile.sums[i, part + c]
-                    return total if self.bytes is None else self.bytes.corrected(total, channel + c)
+                    return self.elements.corrected(tile.sums[i, part + c], channel + c)
 
                 writer.store(row.n, channel, row.first + row.r, column + i, value)
 
@@ -235,10 +235,15 @@ class DepthwiseSpace:
         share = ceil(tasks / threads) / tasks
         tiles = n * rows * ceil(columns / point.width) * (conv.c // point.lanes)
         compute = share * tiles * self._tile(point) / machine.frequency
-        size = (1.0 if self.region.integer else 4.0) * n * conv.c * (rows * columns + nominal(conv.h) * nominal(conv.w))
+        size = self._bytes * n * conv.c * (rows * columns + nominal(conv.h) * nominal(conv.w))
         move = share * threads * size / machine.bandwidth(size, threads)
         bursts = BURST * max(0, point.width - 4) * move if size > threads * machine.l2_bytes else 0.0
         return max(compute, move) + bursts + (machine.launch_seconds if point.parallel else 0.0)
+
+    @cached_property
+    def _bytes(self) -> int:
+        """Of an element of the input, and, as a rule, of the result."""
+        return BY_DTYPE_NAME[self.region.element].dtype.itemsize
 
     def _tile(self, point: DepthwisePoint) -> float:
         """Cycles of one register tile; neighbouring tiles overlap, so that neither latency nor stores show."""

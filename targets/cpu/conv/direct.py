@@ -15,12 +15,14 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
+from dsc.elements import BY_DTYPE_NAME, stored
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
-from dsc.targets.cpu.conv.bytes import Bytes
 from dsc.targets.cpu.conv.cost import together
+from dsc.targets.cpu.conv.elements import Elements
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
+from dsc.targets.cpu.gemm.product import in_memory
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile, as_elements
 from dsc.targets.kernel import ArrayType, Implementation
@@ -46,7 +48,7 @@ class PackWeights:
     inner: int
     k: int
     dtype: str
-    """Of the elements, as they are packed: of 8 bits, or as they are multiplied."""
+    """Of the elements, as they are packed: of 8 bits, or as they are multiplied, which others are rounded to."""
     sums: bool = False
     """Whether the sums of all output channels come as a second array, in int32."""
 
@@ -57,7 +59,7 @@ class PackWeights:
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType, ...]:
         """The panels, and the sums."""
-        panels = ArrayType(self.shape(*weight.shape), self.dtype)
+        panels = ArrayType(self.shape(*weight.shape), in_memory(self.dtype))
         return (panels, ArrayType((weight.shape[0],), "int32")) if self.sums else (panels,)
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -65,10 +67,11 @@ class PackWeights:
         oc, ic, kh, kw = array.shape
         shape = self.shape(*array.shape)
         groups, panels, blocks, *_ = shape
-        grouped = array.reshape(groups, oc // groups, ic, kh, kw)
+        rounded = stored(array.astype(BY_DTYPE_NAME[self.dtype].dtype, copy=False))
+        grouped = rounded.reshape(groups, oc // groups, ic, kh, kw)
         more = [(0, 0), (0, panels * self.panel - oc // groups), (0, blocks * self.inner - ic), (0, 0), (0, 0)]
         split = np.pad(grouped, more).reshape(groups, panels, self.panel, blocks, self.inner // self.k, self.k, kh, kw)
-        packed = np.ascontiguousarray(split.transpose(0, 1, 3, 6, 7, 4, 2, 5), dtype=self.dtype).reshape(shape)
+        packed = np.ascontiguousarray(split.transpose(0, 1, 3, 6, 7, 4, 2, 5)).reshape(shape)
         return (packed, array.sum(axis=(1, 2, 3), dtype=np.int32)) if self.sums else (packed,)
 
 
@@ -96,16 +99,16 @@ class DirectPoint:
 def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementation:
     """The function of one point and how its weights are packed."""
     conv, instruction = region.conv, instruction_of(region, point, machine)
-    seen = read_as(conv, instruction)
+    seen = region.read_by(instruction)
     corrected = instruction.b == "int8"
     packed = packed_type(region, instruction, machine)
     packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, packed, corrected)
     frame = region.frame(packing)
     with frame.function() as made:
-        bytes_ = Bytes.declared(region.element, instruction.a, frame.zero, frame.sums) if region.integer else None
+        elements = region.elements(instruction.a, frame)
         for fits, width in tile_widths(columns_of(seen), point.width):
             with when(fits):
-                _Nest(seen, frame, replace(point, width=width), machine, instruction, bytes_).write()
+                _Nest(seen, frame, replace(point, width=width), machine, instruction, elements).write()
     return Implementation(made.get(), {region.position(region.weight): packing})
 
 
@@ -117,24 +120,6 @@ def instruction_of(region: Region, point: DirectPoint, machine: Cpu) -> Multiply
 def packed_type(region: Region, instruction: MultiplyAdd, machine: Cpu) -> str:
     """The type in which weights are packed: bytes that loading widens stay bytes, of half the size."""
     return "int8" if region.integer and machine.widening_loads else instruction.b
-
-
-def read_as(conv: Convolution, instruction: MultiplyAdd) -> Convolution:
-    """The convolution as its input is read: channels in blocks, of which an instruction takes `k` at once.
-
-    An image of one pixel is such a block as it is; what is plain otherwise becomes one in scratch, with channels of
-    zeros beyond its own. Bytes that are multiplied in 16 bits are made so in scratch, once for all panels.
-    """
-    k = instruction.k
-    if k == 1:
-        return conv
-    conv = replace(conv, copied=instruction.a == "int16")
-    if conv.block > 1 or conv.groups > 1:
-        return conv
-    if conv.h == conv.w == 1 and conv.c % k == 0:
-        return replace(conv, block=conv.c)
-    channels = k * ceildiv(conv.c, k)
-    return replace(conv, c=channels, block=channels, copied=True)
 
 
 def columns_of(conv: Convolution) -> Dim:
@@ -162,10 +147,10 @@ class _Nest:
         point: DirectPoint,
         machine: Cpu,
         instruction: MultiplyAdd,
-        bytes_: Bytes | None,
+        elements: Elements,
     ) -> None:
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
-        self.instruction, self.bytes = instruction, bytes_
+        self.instruction, self.elements = instruction, elements
         self.per_group = conv.c // conv.groups
         self.inner = conv.neighbours
         self.depth = together(machine, instruction, self.inner)
@@ -176,7 +161,7 @@ class _Nest:
         conv, point, loops = self.conv, self.point, self.loops
         # A group begins at a multiple of `inner` in its first block, at worst at the last one.
         blocks = ceildiv(conv.block - self.inner + self.per_group, conv.block)
-        source = Source(conv, self.frame.x, point.rows, blocks, one_row=conv.pointwise, bytes_=self.bytes)
+        source = Source(conv, self.frame.x, point.rows, blocks, self.elements, one_row=conv.pointwise)
         rows = ceildiv(self.columns, point.width) if conv.pointwise else conv.oh
         panels = ceildiv(conv.oc // conv.groups, point.panel)
         shape = (conv.n, conv.groups, ceildiv(panels, point.panels), ceildiv(rows, point.rows))
@@ -238,7 +223,7 @@ class _Nest:
                     self.frame.weight[(task.group, panel, *at, loops.span(start * k, lanes * k))]
                     for start, lanes in tile.vectors
                 )
-                return [as_elements(vector, self.instruction.b) for vector in loaded]
+                return [as_elements(vector, in_memory(self.instruction.b)) for vector in loaded]
 
             tile.steps(taps, weights)
 
@@ -263,8 +248,7 @@ class _Nest:
                 channel = task.group * per_group + inside
 
                 def value(lane: Expr, i: int = i, start: int = start, channel: Expr = channel) -> Expr:
-                    total = tile.sums[i, start + lane]
-                    return total if self.bytes is None else self.bytes.corrected(total, channel + lane)
+                    return self.elements.corrected(tile.sums[i, start + lane], channel + lane)
 
                 with when(None if per_group % point.panel == 0 else inside < per_group):
                     writer.store(task.n, channel, h, w, value)

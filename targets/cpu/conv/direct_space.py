@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, gcd
 
-import numpy as np
-
+from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.conv.cost import (
@@ -19,7 +18,7 @@ from dsc.targets.cpu.conv.cost import (
     together,
     widths,
 )
-from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement, instruction_of, read_as
+from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement, instruction_of
 from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation
@@ -41,12 +40,12 @@ class DirectSpace:
     @cached_property
     def conv(self) -> Convolution:
         """The sizes, as the input is read."""
-        return read_as(self.region.conv, self.region.instructions(self.machine)[0])
+        return self.region.read_by(self.region.instructions(self.machine)[0])
 
     @cached_property
     def _bytes(self) -> float:
         """Of an element of the weights, and of the input in scratch."""
-        return np.dtype(self.region.instructions(self.machine)[0].b).itemsize
+        return BY_DTYPE_NAME[self.region.instructions(self.machine)[0].b].dtype.itemsize
 
     @cached_property
     def columns(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 from tvm import te, tirx
@@ -12,13 +12,16 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 from xdsl.ir import SSAValue
 
-from dsc.ir import dims_of, onnx
+from dsc.elements import BY_DTYPE_NAME
+from dsc.ir import dims_of, element_of, onnx
 from dsc.ir.dialect import UnpackOp
 from dsc.ir.onnx.base import OnnxOp
-from dsc.lower.exprs import Dim
+from dsc.lower.exprs import Dim, ceildiv
 from dsc.lower.registry import stored_dtype
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload, once
+from dsc.targets.cpu.conv.bytes import Bytes
+from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32, Elements, Floats
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
 from dsc.targets.cpu.halves import kept
 from dsc.targets.cpu.machine import Cpu
@@ -111,28 +114,57 @@ class Region:
     anchor: SSAValue
     x: SSAValue
     weight: SSAValue
-    """In float32 or half precision, which is packed as float32; or of bytes."""
+    """In float32 or half precision; or of bytes."""
     element: str
-    """Type of the input: float32, or bytes, which are summed in int32."""
+    """Type of the input: float32 or bfloat16, or bytes, which are summed in int32."""
     zero: SSAValue | None = None
     """The zero point of bytes, one for all; None where it is 0."""
 
     @property
     def integer(self) -> bool:
         """Whether bytes are multiplied."""
-        return self.element != "float32"
+        return self.element in ("int8", "uint8")
 
-    def instructions(self, machine: Cpu) -> tuple[MultiplyAdd, ...]:
-        """Those that multiply the input and the weights, widest first; none where the machine has none.
+    @property
+    def factors(self) -> tuple[tuple[str, str, str], ...]:
+        """Types in which the input and the weights may be multiplied and summed, the fastest first.
 
-        Bytes rather as they are than with the other sign, and rather so than in 16 bits.
+        bfloat16 only where factors may be rounded to it. Bytes rather as they are than with the other sign, and rather
+        so than in 16 bits.
         """
         if not self.integer:
-            return machine.multiply_adds(self.element, self.element, self.element)
+            rounded = (BFLOAT16,) if self.workload.multiplied_as == BFLOAT16 else ()
+            return tuple((element, element, FLOAT32) for element in (*rounded, FLOAT32))
         signs = sorted(("int8", "uint8"), key=lambda sign: sign != self.element)
-        forms = (*((sign, "int8") for sign in signs), ("int16", "int16"))
-        rows = (machine.multiply_adds(*form, "int32") for form in forms)
-        return next((found for found in rows if found), ())
+        return (*((sign, "int8", "int32") for sign in signs), ("int16", "int16", "int32"))
+
+    def instructions(self, machine: Cpu) -> tuple[MultiplyAdd, ...]:
+        """Those that multiply the input and the weights, widest first; none where the machine has none for channels
+        of which so few lie side by side."""
+        forms = (machine.multiply_adds(*types) for types in self.factors)
+        return next((rows for rows in forms if rows and self.read_by(rows[0]).neighbours % rows[0].k == 0), ())
+
+    def read_by(self, instruction: MultiplyAdd) -> Convolution:
+        """The convolution as its input is read: channels in blocks, of which an instruction takes `k` at once.
+
+        An image of one pixel is such a block as it is; what is plain otherwise becomes one in scratch, with channels of
+        zeros beyond its own. What is multiplied in another size than it has in memory is made so in scratch, once for
+        all panels.
+        """
+        k = instruction.k
+        conv = replace(self.conv, copied=_itemsize(self.element) != _itemsize(instruction.a))
+        if k == 1 or conv.block > 1 or conv.groups > 1:
+            return conv
+        if conv.h == conv.w == 1 and conv.c % k == 0:
+            return replace(conv, block=conv.c)
+        channels = k * ceildiv(conv.c, k)
+        return replace(conv, c=channels, block=channels, copied=True)
+
+    def elements(self, factor: str, frame: Frame) -> Elements:
+        """How the input is multiplied by an instruction that takes `factor`; declared in the open function."""
+        if self.integer:
+            return Bytes.declared(self.element, factor, frame.zero, frame.sums)
+        return Floats(self.element, factor)
 
     def position(self, value: SSAValue) -> int:
         """The index of an input."""
@@ -194,6 +226,7 @@ def region_of(workload: Workload) -> Region | Refusal:
         return Refusal(f"{len(convs)} convolutions")
     (op,) = convs
     x, block = _source(op.operands[0])
+    x = kept(x)
     weight = kept(op.operands[1])
     element = _element(op, x, weight)
     if isinstance(element, Refusal):
@@ -222,14 +255,19 @@ def region_of(workload: Workload) -> Region | Refusal:
 
 def _element(op: OnnxOp, x: SSAValue, weight: SSAValue) -> str | Refusal:
     """The type of the input's elements, where it is one of those that are convolved here."""
-    element = stored_dtype(x.type)
+    element = element_of(x.type).dtype.name
     if isinstance(op, onnx.Conv):
-        return element if element == "float32" else Refusal("of floats, only float32 is convolved here")
+        taken = element in (FLOAT32, BFLOAT16)
+        return element if taken else Refusal(f"of floats, only float32 and bfloat16 are convolved here, not {element}")
     if stored_dtype(weight.type) != "int8" or op.w_zero_point is not None:
         return Refusal("the weights are not signed bytes with a zero point of 0")
     if op.x_zero_point is not None and any(d != 1 for d in dims_of(op.x_zero_point.type) or ()):
         return Refusal("the input has more than one zero point")
     return element
+
+
+def _itemsize(element: str) -> int:
+    return BY_DTYPE_NAME[element].dtype.itemsize
 
 
 def _source(value: SSAValue) -> tuple[SSAValue, int]:

@@ -9,7 +9,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, product
-from dsc.targets.cpu.conv.bytes import Bytes
+from dsc.targets.cpu.conv.elements import Elements
 from dsc.targets.cpu.conv.problem import Convolution
 from dsc.targets.tir.loops import Loops, spread, when
 
@@ -24,8 +24,8 @@ class Rows:
     first: tuple[Expr, Expr, Expr] | None
     """Where the task begins in the tensor: image, channel block, row of the result; None for scratch."""
     one_row: bool
-    bytes: Bytes | None
-    """How those of the tensor are multiplied; None for floats, and for scratch, where they are so already."""
+    elements: Elements | None
+    """How those of the tensor are multiplied; None for scratch, where they are so already."""
 
     def element(self, block: Expr, c: Expr, row: Expr, kh: Expr, column: Expr) -> Expr:
         """Channel `c` of the task's block `block`, under its row `row` of the result and kernel row `kh`.
@@ -38,7 +38,7 @@ class Rows:
         n, first_block, first_row = self.first
         line = 0 if self.one_row else (first_row + row) * stride + kh * dilation
         value = self.buffer[n, first_block + block, line, column, c]
-        return value if self.bytes is None else self.bytes.of(value)
+        return value if self.elements is None else self.elements.of(value)
 
 
 class Source:
@@ -53,17 +53,17 @@ class Source:
         buffer: tirx.Buffer,
         rows: int,
         blocks: int,
+        elements: Elements,
         one_row: bool = False,
-        bytes_: Bytes | None = None,
     ) -> None:
         """Declares the view in the current frame.
 
         rows, blocks: rows of the result that one task computes at most, and channel blocks that it reads.
+        elements: how those of the input are multiplied.
         one_row: whether an image is one long row, of which the caller gives positions; then nothing is padded.
-        bytes_: how bytes are multiplied; None for floats.
         """
         self.conv, self.loops, self.rows, self.blocks, self.one_row = conv, Loops(), rows, blocks, one_row
-        self.bytes, self.element = bytes_, "float32" if bytes_ is None else bytes_.multiplied
+        self.elements = elements
         self.plain = buffer
         image = (1, product((conv.h, conv.w))) if one_row else (conv.h, conv.w)
         shape = (conv.n, conv.c // conv.block, *image, conv.block)
@@ -81,9 +81,11 @@ class Source:
         """What a task that computes `rows` rows from `first_row` on reads; scratch is filled where it stands."""
         conv = self.conv
         if not conv.pads and not conv.copied:
-            return Rows(conv, self.view, (n, first_block, first_row), self.one_row, self.bytes)
+            return Rows(conv, self.view, (n, first_block, first_row), self.one_row, self.elements)
         columns = conv.w + conv.pads.left + conv.pads.right
-        scratch = T.alloc_buffer((self.blocks, self.input_rows(self.rows), columns, conv.block), self.element)
+        scratch = T.alloc_buffer(
+            (self.blocks, self.input_rows(self.rows), columns, conv.block), self.elements.multiplied
+        )
         with self.loops.each(self.blocks) as block:
             exists = None if self._all_inside else first_block + block < conv.c // conv.block
             with when(exists), self.loops.each(self.input_rows(rows)) as r:
@@ -106,7 +108,7 @@ class Source:
                     self._interleave(scratch, n, line, r)
                 else:
                     with self.loops.each(conv.w) as w:
-                        value = self._multiplied(self.view[n, first_block + block, line, w, lanes])
+                        value = self.elements.of(self.view[n, first_block + block, line, w, lanes])
                         T.buffer_store(scratch, value, [block, r, w + pads.left, lanes])
                 self._zero(scratch, block, r, conv.w + pads.left, pads.right)
             with T.Else():
@@ -118,19 +120,15 @@ class Source:
             return
         lanes = self.loops.span(0, self.conv.block)
         with self.loops.each(columns) as w:
-            zero = tirx.const(0.0, "float32") if self.bytes is None else self.bytes.padding
-            T.buffer_store(scratch, spread(zero, self.conv.block), [block, r, start + w, lanes])
+            T.buffer_store(scratch, spread(self.elements.padding, self.conv.block), [block, r, start + w, lanes])
 
     def _interleave(self, scratch: tirx.Buffer, n: Expr, line: Expr, r: Expr) -> None:
         """Brings the channels of a plain row side by side."""
-        own = int(self.plain.shape[1])
+        own, zero = int(self.plain.shape[1]), tirx.const(0, self.elements.multiplied)
         with self.loops.each(self.conv.w) as w:
             for c in range(self.conv.c):
-                value = self._multiplied(self.plain[n, c, line, w]) if c < own else tirx.const(0, self.element)
+                value = self.elements.of(self.plain[n, c, line, w]) if c < own else zero
                 T.buffer_store(scratch, value, [0, r, w + self.conv.pads.left, c])
-
-    def _multiplied(self, value: Expr) -> Expr:
-        return value if self.bytes is None else self.bytes.of(value)
 
     def above(self, n: Expr, block: Expr, c: Expr, row: Expr, kh: int, pad: int, column: Expr) -> Expr:
         """Elements `c` of `block` straight from the tensor: under row `row` of the result and kernel row `kh`.
@@ -138,4 +136,4 @@ class Source:
         `pad` rows of padding lie above the image; the caller has made sure that the element is none of them.
         """
         line = row * self.conv.strides[0] + (kh * self.conv.dilations[0] - pad)
-        return self._multiplied(self.view[n, block, line, column, c])
+        return self.elements.of(self.view[n, block, line, column, c])

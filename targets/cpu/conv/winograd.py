@@ -16,6 +16,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import ceildiv, minimum, product
 from dsc.targets.cpu.conv.cost import together
+from dsc.targets.cpu.conv.elements import Elements
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.winograd_transform import PackWinograd, forward, inverse, transform
@@ -61,7 +62,7 @@ def implement(region: Region, point: WinogradPoint, machine: Cpu) -> Implementat
     packing = PackWinograd(point.outputs, point.panel, conv.block)
     frame = region.frame(packing)
     with frame.function() as made:
-        _write(conv, frame, point, machine)
+        _write(conv, frame, region.elements("float32", frame), point, machine)
     return Implementation(made.get(), {region.position(region.weight): packing})
 
 
@@ -72,7 +73,7 @@ def grid(conv: Convolution, outputs: int) -> tuple[int, int]:
     return ceildiv(conv.oh, outputs), ceildiv(conv.ow, outputs)
 
 
-def _write(conv: Convolution, frame: Frame, point: WinogradPoint, machine: Cpu) -> None:
+def _write(conv: Convolution, frame: Frame, elements: Elements, point: WinogradPoint, machine: Cpu) -> None:
     """The whole convolution."""
     loops, (rows, columns) = Loops(), grid(conv, point.outputs)
     panels = ceildiv(conv.oc, point.panel)
@@ -83,7 +84,7 @@ def _write(conv: Convolution, frame: Frame, point: WinogradPoint, machine: Cpu) 
         column = loops.const(minimum(right * point.columns, columns - point.columns))
         first = part * point.panels
         here = point.panels if panels % point.panels == 0 else minimum(point.panels, panels - first)
-        task = _Task(conv, frame, point, machine, n, row, column)
+        task = _Task(conv, frame, elements, point, machine, n, row, column)
         with loops.each(conv.c // conv.block) as cb:
             task.patches(cb)
         with loops.each(here) as panel:
@@ -94,11 +95,12 @@ class _Task:
     """Writes one task: a rectangle of tiles, whose first one is at `row` and `column` of the grid."""
 
     def __init__(
-        self, conv: Convolution, frame: Frame, point: WinogradPoint, machine: Cpu, n: Expr, row: Expr, column: Expr
-    ) -> None:
+        self, conv: Convolution, frame: Frame, elements: Elements, point: WinogradPoint, machine: Cpu, n: Expr,
+        row: Expr, column: Expr,
+    ) -> None:  # fmt: skip
         """Allocates the scratch in the current frame."""
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
-        self.n, self.row, self.column = n, row, column
+        self.elements, self.n, self.row, self.column = elements, n, row, column
         self.instruction, self.transform = machine.multiply_add(point.lanes), transform(point.outputs)
         self.depth = together(machine, self.instruction, conv.block)
         self.lanes = min(machine.lanes(), conv.block)
@@ -158,7 +160,7 @@ class _Task:
     def _pixel(self, cb: Expr, v: Expr, line: Expr, column: Expr, whole: bool) -> Expr:
         """A vector of the image; zeros in rows outside of it."""
         inside = line if whole else tirx.max(0, tirx.min(line, self.conv.h - 1))
-        value = self.frame.x[self.n, cb, inside, column, self.loops.span(v * self.lanes, self.lanes)]
+        value = self.elements.of(self.frame.x[self.n, cb, inside, column, self.loops.span(v * self.lanes, self.lanes)])
         return value if whole else tirx.Select(tirx.all(line >= 0, line < self.conv.h), value, zeros(self.lanes))
 
     def _along(self, cb: Expr, v: Expr, down: Expr) -> None:

@@ -17,6 +17,8 @@ from dsc.targets.kernel import Implementation
 
 TRANSFORM_CYCLES = 4.0
 """Cycles for each element of each vector that a transform of one dimension reads and writes, at one FMA per cycle."""
+PRODUCT = ("float32", "float32", "float32")
+"""What is multiplied and summed."""
 TILES = 64
 """Tiles in a task at most."""
 
@@ -50,7 +52,7 @@ class WinogradSpace:
         conv, machine = self.region.conv, self.machine
         for outputs in (4, 2):
             rectangles = self._rectangles(outputs)
-            for instruction in self.region.instructions(machine)[:2]:
+            for instruction in machine.multiply_adds(*PRODUCT)[:2]:
                 lanes, depth = instruction.n, together(machine, instruction, conv.block)
                 for vectors in range(1, min(3, ceildiv(conv.oc, lanes)) + 1):
                     found: dict[int, list[WinogradPoint]] = {}

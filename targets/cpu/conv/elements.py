@@ -1,0 +1,66 @@
+"""How the elements of a convolution's input are multiplied: as they are in memory, or made so as they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tvm import tirx
+from tvm.ir import Expr
+
+from dsc.targets.cpu.gemm.product import in_memory
+from dsc.targets.cpu.halves import rounded, widened
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+
+
+class Elements(Protocol):
+    """Reads an input."""
+
+    @property
+    def multiplied(self) -> str:
+        """The type as which elements are multiplied, as memory holds it: that of scratch."""
+        ...
+
+    @property
+    def padding(self) -> Expr:
+        """What stands for an element outside the image, as it is multiplied."""
+        ...
+
+    def of(self, value: Expr) -> Expr:
+        """An element of the input, or a vector of them, as it is multiplied."""
+        ...
+
+    def corrected(self, total: Expr, channel: Expr) -> Expr:
+        """The sum of an output channel, given that of what was multiplied."""
+        ...
+
+
+@dataclass(frozen=True)
+class Floats:
+    """`Elements` of float32 or bfloat16, multiplied as either of them."""
+
+    element: str
+    """Their own type."""
+    factor: str
+    """The type that an instruction takes."""
+
+    @property
+    def multiplied(self) -> str:
+        """Bits of 16, where that is bfloat16."""
+        return in_memory(self.factor)
+
+    @property
+    def padding(self) -> Expr:
+        """Zero."""
+        return tirx.const(0, self.multiplied)
+
+    def of(self, value: Expr) -> Expr:
+        """Widened exactly, or rounded."""
+        if self.element == self.factor:
+            return value
+        return rounded(value) if self.factor == BFLOAT16 else widened(value)
+
+    def corrected(self, total: Expr, channel: Expr) -> Expr:
+        """The sum as it is."""
+        return total

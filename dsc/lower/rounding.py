@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from tvm import te, tirx
 from tvm.ir import Call, Expr
+from tvm_ffi import structural_equal
 from xdsl.ir import Attribute
 
 from dsc.elements import Encoding, FloatEncoding, IntegerEncoding
 from dsc.lower import minifloats
 from dsc.lower.exprs import same
 from dsc.lower.registry import held
-from dsc.lower.tensors import cast, dtype_of, elementwise, let
+from dsc.lower.tensors import cast, dtype_of, elementwise
 
 _BITS = 16
 """Those that bfloat16 has less than float32: it is the upper half of one."""
@@ -48,7 +49,7 @@ def _encoder(encoding: Encoding) -> Callable[[Expr], Expr]:
     if isinstance(encoding, IntegerEncoding):
         return lambda x: (x & _const(_ones(encoding), dtype_of(x))).astype("uint8")  # no negative number to be cast
     if _is_upper_half(encoding):
-        return lambda x: let(tirx.reinterpret("uint32", x), rounded_bits)
+        return rounded
     return lambda x: minifloats.encoded(x, encoding)
 
 
@@ -83,18 +84,35 @@ def upper_half(value: Expr) -> Expr | None:
     return wide.value if isinstance(wide, tirx.Cast) and str(wide.value.expr_ty()) == f"uint{_BITS}" else None
 
 
-def rounded_bits(bits: Expr) -> Expr:
-    """The upper half of the bits of a float32, or of a vector of them, plus one where the lower half is more than a
-    half, or a half and the upper odd."""
-    lanes = bits.expr_ty().dtype.lanes
+def rounded(value: Expr) -> Expr:
+    """The bits of the bfloat16 that is nearest to a float32, ties to even; or of a vector of them."""
+    lanes = value.expr_ty().dtype.lanes
+    bits = tirx.Var("bits", _vector("uint32", lanes))
+    return tirx.Let(bits, tirx.reinterpret(_vector("uint32", lanes), value), _rounded(bits, lanes))
 
-    def u32(value: int) -> Expr:
-        return _u32(value) if lanes == 1 else tirx.Broadcast(_u32(value), lanes)
+
+def is_rounded(value: Expr) -> Expr | None:
+    """The float32 of which `rounded` made an expression; None where it is another."""
+    if not isinstance(value, tirx.Let) or not str(value.var.ty).startswith("uint32"):
+        return None
+    lanes = value.value.ty.dtype.lanes
+    return value.value.args[0] if structural_equal(value.body, _rounded(value.var, lanes)) else None
+
+
+def _rounded(bits: Expr, lanes: int) -> Expr:
+    """The upper half of a float32, plus one where the lower half is more than a half, or a half and the upper odd."""
+
+    def u32(number: int) -> Expr:
+        return _u32(number) if lanes == 1 else tirx.Broadcast(_u32(number), lanes)
 
     upper = bits >> u32(_BITS)
     nearest = (bits + (u32((1 << (_BITS - 1)) - 1) + (upper & u32(1)))) >> u32(_BITS)
     is_nan = (bits & u32(0x7FFFFFFF)) > u32(0x7F800000)
-    return tirx.Select(is_nan, upper | u32(0x40), nearest).astype("uint16" if lanes == 1 else f"uint16x{lanes}")
+    return tirx.Select(is_nan, upper | u32(0x40), nearest).astype(_vector("uint16", lanes))
+
+
+def _vector(element: str, lanes: int) -> str:
+    return element if lanes == 1 else f"{element}x{lanes}"
 
 
 def _u32(value: int) -> Expr:

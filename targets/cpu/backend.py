@@ -75,7 +75,7 @@ class CpuBackend:
     def lower(self, module: tvm.IRModule) -> tvm.IRModule:
         with self.target, tvm.transform.PassContext(opt_level=3, config=_CONFIG):
             module = tirx.transform.BindTarget(self.target.with_host(self.target))(module)
-            return tir_passes(self.functions, self.machine.converts_float16)(module)
+            return tir_passes(self.functions, self.machine.converts_float16, self.machine.rounds_bfloat16)(module)
 
     def generate(self, lowered: tvm.IRModule) -> tvm.runtime.Module:
         return tvm.get_global_func("target.build.llvm")(lowered, self.target)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from tvm import tirx
 from tvm.ir import Expr
-from tvm.tirx.script.builder import ir as T
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, TensorType
 from xdsl.ir import SSAValue
 
 from dsc.ir import element_of, onnx
-from dsc.lower.rounding import rounded_bits
 from dsc.targets.cpu.tile import reinterpreted
 from dsc.targets.tir.loops import spread
 
@@ -25,12 +23,6 @@ def kept(factor: SSAValue) -> SSAValue:
     type_ = owner.input.type
     is_half = isinstance(type_, TensorType) and isinstance(type_.element_type, Float16Type | BFloat16Type)
     return owner.input if is_half else factor
-
-
-def rounded(value: Expr) -> Expr:
-    """A float32, or a vector of them, as the bits of the nearest bfloat16; it is bound where the code stands."""
-    suffix = "" if value.ty.dtype.lanes == 1 else f"x{value.ty.dtype.lanes}"
-    return rounded_bits(T.Bind(reinterpreted(value, f"uint32{suffix}")))
 
 
 def widened(value: Expr) -> Expr:

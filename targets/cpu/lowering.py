@@ -7,7 +7,7 @@ from tvm import s_tir, tirx
 
 from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
-from dsc.targets.cpu.bfloat16 import bfloat16_operands
+from dsc.targets.cpu.bfloat16 import bfloat16_operands, hidden_roundings, plain_roundings
 from dsc.targets.cpu.float16 import integer_conversions
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
@@ -15,15 +15,19 @@ from dsc.targets.tir.passes import any_alignment, compacted_blocks, each, flat_l
 from dsc.targets.tir.plain_shapes import plain_shapes
 
 
-def tir_passes(functions: Expansions, float16: bool = True) -> tvm.transform.Pass:
+def tir_passes(functions: Expansions, float16: bool = True, bfloat16: bool = False) -> tvm.transform.Pass:
     """An explicit list: everything is scheduled already.
 
     functions: how the machine computes elementary functions.
     float16: whether it has instructions that convert vectors of float16.
+    bfloat16: whether it has one that rounds vectors to bfloat16.
     """
     conversions = [] if float16 else [each(integer_conversions, "dsc.integer_conversions")]
+    hide = [each(hidden_roundings, "dsc.hidden_roundings")] if bfloat16 else []
+    show = [each(plain_roundings, "dsc.plain_roundings")] if bfloat16 else []
     return tvm.transform.Sequential(
         [
+            *hide,
             each(lambda func: expanded(func, functions), "dsc.expanded_functions"),
             each(opaque, "dsc.opaque_floats"),
             s_tir.transform.CanonicalizeLoop(),
@@ -39,6 +43,7 @@ def tir_passes(functions: Expansions, float16: bool = True) -> tvm.transform.Pas
             each(on_stack, "dsc.on_stack"),
             tirx.transform.LowerTVMBuiltin(),
             each(plain_shapes, "dsc.plain_shapes"),
+            *show,
             each(plain, "dsc.plain_floats"),
             tirx.transform.LowerIntrin(),
             *conversions,

@@ -47,6 +47,8 @@ class Cpu(Machine):
     """Whether loading bytes as 16 bits each takes no more than loading 16 bits."""
     converts_float16: bool = True
     """Whether instructions convert vectors of float16 to float32 and back."""
+    rounds_bfloat16: bool = False
+    """Whether an instruction rounds vectors of float32 to bfloat16; subnormal numbers may become 0."""
     l1_bytes: int
     l1_ways: int = 8
     """Lines a multiple of `l1_way_bytes` apart that L1 holds at once."""

@@ -50,7 +50,7 @@ def closest(cpu: str, shown: frozenset[str]) -> Cpu | None:
     if base is None:
         return None
     found = fitted(base, shown, FEATURES, (*base.instructions, *_beyond(base)))
-    found = replace(found, converts_float16="f16c" in found.features)
+    found = replace(found, converts_float16="f16c" in found.features, rounds_bfloat16="avx512_bf16" in found.features)
     if named is None:
         return replace(found, remark=f"LLVM does not know this processor ({cpu}): figures are those of {base.name}")
     return replace(found, remark=remark(named, found, shown))

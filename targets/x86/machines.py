@@ -79,6 +79,7 @@ def _cpu(
         widening_loads=True,
         llvm_options=LLVM_OPTIONS,
         converts_float16="f16c" in features,
+        rounds_bfloat16="avx512_bf16" in features,
         instructions=instructions,
         load_bits=load_bits,
         frequency=hertz,

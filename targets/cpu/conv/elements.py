@@ -8,8 +8,9 @@ from typing import Protocol
 from tvm import tirx
 from tvm.ir import Expr
 
+from dsc.lower.rounding import rounded
 from dsc.targets.cpu.gemm.product import in_memory
-from dsc.targets.cpu.halves import rounded, widened
+from dsc.targets.cpu.halves import widened
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 

@@ -66,16 +66,17 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
 def _rounding(target: AnyTarget, element: str | None, opt_level: int) -> str:
     """The pass that makes a model one of a precision.
 
-    Machines that compute in single precision alone multiply by it at most: then tensors stay single in memory. Where
-    they do not even that, half precision is for weights alone: kernels would convert all other tensors each time. It
-    takes regions, to widen weights in; without them all tensors are stored in half precision.
+    Machines that compute in single precision alone multiply by it at most: then tensors stay single in memory but for
+    images, of which convolutions read each element many times as it is. Where they do not even that, half precision is
+    for weights alone: kernels would convert all other tensors each time. It takes regions, to widen weights in; without
+    them all tensors are stored in half precision.
     """
     if element is None:
         return ""
     options = ""
     if not target.machine.half_arithmetic:
         multiplied = any(row.a == element for row in target.machine.instructions)
-        options = " stored=false" if multiplied else " activations=false" if opt_level >= 2 else ""
+        options = " activations=packed" if multiplied else " activations=none" if opt_level >= 2 else ""
     return f"precision{{type={element}{options}}}"
 
 

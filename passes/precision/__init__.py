@@ -20,7 +20,7 @@ from dsc.passes.precision.apply import Halver
 from dsc.passes.precision.constants import HalfConstants
 from dsc.passes.precision.products import mark
 from dsc.passes.precision.ranges import Ranges
-from dsc.passes.precision.storage import Stored, decide
+from dsc.passes.precision.storage import ACTIVATIONS, Stored, decide
 from dsc.passes.precision.wrap import wrap_elementwise
 
 _STORED: dict[str, np.dtype[np.generic] | None] = {
@@ -36,10 +36,9 @@ class Precision(Pass):
     """Lets products round their factors to `type` and, where that is a half precision, stores tensors in it.
 
     type: float16, bfloat16, or tfloat32 (the exponent of float32, 10 bits of its mantissa, in memory a float32).
-    stored: whether tensors between regions, and weights, are of that type in memory. Else they stay float32, and
-        kernels that multiply the type round factors themselves, weights when these are packed.
-    activations: whether that goes for what is computed. Else only what regions multiply by, and tables, are of the type
-        in memory, and what is looked up in these.
+    activations: which of the tensors that are computed are of the type in memory: all; packed, those in blocks of
+        channels; or none. What regions multiply by, and tables with what is looked up in them, always are. What stays
+        float32, and is multiplied, is rounded by the kernels that multiply the type.
     Inputs and outputs of the model keep their types. So do tensors that may leave the range, and constants that do not
     fit it: see `ranges`. Softmax, norms, reductions and all other arithmetic are in float32.
     """
@@ -47,13 +46,14 @@ class Precision(Pass):
     name: ClassVar[str] = "precision"
 
     type: str = "float16"
-    stored: bool = True
-    activations: bool = True
+    activations: str = "all"
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         if self.type not in _STORED:
             raise UsageError(f"precision: type is one of {', '.join(_STORED)}, not {self.type}")
-        dtype = _STORED[self.type] if self.stored else None
+        if self.activations not in ACTIVATIONS:
+            raise UsageError(f"precision: activations are {', '.join(ACTIVATIONS)}, not {self.activations}")
+        dtype = _STORED[self.type]
         if dtype is not None:
             wrap_elementwise(graph)
         ranges = Ranges(graph, dtype)

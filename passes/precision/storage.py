@@ -21,6 +21,8 @@ from dsc.passes.type_variables import allowed, typed
 
 _INDIFFERENT = frozenset("ArgMax ArgMin Cast IsInf IsNaN Shape Size".split())
 """Operators that read floats and make none of the same type: what they make does not depend on how those are stored."""
+ACTIVATIONS = ("all", "packed", "none")
+"""Which of the values that are computed may be stored in half precision."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,17 @@ class Stored:
     """With the operands and results that are so: of constants, twins."""
 
 
-def decide(graph: Graph, ranges: Ranges, dtype: np.dtype[np.generic], activations: bool = True) -> Stored:
+def decide(graph: Graph, ranges: Ranges, dtype: np.dtype[np.generic], activations: str = "all") -> Stored:
     """The largest set of values such that every op outside of regions has one type of floats.
 
-    activations: whether values are stored so that are computed, and not only looked up in a constant table.
+    activations: which values are stored so, one of `ACTIVATIONS`; what is looked up in a constant table always is.
     """
+
+    def is_wanted(value: SSAValue) -> bool:
+        return activations == "all" or (activations == "packed" and _is_packed(value))
+
     ops = [op for op in graph.ops() if not isinstance(op, FusionOp) and not _is_constant(op)]
-    made = (v for op in graph.ops() for v in op.results if activations or _is_looked_up(v))
+    made = (v for op in graph.ops() for v in op.results if is_wanted(v) or _is_looked_up(v))
     values = {v for v in made if _may_be(v, ranges, graph)}
     tied = {op: _tied(op) for op in ops}
     able = {op: _takes(op, dtype) and all(ranges.of(v) == Range.KEPT for v in tied[op] if is_constant(v)) for op in ops}
@@ -72,6 +78,14 @@ def _is_looked_up(value: SSAValue) -> bool:
     if not isinstance(owner, onnx.Gather) or not is_constant(owner.data):
         return False
     return not any(isinstance(part, OnnxOp) and is_product(part) for part in parts)
+
+
+def _is_packed(value: SSAValue) -> bool:
+    """Whether a value is an image whose channels lie in blocks: convolutions make and read those."""
+    owner = value.owner
+    if isinstance(owner, FusionOp):
+        owner = owner.yield_op.operands[owner.results.index(value)].owner
+    return isinstance(owner, PackOp)
 
 
 def _is_constant(op: Operation) -> bool:

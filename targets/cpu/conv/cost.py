@@ -15,9 +15,10 @@ TILE_CYCLES = 20.0
 
 def together(machine: Cpu, instruction: MultiplyAdd, neighbours: int) -> int:
     """Steps whose elements of the input are loaded together and multiplied from their lanes: as many as a vector has
-    lanes, where lanes are operands and that divides the steps of the `neighbours` which lie side by side."""
-    lanes = instruction.n
-    return lanes if machine.lane_operand and neighbours // instruction.k % lanes == 0 else 1
+    lanes, or half of that, where lanes are operands and that divides the steps of the `neighbours` which lie side by
+    side."""
+    steps, lanes = neighbours // instruction.k, instruction.n if machine.lane_operand else 1
+    return next((count for count in (lanes, lanes // 2) if count > 1 and steps % count == 0), 1)
 
 
 def step_cycles(machine: Cpu, instruction: MultiplyAdd, vectors: int, width: int, depth: int = 1) -> float:

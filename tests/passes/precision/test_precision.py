@@ -208,7 +208,7 @@ def test_without_activations_only_factors_and_tables_are_stored_so() -> None:
     added, multiplied = (net.Gather(net.random(9, 8), t) for _ in range(2))
     before = net.done(z, net.Relu(added), net.Relu(net.MatMul(multiplied, net.random(8, 9))))
     after = before.clone()
-    Pipeline.parse("fuse,precision{type=float16 activations=false}").run(after)
+    Pipeline.parse("fuse,precision{type=float16 activations=none}").run(after)
     products = [op for op in regions(after) if op.kind.data == "matmul"]
     operands = sorted([stored(v) for v in op.operands] for op in products)
     assert operands == [[F32, F16], [F32, F16], [F32, F16, F32]], "computed or given, a weight, a bias"

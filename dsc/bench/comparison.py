@@ -52,7 +52,7 @@ def compare_speed(
     rounds: int = 10,
     on_round: Callable[[int], None] | None = None,
 ) -> Comparison:
-    """Time `module` and the peers on the same inputs and as many threads as the module was loaded with.
+    """Time `module` and the peers on the same inputs, in its precision, and as many threads as it was loaded with.
 
     model: the ONNX file the module was made from, which the peers run; may be None when there are none.
     name: for reports. Raises as `peer_contender` does.
@@ -61,7 +61,8 @@ def compare_speed(
     for peer in peers:
         if model is None:
             raise UsageError(f"timing against {peer} needs the ONNX file that {name} was made from")
-        contenders[peer] = peer_contender(peer, model, inputs, module.threads)
+        precision = str(module.manifest.provenance.get("precision", "fp32"))
+        contenders[peer] = peer_contender(peer, model, inputs, module.threads, precision)
     return Comparison(name, module.threads, interleave(contenders, rounds, on_round))
 
 

@@ -26,9 +26,10 @@ def module_contender(module: _Runnable, inputs: Inputs) -> Contender:
     return lambda: module.run(bound)
 
 
-def peer_contender(peer: str, model: Path, inputs: Inputs, threads: int) -> Contender:
+def peer_contender(peer: str, model: Path, inputs: Inputs, threads: int, precision: str = "fp32") -> Contender:
     """Another runtime, one of `PEERS`, on the ONNX file `model`, told the shapes of the inputs beforehand.
 
+    precision: fp32, tf32, bf16 or fp16, which a peer may multiply in if it can. ONNX Runtime's CPU kernels can not.
     Raises UsageError for a peer that is not known or not installed, and UnsupportedModelError when it
     refuses the model.
     """
@@ -37,7 +38,7 @@ def peer_contender(peer: str, model: Path, inputs: Inputs, threads: int) -> Cont
     if importlib.util.find_spec(peer) is None:
         raise UsageError(f"{peer} is not installed: pip install {peer}")
     try:
-        contender = PEERS[peer](model, inputs, threads)
+        contender = PEERS[peer](model, inputs, threads, precision)
         contender()
     except Exception as error:  # the runtimes' errors have no common base but this
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -45,7 +46,7 @@ def peer_contender(peer: str, model: Path, inputs: Inputs, threads: int) -> Cont
     return contender
 
 
-def _onnxruntime(model: Path, inputs: Inputs, threads: int) -> Contender:
+def _onnxruntime(model: Path, inputs: Inputs, threads: int, _: str) -> Contender:
     import onnxruntime as ort
 
     def options() -> ort.SessionOptions:
@@ -68,7 +69,7 @@ def _onnxruntime(model: Path, inputs: Inputs, threads: int) -> Contender:
     return lambda: session.run(None, inputs)
 
 
-def _openvino(model: Path, inputs: Inputs, threads: int) -> Contender:
+def _openvino(model: Path, inputs: Inputs, threads: int, precision: str) -> Contender:
     import openvino
 
     read = openvino.Core().read_model(os.fspath(model))
@@ -77,13 +78,16 @@ def _openvino(model: Path, inputs: Inputs, threads: int) -> Contender:
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": _HINTS.get(precision, "f32"),
     }
     request = openvino.Core().compile_model(read, "CPU", settings).create_infer_request()
     return lambda: request.infer(dict(inputs), share_inputs=True)
 
 
-PEERS: dict[str, Callable[[Path, Inputs, int], Contender]] = {
+_HINTS = {"bf16": "bf16", "fp16": "f16"}
+"""OpenVINO's names; it takes float32 where the processor does not multiply the type."""
+
+PEERS: dict[str, Callable[[Path, Inputs, int, str], Contender]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }

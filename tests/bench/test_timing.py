@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from dsc.bench import Comparison, Timing, environment, geometric_mean, interleave, peer_contender
+from dsc.bench import PEERS, Comparison, Timing, compare_speed, environment, geometric_mean, interleave, peer_contender
 from dsc.errors import UnsupportedModelError, UsageError
+from dsc.pipeline import compile_model
+from tests.compiled import TextModel
 
 
 def sleeper(seconds: float, log: list[str], name: str) -> Callable[[], None]:
@@ -65,6 +68,23 @@ def test_peers_say_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"nothing")
     with pytest.raises(UnsupportedModelError, match=r"onnxruntime cannot run m\.onnx on these inputs"):
         peer_contender("onnxruntime", tmp_path / "m.onnx", {"x": np.zeros(1, np.float32)}, 1)
+
+
+def test_peers_are_asked_for_the_precision_of_the_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def peer(_: Path, __: object, threads: int, precision: str) -> Callable[[], object]:
+        asked.append((threads, precision))
+        return lambda: None
+
+    monkeypatch.setitem(PEERS, "onnxruntime", peer)
+    model = TextModel("(float[2,3] x) => (float[2,3] y) { y = Neg(x) }").proto()
+    onnx.save(model, tmp_path / "m.onnx")
+    feeds = {"x": np.ones((2, 3), np.float32)}
+    for precision in ("fp32", "bf16"):
+        module = compile_model(model, precision=precision).model.load(1)
+        compare_speed("m", module, tmp_path / "m.onnx", feeds, rounds=1)
+    assert asked == [(1, "fp32"), (1, "bf16")]
 
 
 def test_environment_names_the_processor() -> None:

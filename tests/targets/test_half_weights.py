@@ -88,7 +88,7 @@ def test_what_is_kept_in_half_precision(compiled: tuple[str, Compilation]) -> No
     """Weights of matrix products, in panels; the table, and what is looked up; no other tensor."""
     precision, compilation = compiled
     half = HALVES[precision].name
-    assert "activations=none" in str(preset(2, target(V3), precision))
+    assert 'activations="none"' in str(preset(2, target(V3), precision))
     in_panels = {"float16": "float16", "bfloat16": "uint16"}[half]
     types = Counter(weight.dtype for weight in compilation.model.weights)
     assert types == Counter([*[in_panels] * 4, half, "float32", "float32"])

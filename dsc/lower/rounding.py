@@ -91,7 +91,7 @@ def rounded(value: Expr) -> Expr:
     return tirx.Let(bits, tirx.reinterpret(_vector("uint32", lanes), value), _rounded(bits, lanes))
 
 
-def is_rounded(value: Expr) -> Expr | None:
+def rounded_operand(value: Expr) -> Expr | None:
     """The float32 of which `rounded` made an expression; None where it is another."""
     if not isinstance(value, tirx.Let) or not str(value.var.ty).startswith("uint32"):
         return None

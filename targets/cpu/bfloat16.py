@@ -15,7 +15,7 @@ from tvm.ir import Call, Expr
 from tvm_ffi.structural import StructuralMutator
 
 from dsc.lower.operators import call, name_of, operator
-from dsc.lower.rounding import is_rounded, rounded
+from dsc.lower.rounding import rounded, rounded_operand
 
 _NAME = "nearest_bfloat16"
 _NEAREST = operator(_NAME, "the bits of the nearest bfloat16")
@@ -50,7 +50,7 @@ def hidden_roundings(func: tirx.PrimFunc) -> tirx.PrimFunc:
     simplified."""
 
     def let(node: tirx.Let, mutator: StructuralMutator) -> Expr:
-        value = is_rounded(node)
+        value = rounded_operand(node)
         if value is None:
             return mutator.default_mutate(node)
         return call(_NEAREST, str(node.expr_ty()), mutator.mutate(value))

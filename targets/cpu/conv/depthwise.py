@@ -22,6 +22,7 @@ from tvm.tirx.script.builder import ir as T
 from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
 from dsc.lower.nominal import batch, nominal
+from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
@@ -38,8 +39,9 @@ LOOP_CYCLES = 3.0
 """Cycles of a tile that are not hidden behind arithmetic."""
 REGISTERS_OF_FLOATS, REGISTERS_OF_BYTES = 2, 5
 """That a tile leaves for all but its sums: bytes are three of them on the way to a product."""
-FLOAT_OPERATIONS = 3
-"""Vector operations that make floats of a vector of bytes: it is widened, converted, and its zero point taken off."""
+FLOAT_OPERATIONS = {FLOAT32: 0, BFLOAT16: 2, "int8": 3, "uint8": 3}
+"""Vector operations that make floats of a vector: bytes are widened, converted, and their zero point taken off; bits of
+bfloat16 are widened and shifted."""
 BYTE_OPERATIONS = 12
 """Those that make bytes of a vector of sums: converted twice, scaled, rounded, cut, and narrowed in four steps."""
 BURST = 0.12
@@ -254,9 +256,10 @@ class DepthwiseSpace:
         weights = kh * kw if kh * kw + point.width > machine.vector_registers - 3 else 0
         loads = (min(taps, spread) + weights) * max(1.0 / machine.pipes, 32 * point.lanes / machine.load_bits)
         arithmetic = taps / machine.multiply_add(point.lanes).rate
+        operations = taps + FLOAT_OPERATIONS[self.region.element] * min(taps, spread)
         if self.region.integer:
-            operations = taps + FLOAT_OPERATIONS * min(taps, spread) + BYTE_OPERATIONS * point.width
-            arithmetic = max(arithmetic, operations / machine.pipes)
+            operations += BYTE_OPERATIONS * point.width
+        arithmetic = max(arithmetic, operations / machine.pipes)
         return max(arithmetic, loads) + LOOP_CYCLES
 
     def build(self, point: DepthwisePoint) -> Implementation:

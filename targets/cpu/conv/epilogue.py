@@ -72,10 +72,11 @@ class Epilogue:
         types: list[tuple[str, ...]] = []
         for output in self.outputs:
             analyzer = sym.Analyzer()
-            blocks = tirx.floordiv(self.anchor.shape[1], output.block)
+            channels = self.anchor.shape[1]
+            extents = {block: tirx.floordiv(channels, output.block), i: output.block}
             for var, (_, size) in zip((n, block, i, h, w), sizes, strict=True):
                 # An axis of size 1 is indexed by 0, that of one block too.
-                analyzer.bind(var, Range(0, output.block if var is i else blocks if var is block else size))
+                analyzer.bind(var, Range(0, extents.get(var, size)))
             c = block * output.block
             expected = (n, c + i, h, w)
             moved: list[Sequence[Expr]] = []

@@ -217,3 +217,30 @@ def test_without_activations_only_factors_and_tables_are_stored_so() -> None:
     assert {stored(op.results[0]) for op in regions(after)} == {F32}
     looked_up = [op for op in after.ops() if isinstance(op, onnx.Gather)]
     assert [(stored(op.data), stored(op.output)) for op in looked_up] == [(F16, F16), (F32, F32)]
+
+
+def images_and_rows() -> Graph:
+    """Two convolutions, of which the second feeds a pool, and a product of that."""
+    net = Net(x=(2, 16, 9, 7))
+    y = net.Relu(net.Conv(net.inputs()[0], net.random(32, 16, 3, 3), net.random(32)))
+    z = net.Relu(net.Conv(y, net.random(16, 32, 1, 1)))
+    rows = net.Flatten(net.GlobalAveragePool(z))
+    return net.done(net.MatMul(net.Relu(net.MatMul(rows, net.random(16, 72))), net.random(72, 3)))
+
+
+def test_of_packed_activations_images_in_blocks_are_stored_so_and_rows_are_not() -> None:
+    before, after = images_and_rows(), images_and_rows()
+    Pipeline.parse("fuse,layout{block=8},precision{type=bfloat16 activations=packed}").run(after)
+    found = {op.kind.data: op for op in regions(after)}
+    images = [op.results[0] for op in regions(after) if op.kind.data == "conv"]
+    assert [stored(image) for image in images] == ["bfloat16", "bfloat16"]
+    assert stored(found["pool"].results[0]) == F32, "no image in blocks any more"
+    products = [op for op in regions(after) if op.kind.data == "matmul"]
+    assert [[stored(v) for v in op.operands] for op in products] == [[F32, "bfloat16"], [F32, "bfloat16"]]
+    assert {multiplied_as(op) for op in (*products, found["conv"])} == {"bfloat16"}
+    check_near(before, after, bound=4e-2)
+
+
+def test_activations_are_of_those_that_are_known() -> None:
+    with pytest.raises(UsageError, match="activations are all, packed, none, not images"):
+        Pipeline.parse("fuse,precision{activations=images}").run(images_and_rows())

@@ -17,15 +17,20 @@ Run: TypeAlias = Callable[[Feeds], Mapping[str, np.ndarray]]
 class Evaluation:
     """model: the zoo's name of what is judged. title: what the number is.
 
-    calibration: the first `count` of inputs that the metric does not use, seeded. metric: larger is better; a share
-    of 1 where it is an accuracy.
+    calibration: the first `count` of inputs that are not judged by, seeded. answers: what a model says of each input
+    that is. truth: what it ought to say.
     """
 
     name: str
     model: str
     title: str
     calibration: Callable[[int], Iterator[Feeds]]
-    metric: Callable[[Run], float]
+    answers: Callable[[Run], np.ndarray]
+    truth: Callable[[], np.ndarray]
+
+    def metric(self, run: Run) -> float:
+        """The share of right answers."""
+        return float(np.mean(self.answers(run) == self.truth()))
 
 
 def first_output(run: Run, feeds: Feeds) -> np.ndarray:

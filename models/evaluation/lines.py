@@ -39,11 +39,14 @@ def _calibration(count: int) -> Iterator[Feeds]:
     return map(_feeds, _lines(count, _CALIBRATION))
 
 
-def _accuracy(run: Run) -> float:
+def _answers(run: Run) -> np.ndarray:
     characters = _characters()
     lines = _lines(_LINES, _TEST)
-    found = [_read(first_output(run, _feeds(line))[0], characters) == line.text for line in lines]
-    return float(np.mean(found))
+    return np.array([_read(first_output(run, _feeds(line))[0], characters) for line in lines])
+
+
+def _truth() -> np.ndarray:
+    return np.array([line.text for line in _lines(_LINES, _TEST)])
 
 
 def _characters() -> Sequence[str]:
@@ -59,4 +62,4 @@ def _read(scores: np.ndarray, characters: Sequence[str]) -> str:
     return "".join(characters[index] for index in best[changed]).strip()
 
 
-TEXT_LINES = Evaluation("text-lines", _MODEL, "lines read right of 300", _calibration, _accuracy)
+TEXT_LINES = Evaluation("text-lines", _MODEL, "lines read right of 300", _calibration, _answers, _truth)

@@ -20,11 +20,15 @@ def _calibration(count: int) -> Iterator[Feeds]:
         yield {"input": preprocessing.apply(path)}
 
 
-def _accuracy(run: Run) -> float:
-    preprocessing, photos = recipe(_MODEL).preprocessing, imagenet_photos()
+def _answers(run: Run) -> np.ndarray:
+    preprocessing = recipe(_MODEL).preprocessing
     assert preprocessing is not None
-    found = [first_output(run, {"input": preprocessing.apply(photo.path)}).argmax() == photo.label for photo in photos]
-    return float(np.mean(found))
+    feeds = ({"input": preprocessing.apply(photo.path)} for photo in imagenet_photos())
+    return np.array([first_output(run, each).argmax() for each in feeds])
 
 
-IMAGENET_PHOTOS = Evaluation("imagenet-photos", _MODEL, "top-1 of 20 photographs", _calibration, _accuracy)
+def _truth() -> np.ndarray:
+    return np.array([photo.label for photo in imagenet_photos()])
+
+
+IMAGENET_PHOTOS = Evaluation("imagenet-photos", _MODEL, "top-1 of 20 photographs", _calibration, _answers, _truth)

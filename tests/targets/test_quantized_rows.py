@@ -83,6 +83,12 @@ def built() -> list[Built]:
     return [Built(*each[:2], each[2].packings, library[f"k{i}"]) for i, each in enumerate(made)]
 
 
+def space_size(product: Product) -> int:
+    space = product.space(machine())
+    assert not isinstance(space, Refusal)
+    return space.problem.size
+
+
 def exact(product: Product, arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """In float64, of activations in whole steps of their row; and a bound of what this may be off by.
 
@@ -91,7 +97,10 @@ def exact(product: Product, arrays: list[np.ndarray]) -> tuple[np.ndarray, np.nd
     """
     x, integers, scales, bias = (computed(array).astype(np.float64) for array in arrays)
     largest = {1: 127, 2: 127 * 257}[BYTES[product.element]]
-    step = np.maximum(np.abs(x).max(-1, keepdims=True), SMALLEST) / largest
+    size = space_size(product)
+    groups = np.arange(product.case.depth) // size
+    step = np.stack([np.abs(x[..., groups == g]).max(-1) for g in range(groups[-1] + 1)], -1)[..., groups]
+    step = np.maximum(step, SMALLEST) / largest
     steps = x / step
     rounded = np.rint(steps)
     weight = integers * scales[np.arange(product.case.depth) // product.case.group]

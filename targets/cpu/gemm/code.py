@@ -92,7 +92,7 @@ class Writer:
         a_rows = rows_of_a(place, wanted, ragged)
         tile.clear()
         multiply(tile, a_rows)
-        self.finish(tile, place)
+        tile.finish()
         kept = Kept(self.source.kept, self.tiling.lanes)
         for is_full, width in self.frame.widths(place.panel):
             with when(is_full):
@@ -102,10 +102,6 @@ class Writer:
                 for i, row in enumerate(wanted):
                     with when(row < self.loops.const(self.source.m) if ragged else None):
                         self._store(place, row, width, tile.sums, i, kept)
-
-    def finish(self, tile: Tile, place: Place) -> None:
-        """Ends the adding to a tile."""
-        tile.finish()
 
     def multiply(self, tile: Tile, rows: Sequence[Row], panel: Panel) -> None:
         """All steps."""

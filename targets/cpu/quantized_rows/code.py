@@ -11,11 +11,11 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.floats import f32
 from dsc.targets.cpu.gemm.code import Multiply, Writer
-from dsc.targets.cpu.gemm.frame import Frame, Packed, Place, Task
+from dsc.targets.cpu.gemm.frame import Frame, Packed, Task
 from dsc.targets.cpu.gemm.operands import Panel, Row
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.quantized_rows.problem import ByteProduct
-from dsc.targets.cpu.quantized_rows.rows import QuantizedOperands
+from dsc.targets.cpu.quantized_rows.rows import QuantizedOperands, RowOfBytes
 from dsc.targets.cpu.tile import RegisterTile, Tile, as_elements
 from dsc.targets.cpu.weight_only.weights import Weights
 from dsc.targets.machine import MultiplyAdd
@@ -38,16 +38,12 @@ class _Quantized(Writer):
     def __init__(self, problem: ByteProduct, frame: Frame, bytes_: MultiplyAdd) -> None:
         super().__init__(frame)
         self.problem, self.bytes = problem, bytes_
-        self.operands = self.quantized = QuantizedOperands(problem, frame, bytes_)
+        self.operands = QuantizedOperands(problem, frame, bytes_)
 
     def multiplier(self, task: Task, panel: Expr) -> Multiply:
         """Gets the bytes of a panel, and multiplies by them."""
         weights, of_panel = Weights(self.problem.weight, self.frame, panel), self._panel_of_bytes(panel)
-
-        def multiply(tile: Tile, rows: Sequence[Row]) -> None:
-            weights.each_group(lambda group, size: self._group(tile, rows, of_panel, weights, group, size))
-
-        return multiply
+        return lambda tile, rows: self._groups(tile, rows, of_panel, weights)
 
     def _panel_of_bytes(self, panel: Expr) -> Panel:
         """As it is packed; of 4 bits, in a buffer of the task's own."""
@@ -63,19 +59,38 @@ class _Quantized(Writer):
                     T.buffer_store(scratch, value, [2 * row + half, places])
         return lambda step, places: scratch[step, places]
 
-    def _group(
-        self, tile: Tile, rows: Sequence[Row], panel: Panel, weights: Weights, group: Expr, size: int
-    ) -> None:  # fmt: skip
-        """The sums of a group, times its scales."""
+    def _groups(self, tile: Tile, rows: Sequence[Row], panel: Panel, weights: Weights) -> None:
+        """The sums of all groups, in floats."""
+        problem = self.problem
         assert isinstance(tile, RegisterTile)  # of a row and vectors, as those of floats are
+        whole, left = divmod(problem.weight.depth, problem.size)
+        with self.loops.each(whole) as group:
+            self._group(tile, rows, panel, weights, group, problem.size)
+        if left:
+            self._group(tile, rows, panel, weights, self.loops.const(whole), left)
+        if problem.weight.groups == 1:
+            scales = weights.scales(self.loops.const(0))
+            for i in range(tile.rows):
+                for v, scale in enumerate(scales):
+                    tile.put(i, v, tile[i, v] * scale)
+
+    def _group(
+        self, tile: RegisterTile, rows: Sequence[Row], panel: Panel, weights: Weights, group: Expr, size: int
+    ) -> None:  # fmt: skip
+        """Adds the sums of one group of activations, times their steps, and times scales of the weight if these vary."""
+        problem, each = self.problem, self.bytes.k
         part = RegisterTile(self.bytes, len(rows), self.tiling.columns, self.tiling.lanes)
         self._begin(part, weights, group)
-        each = self.bytes.k
-        self.steps(part, rows, panel, group * (self.problem.weight.size // each), -(-size // each))
-        scales = weights.scales(group)
+        self.steps(part, rows, panel, group * (problem.size // each), -(-size // each))
+        of_weight = tirx.floordiv(group, self.loops.const(problem.weight.size // problem.size))
+        scales = None if problem.weight.groups == 1 else weights.scales(of_weight)
         for i in range(tile.rows):
-            for v in range(len(tile.vectors)):
-                tile.multiply_add(i, v, self._together(part, i, v), scales[v])
+            row = rows[i * problem.bytes]
+            assert isinstance(row, RowOfBytes)
+            step = T.Bind(row.step_of(group))
+            for v, (_, lanes) in enumerate(tile.vectors):
+                found = self._together(part, i, v)
+                tile.multiply_add(i, v, spread(step, lanes), found if scales is None else found * scales[v])
 
     def _begin(self, part: RegisterTile, weights: Weights, group: Expr) -> None:
         """Sums begin with what makes up for bytes that are more than they stand for."""
@@ -92,15 +107,6 @@ class _Quantized(Writer):
         for low in below:
             high = high * spread(f32(256), lanes) + low
         return high
-
-    def finish(self, tile: Tile, place: Place) -> None:
-        """Multiplies the sums of each row by its step."""
-        super().finish(tile, place)
-        assert isinstance(tile, RegisterTile)
-        for i in range(tile.rows):
-            step = T.Bind(self.quantized.step_of(place, i))
-            for v, (_, lanes) in enumerate(tile.vectors):
-                tile.put(i, v, tile[i, v] * spread(step, lanes))
 
 
 def _halves(both: Expr) -> tuple[Expr, Expr]:

@@ -11,13 +11,17 @@ from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.weight_only.problem import WeightOnlyProduct, weight_only_product
 from dsc.targets.kernel import Refusal
 
+GROUP = 32
+"""Activations that share a step, where the weight's groups allow that."""
 BYTES = {"int8": 1, "int16": 2}
 """That an activation becomes, by the type to which a workload lets it be rounded."""
 
 
 @dataclass(frozen=True, eq=False)
 class ByteProduct:
-    """``acc = (t * q) @ (scales * integers)``, t the step of a row of activations and q these in steps, and its epilogue.
+    """``acc = (t * q) @ (scales * integers)``, t the steps of activations and q these in steps, and its epilogue.
+
+    Neighbours in a row of activations share a step; how many is `size`, and such a group lies in one of the weight.
 
     Each q is ``sum over i of bytes[i] * 256**i``, of signed bytes: rows of bytes are multiplied, and their sums put
     together.
@@ -28,6 +32,18 @@ class ByteProduct:
     """Of a q."""
     dtype: str
     """Of the bytes as the instruction takes them: unsigned ones are 128 more."""
+
+    @property
+    def size(self) -> int:
+        """Of a group of activations; the last may be smaller."""
+        weight = self.weight
+        shared = weight.groups == 1 or weight.size % GROUP == 0
+        return min(GROUP, weight.depth) if shared else weight.size
+
+    @property
+    def groups(self) -> int:
+        """In a row of activations."""
+        return -(-self.weight.depth // self.size)
 
     @property
     def largest(self) -> int:

@@ -36,7 +36,7 @@ class QuantizedRowsSpace:
 
     def _fits(self, tiling: Tiling) -> bool:
         """Whether sums of several groups have registers beside those of one."""
-        if self.problem.weight.groups == 1:
+        if self.problem.groups == 1:
             return True
         scaled = tiling.rows // self.problem.bytes * tiling.vectors
         return scaled + tiling.rows * tiling.vectors + tiling.vectors + 2 <= self.machine.vector_registers
@@ -50,7 +50,7 @@ class QuantizedRowsSpace:
         """Seconds: those of the product of bytes, and of making floats of its sums."""
         weight, count = self.problem.weight, self.problem.bytes
         conversions = (2 * count + 1) * point.rows * point.vectors / self.machine.pipes
-        end = weight.groups * (conversions + self.machine.multiply_add(point.lanes).latency)
+        end = self.problem.groups * (conversions + self.machine.multiply_add(point.lanes).latency)
         if weight.encoding.bits == 4:
             tiles = point.block if point.by_rows else math.ceil(nominal(weight.product.m) / point.rows)
             end += UNPACK_CYCLES * weight.depth / 8 * point.vectors / tiles
@@ -62,7 +62,7 @@ class QuantizedRowsSpace:
         floats = self.machine.multiply_add(point.lanes)
         bytes_ = self.machine.multiply_add(point.lanes, *self.problem.in_bytes.operands)
         packings: dict[int, Packing] = {
-            weight.integers: Bytes(columns, bytes_.k, weight.encoding.bits, weight.size, self.problem.shift),
+            weight.integers: Bytes(columns, bytes_.k, weight.encoding.bits, self.problem.size, self.problem.shift),
             weight.scales: OfGroups(columns, "float32"),
         }
         params = weight.product.params

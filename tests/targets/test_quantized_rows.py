@@ -1,118 +1,222 @@
-"""Products of activations that are quantized row by row: against the same in exact integers, on ragged sizes."""
+"""Products of activations in bytes, row by row: against the same in exact integers, on ragged sizes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tvm
 
 from dsc.elements import computed
-from dsc.targets import Point, Refusal
+from dsc.targets import Implementation, Point, Refusal
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.quantized_rows import QuantizedRows
 from dsc.targets.cpu.quantized_rows.packing import Bytes
-from dsc.targets.cpu.quantized_rows.rows import SMALLEST
 from dsc.targets.cpu.quantized_rows.space import QuantizedRowsSpace
+from dsc.targets.cpu.weight_only import WeightOnly
 from dsc.targets.kernel import ArrayType
 from tests.kernels import compiled_library, machine
+from tests.targets.in_steps import in_steps, product
 from tests.targets.test_weight_only import Case
 
-BYTES = {"int8": 1, "int16": 2}
+ELEMENTS = ("int8", "int16")
+MACHINE = machine("x86:znver4")
 
 
-@dataclass(frozen=True)
-class Product:
-    """A case, with what activations may be rounded to."""
+def matched(case: Case, element: str | None, cpu: Cpu = MACHINE) -> QuantizedRowsSpace | Refusal:
+    return QuantizedRows().match(replace(case.workload(), multiplied_as=element), cpu)
 
-    case: Case
-    element: str
 
-    def space(self, cpu: Cpu) -> QuantizedRowsSpace | Refusal:
-        return QuantizedRows().match(replace(self.case.workload(), multiplied_as=self.element), cpu)
+def space_of(case: Case, element: str, cpu: Cpu = MACHINE) -> QuantizedRowsSpace:
+    found = matched(case, element, cpu)
+    assert not isinstance(found, Refusal), f"{case}: {found.reason}"
+    return found
 
 
 CASES = [
     Case((1,), 100, 33, "int8", 100),
     Case((5,), 64, 48, "int8", 64),
-    Case((3, 7), 96, 50, "int8", 32),
-    Case((2,), 50, 12, "int8", 20),
+    Case((3, 7), 96, 50, "int8", 32),  # groups of the weight, as large as those of activations
+    Case((6,), 160, 17, "int8", 96),  # three to one, the last one smaller
+    Case((2,), 50, 12, "int8", 20),  # no multiple of 32
     Case(("n",), 72, 20, "int8", 72),
     Case((9,), 1, 2, "int8", 1),
     Case((40,), 37, 70, "int8", 37),
     Case((7,), 52, 20, "int4", 52),
     Case((4,), 104, 40, "int4", 32),
 ]
-PRODUCTS = [Product(case, element) for case in CASES for element in BYTES]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Built:
-    product: Product
+    """One point of a product as code."""
+
+    case: Case
+    element: str
+    size: int
+    """Of groups of activations."""
     point: Point
-    packings: dict
-    function: object
+    implementation: Implementation
+    function: tvm.runtime.Function
+
+    def __str__(self) -> str:
+        return f"{self.element} {self.case} {self.point}"
 
     def run(self, arrays: list[np.ndarray]) -> np.ndarray:
         x, *weight, bias = arrays
-        inputs = [*weight, x, bias]  # as the ops read them
-        given = [part for i, a in enumerate(inputs) for part in _packed(self.packings.get(i), a)]
+        packings = self.implementation.packings
+        inputs = enumerate([*weight, x, bias])  # as the ops read them
+        given = [part for i, a in inputs for part in (packings[i].apply(a) if i in packings else (a,))]
         y = tvm.runtime.tensor(np.full((*x.shape[:-1], bias.size), 77, np.float32))
         self.function(*(tvm.runtime.tensor(array) for array in given), y)
-        return y.numpy()
-
-
-def _packed(packing: object, array: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (array,) if packing is None else packing.apply(array)
+        found: np.ndarray = y.numpy()
+        return found
 
 
 @pytest.fixture(scope="module")
 def built() -> list[Built]:
-    """The best point of each product, and one that divides the work in each other way, compiled together."""
+    """Of each product the best point of each way to divide the work, for this host, compiled together."""
     cpu, made = machine(), []
-    for product in PRODUCTS:
-        space = product.space(cpu)
-        assert not isinstance(space, Refusal), f"{product}: {space.reason}"
-        by_axis: dict[str, list[Point]] = {}
-        for point in space.points():
-            by_axis.setdefault(point.axis, []).append(point)
-        made += [(product, best, space.build(best)) for p in by_axis.values() for best in [min(p, key=space.estimate)]]
-    library = compiled_library({f"k{i}": impl.func for i, (_, _, impl) in enumerate(made)}, CpuBackend(cpu))
-    return [Built(*each[:2], each[2].packings, library[f"k{i}"]) for i, each in enumerate(made)]
+    for case in CASES:
+        for element in ELEMENTS:
+            space = space_of(case, element, cpu)
+            best: dict[str, Point] = {}
+            for point in sorted(space.points(), key=space.estimate):
+                best.setdefault(point.axis, point)
+            made += [(case, element, space.problem.size, point, space.build(point)) for point in best.values()]
+    library = compiled_library({f"k{i}": each[-1].func for i, each in enumerate(made)}, CpuBackend(cpu))
+    return [Built(*each, library[f"k{i}"]) for i, each in enumerate(made)]
 
 
-def space_size(product: Product) -> int:
-    space = product.space(machine())
-    assert not isinstance(space, Refusal)
-    return space.problem.size
+pytestmark = pytest.mark.skipif(
+    isinstance(matched(CASES[0], "int8", machine()), Refusal), reason="this host has no instruction for bytes"
+)
 
 
-def exact(product: Product, arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """In float64, of activations in whole steps of their row; and a bound of what this may be off by.
-
-    Float32 has rounded what is within a few of its units of a tie to the other side: a step of a few elements. What
-    else it rounds is sums of so many terms.
-    """
-    x, integers, scales, bias = (computed(array).astype(np.float64) for array in arrays)
-    largest = {1: 127, 2: 127 * 257}[BYTES[product.element]]
-    size = space_size(product)
-    groups = np.arange(product.case.depth) // size
-    step = np.stack([np.abs(x[..., groups == g]).max(-1) for g in range(groups[-1] + 1)], -1)[..., groups]
-    step = np.maximum(step, SMALLEST) / largest
-    steps = x / step
-    rounded = np.rint(steps)
-    weight = integers * scales[np.arange(product.case.depth) // product.case.group]
-    is_tie = np.abs(np.abs(steps - rounded) - 0.5) < 2.0**-23 * np.abs(steps) * 4 + 1e-9
-    bound = (np.abs(rounded * step)) @ np.abs(weight) * 2.0**-23 * 8 + (is_tie * step) @ np.abs(weight)
-    return rounded * step @ weight + bias, bound + np.abs(bias) * 2.0**-22
+def weight_of(case: Case, arrays: list[np.ndarray]) -> np.ndarray:
+    _, integers, scales, _ = (computed(array).astype(np.float64) for array in arrays)
+    dequantized: np.ndarray = integers * scales[np.arange(case.depth) // case.group]
+    return dequantized
 
 
 def test_against_exact_integers(built: list[Built]) -> None:
     random = np.random.default_rng()
     for each in built:
-        arrays = each.product.case.arrays(random)
-        expected, bound = exact(each.product, arrays)
-        off = np.abs(each.run(arrays) - expected) > bound
-        assert not off.any(), f"{each.product} {each.point}: {np.argwhere(off)[:3]}"
+        arrays = each.case.arrays(random)
+        expected, bound = product(arrays[0], weight_of(each.case, arrays), each.size, each.element)
+        bias = arrays[-1].astype(np.float64)
+        off = ~(np.abs(each.run(arrays) - (expected + bias)) <= bound + np.abs(bias) * 2.0**-22)
+        assert not off.any(), f"{each}: {np.argwhere(off)[:3]}"
+
+
+def test_every_way_to_divide_the_work_was_there(built: list[Built]) -> None:
+    assert {each.point.axis for each in built} == {"none", "rows", "columns", "both"}
+
+
+def test_no_activation_is_off_by_more_than_half_a_step(built: list[Built]) -> None:
+    """One huge activation makes steps of its own group coarse, and of no other."""
+    random = np.random.default_rng()
+    for each in built:
+        arrays = each.case.arrays(random)
+        x, weight = arrays[0], weight_of(each.case, arrays)
+        x[..., 0] *= 1000
+        exact, magnitudes = x.astype(np.float64) @ weight, np.abs(x.astype(np.float64)) @ np.abs(weight)
+        bias = arrays[-1].astype(np.float64)
+        bound = in_steps(x, each.size, each.element).steps / 2 @ np.abs(weight) + (magnitudes + np.abs(bias)) * 2.0**-20
+        off = ~(np.abs(each.run(arrays) - (exact + bias)) <= bound)
+        assert not off.any(), f"{each}: {np.argwhere(off)[:3]}"
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_a_row_with_what_is_no_number_is_nan_and_others_are_not(built: list[Built], special: float) -> None:
+    random = np.random.default_rng()
+    for each in built:
+        arrays = each.case.arrays(random)
+        clean = each.run(arrays)
+        rows = arrays[0].reshape(-1, each.case.depth)
+        at = int(random.integers(len(rows)))
+        rows[at, random.integers(each.case.depth)] = special
+        found = each.run(arrays).reshape(len(rows), -1)
+        assert np.isnan(found[at]).all(), str(each)
+        others = np.arange(len(rows)) != at
+        np.testing.assert_array_equal(found[others], clean.reshape(found.shape)[others], str(each))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-45, 1e-38, 2.0**-101, 1e-20, 1e33])
+def test_small_and_large_rows(built: list[Built], scale: float) -> None:
+    """What is far below 2^-100 becomes 0. Sums leave the range before scales make them small: above 10^34."""
+    random = np.random.default_rng()
+    for each in built:
+        arrays = each.case.arrays(random)
+        signs = random.choice([-1, 1], arrays[0].shape)
+        arrays[0] = (signs * random.uniform(0.5, 1, signs.shape) * scale).astype(np.float32)
+        weight, bias = weight_of(each.case, arrays), arrays[-1].astype(np.float64)
+        expected, bound = product(arrays[0], weight, each.size, each.element)
+        found = each.run(arrays)
+        off = ~(np.abs(found - (expected + bias)) <= bound + np.abs(bias) * 2.0**-22)
+        assert not off.any(), f"{each}: {np.argwhere(off)[:3]}"
+
+
+def test_packing() -> None:
+    """Bit for bit: neighbours of the depth side by side, of 4 bits the second step above the first."""
+    array = np.random.default_rng(3).integers(-8, 8, (11, 3)).astype(ml_dtypes.int4)
+    packing = Bytes(columns=2, neighbours=4, bits=4, size=8, shift=128)
+    stored, sums = packing.apply(array)
+    types = packing.arrays(ArrayType(array.shape, "uint8"))
+    assert types == (ArrayType((2, 2, 8), "int8"), ArrayType((2, 2, 2), "int32"))
+    assert [(made.shape, str(made.dtype)) for made in (stored, sums)] == [(t.shape, t.dtype) for t in types]
+    for k, n in np.ndindex(array.shape):
+        step, neighbour = divmod(k, 4)
+        both = int(stored[n // 2, step // 2, (n % 2) * 4 + neighbour])
+        assert (both >> 4 * (step % 2)) & 15 == int(array[k, n]) % 16
+    integers = computed(array).astype(np.int64)
+    for group, n in np.ndindex(2, 3):
+        assert sums[n // 2, group, n % 2] == -128 * integers[8 * group : 8 * group + 8, n].sum()
+    assert not sums[1, :, 1].any()  # there is no fourth column
+    (signed,) = Bytes(2, 4, 8, 8, shift=0).apply(integers.astype(np.int8))
+    assert signed[0, 1].tolist() == [*integers[4:8, 0], *integers[4:8, 1]]
+
+
+@pytest.mark.parametrize(
+    ("case", "element", "tag", "reason"),
+    [
+        (Case((4,), 64, 8, "int8", 64), None, "znver4", "activations may not be rounded to bytes"),
+        (Case((4,), 64, 8, "int8", 64), "bfloat16", "znver4", "activations may not be rounded to bytes"),
+        (Case((4,), 64, 8, "int8", 32, zeros=True), "int8", "znver4", "its weight has zero points"),
+        (Case((4,), 64, 8, "uint8", 64), "int8", "znver4", "its weight is not of signed integers of 4 or 8 bits"),
+        (Case((4,), 64, 8, "int2", 64), "int16", "znver4", "its weight is not of signed integers of 4 or 8 bits"),
+        (Case((4,), 64, 8, "int8", 6), "int8", "znver4", "groups of 6 are no whole words"),
+        (Case((1,), 262152, 1, "int8", 131076), "int8", "znver4", "sums of 131076 products leave 32 bits"),
+        (
+            Case((4,), 64, 8, "int8", 64), "int16", "haswell",
+            "no instruction that multiplies bytes by signed bytes",
+        ),
+    ],
+)  # fmt: skip
+def test_refusals(case: Case, element: str | None, tag: str, reason: str) -> None:
+    found = matched(case, element, machine(f"x86:{tag}"))
+    assert isinstance(found, Refusal)
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("rows", [1, 4, 128])
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_it_is_faster_than_floats_by_estimate(element: str, rows: int, dtype: str) -> None:
+    case = Case((rows,), 768, 768, dtype, 32)
+    floats = WeightOnly().match(case.workload(), MACHINE)
+    assert not isinstance(floats, Refusal)
+    best = [min(map(space.estimate, space.points())) for space in (floats, space_of(case, element))]
+    assert best[1] < best[0]
+
+
+def test_tiles_fit_the_registers() -> None:
+    """Sums of integers and those of floats, beside the vectors of the weight."""
+    for element, count in (("int8", 1), ("int16", 2)):
+        for tag, registers in (("znver4", 32), ("alderlake", 16)):
+            for point in space_of(Case((128,), 768, 768, "int8", 768), element, machine(f"x86:{tag}")).points():
+                sums = point.rows * point.vectors
+                assert sums + count * sums + point.vectors < registers

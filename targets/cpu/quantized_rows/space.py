@@ -17,7 +17,7 @@ from dsc.targets.cpu.quantized_rows.problem import ByteProduct
 from dsc.targets.cpu.weight_only.packing import OfGroups
 from dsc.targets.kernel import ArrayType, Implementation, Packing
 
-UNPACK_CYCLES = 2.0
+UNPACK_CYCLES = 6.0
 """Making two vectors of bytes of one that holds integers of 4 bits."""
 
 
@@ -49,8 +49,9 @@ class QuantizedRowsSpace:
     def estimate(self, point: Tiling) -> float:
         """Seconds: those of the product of bytes, and of making floats of its sums."""
         weight, count = self.problem.weight, self.problem.bytes
-        conversions = (2 * count + 1) * point.rows * point.vectors / self.machine.pipes
-        end = self.problem.groups * (conversions + self.machine.multiply_add(point.lanes).latency)
+        # of each sum of bytes a conversion and a multiplication, and one by a scale
+        each = 2 * count + (1 if weight.groups > 1 else 0)
+        end = self.problem.groups * each * point.rows * point.vectors / self.machine.pipes
         if weight.encoding.bits == 4:
             tiles = point.block if point.by_rows else math.ceil(nominal(weight.product.m) / point.rows)
             end += UNPACK_CYCLES * weight.depth / 8 * point.vectors / tiles

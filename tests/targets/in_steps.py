@@ -36,10 +36,13 @@ def in_steps(x: np.ndarray, size: int, element: str) -> InSteps:
 
 
 def product(
-    x: np.ndarray, weight: np.ndarray, size: int, element: str
+    x: np.ndarray, weight: np.ndarray, size: int, element: str, magnitudes: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """``x @ weight`` of elements in steps, and a bound of what float32 may be off by: roundings of sums of so many
-    terms, and a step of each tie."""
+    terms, and a step of each tie.
+
+    magnitudes: of what is summed, where that is not the weight itself but parts of which it is the difference.
+    """
     found = in_steps(x, size, element)
-    roundings = np.abs(found.rounded) @ np.abs(weight) * 2.0**-20
+    roundings = np.abs(found.rounded) @ (np.abs(weight) if magnitudes is None else magnitudes) * 2.0**-20
     return found.rounded @ weight, roundings + (found.is_tie * found.steps) @ np.abs(weight)

@@ -14,7 +14,7 @@ from dsc.targets import Implementation, Point, Refusal
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.quantized_rows import QuantizedRows
-from dsc.targets.cpu.quantized_rows.packing import Bytes
+from dsc.targets.cpu.quantized_rows.packing import Bytes, ZeroPoints
 from dsc.targets.cpu.quantized_rows.space import QuantizedRowsSpace
 from dsc.targets.cpu.weight_only import WeightOnly
 from dsc.targets.kernel import ArrayType
@@ -46,6 +46,10 @@ CASES = [
     Case((9,), 1, 2, "int8", 1),
     Case((40,), 37, 70, "int8", 37),
     Case((7,), 52, 20, "int4", 52),
+    Case((3,), 75, 9, "uint8", 20, zeros=True),
+    Case((5,), 70, 40, "uint8", 70, zeros=True),
+    Case((2,), 104, 33, "uint4", 32, zeros=True),
+    Case((4,), 64, 8, "int8", 32, zeros=True),
     Case((4,), 104, 40, "int4", 32),
 ]
 
@@ -97,16 +101,24 @@ pytestmark = pytest.mark.skipif(
 
 
 def weight_of(case: Case, arrays: list[np.ndarray]) -> np.ndarray:
-    _, integers, scales, _ = (computed(array).astype(np.float64) for array in arrays)
-    dequantized: np.ndarray = integers * scales[np.arange(case.depth) // case.group]
+    _, integers, scales, *zeros, _ = (computed(array).astype(np.float64) for array in arrays)
+    groups = np.arange(case.depth) // case.group
+    dequantized: np.ndarray = (integers - (zeros[0][groups] if zeros else 0)) * scales[groups]
     return dequantized
+
+
+def magnitudes_of(case: Case, arrays: list[np.ndarray]) -> np.ndarray:
+    """Of the integers and of the zero points, which are multiplied one after the other."""
+    _, _, scales, *_ = arrays
+    return 2.0 * (255 if case.zeros else 128) * np.abs(scales.astype(np.float64))[np.arange(case.depth) // case.group]
 
 
 def test_against_exact_integers(built: list[Built]) -> None:
     random = np.random.default_rng()
     for each in built:
         arrays = each.case.arrays(random)
-        expected, bound = product(arrays[0], weight_of(each.case, arrays), each.size, each.element)
+        weight, magnitudes = weight_of(each.case, arrays), magnitudes_of(each.case, arrays)
+        expected, bound = product(arrays[0], weight, each.size, each.element, magnitudes)
         bias = arrays[-1].astype(np.float64)
         off = ~(np.abs(each.run(arrays) - (expected + bias)) <= bound + np.abs(bias) * 2.0**-22)
         assert not off.any(), f"{each}: {np.argwhere(off)[:3]}"
@@ -123,7 +135,7 @@ def test_no_activation_is_off_by_more_than_half_a_step(built: list[Built]) -> No
         arrays = each.case.arrays(random)
         x, weight = arrays[0], weight_of(each.case, arrays)
         x[..., 0] *= 1000
-        exact, magnitudes = x.astype(np.float64) @ weight, np.abs(x.astype(np.float64)) @ np.abs(weight)
+        exact, magnitudes = x.astype(np.float64) @ weight, np.abs(x.astype(np.float64)) @ magnitudes_of(each.case, arrays)
         bias = arrays[-1].astype(np.float64)
         bound = in_steps(x, each.size, each.element).steps / 2 @ np.abs(weight) + (magnitudes + np.abs(bias)) * 2.0**-20
         off = ~(np.abs(each.run(arrays) - (exact + bias)) <= bound)
@@ -154,10 +166,21 @@ def test_small_and_large_rows(built: list[Built], scale: float) -> None:
         signs = random.choice([-1, 1], arrays[0].shape)
         arrays[0] = (signs * random.uniform(0.5, 1, signs.shape) * scale).astype(np.float32)
         weight, bias = weight_of(each.case, arrays), arrays[-1].astype(np.float64)
-        expected, bound = product(arrays[0], weight, each.size, each.element)
+        expected, bound = product(arrays[0], weight, each.size, each.element, magnitudes_of(each.case, arrays))
         found = each.run(arrays)
         off = ~(np.abs(found - (expected + bias)) <= bound + np.abs(bias) * 2.0**-22)
         assert not off.any(), f"{each}: {np.argwhere(off)[:3]}"
+
+
+def test_packing_of_unsigned_weights_and_their_zero_points() -> None:
+    """Both are made signed, which the difference does not see."""
+    array = np.array([[0, 255, 128]], np.uint8)
+    stored, sums = Bytes(columns=3, neighbours=4, bits=8, size=1, shift=128, offset=128).apply(array)
+    assert stored[0, 0].reshape(3, 4).tolist() == [[-128, 0, 0, 0], [127, 0, 0, 0], [0, 0, 0, 0]]
+    assert sums.reshape(-1).tolist() == [128 * 128, -128 * 127, 0]
+    (zeros,) = ZeroPoints(2, 8).apply(np.array([[1, 15, 8]]).astype(ml_dtypes.uint4))
+    assert zeros.dtype == np.float32
+    assert zeros.tolist() == [[[-7, 7]], [[0, 0]]]
 
 
 def test_packing() -> None:
@@ -185,9 +208,8 @@ def test_packing() -> None:
     [
         (Case((4,), 64, 8, "int8", 64), None, "znver4", "activations may not be rounded to bytes"),
         (Case((4,), 64, 8, "int8", 64), "bfloat16", "znver4", "activations may not be rounded to bytes"),
-        (Case((4,), 64, 8, "int8", 32, zeros=True), "int8", "znver4", "its weight has zero points"),
-        (Case((4,), 64, 8, "uint8", 64), "int8", "znver4", "its weight is not of signed integers of 4 or 8 bits"),
-        (Case((4,), 64, 8, "int2", 64), "int16", "znver4", "its weight is not of signed integers of 4 or 8 bits"),
+        (Case((4,), 64, 8, "uint8", 64), "int8", "znver4", "its weight is unsigned and has no zero points"),
+        (Case((4,), 64, 8, "int2", 64), "int16", "znver4", "its weight is of 2 bits"),
         (Case((4,), 64, 8, "int8", 6), "int8", "znver4", "groups of 6 are no whole words"),
         (Case((1,), 262152, 1, "int8", 131076), "int8", "znver4", "sums of 131076 products leave 32 bits"),
         (

@@ -82,14 +82,19 @@ class _Quantized(Writer):
         part = RegisterTile(self.bytes, len(rows), self.tiling.columns, self.tiling.lanes)
         self._begin(part, weights, group)
         self.steps(part, rows, panel, group * (problem.size // each), -(-size // each))
-        of_weight = tirx.floordiv(group, self.loops.const(problem.weight.size // problem.size))
-        scales = None if problem.weight.groups == 1 else weights.scales(of_weight)
+        of_columns = problem.weight.groups == 1
+        shared = problem.groups if of_columns else problem.weight.size // problem.size
+        of_weight = tirx.floordiv(group, self.loops.const(shared))
+        scales = None if of_columns else weights.scales(of_weight)
+        zeros = weights.zeros(of_weight)
         for i in range(tile.rows):
             row = rows[i * problem.bytes]
             assert isinstance(row, RowOfBytes)
             step = T.Bind(row.step_of(group))
             for v, (_, lanes) in enumerate(tile.vectors):
                 found = self._together(part, i, v)
+                if zeros is not None:
+                    found = found - spread(row.sum_of(group), lanes) * zeros[v]
                 tile.multiply_add(i, v, spread(step, lanes), found if scales is None else found * scales[v])
 
     def _begin(self, part: RegisterTile, weights: Weights, group: Expr) -> None:

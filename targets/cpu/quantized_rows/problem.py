@@ -20,11 +20,11 @@ BYTES = {"int8": 1, "int16": 2}
 
 @dataclass(frozen=True, eq=False)
 class ByteProduct:
-    """``acc = (t * q) @ (scales * integers)``, t the steps of activations and q these in steps, and its epilogue.
+    """``acc = (t * q) @ (scales * (integers - zeros))``, t the steps of activations, q these in steps; and its epilogue.
 
     Neighbours in a row of activations share a step. Such a group lies in one of the weight.
     Each q is ``sum over i of bytes[i] * 256**i``, of signed bytes: rows of bytes are multiplied, and their sums put
-    together.
+    together. Zero points are multiplied by the sum of the q of a group.
     """
 
     weight: WeightOnlyProduct
@@ -51,6 +51,12 @@ class ByteProduct:
         return sum(127 << (8 * i) for i in range(self.bytes))
 
     @property
+    def offset(self) -> int:
+        """What is taken off integers of the weight, and of zero points, to make them signed."""
+        encoding = self.weight.encoding
+        return 0 if encoding.signed else 1 << (encoding.bits - 1)
+
+    @property
     def shift(self) -> int:
         """What is added to each byte."""
         return SIGN if self.dtype == "uint8" else 0
@@ -72,14 +78,14 @@ def byte_product(workload: Workload, machine: Cpu) -> ByteProduct | Refusal:
     found = weight_only_product(workload)
     if isinstance(found, Refusal):
         return found
-    if found.zeros is not None:
-        return Refusal("its weight has zero points")
-    if not found.encoding.signed or found.encoding.bits not in (4, 8):
-        return Refusal("its weight is not of signed integers of 4 or 8 bits")
+    if found.encoding.bits not in (4, 8):
+        return Refusal(f"its weight is of {found.encoding.bits} bits")
+    if not found.encoding.signed and found.zeros is None:
+        return Refusal("its weight is unsigned and has no zero points")
     dtype = next((d for d in ("int8", "uint8") if machine.multiply_adds(d, "int8", "int32")), None)
     if dtype is None:
         return Refusal("no instruction that multiplies bytes by signed bytes")
     problem = ByteProduct(found, count, dtype)
-    if problem.size * SIGN * SIGN >= 1 << 31:
+    if problem.size * max(SIGN * SIGN, problem.largest) >= 1 << 31:
         return Refusal(f"sums of {problem.size} products leave 32 bits")
     return problem

@@ -12,7 +12,7 @@ from dsc.targets.cpu.gemm.space import GemmSpace
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.quantized_rows.code import write
-from dsc.targets.cpu.quantized_rows.packing import Bytes
+from dsc.targets.cpu.quantized_rows.packing import Bytes, ZeroPoints
 from dsc.targets.cpu.quantized_rows.problem import ByteProduct
 from dsc.targets.cpu.weight_only.packing import OfGroups
 from dsc.targets.kernel import ArrayType, Implementation, Packing
@@ -49,8 +49,8 @@ class QuantizedRowsSpace:
     def estimate(self, point: Tiling) -> float:
         """Seconds: those of the product of bytes, and of making floats of its sums."""
         weight, count = self.problem.weight, self.problem.bytes
-        # of each sum of bytes a conversion and a multiplication, and one by a scale
-        each = 2 * count + (1 if weight.groups > 1 else 0)
+        # of each sum of bytes a conversion and a multiplication; one by a scale, and one by a zero point
+        each = 2 * count + (1 if weight.groups > 1 else 0) + (0 if weight.zeros is None else 1)
         end = self.problem.groups * each * point.rows * point.vectors / self.machine.pipes
         if weight.encoding.bits == 4:
             tiles = point.block if point.by_rows else math.ceil(nominal(weight.product.m) / point.rows)
@@ -59,13 +59,15 @@ class QuantizedRowsSpace:
 
     def build(self, point: Tiling) -> Implementation:
         """The code, and how the weight and its scales are packed into panels."""
-        weight, columns = self.problem.weight, point.columns
+        weight, columns, offset = self.problem.weight, point.columns, self.problem.offset
         floats = self.machine.multiply_add(point.lanes)
         bytes_ = self.machine.multiply_add(point.lanes, *self.problem.in_bytes.operands)
         packings: dict[int, Packing] = {
-            weight.integers: Bytes(columns, bytes_.k, weight.encoding.bits, self.problem.size, self.problem.shift),
+            weight.integers: Bytes(columns, bytes_.k, weight.encoding.bits, self.problem.size, self.problem.shift, offset),
             weight.scales: OfGroups(columns, "float32"),
         }
+        if weight.zeros is not None:
+            packings[weight.zeros] = ZeroPoints(columns, offset)
         params = weight.product.params
         types = {i: ArrayType(tuple(int(d) for d in params[i].shape), str(params[i].dtype)) for i in packings}
         arrays = {i: packing.arrays(types[i]) for i, packing in packings.items()}

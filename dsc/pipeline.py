@@ -47,7 +47,7 @@ class Compilation:
 
 
 def preset(
-    opt_level: int, target: AnyTarget, precision: str = "fp32", activations: str = "float32"
+    opt_level: int, target: AnyTarget, precision: str = "fp32", activations: str = "fp32"
 ) -> Pipeline:  # fmt: skip
     """The passes of an optimization level for a target.
 
@@ -56,7 +56,7 @@ def preset(
     quantized models where kernels multiply bytes, and weights of few bits where kernels make floats of them; kernels by
     estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
-    activations: float32, int16 or int8: what they are rounded to, row by row, where weights of few bits multiply them.
+    activations: fp32, int16 or int8: what they are rounded to, row by row, where weights of few bits multiply them.
     Raises UsageError for other levels, precisions and activations, and for those that the target cannot multiply in.
     """
     check_opt_level(opt_level)
@@ -70,7 +70,7 @@ def preset(
     plain, keeping = ("canonicalize", ""), ("canonicalize{keep-weights=true}", "weight-only")
     canonical, weights = keeping if target.unpacks_weights() else plain
     fuse = "fuse{quantized-attention=true}" if target.multiplies_bytes() else "fuse"
-    rows = "" if activations == "float32" else f"quantize-rows{{type={activations}}}"
+    rows = "" if activations == "fp32" else f"quantize-rows{{type={activations}}}"
     best = [before, canonical, widen, weights, after, fuse, target.passes(), rows]
     levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
@@ -121,7 +121,7 @@ def compile_model(
     shapes: Shapes | None = None,
     passes: str | Pipeline | None = None,
     precision: str = "fp32",
-    activations: str = "float32",
+    activations: str = "fp32",
     tuning_seconds: float = 60.0,
     database: Path | None = None,
     observers: Sequence[Observer] = (),
@@ -133,7 +133,7 @@ def compile_model(
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: instead of the preset of `opt_level`.
     precision: fp32, tf32, bf16 or fp16, as `preset` has it: what tensors are stored and multiplied in.
-    activations: float32, int16 or int8, likewise: what is multiplied by weights of few bits.
+    activations: fp32, int16 or int8, likewise: what is multiplied by weights of few bits.
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
     dump: a folder for the code of each kernel, from its schedule to its assembly.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.

@@ -6,7 +6,7 @@ PRECISIONS: dict[str, str | None] = {"fp32": None, "tf32": "tfloat32", "bf16": "
 """By name, the element type to which factors of products are rounded, and, of the halves, that tensors are stored in;
 None where nothing is rounded. It is the `type` of the pass `precision`."""
 
-ACTIVATIONS = ("float32", "int16", "int8")
+ACTIVATIONS = ("fp32", "int16", "int8")
 """What activations may be rounded to, row by row, where weights of few bits multiply them; the first rounds nothing. It
 is the `type` of the pass `quantize-rows`."""
 

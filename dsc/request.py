@@ -109,7 +109,9 @@ def check_multiplies_bytes(target: AnyTarget, activations: str, opt_level: int) 
         where = f"-O{opt_level}" if opt_level < 2 else target.name
         raise UsageError(f"activations {activations} are for weights of few bits, which {where} makes floats of")
     if not any(row.a in ("int8", "uint8") and row.b == "int8" for row in target.machine.instructions):
-        raise UsageError(f"{target.name} has no instruction that multiplies bytes by signed bytes: {activations} needs one")
+        raise UsageError(
+            f"{target.name} has no instruction that multiplies bytes by signed bytes: {activations} needs one"
+        )
 
 
 def check_rounded(graph: Graph, activations: str) -> None:

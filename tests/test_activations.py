@@ -57,7 +57,7 @@ def test_numbers(compiled: dict[str, Compilation]) -> None:
             (expected,), (found,) = block().reference(sample(rows)), module.run(sample(rows)).values()
             errors[kind, rows] = float(np.abs(found - expected).max() / np.abs(expected).max())
     for rows in (1, 5, 40):
-        assert errors["float32", rows] < 1e-6
+        assert errors["fp32", rows] < 1e-6
         for kind in ROUNDED:
             assert errors[kind, rows] < ERRORS[kind] / 4
         assert 50 < errors["int8", rows] / errors["int16", rows] < 1000
@@ -67,7 +67,7 @@ def test_numbers(compiled: dict[str, Compilation]) -> None:
 def test_which_kernels(compiled: dict[str, Compilation]) -> None:
     for kind, compilation in compiled.items():
         kernels = {choice.kernel for choice in compilation.model.choices if choice.kind == "matmul"}
-        assert kernels == {"cpu.weight_only" if kind == "float32" else "cpu.quantized_rows"}
+        assert kernels == {"cpu.weight_only" if kind == "fp32" else "cpu.quantized_rows"}
 
 
 @runs_here
@@ -108,7 +108,7 @@ def test_what_would_be_ignored_is_refused() -> None:
         compile_model(floats.proto(), target=MACHINE, activations="int8")
     with pytest.raises(UsageError, match=r"have quantize-rows\{type=int16\} after fuse"):
         compile_model(block().proto(), activations="int16", passes="canonicalize,fuse")
-    with pytest.raises(UsageError, match="activations cannot be 'int4': choose one of float32, int16, int8"):
+    with pytest.raises(UsageError, match="activations cannot be 'int4': choose one of fp32, int16, int8"):
         dsc.compile(block().proto(), activations="int4")
 
 

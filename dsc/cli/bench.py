@@ -53,7 +53,7 @@ def bench(
     shape: options.ShapeOptions = None,
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
-    activations: options.Activations = "float32",
+    activations: options.Activations = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,

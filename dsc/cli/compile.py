@@ -35,7 +35,7 @@ def compile_(
     pinned: options.Pinned = False,
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
-    activations: options.Activations = "float32",
+    activations: options.Activations = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,

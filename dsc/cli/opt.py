@@ -23,7 +23,7 @@ def opt(
     model: options.ModelArgument,
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
-    activations: options.Activations = "float32",
+    activations: options.Activations = "fp32",
     opt_level: options.OptLevel = 2,
     target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,

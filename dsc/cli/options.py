@@ -61,7 +61,7 @@ Precision: TypeAlias = Annotated[
 Activations: TypeAlias = Annotated[
     str,
     typer.Option(
-        metavar="float32|int16|int8", help="What is multiplied by weights of 4 or 8 bits; integers in steps of a row."
+        metavar="fp32|int16|int8", help="What is multiplied by weights of 4 or 8 bits; integers in steps of a row."
     ),
 ]
 Plugins: TypeAlias = Annotated[

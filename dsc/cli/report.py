@@ -42,8 +42,8 @@ def to_json(compilation: Compilation) -> dict[str, object]:
 def precision_of(manifest: Manifest) -> str:
     """What an artifact was compiled to round, in words."""
     made = manifest.provenance
-    precision, activations = made.get("precision", "fp32"), made.get("activations", "float32")
-    return f"{precision}{'' if activations == 'float32' else f', activations of weights of few bits {activations}'}"
+    precision, activations = made.get("precision", "fp32"), made.get("activations", "fp32")
+    return f"{precision}{'' if activations == 'fp32' else f', activations of weights of few bits {activations}'}"
 
 
 def print_summary(compilation: Compilation) -> None:

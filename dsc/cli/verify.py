@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from dsc.targets import AnyTarget
 
 _OF_COMPILING = (
-    "module", "opt_level", "target", "passes", "precision", "activations", "plugin", "time", "db", "atol", "rtol", "simulate", "order"
+    "module", "opt_level", "target", "passes", "precision", "activations", "plugin", "time", "db", "atol", "rtol",
+    "simulate", "order",
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def verify(
     pinned: options.Pinned = False,
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
-    activations: options.Activations = "float32",
+    activations: options.Activations = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,

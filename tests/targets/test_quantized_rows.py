@@ -135,7 +135,8 @@ def test_no_activation_is_off_by_more_than_half_a_step(built: list[Built]) -> No
         arrays = each.case.arrays(random)
         x, weight = arrays[0], weight_of(each.case, arrays)
         x[..., 0] *= 1000
-        exact, magnitudes = x.astype(np.float64) @ weight, np.abs(x.astype(np.float64)) @ magnitudes_of(each.case, arrays)
+        wide = x.astype(np.float64)
+        exact, magnitudes = wide @ weight, np.abs(wide) @ magnitudes_of(each.case, arrays)
         bias = arrays[-1].astype(np.float64)
         bound = in_steps(x, each.size, each.element).steps / 2 @ np.abs(weight) + (magnitudes + np.abs(bias)) * 2.0**-20
         off = ~(np.abs(each.run(arrays) - (exact + bias)) <= bound)

@@ -77,7 +77,7 @@ class _Quantized(Writer):
     def _group(
         self, tile: RegisterTile, rows: Sequence[Row], panel: Panel, weights: Weights, group: Expr, size: int
     ) -> None:  # fmt: skip
-        """Adds the sums of one group of activations, times their steps, and times scales of the weight if these vary."""
+        """Adds the sums of a group of activations, times their steps, and times scales of the weight if these vary."""
         problem, each = self.problem, self.bytes.k
         part = RegisterTile(self.bytes, len(rows), self.tiling.columns, self.tiling.lanes)
         self._begin(part, weights, group)

@@ -16,9 +16,9 @@ from dsc.targets.kernel import ArrayType
 class Bytes:
     """``[k, n]`` integers to panels of bytes, ``[n / columns, k / neighbours, columns * neighbours]``.
 
-    They are made signed by taking off `offset`. Of 4 bits, a byte holds those of two steps, the first in its low half. Where bytes of activations are `shift` more
-    than they stand for, what that adds to the sums of each group comes as a second array, negated:
-    ``[n / columns, groups, columns]`` of int32. What is beyond `k` and `n` is 0.
+    Taking off `offset` makes them signed. Of 4 bits, a byte holds those of two steps, the first in its low half. Where
+    bytes of activations are `shift` more than they stand for, what that adds to the sums of each group comes as a
+    second array, negated: ``[n / columns, groups, columns]`` of int32. What is beyond `k` and `n` is 0.
     """
 
     columns: int

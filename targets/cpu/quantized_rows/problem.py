@@ -20,7 +20,7 @@ BYTES = {"int8": 1, "int16": 2}
 
 @dataclass(frozen=True, eq=False)
 class ByteProduct:
-    """``acc = (t * q) @ (scales * (integers - zeros))``, t the steps of activations, q these in steps; and its epilogue.
+    """``acc = (t * q) @ (scales * (integers - zeros))``, t the steps of activations, q these in steps.
 
     Neighbours in a row of activations share a step. Such a group lies in one of the weight.
     Each q is ``sum over i of bytes[i] * 256**i``, of signed bytes: rows of bytes are multiplied, and their sums put

@@ -59,11 +59,12 @@ class QuantizedRowsSpace:
 
     def build(self, point: Tiling) -> Implementation:
         """The code, and how the weight and its scales are packed into panels."""
-        weight, columns, offset = self.problem.weight, point.columns, self.problem.offset
+        problem, columns, offset = self.problem, point.columns, self.problem.offset
+        weight, bits = problem.weight, problem.weight.encoding.bits
         floats = self.machine.multiply_add(point.lanes)
         bytes_ = self.machine.multiply_add(point.lanes, *self.problem.in_bytes.operands)
         packings: dict[int, Packing] = {
-            weight.integers: Bytes(columns, bytes_.k, weight.encoding.bits, self.problem.size, self.problem.shift, offset),
+            weight.integers: Bytes(columns, bytes_.k, bits, problem.size, problem.shift, offset),
             weight.scales: OfGroups(columns, "float32"),
         }
         if weight.zeros is not None:

@@ -63,5 +63,5 @@ def test_another_precision_is_for_the_other_products() -> None:
 
 
 def test_other_types_are_refused() -> None:
-    with pytest.raises(UsageError, match="quantize-rows: type is one of int16, int8, not float32"):
-        QuantizeRows(type="float32").run(layers())
+    with pytest.raises(UsageError, match="quantize-rows: type is one of int16, int8, not fp32"):
+        QuantizeRows(type="fp32").run(layers())

@@ -14,5 +14,6 @@ ERRORS: dict[str, float] = {"tfloat32": 1e-2, "float16": 1e-2, "bfloat16": 4e-2,
 """By that element type, how far an output may be off, relative to its largest number.
 
 A rounding is 2^-12 of a number (bfloat16: 2^-9), and some hundred of them, one after the other, add up to 20 to 40
-times as much where they do not cancel. Networks of the zoo stay below a quarter of these bounds.
+times as much where they do not cancel. An activation of int8 or int16 is off by 2^-8 or 2^-16 of the largest in its
+group. Networks of the zoo stay below a quarter of these bounds.
 """

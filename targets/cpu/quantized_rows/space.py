@@ -39,7 +39,8 @@ class QuantizedRowsSpace:
         if self.problem.groups == 1:
             return True
         scaled = tiling.rows // self.problem.bytes * tiling.vectors
-        return scaled + tiling.rows * tiling.vectors + tiling.vectors + 2 <= self.machine.vector_registers
+        of_a = tiling.rows if tiling.depth > 1 else 0  # where lanes are operands
+        return scaled + tiling.rows * tiling.vectors + tiling.vectors + of_a + 2 <= self.machine.vector_registers
 
     @cached_property
     def _in_bytes(self) -> GemmSpace:

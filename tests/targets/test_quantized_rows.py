@@ -160,7 +160,7 @@ def test_a_row_with_what_is_no_number_is_nan_and_others_are_not(built: list[Buil
 
 @pytest.mark.parametrize("scale", [0.0, 1e-45, 1e-38, 2.0**-101, 1e-20, 1e33])
 def test_small_and_large_rows(built: list[Built], scale: float) -> None:
-    """What is far below 2^-100 becomes 0. Sums leave the range before scales make them small: above 10^34."""
+    """What is far below 2^-100 becomes 0. Sums leave the range before scales make them small: above 10^33."""
     random = np.random.default_rng()
     for each in built:
         arrays = each.case.arrays(random)

@@ -25,6 +25,7 @@ def compile(
     shapes: Shapes | None = None,
     passes: str | Pipeline | None = None,
     precision: str = "fp32",
+    activations: str = "fp32",
     threads: int | None = None,
     tuning_seconds: float = 60.0,
     database: str | os.PathLike[str] | None = None,
@@ -39,6 +40,7 @@ def compile(
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: a pipeline instead of the preset's, e.g. "canonicalize,fuse{max-epilogue=8}".
     precision: "fp32", "tf32", "bf16" or "fp16": what tensors are stored and multiplied in (docs/precision.md).
+    activations: "fp32", "int16" or "int8": what is multiplied by weights of 4 or 8 bits (docs/weight-only.md).
     threads: cores that a run uses; all by default.
     tuning_seconds, database: what opt_level 3 may spend on measuring, and the file in which it remembers.
     Raises DscError: what is wrong, where, and what to do. Nothing is ignored: a Graph takes no shapes, opt_level below
@@ -58,6 +60,7 @@ def compile(
         shapes=shapes,
         passes=passes,
         precision=precision,
+        activations=activations,
         tuning_seconds=tuning_seconds,
         database=Path(database) if database is not None else None,
     )

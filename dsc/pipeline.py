@@ -17,7 +17,15 @@ from dsc.lower.registry import RULES
 from dsc.lower.sizes import size_requirements
 from dsc.passes import Observer, PassRecord, Pipeline
 from dsc.precision import PRECISIONS
-from dsc.request import check_multiplies, check_opt_level, check_precision, check_request
+from dsc.request import (
+    check_activations,
+    check_multiplies,
+    check_multiplies_bytes,
+    check_opt_level,
+    check_precision,
+    check_request,
+    check_rounded,
+)
 from dsc.targets import DEFAULT_TARGET, AnyTarget, Target
 from dsc.targets import target as named_target
 from dsc.tune import Database, Tuner
@@ -38,7 +46,9 @@ class Compilation:
     """Time of each phase."""
 
 
-def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeline:
+def preset(
+    opt_level: int, target: AnyTarget, precision: str = "fp32", activations: str = "fp32"
+) -> Pipeline:  # fmt: skip
     """The passes of an optimization level for a target.
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single
@@ -46,18 +56,22 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     quantized models where kernels multiply bytes, and weights of few bits where kernels make floats of them; kernels by
     estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
-    Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
+    activations: fp32, int16 or int8: what they are rounded to, row by row, where weights of few bits multiply them.
+    Raises UsageError for other levels, precisions and activations, and for those that the target cannot multiply in.
     """
     check_opt_level(opt_level)
     check_precision(precision)
     check_multiplies(target, precision)
+    check_activations(activations)
+    check_multiplies_bytes(target, activations, opt_level)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
     widen = "" if target.machine.half_arithmetic else "widen"
     plain, keeping = ("canonicalize", ""), ("canonicalize{keep-weights=true}", "weight-only")
     canonical, weights = keeping if target.unpacks_weights() else plain
     fuse = "fuse{quantized-attention=true}" if target.multiplies_bytes() else "fuse"
-    best = [before, canonical, widen, weights, after, fuse, target.passes()]
+    rows = "" if activations == "fp32" else f"quantize-rows{{type={activations}}}"
+    best = [before, canonical, widen, weights, after, fuse, target.passes(), rows]
     levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
@@ -108,6 +122,7 @@ def compile_model(
     shapes: Shapes | None = None,
     passes: str | Pipeline | None = None,
     precision: str = "fp32",
+    activations: str = "fp32",
     tuning_seconds: float = 60.0,
     database: Path | None = None,
     observers: Sequence[Observer] = (),
@@ -119,15 +134,17 @@ def compile_model(
     shapes: pins or names dims of inputs, e.g. {"input": [1, 3, 224, 224]}.
     passes: instead of the preset of `opt_level`.
     precision: fp32, tf32, bf16 or fp16, as `preset` has it: what tensors are stored and multiplied in.
+    activations: fp32, int16 or int8, likewise: what is multiplied by weights of few bits.
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
     dump: a folder for the code of each kernel, from its schedule to its assembly.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
-    check_request(source, target, opt_level, shapes, passes, tuning_seconds, database, precision)
+    check_request(source, target, opt_level, shapes, passes, tuning_seconds, database, precision, activations)
     shapes = checked_shapes(shapes or {})
     tell, clock = progress or _silent, _Clock()
     onto = target if isinstance(target, Target) else named_target(target)
-    pipeline = Pipeline.parse(passes) if isinstance(passes, str) else passes or preset(opt_level, onto, precision)
+    given = Pipeline.parse(passes) if isinstance(passes, str) else passes
+    pipeline = given or preset(opt_level, onto, precision, activations)
     chooser = Tuner(onto, tuning_seconds, Database(database)) if opt_level == 3 else None
 
     tell("import", 0, 1)
@@ -138,12 +155,14 @@ def compile_model(
 
     required = size_requirements(graph)
     records = optimize(graph, pipeline, observers, progress)
+    check_rounded(graph, activations)
     clock.lap("optimize")
 
     provenance = {
         "passes": str(pipeline),
         "opt_level": opt_level,
         "precision": precision,
+        "activations": activations,
         "model": graph.metadata,
         "shapes": shapes,
         "sha256": None if isinstance(source, Graph) else fingerprint(source),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dsc.errors import ArtifactError, UsageError
 from dsc.exchange.shapes import Shapes
-from dsc.ir import Graph
+from dsc.ir import Graph, multiplied_as
 from dsc.passes import Pipeline
-from dsc.precision import PRECISIONS
+from dsc.precision import ACTIVATIONS, PRECISIONS
 from dsc.runtime.devices import needed_device
 from dsc.targets import AnyTarget, Target, families
 from dsc.targets import target as named_target
@@ -28,11 +28,12 @@ def check_request(
     tuning_seconds: object,
     database: Path | None,
     precision: object,
+    activations: object,
 ) -> None:
     """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
     check_target(target)
     check_opt_level(opt_level)
-    check_passes(passes, precision)
+    check_passes(passes, precision, activations)
     is_number = isinstance(tuning_seconds, int | float) and not isinstance(tuning_seconds, bool)
     if not is_number or not math.isfinite(tuning_seconds) or tuning_seconds < 0:  # type: ignore[arg-type, operator]
         raise UsageError(f"tuning_seconds must be a number of seconds, not {tuning_seconds!r}")
@@ -70,11 +71,17 @@ def check_opt_level(opt_level: object) -> None:
         raise UsageError(f"there is no optimization level {opt_level!r}: choose one of 0, 1, 2, 3")
 
 
-def check_passes(passes: object, precision: object) -> None:
-    """Raise UsageError for what is no pipeline, no precision, or both."""
+def check_passes(passes: object, precision: object, activations: object) -> None:
+    """Raise UsageError for what is no pipeline, no precision, no type of activations, or a pipeline beside these."""
     if not isinstance(passes, str | Pipeline | None):
         raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
     check_precision(precision)
+    check_activations(activations)
+    if passes is not None and activations != ACTIVATIONS[0]:
+        raise UsageError(
+            f"activations {activations} adds a pass to the preset, and passes are given in its place: "
+            f"have quantize-rows{{type={activations}}} after fuse"
+        )
     if passes is not None and precision != "fp32":
         raise UsageError(
             f"precision {precision} adds a pass to the preset, and passes are given in its place: "
@@ -86,6 +93,34 @@ def check_precision(precision: object) -> None:
     """Raise UsageError for what is none of the precisions."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise UsageError(f"there is no precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+
+
+def check_activations(activations: object) -> None:
+    """Raise UsageError for what activations cannot be rounded to."""
+    if not isinstance(activations, str) or activations not in ACTIVATIONS:
+        raise UsageError(f"activations cannot be {activations!r}: choose one of {', '.join(ACTIVATIONS)}")
+
+
+def check_multiplies_bytes(target: AnyTarget, activations: str, opt_level: int) -> None:
+    """Raise UsageError where no kernel would multiply rounded activations by weights of few bits."""
+    if activations == ACTIVATIONS[0]:
+        return
+    if opt_level < 2 or not target.unpacks_weights():
+        where = f"-O{opt_level}" if opt_level < 2 else target.name
+        raise UsageError(f"activations {activations} are for weights of few bits, which {where} makes floats of")
+    if not any(row.a in ("int8", "uint8") and row.b == "int8" for row in target.machine.instructions):
+        raise UsageError(
+            f"{target.name} has no instruction that multiplies bytes by signed bytes: {activations} needs one"
+        )
+
+
+def check_rounded(graph: Graph, activations: str) -> None:
+    """Raise UsageError where an optimized model has no activations that could be rounded as was asked for."""
+    if activations != ACTIVATIONS[0] and not any(multiplied_as(op) == activations for op in graph.ops()):
+        raise UsageError(
+            f"activations {activations} are for products by weights of few bits, and the model has none "
+            "(`dsc opt --stats` says what the pass weight-only made of its weights)"
+        )
 
 
 def check_multiplies(target: AnyTarget, precision: str) -> None:

@@ -16,6 +16,7 @@ _BUILTIN = {
     "integers": "dsc.passes.integers:Integers",
     "layout": "dsc.passes.layout:Layout",
     "precision": "dsc.passes.precision:Precision",
+    "quantize-rows": "dsc.passes.weight_only:QuantizeRows",
     "requantize": "dsc.passes.integers:Requantize",
     "weight-only": "dsc.passes.weight_only:WeightOnly",
     "widen": "dsc.passes.widen:Widen",

@@ -39,5 +39,8 @@ def bound(machine: Machine, demand: Demand, all_weight_bytes: float) -> Bound:
 
 
 def _multiplied(machine: Machine, element: str) -> str:
-    """The type itself; where no instruction multiplies it, the one that all machines have."""
-    return element if any(row.a == element for row in machine.instructions) else "float32"
+    """The type itself, or unsigned bytes, which signed ones become; where no instruction multiplies it, that of all
+    machines."""
+    multiplied = {row.a for row in machine.instructions}
+    also = "uint8" if element == "int8" else element
+    return next((name for name in (element, also) if name in multiplied), "float32")

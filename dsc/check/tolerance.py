@@ -82,14 +82,16 @@ class Tolerance:
         return ", ".join(parts)
 
 
-def of_rounding(element: str | None) -> Tolerance:
-    """The tolerance for what is computed with tensors or factors rounded to an element type: see `dsc.precision`."""
-    return Tolerance(of_largest=None if element is None else ERRORS[element])
+def of_rounding(*elements: str | None) -> Tolerance:
+    """The tolerance for what is computed with tensors or factors rounded to element types: see `dsc.precision`."""
+    errors = [ERRORS[element] for element in elements if element is not None]
+    return Tolerance(of_largest=max(errors, default=None))
 
 
 def of_module(manifest: Manifest) -> Tolerance:
-    """The tolerance for a module: the usual one, or that of the precision that it was compiled for."""
-    return of_rounding(element_of_module(manifest))
+    """The tolerance for a module: the usual one, or that of what it was compiled to round: tensors, or activations."""
+    activations = manifest.provenance.get("activations")
+    return of_rounding(element_of_module(manifest), activations if activations in ERRORS else None)
 
 
 def element_of_module(manifest: Manifest) -> str | None:

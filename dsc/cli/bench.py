@@ -53,6 +53,7 @@ def bench(
     shape: options.ShapeOptions = None,
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
+    activations: options.Activations = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -67,14 +68,14 @@ def bench(
     claim({"--json": json}, [model, module, *(plugin or ())], database=db)
     options.check_tuning(context, opt_level, db)
     if module is not None:
-        compiling = ("opt_level", "target", "passes", "precision", "plugin", "time", "db")
+        compiling = ("opt_level", "target", "passes", "precision", "activations", "plugin", "time", "db")
         options.refuse(context, f"says how to compile, {module} is compiled already", *compiling)
     load_plugins(plugin)
     from dsc.request import check_runs_here
 
     if module is None:
         check_runs_here(target, "dsc bench")
-    compiler = _Compiler(target, opt_level, shapes, passes, precision, time, db)
+    compiler = _Compiler(target, opt_level, shapes, passes, precision, activations, time, db)
     wanted = [f"zoo:{name}" for name in SPEED_BAR] if zoo else [model or ""]
     before, found = environment(), []
     for text in wanted:
@@ -99,6 +100,7 @@ class _Compiler:
     shapes: dict[str, list[int | str]]
     passes: str | None
     precision: str
+    activations: str
     tuning_seconds: float
     database: Path | None
 
@@ -124,6 +126,7 @@ class _Compiler:
                 opt_level=self.opt_level,
                 passes=self.passes,
                 precision=self.precision,
+                activations=self.activations,
                 tuning_seconds=self.tuning_seconds,
                 database=self.database,
                 progress=tell,

@@ -13,6 +13,7 @@ from dsc.cli import options
 from dsc.cli.console import print_table, write_json
 from dsc.cli.kernels import print_kernels
 from dsc.cli.outputs import claim
+from dsc.cli.report import precision_of
 from dsc.cli.source import find_model
 from dsc.errors import UsageError
 
@@ -41,7 +42,7 @@ def _artifact(path: Path, check: bool, kernels: bool, json: Path | None) -> None
     for need in manifest.needs:
         facts = (f"{name} {value if isinstance(value, str) else ' '.join(value)}" for name, value in need.facts.items())
         print(f"needs {need.device}: {', '.join(facts)}")
-    print(f"precision: {manifest.provenance.get('precision', 'fp32')}")
+    print(f"precision: {precision_of(manifest)}")
     if manifest.needs[-1].device != "cpu":
         print(f"launches: {f'one by one, as {manifest.uncaptured}' if manifest.uncaptured else 'one graph a run'}")
     print(f"made by: {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}")

@@ -23,6 +23,7 @@ def opt(
     model: options.ModelArgument,
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
+    activations: options.Activations = "fp32",
     opt_level: options.OptLevel = 2,
     target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
@@ -54,8 +55,9 @@ def opt(
     from dsc.request import check_passes
     from dsc.targets import target as named_target
 
-    check_passes(passes, precision)
-    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, named_target(target), precision)
+    check_passes(passes, precision, activations)
+    onto = named_target(target)
+    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, onto, precision, activations)
     graph = import_model(source.path, shapes=parse_shapes(shape))
     observers = options.observers(dump_phases, print_ir_after)
     if verify_each:

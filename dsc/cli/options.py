@@ -58,6 +58,12 @@ Precision: TypeAlias = Annotated[
     str,
     typer.Option(metavar="fp32|tf32|bf16|fp16", help="What tensors are stored and multiplied in."),
 ]
+Activations: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="fp32|int16|int8", help="What is multiplied by weights of 4 or 8 bits; integers in steps of a row."
+    ),
+]
 Plugins: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(

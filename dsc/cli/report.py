@@ -11,6 +11,7 @@ from dsc.cli.kernels import estimated
 
 if TYPE_CHECKING:
     from dsc.pipeline import Compilation
+    from dsc.runtime.manifest import Manifest
 
 
 def to_json(compilation: Compilation) -> dict[str, object]:
@@ -36,6 +37,13 @@ def to_json(compilation: Compilation) -> dict[str, object]:
         "seconds": dict(compilation.seconds),
         "versions": dict(model.manifest.versions),
     }
+
+
+def precision_of(manifest: Manifest) -> str:
+    """What an artifact was compiled to round, in words."""
+    made = manifest.provenance
+    precision, activations = made.get("precision", "fp32"), made.get("activations", "fp32")
+    return f"{precision}{'' if activations == 'fp32' else f', activations of weights of few bits {activations}'}"
 
 
 def print_summary(compilation: Compilation) -> None:

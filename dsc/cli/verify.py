@@ -17,6 +17,7 @@ from dsc.cli.console import Tell, progress, write_json
 from dsc.cli.feeds import files_named
 from dsc.cli.outputs import claim
 from dsc.cli.plugins import load_plugins
+from dsc.cli.report import precision_of
 from dsc.cli.samples import Wanted, find_inputs
 from dsc.cli.simulated import print_counted, print_counters
 from dsc.cli.source import Source, find_model, parse_ranges
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from dsc.targets import AnyTarget
 
 _OF_COMPILING = (
-    "module", "opt_level", "target", "passes", "precision", "plugin", "time", "db", "atol", "rtol", "simulate", "order"
+    "module", "opt_level", "target", "passes", "precision", "activations", "plugin", "time", "db", "atol", "rtol",
+    "simulate", "order",
 )  # fmt: skip
 
 
@@ -46,6 +48,7 @@ def verify(
     pinned: options.Pinned = False,
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
+    activations: options.Activations = "fp32",
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -95,7 +98,7 @@ def verify(
     claim({"--json": json}, [source.path, module, *(plugin or ()), *(data or ()), *files_named(input)], database=db)
     options.check_tuning(context, opt_level, db)
     if module is not None:
-        options.refuse(context, f"says how to compile, {module} is compiled already", "precision")
+        options.refuse(context, f"says how to compile, {module} is compiled already", "precision", "activations")
     _check_simulation(context, simulate, module, opt_level)
     load_plugins(plugin)
     from dsc import check
@@ -107,7 +110,7 @@ def verify(
     with _target(target, simulate, order) as (onto, simulation), progress() as tell:
         model_choices: tuple[Choice, ...] = ()
         if module is None:
-            compilation = _compiled(source, shapes, onto, opt_level, passes, precision, time, db, tell)
+            compilation = _compiled(source, shapes, onto, opt_level, passes, precision, activations, time, db, tell)
             model_choices = compilation.model.choices
             compiled = compilation.model.load(threads)
         else:
@@ -118,7 +121,7 @@ def verify(
         counted = {} if simulation is None else simulation.counters()
     print(verdict)
     print(f"  inputs: {origin}")
-    print(f"  precision: {compiled.manifest.provenance.get('precision', 'fp32')}")
+    print(f"  precision: {precision_of(compiled.manifest)}")
     calls = _estimated(onto, model_choices, counted, captured=not compiled.manifest.uncaptured)
     if simulate:
         print_counters(counted)
@@ -173,6 +176,7 @@ def _compiled(
     opt_level: int,
     passes: str | None,
     precision: str,
+    activations: str,
     tuning_seconds: float,
     database: Path | None,
     tell: Tell,
@@ -186,6 +190,7 @@ def _compiled(
         shapes=shapes,
         passes=passes,
         precision=precision,
+        activations=activations,
         tuning_seconds=tuning_seconds,
         database=database,
         progress=tell,

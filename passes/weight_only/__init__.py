@@ -18,6 +18,9 @@ from dsc.passes.driver import rewrite
 from dsc.passes.rule import Rule
 from dsc.passes.weight_only import factors, tables
 from dsc.passes.weight_only.groups import is_grouped
+from dsc.passes.weight_only.rows import QuantizeRows
+
+__all__ = ["RULES", "QuantizeRows", "WeightOnly"]
 
 RULES: tuple[Rule, ...] = (*factors.RULES, *tables.RULES)
 """In the order in which they are tried at an op."""

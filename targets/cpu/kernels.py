@@ -8,6 +8,7 @@ from dsc.targets.cpu.empty import Empty
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.quantized_rows import QuantizedRows
 from dsc.targets.cpu.transpose import Transpose
 from dsc.targets.cpu.weight_only import WeightOnly
 from dsc.targets.kernel import Kernel
@@ -15,4 +16,7 @@ from dsc.targets.kernel import Kernel
 
 def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
-    return (Empty(), Depthwise(), Winograd(), Direct(), Attention(), WeightOnly(), Gemm(), Transpose(), GenericKernel())
+    return (
+        Empty(), Depthwise(), Winograd(), Direct(), Attention(), WeightOnly(), QuantizedRows(), Gemm(), Transpose(),
+        GenericKernel(),
+    )  # fmt: skip

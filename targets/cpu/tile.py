@@ -97,9 +97,13 @@ class RegisterTile(Tile):
 
     def clear(self) -> None:
         """Sets all sums to 0."""
+        self.begin([zeros(lanes, self.instruction.accumulator) for _, lanes in self.vectors])
+
+    def begin(self, vectors: Sequence[Expr]) -> None:
+        """Sets the sums of each row to these vectors."""
         for i in range(self.rows):
-            for v, (_, lanes) in enumerate(self.vectors):
-                self._put(i, v, zeros(lanes, self.instruction.accumulator))
+            for v, vector in enumerate(vectors):
+                self.put(i, v, vector)
 
     def step(self, a: Sequence[Expr], b: Sequence[Expr]) -> None:
         """One instruction for each vector.
@@ -115,7 +119,7 @@ class RegisterTile(Tile):
         """One instruction: ``sums[i, v] += a * b``, of vectors."""
         row = self.instruction
         if row.intrinsic is None:
-            self._put(i, v, self[i, v] + a * b)
+            self.put(i, v, self[i, v] + a * b)
             return
         elements = row.n * row.k
         operands = [reinterpreted(a, f"{row.a}x{elements}"), reinterpreted(b, f"{row.b}x{elements}")]
@@ -123,14 +127,15 @@ class RegisterTile(Tile):
             operands.reverse()
         result = f"{row.accumulator}x{row.n}"
         if row.accumulates:
-            self._put(i, v, tirx.call_llvm_pure_intrin(result, row.intrinsic, self[i, v], *operands))
+            self.put(i, v, tirx.call_llvm_pure_intrin(result, row.intrinsic, self[i, v], *operands))
         else:
-            self._put(i, v, self[i, v] + tirx.call_llvm_pure_intrin(result, row.intrinsic, *operands))
+            self.put(i, v, self[i, v] + tirx.call_llvm_pure_intrin(result, row.intrinsic, *operands))
 
     def finish(self) -> None:
         """Nothing: sums are in rows all the time."""
 
-    def _put(self, i: int, v: int, value: Expr) -> None:
+    def put(self, i: int, v: int, value: Expr) -> None:
+        """Sets one vector of sums."""
         T.buffer_store(self.sums, value, [i, Loops().span(*self.vectors[v])])
 
     def _in_lanes(self, a: Expr, lanes: int) -> Expr:

@@ -182,7 +182,7 @@ def test_every_kernel(tag: str, tmp_path: Path) -> None:
     compilation = compile_model(model.proto(), target=onto)
     assert not any(choice.failures for choice in compilation.model.choices)
     used = {choice.kernel for choice in compilation.model.choices}
-    assert used >= {kernel.name for kernel in onto.kernels()} - {"cpu.empty"}
+    assert used >= {kernel.name for kernel in onto.kernels()} - {"cpu.empty", "cpu.quantized_rows"}
     compilation.model.write(tmp_path / "parts.dsc")
     found = bundle(tmp_path / "parts.dsc", tmp_path / "parts", launcher(onto.backend())).run(feeds, tmp_path)
     for part, array, reference in zip(PARTS, found, model.reference(feeds), strict=True):

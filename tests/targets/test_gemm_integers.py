@@ -173,7 +173,7 @@ class ByArithmetic(RegisterTile):
             lanes = [tirx.const(k + row.k * lane, "int32") for lane in range(row.n)]
             x, y = (tirx.Shuffle([value], lanes).astype(f"int32x{row.n}") for value in (left, right))
             total = total + x * y
-        self._put(i, v, total)
+        self.put(i, v, total)
 
 
 class MatricesByArithmetic(MatrixTile):

@@ -20,6 +20,7 @@ from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.quantized_rows import QuantizedRows
 from dsc.targets.cpu.transpose import Transpose
 from dsc.targets.cpu.weight_only import WeightOnly
 from tests.kernels import compiled_library, machine
@@ -55,6 +56,11 @@ def few_bits(rows: int, dtype: str, zeros: str = "") -> str:
         {{ d = DequantizeLinear<axis=0, block_size=64>({given}) y = MatMul(x, d) }}"""
 
 
+def rounded(element: str, workload: Callable[[Cpu], Workload]) -> Callable[[Cpu], Workload]:
+    """The same, whose activations may be rounded."""
+    return lambda cpu: replace(workload(cpu), multiplied_as=element)
+
+
 ROWS = "(float[128,3072] x) => (float[128,3072] y)"
 """Rows so long that LLVM does not write out all of their vectors."""
 
@@ -74,6 +80,8 @@ REGIONS: dict[str, tuple[Kernel[Cpu], Callable[[Cpu], Workload]]] = {
     "one row by 4 bits": (WeightOnly(), region(few_bits(1, "int4"), ("w", "s"))),
     "four rows by bytes": (WeightOnly(), region(few_bits(4, "uint8", "z"), ("w", "s", "z"))),
     "rows by 4 bits": (WeightOnly(), region(few_bits(128, "int4"), ("w", "s"))),
+    "rows in bytes": (QuantizedRows(), rounded("int8", region(few_bits(128, "int8"), ("w", "s")))),
+    "rows in two bytes": (QuantizedRows(), rounded("int16", region(few_bits(128, "int8"), ("w", "s")))),
     "attention": (Attention(), region(ATTENTION)),
     "conv 3x3": (Direct(), conv(Case((1, 64, 28, 28), 64, pads=(1, 1, 1, 1)))),
     "conv 1x1": (Direct(), conv(Case((1, 64, 28, 28), 128, (1, 1)))),
@@ -120,6 +128,8 @@ LOOPS = {
     "four rows by bytes": Loop("four rows by bytes", lambda p: 4 * PRODUCTS(p.tiling)),
     "floats of 4 bits": Loop("rows by 4 bits", lambda p: 8 * p.tiling.vectors, end=1),
     "rows by 4 bits": Loop("rows by 4 bits", lambda p: PRODUCTS(p.tiling), without=("cvtdq2ps", "scvtf")),
+    "rows in bytes": Loop("rows in bytes", PRODUCTS),
+    "rows in two bytes": Loop("rows in two bytes", lambda p: 2 * PRODUCTS(p)),
     "scores": Loop("attention", lambda p: p.keys * p.vectors, without=("subps", "fsub"), end=1),
     "exponentials": Loop("attention", lambda p: p.vectors),
     "context": Loop("attention", lambda p: p.queries * p.widths, without=("subps", "fsub"), first=1),
@@ -167,6 +177,8 @@ EXPECTED = {
         Row("four rows by bytes", "fmla", 0.6),
         Row("floats of 4 bits", "scvtf", 0.5),
         Row("rows by 4 bits", "fmla", 0.79),
+        Row("rows in bytes", "sdot", 0.5),
+        Row("rows in two bytes", "sdot", 0.5),
         Row("scores", "fmla", 0.6),
         Row("exponentials", "fcmgt", 0.45),
         Row("context", "fmla", 0.6),
@@ -228,6 +240,8 @@ EXPECTED = {
         Row("four rows by bytes", "vfmadd231ps", 0.5),
         Row("floats of 4 bits", "vcvtdq2ps", 0.5),
         Row("rows by 4 bits", "vfmadd231ps", 0.7),
+        Row("rows in bytes", "vpdpbusd", 0.4),
+        Row("rows in two bytes", "vpdpbusd", 0.4),
         Row("scores", "vfmadd231ps", 0.55),
         Row("exponentials", "vminps", 0.75),
         Row("context", "vfmadd231ps", 0.6),

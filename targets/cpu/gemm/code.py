@@ -104,22 +104,27 @@ class Writer:
                         self._store(place, row, width, tile.sums, i, kept)
 
     def multiply(self, tile: Tile, rows: Sequence[Row], panel: Panel) -> None:
-        """All steps: `depth` of them at a time, and those that are left one by one."""
-        depth, steps = self.tiling.depth, self.frame.steps
+        """All steps."""
+        self.steps(tile, rows, panel, self.loops.const(0), self.frame.steps)
+
+    def steps(self, tile: Tile, rows: Sequence[Row], panel: Panel, begin: Expr, count: Dim) -> None:
+        """So many steps from one on: `depth` of them at a time, and those that are left one by one."""
+        depth = self.tiling.depth
 
         def of_b(step: Expr) -> list[Expr]:
             return [panel(step, self._neighbouring(*vector)) for vector in tile.vectors]
 
         done: Dim = 0
         if depth > 1:
-            groups = steps // depth
+            groups = count // depth
             done = groups * depth
             with self.loops.each(groups) as group:
-                first = group * depth
+                first = begin + group * depth
                 tile.steps([row(first, depth) for row in rows], lambda lane: of_b(first + lane))
-        if not (isinstance(steps, int) and steps == done):
-            with self.loops.each(steps - done) as rest:
-                tile.step([T.Bind(row(done + rest, 1)) for row in rows], of_b(done + rest))
+        if not (isinstance(count, int) and count == done):
+            with self.loops.each(count - done) as rest:
+                step = begin + (done + rest)
+                tile.step([T.Bind(row(step, 1)) for row in rows], of_b(step))
 
     def _neighbouring(self, start: int, lanes: int) -> Expr:
         """Where the elements for so many sums from `start` on lie in a row of a panel."""

@@ -158,15 +158,18 @@ class GemmSpace:
         instruction = self.machine.multiply_adds(*self.source.operands)[0]
         return math.ceil(nominal(self.source.k) / instruction.k)
 
-    def estimate(self, point: Tiling) -> float:
-        """Seconds: tiles at the rate of multiplying or loading, and what caches do not hide."""
+    def estimate(self, point: Tiling, end_cycles: float = 0.0) -> float:
+        """Seconds: tiles at the rate of multiplying or loading, and what caches do not hide.
+
+        end_cycles: of a tile, for what is done to its sums besides storing them.
+        """
         k, batches = self._steps, batch(self.source.batch)
         tiles = math.ceil(self._rows / point.rows)
         panels = math.ceil(self._columns / point.columns)
         blocks = math.ceil(tiles / point.block) if point.by_rows else 1
         strips = math.ceil(panels / point.strip) if point.by_columns else 1
         tasks = 1 if point.axis == "none" else batches * blocks * strips
-        cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point))
+        cycles = batches * tiles * panels * (k * self._cycles_per_k(point) + self._tile_cycles(point) + end_cycles)
         if self.source.weight is None:
             cycles += PACK_CYCLES * batches * nominal(self.source.k) * panels * point.columns * blocks
         if self.source.widens_panels:

@@ -43,7 +43,7 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single
     precision what the target does not in half precision. 2: fuse and lay out as well, keep the integers of
-    quantized models where kernels multiply bytes, and weights of few bits where kernels make floats of them; kernels by
+    quantized models where kernels multiply bytes, unsigned where the machine takes no others, and weights of few bits where kernels make floats of them; kernels by
     estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
@@ -53,11 +53,12 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     check_multiplies(target, precision)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
+    unsigned = "unsigned" if before and target.machine.multiplies_unsigned else ""
     widen = "" if target.machine.half_arithmetic else "widen"
     plain, keeping = ("canonicalize", ""), ("canonicalize{keep-weights=true}", "weight-only")
     canonical, weights = keeping if target.unpacks_weights() else plain
     fuse = "fuse{quantized-attention=true}" if target.multiplies_bytes() else "fuse"
-    best = [before, canonical, widen, weights, after, fuse, target.passes()]
+    best = [before, canonical, widen, weights, unsigned, after, fuse, target.passes()]
     levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))

@@ -13,6 +13,7 @@ from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
 from dsc.passes.integers import moves, products, requantize, tables, weights
+from dsc.passes.integers.unsigned import make_unsigned
 from dsc.passes.rule import Rule
 
 RULES: tuple[Rule, ...] = (*moves.RULES, *weights.RULES, *products.RULES)
@@ -30,6 +31,20 @@ class Integers(Pass):
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         rewrite(graph, RULES, record)
+
+
+@dataclass(frozen=True)
+class Unsigned(Pass):
+    """Makes unsigned bytes of signed ones that products read; after constants were folded, and before `Requantize`.
+
+    First bytes are moved, so that all through which they pass is seen.
+    """
+
+    name: ClassVar[str] = "unsigned"
+
+    def apply(self, graph: Graph, record: PassRecord) -> None:
+        rewrite(graph, moves.RULES, record)
+        make_unsigned(graph, record)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 from xdsl.ir import SSAValue
 
@@ -20,18 +22,39 @@ class QuantizedAgain(Rule):
     inner_values_may_be_used = True
 
     def check(self, m: Match) -> str | None:
-        if element_of(m.root.results[0].type) != element_of(m.x.type):
-            return "the types differ"
-        if element_of(m.x.type).dtype not in BYTES:
-            return "what is quantized is not bytes"  # of 16 bits and more, the way through floats may round
-        if refused := refuse_tensor(m, m.dq):
-            return refused
-        same = _same(m, m.dq.x_scale, m.root.y_scale) and _same(m, m.dq.x_zero_point, m.root.y_zero_point)
-        return None if same else "scales or zero points differ"
+        return _refuse_again(m)
 
     def rewrite(self, m: Match) -> SSAValue:
         captured: SSAValue = m.x
         return captured
+
+
+class ClampOfDequantized(Rule):
+    """q(clip(dq(x))) => clip(x), of one scale and zero point; relu too
+
+    Quantizing is monotone, so the limits are quantized. Those at the end of the type are none.
+    """
+
+    pattern = ops.QuantizeLinear(
+        ops.any("Clip", "Relu")(ops.DequantizeLinear(value("x"), ..., label="dq"), ..., label="clamp"), ...
+    )
+    inner_values_may_be_used = True
+
+    def check(self, m: Match) -> str | None:
+        if refused := _refuse_again(m):
+            return refused
+        scale = m.graph.constant(m.dq.x_scale)
+        if scale is None or not (np.isfinite(scale) & (scale > 0)).all():
+            return "the scale is not a positive number"
+        limits = [m.graph.constant(limit) for limit in m.clamp.operands[1:]]
+        return None if all(limit is not None and not np.isnan(limit) for limit in limits) else "a limit is not known"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        low, high = _limits(m)
+        ends = np.iinfo(low.dtype)
+        kept = [None if limit == end else m.constant(limit) for limit, end in ((low, ends.min), (high, ends.max))]
+        made: SSAValue = m.x if kept == [None, None] else m.emit(onnx.Clip, m.x, *kept).out
+        return made
 
 
 class MoveOfDequantized(Rule):
@@ -117,6 +140,36 @@ class QuantizedConcat(Rule):
         return made
 
 
+def _refuse_again(m: Match) -> str | None:
+    """Why the root does not quantize what `dq` dequantized as it was before."""
+    if element_of(m.root.results[0].type) != element_of(m.x.type):
+        return "the types differ"
+    if element_of(m.x.type).dtype not in BYTES:
+        return "what is quantized is not bytes"  # of 16 bits and more, the way through floats may round
+    if refused := refuse_tensor(m, m.dq):
+        return refused
+    same = _same(m, m.dq.x_scale, m.root.y_scale) and _same(m, m.dq.x_zero_point, m.root.y_zero_point)
+    return None if same else "scales or zero points differ"
+
+
+def _limits(m: Match) -> tuple[np.generic, np.generic]:
+    """The limits of `clamp`, quantized: numbers of the type of the bytes."""
+    dtype = np.dtype(element_of(m.x.type).dtype)
+    low, high = -np.inf, np.inf
+    if m.clamp.onnx_name == "Relu":
+        low = 0.0
+    else:
+        given = [m.graph.constant(limit) for limit in m.clamp.node_inputs()[1:]]
+        low, high = (end if a is None else a.item() for a, end in zip_longest(given, (low, high)))
+    scale = m.graph.constant(m.dq.x_scale)
+    zero = None if m.dq.x_zero_point is None else m.graph.constant(m.dq.x_zero_point)
+    assert scale is not None  # it was checked
+    steps = np.rint(np.array([low, high], np.float32) / scale.reshape(())) + (0 if zero is None else int(zero.item()))
+    ends = np.iinfo(dtype)
+    first, second = np.clip(steps, ends.min, ends.max).astype(dtype)
+    return first, second
+
+
 def _parts(m: Match) -> list[OnnxOp] | None:
     owners = [operand.owner for operand in m.root.operands]
     parts = [owner for owner in owners if isinstance(owner, onnx.DequantizeLinear)]
@@ -138,6 +191,7 @@ def _same(m: Match, a: SSAValue | None, b: SSAValue | None) -> bool:
 
 RULES: tuple[Rule, ...] = (
     QuantizedAgain(),
+    ClampOfDequantized(),
     TransposeOfWeights(),
     MoveOfDequantized(),
     ConcatOfDequantized(),

@@ -58,7 +58,7 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
     plain, keeping = ("canonicalize", ""), ("canonicalize{keep-weights=true}", "weight-only")
     canonical, weights = keeping if target.unpacks_weights() else plain
     fuse = "fuse{quantized-attention=true}" if target.multiplies_bytes() else "fuse"
-    best = [before, canonical, widen, weights, unsigned, after, fuse, target.passes()]
+    best = [before, canonical, widen, weights, after, unsigned, fuse, target.passes()]
     levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))

@@ -34,20 +34,6 @@ class Integers(Pass):
 
 
 @dataclass(frozen=True)
-class Unsigned(Pass):
-    """Makes unsigned bytes of signed ones that products read; after constants were folded, and before `Requantize`.
-
-    First bytes are moved, so that all through which they pass is seen.
-    """
-
-    name: ClassVar[str] = "unsigned"
-
-    def apply(self, graph: Graph, record: PassRecord) -> None:
-        rewrite(graph, moves.RULES, record)
-        make_unsigned(graph, record)
-
-
-@dataclass(frozen=True)
 class Requantize(Pass):
     """Where what was scaled is quantized at once, makes one scale of the two; after constants were folded.
 
@@ -58,3 +44,13 @@ class Requantize(Pass):
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         rewrite(graph, (*moves.RULES, *tables.RULES, *requantize.RULES), record)
+
+
+@dataclass(frozen=True)
+class Unsigned(Pass):
+    """Makes unsigned bytes of signed ones that products read; after all that becomes bytes is known."""
+
+    name: ClassVar[str] = "unsigned"
+
+    def apply(self, graph: Graph, record: PassRecord) -> None:
+        make_unsigned(graph, record)

@@ -43,8 +43,8 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32") -> Pipeli
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single
     precision what the target does not in half precision. 2: fuse and lay out as well, keep the integers of
-    quantized models where kernels multiply bytes, unsigned where the machine takes no others, and weights of few bits where kernels make floats of them; kernels by
-    estimate. 3: the same passes; kernels by measurement.
+    quantized models where kernels multiply bytes (unsigned ones where the machine takes no others), and weights of few
+    bits where kernels make floats of them; kernels by estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     Raises UsageError for other levels and precisions, and for one that the target cannot multiply in.
     """

@@ -17,7 +17,7 @@ _BUILTIN = {
     "layout": "dsc.passes.layout:Layout",
     "precision": "dsc.passes.precision:Precision",
     "requantize": "dsc.passes.integers:Requantize",
-    "unsigned": "dsc.passes.integers:Unsigned",
+    "unsigned": "dsc.passes.unsigned:Unsigned",
     "weight-only": "dsc.passes.weight_only:WeightOnly",
     "widen": "dsc.passes.widen:Widen",
 }

@@ -13,7 +13,6 @@ from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
 from dsc.passes.integers import moves, products, requantize, tables, weights
-from dsc.passes.integers.unsigned import make_unsigned
 from dsc.passes.rule import Rule
 
 RULES: tuple[Rule, ...] = (*moves.RULES, *weights.RULES, *products.RULES)
@@ -44,13 +43,3 @@ class Requantize(Pass):
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         rewrite(graph, (*moves.RULES, *tables.RULES, *requantize.RULES), record)
-
-
-@dataclass(frozen=True)
-class Unsigned(Pass):
-    """Makes unsigned bytes of signed ones that products read; after all that becomes bytes is known."""
-
-    name: ClassVar[str] = "unsigned"
-
-    def apply(self, graph: Graph, record: PassRecord) -> None:
-        make_unsigned(graph, record)

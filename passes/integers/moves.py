@@ -50,9 +50,13 @@ class ClampOfDequantized(Rule):
         return None if all(limit is not None and not np.isnan(limit) for limit in limits) else "a limit is not known"
 
     def rewrite(self, m: Match) -> SSAValue:
+        dtype = element_of(m.x.type).dtype
+        ends = np.iinfo(dtype.name)
         low, high = _limits(m)
-        ends = np.iinfo(low.dtype)
-        kept = [None if limit == end else m.constant(limit) for limit, end in ((low, ends.min), (high, ends.max))]
+        kept = [
+            None if limit == end else m.constant(np.array(limit, dtype))
+            for limit, end in ((low, ends.min), (high, ends.max))
+        ]
         made: SSAValue = m.x if kept == [None, None] else m.emit(onnx.Clip, m.x, *kept).out
         return made
 
@@ -152,21 +156,19 @@ def _refuse_again(m: Match) -> str | None:
     return None if same else "scales or zero points differ"
 
 
-def _limits(m: Match) -> tuple[np.generic, np.generic]:
-    """The limits of `clamp`, quantized: numbers of the type of the bytes."""
-    dtype = np.dtype(element_of(m.x.type).dtype)
-    low, high = -np.inf, np.inf
-    if m.clamp.onnx_name == "Relu":
-        low = 0.0
-    else:
-        given = [m.graph.constant(limit) for limit in m.clamp.node_inputs()[1:]]
-        low, high = (end if a is None else a.item() for a, end in zip_longest(given, (low, high)))
-    scale = m.graph.constant(m.dq.x_scale)
-    zero = None if m.dq.x_zero_point is None else m.graph.constant(m.dq.x_zero_point)
+def _limits(m: Match) -> tuple[float, float]:
+    """The limits of `clamp`, quantized."""
+    low, high = 0.0, np.inf
+    if m.clamp.onnx_name == "Clip":
+        given = [None if v is None else m.graph.constant(v) for v in m.clamp.node_inputs()[1:]]
+        low, high = (end if a is None else a.item() for a, end in zip_longest(given, (-np.inf, np.inf)))
+    scale, zero = (None if v is None else m.graph.constant(v) for v in (m.dq.x_scale, m.dq.x_zero_point))
     assert scale is not None  # it was checked
-    steps = np.rint(np.array([low, high], np.float32) / scale.reshape(())) + (0 if zero is None else int(zero.item()))
-    ends = np.iinfo(dtype)
-    first, second = np.clip(steps, ends.min, ends.max).astype(dtype)
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.array([low, high], np.float32) / scale.reshape(()))
+    steps += 0 if zero is None else int(zero.item())
+    ends = np.iinfo(element_of(m.x.type).dtype.name)
+    first, second = np.clip(steps, ends.min, ends.max).tolist()
     return first, second
 
 

@@ -69,7 +69,7 @@ class ClampOfBytes(Rule):
         ends = [None if v is None else m.graph.constant(v) for v in m.root.node_inputs()[1:]]
         low, high = (None if end is None else end.item() for end in (*ends, None, None)[:2])
         limits = (m.array(name).item() for name in "ab")
-        within = (m.constant(np.float32(_between(limit, low, high))) for limit in limits)
+        within = (m.constant(np.array(_between(limit, low, high), np.float32)) for limit in limits)
         made: SSAValue = m.like(m.cast, m.like(m.inner, m.x, *within).out).out
         return made
 

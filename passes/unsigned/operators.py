@@ -1,0 +1,58 @@
+"""What operators are to bytes: they pass them on, or make and read them by a zero point."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import numpy as np
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Operation, SSAValue
+
+from dsc.ir import Fact, Graph, OnnxOp, element_of, has, onnx
+from dsc.passes.integers.scales import FLOAT32
+
+_COMPARES = frozenset("Clip Concat Max MaxPool Min ReduceMax ReduceMin Where".split())
+"""Operators that give bytes they were given, chosen by their order if not by their places."""
+_ENCODED = onnx.QuantizeLinear, onnx.DequantizeLinear, onnx.ConvInteger, onnx.MatMulInteger
+_ZERO_POINT = 2
+"""The operand of those that is the zero point of the first operand, or of the result."""
+
+
+def is_signed(value: SSAValue) -> bool:
+    """Whether a tensor is of int8."""
+    return isinstance(value.type, TensorType) and element_of(value.type).dtype == np.int8
+
+
+def passes_on(op: Operation) -> bool:
+    """Whether the bytes that an op gives are some it was given, whatever number each stands for."""
+    return isinstance(op, OnnxOp) and (has(op, Fact.MOVES) or op.onnx_name in _COMPARES)
+
+
+def is_encoded(op: Operation) -> TypeGuard[OnnxOp]:
+    """Whether an op makes bytes by a zero point, or reads some by one as its first operand."""
+    return isinstance(op, _ENCODED)
+
+
+def is_product(op: Operation) -> bool:
+    """Whether an op multiplies bytes."""
+    return isinstance(op, (onnx.ConvInteger, onnx.MatMulInteger))
+
+
+def zero_point(op: OnnxOp) -> SSAValue | None:
+    """The zero point of an op that is encoded; None where it is 0."""
+    inputs = op.node_inputs()
+    return inputs[_ZERO_POINT] if len(inputs) > _ZERO_POINT else None
+
+
+def cast_from(graph: Graph, op: Operation) -> tuple[float, float] | None:
+    """Between which numbers the float32 are that an op casts to signed bytes; None where it does not, or they may be
+    no bytes."""
+    if not isinstance(op, onnx.Cast) or element_of(op.input.type).dtype != FLOAT32:
+        return None
+    clip = op.input.owner
+    ends = clip.node_inputs()[1:] if isinstance(clip, onnx.Clip) else ()
+    known = [end for end in map(graph.constant, ends) if end is not None]
+    if len(known) < 2:
+        return None
+    low, high = (end.item() for end in known)
+    return (low, high) if -128 <= low <= high <= 127 else None

@@ -45,11 +45,10 @@ def around(value: SSAValue) -> list[Operation]:
 
 def refuse(graph: Graph, tensors: Set[SSAValue]) -> str | None:
     """Why connected tensors stay signed."""
+    if not any(_is_multiplied(use) for value in tensors for use in value.uses):
+        return "no product of bytes reads it"
     reasons = (_refuse_maker(graph, value) or _refuse_uses(graph, value) for value in tensors)
-    if found := next(filter(None, reasons), None):
-        return found
-    multiplied = any(_is_multiplied(use) for value in tensors for use in value.uses)
-    return None if multiplied else "no product of bytes reads it"
+    return next(filter(None, reasons), None)
 
 
 def _refuse_maker(graph: Graph, value: SSAValue) -> str | None:

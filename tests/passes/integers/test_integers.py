@@ -105,7 +105,7 @@ def divided() -> Graph:
     return net.done(quantized(net, net.Div(y, np.float32(2.83)), np.float32(0.047)))
 
 
-def clamped(kind: str = "Relu", zero: np.generic = np.int8(0), scale: float = 0.11) -> Graph:
+def clamped(kind: str = "Relu", zero: np.generic = ZERO, scale: float = 0.11) -> Graph:
     """Quantized before and after it, as where an activation is not seen to be one with what is before."""
     net = Net(x=(1, 8, 6, 5))
     step = np.float32(0.11)
@@ -147,11 +147,11 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
         ],
     ),
     "relu of bytes": (
-        clamped,
+        lambda: clamped(zero=np.int8(-4)),
         ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
     ),
     "clip of bytes": (
-        lambda: clamped("Clip", ZERO),
+        lambda: clamped("Clip"),
         ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
     ),
     "quantized weights": (quantized_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),

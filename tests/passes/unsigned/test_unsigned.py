@@ -77,6 +77,23 @@ def rescaled() -> Graph:
     return net.done(convolved(net, quantized(net, net.Add(x, y), 0.07), (4, 4, 1, 1)))
 
 
+def between(low: float, high: float, zero: int = 0, scale: float = 0.02) -> Graph:
+    """Bytes cut to limits, which are quantized again, read by two products."""
+    net = Net(x=(1, 6, 7, 5))
+    y = quantized(net, convolved(net, quantized(net, net.inputs()[0]), (8, 6, 1, 1)), 0.02, zero)
+    y = quantized(net, net.Clip(y, np.float32(low), np.float32(high)), 0.02, zero)
+    again = y if scale == 0.02 else quantized(net, y, scale)
+    return net.done(convolved(net, y, (3, 8, 3, 3), pads=[1, 1, 1, 1]), convolved(net, again, (4, 8, 1, 1)))
+
+
+def clipped_again() -> Graph:
+    """No byte is negative, but a limit is."""
+    net = Net(x=(1, 6, 7, 5))
+    x = quantized(net, net.Relu(convolved(net, quantized(net, net.inputs()[0]), (8, 6, 1, 1))))
+    y = quantized(net, net.Clip(x, np.float32(-1), np.float32(1)))
+    return net.done(convolved(net, x, (3, 8, 1, 1)), convolved(net, y, (3, 8, 1, 1)))
+
+
 def gemm() -> Graph:
     net = Net(x=(4, 24))
     w = net.DequantizeLinear(net.rng.integers(-64, 63, (10, 24), np.int8), np.float32(0.01))
@@ -112,6 +129,10 @@ CASES: dict[str, tuple[Callable[[], Graph], str, list[Zero]]] = {
     "moved": (moved, "uint8 uint8 uint8 uint8", [128]),
     "joined": (joined, "uint8 uint8 uint8", [128, 128]),
     "rescaled": (rescaled, "uint8 uint8 int8 uint8", [128, None, None]),
+    "of bytes from 1 on": (lambda: between(0.02, 1), "uint8 uint8", [128, None, None]),
+    "of a negative zero point": (lambda: between(0.2, 1, -3), "uint8 uint8", [128, 125, 125]),
+    "less than a zero point": (lambda: between(-0.14, 1, 7, 0.01), "uint8 uint8 uint8", [128, 7, 128]),
+    "cut to a negative limit": (clipped_again, "uint8 uint8 uint8", [128, 128, 128]),
     "gemm": (gemm, "uint8", [125]),
     "looked up": (looked_up, "int8 uint8", [119]),
     "clipped": (clipped, "uint8 uint8", [128]),

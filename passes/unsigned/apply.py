@@ -11,7 +11,7 @@ from xdsl.ir import Operation, SSAValue
 from dsc.ir import Graph, OnnxOp, element_of_dtype, onnx, with_elements
 from dsc.passes.driver import erase_if_dead
 from dsc.passes.unsigned.decide import around
-from dsc.passes.unsigned.operators import is_product, is_signed, passes_on, zero_point
+from dsc.passes.unsigned.operators import is_product, is_signed, passes_on, tables_of, zero_point
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Change:
             assert isinstance(op, OnnxOp)
             if passes_on(op):
                 self._constants(op)
+            elif tables := tables_of(op):
+                for table in tables:
+                    self._turn(table)
             elif isinstance(op, onnx.Cast):
                 self._cast(op)
             else:
@@ -40,9 +43,21 @@ class Change:
         """What passes bytes on has constants among them."""
         for index, operand in enumerate(list(op.operands)):
             if is_signed(operand):
-                op.operands[index] = self._constant(op, self._shifted(operand))
-                assert isinstance(operand.owner, Operation)
-                erase_if_dead(operand.owner)
+                self._put(op, index, self._shifted(operand))
+
+    def _turn(self, op: OnnxOp) -> None:
+        """What is looked up for a byte is where the byte is now; negative indices count from the end."""
+        table = self.graph.constant(op.operands[0])
+        assert table is not None  # it was checked
+        if self.shift:
+            self._put(op, 0, np.roll(table, self.shift))
+
+    def _put(self, op: OnnxOp, index: int, array: np.ndarray) -> None:
+        """Another constant in the place of an operand."""
+        source = op.operands[index].owner
+        op.operands[index] = self._constant(op, array)
+        assert isinstance(source, Operation)
+        erase_if_dead(source)
 
     def _cast(self, op: OnnxOp) -> None:
         """What is cast are whole numbers: adding to them is exact."""

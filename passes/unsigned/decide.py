@@ -8,7 +8,15 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue, Use
 
 from dsc.ir import Graph, OnnxOp, dims_of, is_constant, onnx
-from dsc.passes.unsigned.operators import cast_from, is_encoded, is_product, is_signed, passes_on, zero_point
+from dsc.passes.unsigned.operators import (
+    cast_from,
+    is_encoded,
+    is_product,
+    is_signed,
+    passes_on,
+    tables_of,
+    zero_point,
+)
 
 SHIFT = 128
 """What makes unsigned bytes of signed ones, in their order."""
@@ -71,7 +79,7 @@ def _refuse_use(graph: Graph, use: Use) -> str | None:
         return "it is an output of the model"
     if op.parent is not graph.body:
         return "it is read by the body of another op"
-    if passes_on(op) or (is_encoded(op) and use.index == 0 and _is_zero_known(graph, op)):
+    if passes_on(op) or tables_of(op) or (is_encoded(op) and use.index == 0 and _is_zero_known(graph, op)):
         return None
     return f"it is read by {_name(op)}"
 

@@ -1,4 +1,4 @@
-"""What operators are to bytes: they pass them on, or make and read them by a zero point."""
+"""What operators are to bytes: they pass them on, look them up, or make and read them by a zero point."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import Fact, Graph, OnnxOp, element_of, has, onnx
+from dsc.ir import Fact, Graph, OnnxOp, dims_of, element_of, has, onnx
+from dsc.passes.fuse.roles import looks_up_bytes
 from dsc.passes.integers.scales import FLOAT32
 
 _COMPARES = frozenset("Clip Concat Max MaxPool Min ReduceMax ReduceMin Where".split())
@@ -36,6 +37,16 @@ def is_encoded(op: Operation) -> TypeGuard[OnnxOp]:
 def is_product(op: Operation) -> bool:
     """Whether an op multiplies bytes."""
     return isinstance(op, (onnx.ConvInteger, onnx.MatMulInteger))
+
+
+def tables_of(op: Operation) -> list[OnnxOp]:
+    """What looks up, in tables for all bytes, the bytes that an op makes indices of; nothing where it makes them for
+    anything else."""
+    if not isinstance(op, onnx.Cast):
+        return []
+    users = [use.operation for use in op.results[0].uses]
+    found = [user for user in users if looks_up_bytes(user) and dims_of(user.data.type) == (256,)]
+    return found if len(found) == len(users) else []
 
 
 def zero_point(op: OnnxOp) -> SSAValue | None:

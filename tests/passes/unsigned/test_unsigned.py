@@ -106,6 +106,15 @@ def looked_up() -> Graph:
     return net.done(convolved(net, quantized(net, net.Tanh(x), 0.01, -9), (4, 8, 1, 1)))
 
 
+def looked_up_too(relu: bool = False) -> Graph:
+    """Read by a product and by two tables, one of them of bytes that a product reads."""
+    net = Net(x=(1, 8, 6, 5))
+    x = net.Relu(convolved(net, quantized(net, net.inputs()[0]), (8, 8, 1, 1))) if relu else net.inputs()[0]
+    x = quantized(net, x)
+    y = convolved(net, quantized(net, net.Tanh(x), 0.01, -9), (4, 8, 1, 1))
+    return net.done(convolved(net, x, (4, 8, 1, 1)), y, quantized(net, net.Sigmoid(x), 0.005, -128))
+
+
 def clipped() -> Graph:
     net = Net(x=(1, 8, 6, 5))
     x = net.Clip(quantized(net, net.inputs()[0]), np.float32(-2), np.float32(1.5))
@@ -135,6 +144,8 @@ CASES: dict[str, tuple[Callable[[], Graph], str, list[Zero]]] = {
     "cut to a negative limit": (clipped_again, "uint8 uint8 uint8", [128, 128, 128]),
     "gemm": (gemm, "uint8", [125]),
     "looked up": (looked_up, "int8 uint8", [119]),
+    "looked up too": (looked_up_too, "uint8 uint8 int8", [119, 128]),
+    "looked up, not negative": (lambda: looked_up_too(relu=True), "uint8 uint8 uint8 int8", [128, 119, None]),
     "clipped": (clipped, "uint8 uint8", [128]),
     "without zero points": (without_zero_points, "uint8", [128]),
 }
@@ -204,10 +215,17 @@ def an_output() -> Graph:
     return net.done(multiplied(net, x), x)
 
 
-def read_by_a_table() -> Graph:
-    net = Net(x=(1, 8, 6, 5))
-    x = quantized(net, net.inputs()[0])
-    return net.done(convolved(net, x, (4, 8, 1, 1)), quantized(net, net.Tanh(x), 0.01))
+def read_by_a_cast() -> Graph:
+    net = Net(x=(2, 8))
+    x = net.QuantizeLinear(net.inputs()[0], np.float32(0.05), np.int8(0))
+    return net.done(multiplied(net, x), net.Cast(x, to=6))
+
+
+def looked_up_in_a_short_table() -> Graph:
+    """Of which indices are checked, as the run gives them."""
+    net = Net(x=(2, 8))
+    x = net.QuantizeLinear(net.inputs()[0], np.float32(0.05), np.int8(0))
+    return net.done(multiplied(net, x), net.Gather(net.random(200), net.Cast(x, to=6)))
 
 
 def cast() -> Graph:
@@ -250,7 +268,8 @@ def unread() -> Graph:
 REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "an input": (an_input, "it is an input of the model"),
     "an output": (an_output, "it is an output of the model"),
-    "read by a table": (read_by_a_table, "it is read by Cast"),
+    "read by a Cast": (read_by_a_cast, "it is read by Cast"),
+    "looked up in a short table": (looked_up_in_a_short_table, "it is read by Cast"),
     "cast": (cast, "it is made by Cast"),
     "a computed zero point": (computed_zero_point, "it is read by MatMulInteger"),
     "on the right": (on_the_right, "it is read by MatMulInteger"),

@@ -12,8 +12,9 @@ from xdsl.ir import SSAValue
 from dsc.ir import OnnxOp, element_of, onnx
 from dsc.passes.canonicalize.facts import rank
 from dsc.passes.fuse.roles import quantizes_evenly
+from dsc.passes.integers.clamps import quantized_limits
 from dsc.passes.integers.scales import BYTES, FLOAT32
-from dsc.passes.pattern import const, ops, value
+from dsc.passes.pattern import ops, value
 from dsc.passes.rule import Match, Rule
 
 
@@ -38,46 +39,17 @@ class OneScale(Rule):
         return None if _is_linear(m, m.x, factor) else "what is quantized has no constant to take the scale"
 
     def rewrite(self, m: Match) -> SSAValue:
-        limits = np.iinfo(element_of(m.root.results[0].type).dtype.name)
         zero = 0 if m.root.y_zero_point is None else int(_array(m, m.root.y_zero_point).reshape(()))
         factor = 1 / float(_array(m, m.root.y_scale).reshape(()))
-        low, high = limits.min, limits.max
-        source = m.x
-        if isinstance(source.owner, onnx.Relu):
-            source, low = source.owner.X, max(low, zero)
+        ends = np.iinfo(element_of(m.root.results[0].type).dtype.name)
+        low, high, source = float(ends.min), float(ends.max), m.x
+        if isinstance(source.owner, (onnx.Relu, onnx.Clip)):
+            low, high = quantized_limits(m.graph, source.owner, m.root)
+            source = source.owner.operands[0]
         rounded = m.emit(onnx.Round, _scaled(m, source, factor, zero)).out
-        ends = (m.constant(np.array(end, np.float32)) for end in (low, high))
-        clipped = m.emit(onnx.Clip, rounded, *ends).out
+        clipped = m.emit(onnx.Clip, rounded, *(m.constant(np.array(end, np.float32)) for end in (low, high))).out
         made: SSAValue = m.emit(onnx.Cast, clipped, to=element_of(m.root.results[0].type).code).out
         return made
-
-
-class ClampOfBytes(Rule):
-    """clip(byte(clip(x, a, b)), c, d) => byte(clip(x, a', b')), a' and b' being a and b between c and d"""
-
-    pattern = ops.Clip(ops.Cast(ops.Clip(value("x"), const("a"), const("b"), label="inner"), label="cast"), ...)
-
-    def check(self, m: Match) -> str | None:
-        if element_of(m.root.results[0].type).dtype not in BYTES or element_of(m.x.type).dtype != FLOAT32:
-            return "it does not make bytes of float32"
-        ends = np.iinfo(element_of(m.root.results[0].type).dtype.name)
-        if not ends.min <= m.array("a").item() <= m.array("b").item() <= ends.max:
-            return "what is cast may be no byte"
-        return None if all(m.graph.constant(v) is not None for v in m.root.operands[1:]) else "a limit is not known"
-
-    def rewrite(self, m: Match) -> SSAValue:
-        ends = [None if v is None else m.graph.constant(v) for v in m.root.node_inputs()[1:]]
-        low, high = (None if end is None else end.item() for end in (*ends, None, None)[:2])
-        limits = (m.array(name).item() for name in "ab")
-        within = (m.constant(np.array(_between(limit, low, high), np.float32)) for limit in limits)
-        made: SSAValue = m.like(m.cast, m.like(m.inner, m.x, *within).out).out
-        return made
-
-
-def _between(number: float, low: float | None, high: float | None) -> float:
-    """The number cut to limits, either of which may be absent; the upper one holds where they cross."""
-    number = number if low is None else max(number, low)
-    return number if high is None else min(number, high)
 
 
 def _is_linear(m: Match, found: SSAValue, factor: float) -> bool:
@@ -170,4 +142,4 @@ def _takes(m: Match, found: SSAValue, factor: float) -> bool:
     return bool(((numbers == 0) | ((numbers >= limits.tiny) & (numbers <= limits.max))).all())
 
 
-RULES: tuple[Rule, ...] = (OneScale(), ClampOfBytes())
+RULES: tuple[Rule, ...] = (OneScale(),)

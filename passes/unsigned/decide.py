@@ -53,7 +53,7 @@ def around(value: SSAValue) -> list[Operation]:
 
 def refuse(graph: Graph, tensors: Set[SSAValue]) -> str | None:
     """Why connected tensors stay signed."""
-    if not any(_is_multiplied(use) for value in tensors for use in value.uses):
+    if not any(_gains(graph, use) for value in tensors for use in value.uses):
         return "no product of bytes reads it"
     reasons = (_refuse_maker(graph, value) or _refuse_uses(graph, value) for value in tensors)
     return next(filter(None, reasons), None)
@@ -96,14 +96,21 @@ def _is_zero_known(graph: Graph, op: OnnxOp) -> bool:
     return is_product(op) or graph.constant(op.operands[1]) is not None
 
 
-def _is_multiplied(use: Use) -> bool:
-    """Whether a tensor is read by a product for which machines have instructions for bytes: depthwise convolutions are
-    computed in floats."""
+def _gains(graph: Graph, use: Use) -> bool:
+    """Whether a tensor is read by a product that takes less time for unsigned bytes.
+
+    Depthwise convolutions are computed in floats, of either sign; they do if the zero point, which is taken off each
+    byte, becomes 0.
+    """
     op = use.operation
-    if not isinstance(op, onnx.ConvInteger):
-        return is_product(op)
-    dims = dims_of(op.w.type)
-    return bool(op.attr("group") == 1) or dims is None or dims[1] != 1
+    if not is_product(op):
+        return False
+    dims = dims_of(op.w.type) if isinstance(op, onnx.ConvInteger) else None
+    if dims is None or op.attr("group") == 1 or dims[1] != 1:
+        return True
+    zero = zero_point(op)
+    array = None if zero is None else graph.constant(zero)
+    return array is not None and bool((array == -SHIFT).all())
 
 
 def shift_of(graph: Graph, tensors: Set[SSAValue], positive: Set[SSAValue]) -> int:

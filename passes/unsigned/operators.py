@@ -34,7 +34,7 @@ def is_encoded(op: Operation) -> TypeGuard[OnnxOp]:
     return isinstance(op, _ENCODED)
 
 
-def is_product(op: Operation) -> bool:
+def is_product(op: Operation) -> TypeGuard[OnnxOp]:
     """Whether an op multiplies bytes."""
     return isinstance(op, (onnx.ConvInteger, onnx.MatMulInteger))
 

@@ -115,6 +115,13 @@ def clamped(kind: str = "Relu", zero: np.generic = ZERO, scale: float = 0.11) ->
     return net.done(quantized(net, getattr(net, kind)(y, *limits), np.float32(scale), zero))
 
 
+def cut(zero: np.generic) -> Graph:
+    """Quantized after it alone."""
+    net = Net(x=(1, 8, 6, 5))
+    y = net.Conv(quantized(net, net.inputs()[0]), weights(net, (8, 8, 1, 1), 0), net.random(8))
+    return net.done(quantized(net, net.Clip(y, np.float32(-0.3), np.float32(0.6)), np.float32(0.11), zero))
+
+
 def quantized_weights() -> Graph:
     """Weights as training with quantization leaves them: floats that are quantized."""
     net = Net(x=(4, 24))
@@ -152,6 +159,14 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     ),
     "clip of bytes": (
         lambda: clamped("Clip"),
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+    ),
+    "a clip alone": (
+        lambda: cut(np.uint8(7)),
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+    ),
+    "a clip alone, of signed bytes": (
+        lambda: cut(np.int8(-3)),
         ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
     ),
     "quantized weights": (quantized_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),

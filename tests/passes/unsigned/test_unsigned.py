@@ -54,6 +54,12 @@ def depthwise() -> Graph:
     return net.done(convolved(net, y, (4, 8, 1, 1)))
 
 
+def depthwise_alone(zero: int) -> Graph:
+    net = Net(x=(1, 8, 6, 5))
+    x = quantized(net, net.inputs()[0], zero=zero)
+    return net.done(convolved(net, x, (8, 1, 3, 3), group=8, pads=[1, 1, 1, 1]))
+
+
 def moved() -> Graph:
     net = Net(x=(1, 8, 6, 6))
     x = net.MaxPool(quantized(net, net.inputs()[0]), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
@@ -135,6 +141,7 @@ CASES: dict[str, tuple[Callable[[], Graph], str, list[Zero]]] = {
     "of another one": (lambda: chain(7), "uint8 uint8", [125, 7]),
     "residual": (residual, "uint8 int8 uint8", [128, 128]),
     "depthwise": (depthwise, "uint8 int8 uint8", [128, None, 128]),
+    "depthwise, of a zero point at the end": (lambda: depthwise_alone(-128), "uint8", [None]),
     "moved": (moved, "uint8 uint8 uint8 uint8", [128]),
     "joined": (joined, "uint8 uint8 uint8", [128, 128]),
     "rescaled": (rescaled, "uint8 uint8 int8 uint8", [128, None, None]),
@@ -260,11 +267,6 @@ def in_a_body() -> Graph:
     return import_model(TextModel(text, {"s": np.float32(0.05), "o": np.int8(0), "w": w}).proto())
 
 
-def unread() -> Graph:
-    net = Net(x=(1, 8, 6, 5))
-    return net.done(convolved(net, quantized(net, net.inputs()[0]), (8, 1, 3, 3), group=8))
-
-
 REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "an input": (an_input, "it is an input of the model"),
     "an output": (an_output, "it is an output of the model"),
@@ -274,7 +276,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "a computed zero point": (computed_zero_point, "it is read by MatMulInteger"),
     "on the right": (on_the_right, "it is read by MatMulInteger"),
     "in a body": (in_a_body, "it is read by the body of another op"),
-    "depthwise alone": (unread, "no product of bytes reads it"),
+    "depthwise alone": (lambda: depthwise_alone(0), "no product of bytes reads it"),
 }
 
 

@@ -17,6 +17,7 @@ from tests.compiled import TextModel
 from tests.passes.net import Net, feeds, run
 
 QUANTIZED = "integers,canonicalize,requantize"
+SIZES = {"n": 3}
 Zero = int | None
 
 
@@ -34,8 +35,8 @@ def convolved(net: Net, x: SSAValue, shape: tuple[int, ...], **attributes: objec
     return found
 
 
-def chain(zero: int = 0) -> Graph:
-    net = Net(x=(1, 6, 7, 5))
+def chain(zero: int = 0, batch: int | str = 1) -> Graph:
+    net = Net(x=(batch, 6, 7, 5))
     y = convolved(net, quantized(net, net.inputs()[0], zero=-3), (5, 6, 3, 3), pads=[1, 1, 1, 1])
     return net.done(convolved(net, quantized(net, net.Relu(y), 0.02, zero), (3, 5, 3, 3), pads=[0, 2, 1, 0]))
 
@@ -139,6 +140,7 @@ CASES: dict[str, tuple[Callable[[], Graph], str, list[Zero]]] = {
     "a chain": (chain, "uint8 uint8", [125, None]),
     "of a zero point at the end": (lambda: chain(-128), "uint8 uint8", [125, None]),
     "of another one": (lambda: chain(7), "uint8 uint8", [125, 7]),
+    "of any batch": (lambda: chain(batch="n"), "uint8 uint8", [125, None]),
     "residual": (residual, "uint8 int8 uint8", [128, 128]),
     "depthwise": (depthwise, "uint8 int8 uint8", [128, None, 128]),
     "depthwise, of a zero point at the end": (lambda: depthwise_alone(-128), "uint8", [None]),
@@ -189,7 +191,7 @@ def test_before_and_after(name: str) -> None:
     assert zeros(after) == zero_points
     assert sum(record.fired.values()) == types.split().count("uint8")
     for seed in range(3):
-        inputs = feeds(before, seed=seed)
+        inputs = feeds(before, SIZES, seed)
         for expected, found in zip(run(before, inputs), run(after, inputs), strict=True):
             np.testing.assert_array_equal(found, expected)
 
@@ -199,7 +201,7 @@ def test_compiled_no_bit_differs(name: str) -> None:
     make, *_ = CASES[name]
     passes = (f"{QUANTIZED}{unsigned},fuse,layout{{block=16}}" for unsigned in ("", ",unsigned"))
     signed, unsigned = (compile_model(make(), target="x86", passes=text).model.load(threads=1) for text in passes)
-    inputs = {key: 4 * array for key, array in feeds(make()).items()}  # some beyond the range of the bytes
+    inputs = {key: 4 * array for key, array in feeds(make(), SIZES).items()}  # some beyond the range of the bytes
     for key, expected in signed.run(inputs).items():
         np.testing.assert_array_equal(unsigned.run(inputs)[key], expected)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import Graph, is_constant, onnx
-from dsc.passes.unsigned.operators import passes_on, zero_point
+from dsc.ir import Graph, element_of, is_constant, onnx
+from dsc.passes.unsigned.operators import cast_from, passes_on, zero_point
 
 
 def not_negative(graph: Graph) -> Set[SSAValue]:
@@ -42,10 +42,12 @@ class _Signs:
                 array = None if zero is None else self.graph.constant(zero)
                 below = zero is None or (array is not None and not (array > 0).any())
                 return below and self._has(op.x) and self._has(op.x_scale)
-            case onnx.Cast() | onnx.Round():
-                return self._has(op.operands[0])
+            case onnx.Cast():
+                return self._has(op.input) and (_is_float(op) or cast_from(self.graph, op) is not None)
+            case onnx.Round():
+                return self._has(op.X)
             case onnx.Add() | onnx.Mul() | onnx.Div():
-                return self._have(*op.operands)
+                return _is_float(op) and self._have(*op.operands)  # integers wrap
             case _:
                 return passes_on(op) and self._have(*_alike(op))
 
@@ -59,6 +61,11 @@ class _Signs:
             return value in self.found
         array = self.graph.constant(value)
         return array is not None and array.dtype.kind in "fiu" and bool((array >= 0).all())
+
+
+def _is_float(op: Operation) -> bool:
+    """Whether an op makes floats."""
+    return element_of(op.results[0].type).dtype.kind == "f"
 
 
 def _alike(op: Operation) -> list[SSAValue]:

@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 from dsc.exchange import import_model
 from dsc.ir import Graph, OnnxOp, element_of, is_constant, onnx, tensor
 from dsc.passes import PassRecord, Pipeline
+from dsc.passes.unsigned.signs import not_negative
 from dsc.pipeline import compile_model, preset
 from dsc.targets import target
 from tests.compiled import TextModel
@@ -317,3 +318,38 @@ def test_what_is_left_is_dead() -> None:
     """Neither zero points nor casts of before are left behind."""
     _, after, _ = changed(chain)
     assert all(not isinstance(op, OnnxOp) or any(r.uses for r in op.results) for op in after.ops())
+
+
+def test_which_signs_are_known() -> None:
+    """Of integers that wrap they are not."""
+    net = Net(x=(2, 8), y=(2, 8))
+    x, y = net.inputs()
+    positive = net.Relu(x)
+    whole = net.Cast(net.Clip(positive, np.float32(0), np.float32(100)), to=3)
+    large = net.Cast(positive, to=6)
+    known = [
+        positive,
+        net.Round(net.Mul(net.Add(positive, np.float32(2)), positive)),
+        whole,
+        net.Cast(whole, to=1),
+        net.Clip(y, np.float32(0)),
+        net.Clip(positive, np.float32(-1), np.float32(4)),
+        net.Concat(whole, np.full((2, 3), 5, np.int8), axis=1),
+        net.DequantizeLinear(whole, np.float32(0.1), np.int8(-3)),
+    ]
+    unknown = [
+        x,
+        net.Add(positive, y),
+        net.Add(positive, np.float32(-2)),
+        net.Sub(positive, positive),
+        large,
+        net.Add(large, large),
+        net.Clip(positive, np.float32(-4), np.float32(-1)),
+        net.Clip(y, None, np.float32(1)),
+        net.Concat(whole, np.full((2, 3), -5, np.int8), axis=1),
+        net.DequantizeLinear(whole, np.float32(0.1), np.int8(3)),
+        net.DequantizeLinear(whole, np.float32(-0.1), np.int8(0)),
+    ]
+    found = not_negative(net.done(*known, *unknown))
+    assert [value in found for value in known] == [True] * len(known)
+    assert [value in found for value in unknown] == [False] * len(unknown)

@@ -2,8 +2,8 @@
 
 A tensor of int8 with the zero point z is one of uint8 with 128 more in each byte, and the zero point z + 128. What
 quantizes, dequantizes and multiplies takes the other zero point; what moves or compares bytes does not care. Where no
-byte is negative, as after a Relu with a zero point of 0, it is one of uint8 as it is. No result changes by a bit, and
-kernels need not turn each byte as they read it.
+byte is negative, as after a Relu with a zero point of 0, it is one of uint8 as it is. No result changes by a bit (ONNX
+leaves open what a NaN is quantized to), and kernels need not turn each byte as they read it.
 """
 
 from __future__ import annotations

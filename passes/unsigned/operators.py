@@ -56,14 +56,14 @@ def zero_point(op: OnnxOp) -> SSAValue | None:
 
 
 def cast_from(graph: Graph, op: Operation) -> tuple[float, float] | None:
-    """Between which numbers the float32 are that an op casts to signed bytes; None where it does not, or they may be
-    no bytes."""
+    """Between which numbers the whole numbers of float32 are that an op casts to signed bytes; None where it does not,
+    or they may be no whole numbers or no bytes."""
     if not isinstance(op, onnx.Cast) or element_of(op.input.type).dtype != FLOAT32:
         return None
     clip = op.input.owner
-    ends = clip.node_inputs()[1:] if isinstance(clip, onnx.Clip) else ()
-    known = [end for end in map(graph.constant, ends) if end is not None]
-    if len(known) < 2:
+    if not isinstance(clip, onnx.Clip) or not isinstance(clip.operands[0].owner, onnx.Round):
         return None
-    low, high = (end.item() for end in known)
-    return (low, high) if -128 <= low <= high <= 127 else None
+    known = [end.item() for end in map(graph.constant, clip.node_inputs()[1:]) if end is not None]
+    if len(known) < 2 or not -128 <= known[0] <= known[1] <= 127 or any(end != int(end) for end in known):
+        return None
+    return known[0], known[1]

@@ -137,6 +137,17 @@ def without_zero_points() -> Graph:
     return net.done(net.Add(net.Cast(y, to=1), net.ReduceSum(net.DequantizeLinear(q, np.float32(0.05)), keepdims=1)))
 
 
+def multiplied(net: Net, x: SSAValue, zero: SSAValue | None = None) -> SSAValue:
+    found: SSAValue = net.MatMulInteger(x, net.rng.integers(-64, 63, (8, 3), np.int8), zero)
+    return found
+
+
+def cast(low: float, high: float, rounded: bool = True) -> Graph:
+    net = Net(x=(2, 8))
+    x = net.Round(net.inputs()[0]) if rounded else net.inputs()[0]
+    return net.done(multiplied(net, net.Cast(net.Clip(x, np.float32(low), np.float32(high)), to=3)))
+
+
 CASES: dict[str, tuple[Callable[[], Graph], str, list[Zero]]] = {
     "a chain": (chain, "uint8 uint8", [125, None]),
     "of a zero point at the end": (lambda: chain(-128), "uint8 uint8", [125, None]),
@@ -157,6 +168,7 @@ CASES: dict[str, tuple[Callable[[], Graph], str, list[Zero]]] = {
     "looked up too": (looked_up_too, "uint8 uint8 int8", [119, 128]),
     "looked up, not negative": (lambda: looked_up_too(relu=True), "uint8 uint8 uint8 int8", [128, 119, None]),
     "clipped": (clipped, "uint8 uint8", [128]),
+    "cast": (lambda: cast(-9, 5), "uint8", [128]),
     "without zero points": (without_zero_points, "uint8", [128]),
 }
 
@@ -209,11 +221,6 @@ def test_compiled_no_bit_differs(name: str) -> None:
         np.testing.assert_array_equal(unsigned.run(inputs)[key], expected)
 
 
-def multiplied(net: Net, x: SSAValue, zero: SSAValue | None = None) -> SSAValue:
-    found: SSAValue = net.MatMulInteger(x, net.rng.integers(-64, 63, (8, 3), np.int8), zero)
-    return found
-
-
 def an_input() -> Graph:
     """The model's, seen through what moves bytes."""
     net = Net()
@@ -238,12 +245,6 @@ def looked_up_in_a_short_table() -> Graph:
     net = Net(x=(2, 8))
     x = net.QuantizeLinear(net.inputs()[0], np.float32(0.05), np.int8(0))
     return net.done(multiplied(net, x), net.Gather(net.random(200), net.Cast(x, to=6)))
-
-
-def cast() -> Graph:
-    """Floats that may be no bytes."""
-    net = Net(x=(2, 8))
-    return net.done(multiplied(net, net.Cast(net.Clip(net.inputs()[0], np.float32(-200), np.float32(5)), to=3)))
 
 
 def computed_zero_point() -> Graph:
@@ -277,7 +278,9 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "an output": (an_output, "it is an output of the model"),
     "read by a Cast": (read_by_a_cast, "it is read by Cast"),
     "looked up in a short table": (looked_up_in_a_short_table, "it is read by Cast"),
-    "cast": (cast, "it is made by Cast"),
+    "of numbers that are no bytes": (lambda: cast(-200, 5), "it is made by Cast"),
+    "of numbers that are not whole": (lambda: cast(-9, 5, rounded=False), "it is made by Cast"),
+    "of limits that are not whole": (lambda: cast(-9, 4.5), "it is made by Cast"),
     "a computed zero point": (computed_zero_point, "it is read by MatMulInteger"),
     "on the right": (on_the_right, "it is read by MatMulInteger"),
     "in a body": (in_a_body, "it is read by the body of another op"),
@@ -327,7 +330,7 @@ def test_which_signs_are_known() -> None:
     net = Net(x=(2, 8), y=(2, 8))
     x, y = net.inputs()
     positive = net.Relu(x)
-    whole = net.Cast(net.Clip(positive, np.float32(0), np.float32(100)), to=3)
+    whole = net.Cast(net.Clip(net.Round(positive), np.float32(0), np.float32(100)), to=3)
     large = net.Cast(positive, to=6)
     known = [
         positive,

@@ -53,8 +53,8 @@ def preset(
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single
     precision what the target does not in half precision. 2: fuse and lay out as well, keep the integers of
-    quantized models where kernels multiply bytes, and weights of few bits where kernels make floats of them; kernels by
-    estimate. 3: the same passes; kernels by measurement.
+    quantized models where kernels multiply bytes (unsigned ones where the machine takes no others), and weights of few
+    bits where kernels make floats of them; kernels by estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     activations: fp32, int16 or int8: what they are rounded to, row by row, where weights of few bits multiply them.
     Raises UsageError for other levels, precisions and activations, and for those that the target cannot multiply in.
@@ -66,12 +66,13 @@ def preset(
     check_multiplies_bytes(target, activations, opt_level)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
+    unsigned = "unsigned" if before and target.machine.multiplies_unsigned else ""
     widen = "" if target.machine.half_arithmetic else "widen"
     plain, keeping = ("canonicalize", ""), ("canonicalize{keep-weights=true}", "weight-only")
     canonical, weights = keeping if target.unpacks_weights() else plain
     fuse = "fuse{quantized-attention=true}" if target.multiplies_bytes() else "fuse"
     rows = "" if activations == "fp32" else f"quantize-rows{{type={activations}}}"
-    best = [before, canonical, widen, weights, after, fuse, target.passes(), rows]
+    best = [before, canonical, widen, weights, after, unsigned, fuse, target.passes(), rows]
     levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))

@@ -94,6 +94,12 @@ class Machine(ABC):
         """The instructions for operands of these types, widest first; none where the machine has none."""
         return tuple(i for i in self.instructions if i.operands == (a, b, accumulator))
 
+    @property
+    def multiplies_unsigned(self) -> bool:
+        """Whether bytes on the left are multiplied as unsigned ones only: signed ones have to be turned first."""
+        signs = {i.a for i in self.instructions if i.b == "int8" and i.a in ("int8", "uint8")}
+        return signs == {"uint8"}
+
     def peak(self, element: str = "float32") -> float:
         """Operations per second of one core, at most, in products of elements of this type."""
         return max(i.operations * i.rate for i in self.instructions if i.a == element) * self.frequency

@@ -12,10 +12,10 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.integers import moves, products, requantize, tables, weights
+from dsc.passes.integers import clamps, moves, products, requantize, tables, weights
 from dsc.passes.rule import Rule
 
-RULES: tuple[Rule, ...] = (*moves.RULES, *weights.RULES, *products.RULES)
+RULES: tuple[Rule, ...] = (*moves.RULES, *clamps.RULES, *weights.RULES, *products.RULES)
 """In the order in which they are tried at an op."""
 
 
@@ -42,4 +42,4 @@ class Requantize(Pass):
     name: ClassVar[str] = "requantize"
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
-        rewrite(graph, (*moves.RULES, *tables.RULES, *requantize.RULES), record)
+        rewrite(graph, (*moves.RULES, *clamps.RULES, *tables.RULES, *requantize.RULES), record)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import OnnxOp, element_of, onnx
+from dsc.ir import OnnxOp, onnx
 from dsc.passes.canonicalize.transposes import permutation
 from dsc.passes.fuse.roles import quantizes_evenly
-from dsc.passes.integers.scales import BYTES, refuse_tensor
+from dsc.passes.integers.scales import refuse_again, refuse_tensor, same_encoding
 from dsc.passes.pattern import ops, value
 from dsc.passes.rule import Match, Rule
 
@@ -20,14 +19,7 @@ class QuantizedAgain(Rule):
     inner_values_may_be_used = True
 
     def check(self, m: Match) -> str | None:
-        if element_of(m.root.results[0].type) != element_of(m.x.type):
-            return "the types differ"
-        if element_of(m.x.type).dtype not in BYTES:
-            return "what is quantized is not bytes"  # of 16 bits and more, the way through floats may round
-        if refused := refuse_tensor(m, m.dq):
-            return refused
-        same = _same(m, m.dq.x_scale, m.root.y_scale) and _same(m, m.dq.x_zero_point, m.root.y_zero_point)
-        return None if same else "scales or zero points differ"
+        return refuse_again(m)
 
     def rewrite(self, m: Match) -> SSAValue:
         captured: SSAValue = m.x
@@ -92,7 +84,7 @@ class ConcatOfDequantized(Rule):
                 return refused
             if part.x.type.element_type != first.x.type.element_type:
                 return "the types differ"
-            if not _same(m, part.x_scale, first.x_scale) or not _same(m, part.x_zero_point, first.x_zero_point):
+            if not same_encoding(m, part, first):
                 return "scales or zero points differ"
         return None
 
@@ -126,14 +118,6 @@ def _parts(m: Match) -> list[OnnxOp] | None:
 def _dequantized(m: Match, dq: OnnxOp, x: SSAValue, **attributes: int) -> SSAValue:
     made: SSAValue = m.like(dq, x, dq.x_scale, dq.x_zero_point, **attributes).out
     return made
-
-
-def _same(m: Match, a: SSAValue | None, b: SSAValue | None) -> bool:
-    """Whether two scales or zero points are one number; an absent one is 0."""
-    first, second = (np.zeros(1) if v is None else m.graph.constant(v) for v in (a, b))
-    if first is None or second is None or first.size != 1 or second.size != 1:
-        return False
-    return bool(first.reshape(()) == second.reshape(()))
 
 
 RULES: tuple[Rule, ...] = (

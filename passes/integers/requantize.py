@@ -12,6 +12,7 @@ from xdsl.ir import SSAValue
 from dsc.ir import OnnxOp, element_of, onnx
 from dsc.passes.canonicalize.facts import rank
 from dsc.passes.fuse.roles import quantizes_evenly
+from dsc.passes.integers.clamps import quantized_limits
 from dsc.passes.integers.scales import BYTES, FLOAT32
 from dsc.passes.pattern import ops, value
 from dsc.passes.rule import Match, Rule
@@ -38,16 +39,15 @@ class OneScale(Rule):
         return None if _is_linear(m, m.x, factor) else "what is quantized has no constant to take the scale"
 
     def rewrite(self, m: Match) -> SSAValue:
-        limits = np.iinfo(element_of(m.root.results[0].type).dtype.name)
         zero = 0 if m.root.y_zero_point is None else int(_array(m, m.root.y_zero_point).reshape(()))
         factor = 1 / float(_array(m, m.root.y_scale).reshape(()))
-        low, high = limits.min, limits.max
-        source = m.x
-        if isinstance(source.owner, onnx.Relu):
-            source, low = source.owner.X, max(low, zero)
+        ends = np.iinfo(element_of(m.root.results[0].type).dtype.name)
+        low, high, source = float(ends.min), float(ends.max), m.x
+        if isinstance(source.owner, (onnx.Relu, onnx.Clip)):
+            low, high = quantized_limits(m.graph, source.owner, m.root)
+            source = source.owner.operands[0]
         rounded = m.emit(onnx.Round, _scaled(m, source, factor, zero)).out
-        ends = (m.constant(np.array(end, np.float32)) for end in (low, high))
-        clipped = m.emit(onnx.Clip, rounded, *ends).out
+        clipped = m.emit(onnx.Clip, rounded, *(m.constant(np.array(end, np.float32)) for end in (low, high))).out
         made: SSAValue = m.emit(onnx.Cast, clipped, to=element_of(m.root.results[0].type).code).out
         return made
 

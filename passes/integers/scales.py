@@ -27,6 +27,17 @@ def refuse_tensor(m: Match, op: OnnxOp) -> str | None:
     return None
 
 
+def refuse_again(m: Match) -> str | None:
+    """Why the root, a QuantizeLinear, does not quantize as it was before what `dq` made floats of the bytes `x`."""
+    if element_of(m.root.results[0].type) != element_of(m.x.type):
+        return "the types differ"
+    if element_of(m.x.type).dtype not in BYTES:
+        return "what is quantized is not bytes"  # of 16 bits and more, the way through floats may round
+    if refused := refuse_tensor(m, m.dq):
+        return refused
+    return None if same_encoding(m, m.dq, m.root) else "scales or zero points differ"
+
+
 def refuse_weight(m: Match, op: OnnxOp, axis: int) -> str | None:
     """Why what a DequantizeLinear reads is no constant of bytes with one scale, or one for each step along `axis`,
     whose values less their zero points are signed bytes."""
@@ -77,3 +88,17 @@ def multiplied(m: Match, first: OnnxOp, second: OnnxOp, channels: int) -> np.nda
 
 def _constant(m: Match, value: SSAValue | None) -> np.ndarray | None:
     return None if value is None else m.graph.constant(value)
+
+
+def same_encoding(m: Match, first: OnnxOp, second: OnnxOp) -> bool:
+    """Whether two ops quantize or dequantize by one scale, which is one number, and one zero point."""
+    scales, zeros = zip(*((*op.node_inputs()[1:], None)[:2] for op in (first, second)), strict=True)
+    return _same(m, *scales) and _same(m, *zeros)
+
+
+def _same(m: Match, a: SSAValue | None, b: SSAValue | None) -> bool:
+    """Whether two scales or zero points are one number; an absent one is 0."""
+    first, second = (np.zeros(1) if v is None else m.graph.constant(v) for v in (a, b))
+    if first is None or second is None or first.size != 1 or second.size != 1:
+        return False
+    return bool(first.reshape(()) == second.reshape(()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from xdsl.ir import SSAValue
 
-from dsc.ir import FusionOp, Graph
+from dsc.ir import FusionOp, Graph, element_of_dtype, onnx, tensor
 from dsc.lower.workload import Workload
 from dsc.passes import PassRecord, Pipeline
 from tests.passes.net import Net, feeds, run, summary
@@ -105,6 +105,23 @@ def divided() -> Graph:
     return net.done(quantized(net, net.Div(y, np.float32(2.83)), np.float32(0.047)))
 
 
+def clamped(kind: str = "Relu", zero: np.generic = ZERO, scale: float = 0.11) -> Graph:
+    """Quantized before and after it, as where an activation is not seen to be one with what is before."""
+    net = Net(x=(1, 8, 6, 5))
+    step = np.float32(0.11)
+    y = net.Conv(quantized(net, net.inputs()[0], zero=zero), weights(net, (8, 8, 1, 1), 0), net.random(8))
+    y = quantized(net, y, step, zero)
+    limits = () if kind == "Relu" else (np.float32(-0.3), np.float32(0.6))
+    return net.done(quantized(net, getattr(net, kind)(y, *limits), np.float32(scale), zero))
+
+
+def cut(zero: np.generic) -> Graph:
+    """Quantized after it alone."""
+    net = Net(x=(1, 8, 6, 5))
+    y = net.Conv(quantized(net, net.inputs()[0]), weights(net, (8, 8, 1, 1), 0), net.random(8))
+    return net.done(quantized(net, net.Clip(y, np.float32(-0.3), np.float32(0.6)), np.float32(0.11), zero))
+
+
 def quantized_weights() -> Graph:
     """Weights as training with quantization leaves them: floats that are quantized."""
     net = Net(x=(4, 24))
@@ -135,6 +152,22 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
             "QuantizeLinear",
             "matmul(MatMulInteger Cast Mul Add Round Clip Cast DequantizeLinear Add Round Clip Cast DequantizeLinear)",
         ],
+    ),
+    "relu of bytes": (
+        lambda: clamped(zero=np.int8(-4)),
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+    ),
+    "clip of bytes": (
+        lambda: clamped("Clip"),
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+    ),
+    "a clip alone": (
+        lambda: cut(np.uint8(7)),
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+    ),
+    "a clip alone, of signed bytes": (
+        lambda: cut(np.int8(-3)),
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
     ),
     "quantized weights": (quantized_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),
     "a pool of bytes": (moved, ["QuantizeLinear", "pool(MaxPool)", "conv(ConvInteger Cast Mul)"]),
@@ -306,4 +339,123 @@ def test_what_keeps_its_division(name: str) -> None:
     make, reason = NOT_REQUANTIZED[name]
     (record,) = rewritten(make(), "requantize")
     assert not record.fired
+    assert any(reason in str(miss) for miss in record.near_misses())
+
+
+CLAMP = "q(clip(dq(x))) => clip(x), of one scale and zero point; relu too"
+CLAMPS: dict[str, tuple[str, np.generic, tuple[object, ...], list[int | None]]] = {
+    "relu": ("Relu", np.int8(0), (), [0, None]),
+    "relu of a zero point": ("Relu", np.uint8(7), (), [7, None]),
+    "relu from the least byte on": ("Relu", np.uint8(0), (), []),
+    "clip": ("Clip", np.int8(-3), (np.float32(-0.26), np.float32(0.6)), [-8, 9]),
+    "of a tie": ("Clip", np.int8(0), (np.float32(0.125), np.float32(0.375)), [2, 8]),
+    "below": ("Clip", np.int8(0), (None, np.float32(1)), [None, 20]),
+    "beyond the bytes": ("Clip", np.int8(0), (np.float32(-1e38), np.float32(np.inf)), []),
+    "limits that cross": ("Clip", np.int8(0), (np.float32(1), np.float32(-1)), [20, -20]),
+}
+
+
+@pytest.mark.parametrize("name", CLAMPS)
+def test_clamps_of_all_bytes(name: str) -> None:
+    """Each byte gives what it gave, at limits between two steps too."""
+    kind, zero, limits, expected = CLAMPS[name]
+    scale = np.float32(0.05)
+
+    def clamp() -> Graph:
+        net = Net()
+        net.graph = Graph.build([("x", tensor(zero.dtype, (256,)))])
+        y = getattr(net, kind)(net.DequantizeLinear(net.inputs()[0], scale, zero), *limits)
+        return net.done(net.QuantizeLinear(y, scale, zero))
+
+    before, after = clamp(), clamp()
+    (record,) = rewritten(after, "integers")
+    assert record.fired[CLAMP] == 1
+    clips = [op for op in after.ops() if isinstance(op, onnx.Clip)]
+    found = [None if v is None else after.constant(v).item() for op in clips for v in op.node_inputs()[1:]]
+    assert found + [None] * (len(expected) - len(found)) == expected
+    every = {"x": np.arange(256, dtype=np.uint8).view(zero.dtype)}
+    for wanted, got in zip(run(before, every), run(after, every), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def limit_of_a_run() -> Graph:
+    net = Net(x=(4,), limit=())
+    x, limit = net.inputs()
+    return net.done(quantized(net, net.Clip(quantized(net, x), limit)))
+
+
+def scale_turned_round() -> Graph:
+    net = Net(x=(4,))
+    return net.done(quantized(net, net.Relu(quantized(net, net.inputs()[0], np.float32(-1))), np.float32(-1)))
+
+
+NOT_CLAMPED: dict[str, tuple[Callable[[], Graph], str]] = {
+    "another scale": (lambda: clamped(scale=0.12), "scales or zero points differ"),
+    "a limit that only a run tells": (limit_of_a_run, "a limit is not known"),
+    "a negative scale": (scale_turned_round, "the scale is not a positive number"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_CLAMPED)
+def test_clamps_that_stay_floats(name: str) -> None:
+    make, reason = NOT_CLAMPED[name]
+    (record,) = rewritten(make(), "integers")
+    assert not record.fired[CLAMP]
+    assert any(CLAMP in str(miss) and reason in str(miss) for miss in record.near_misses())
+
+
+TWICE = "clip(byte(clip(x, a, b)), c, d) => byte(clip(x, a', b')), a' and b' being a and b between c and d"
+
+
+def clipped_twice(
+    first: tuple[float, float], second: tuple[int | None, int | None], dtype: type[np.generic] = np.int8
+) -> Graph:
+    net = Net(x=(600,))
+    byte = net.Cast(net.Clip(net.inputs()[0], *map(np.float32, first)), to=element_of_dtype(dtype).code)
+    return net.done(net.Clip(byte, *(None if end is None else dtype(end) for end in second)))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((-128, 127), (0, None), [0, 127]),
+        ((-128, 127), (-5, 9), [-5, 9]),
+        ((-4, 3), (-5, 9), [-4, 3]),
+        ((-4, 3), (7, 9), [7, 7]),
+        ((-4.5, 3.5), (None, 2), [-4.5, 2]),
+        ((-4, 3), (1, -1), [-1, -1]),
+    ],
+)
+def test_two_clips_are_one(
+    first: tuple[float, float], second: tuple[int | None, int | None], expected: list[float]
+) -> None:
+    before, after = clipped_twice(first, second), clipped_twice(first, second)
+    (record,) = rewritten(after, "requantize")
+    assert record.fired[TWICE] == 1
+    assert summary(after) == ["Clip", "Cast"]
+    (clip,) = (op for op in after.ops() if isinstance(op, onnx.Clip))
+    assert [after.constant(end).item() for end in clip.node_inputs()[1:]] == expected
+    inputs = {"x": np.linspace(-150, 150, 600, dtype=np.float32)}
+    for wanted, got in zip(run(before, inputs), run(after, inputs), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def limit_of_bytes() -> Graph:
+    net = Net(x=(4,), limit=())
+    x, limit = (net.Cast(net.Clip(v, np.float32(-9), np.float32(9)), to=3) for v in net.inputs())
+    return net.done(net.Clip(x, limit))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: clipped_twice((-200, 127), (0, 5)), "what is cast may be no byte"),
+        (lambda: clipped_twice((3, -4), (0, 5)), "what is cast may be no byte"),
+        (lambda: clipped_twice((-9, 9), (0, 5), np.int32), "it does not make bytes of float32"),
+        (limit_of_bytes, "a limit is not known"),
+    ],
+)
+def test_two_clips_that_stay_two(make: Callable[[], Graph], reason: str) -> None:
+    (record,) = rewritten(make(), "requantize")
+    assert not record.fired[TWICE]
     assert any(reason in str(miss) for miss in record.near_misses())

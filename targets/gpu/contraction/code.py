@@ -76,8 +76,8 @@ class _Writer:
         tiling, row, source = self.tiling, self.instruction, self.source
         a = T.alloc_buffer((STAGES * tiling.depth * tiling.row_stride,), row.a, scope="shared")
         b = T.alloc_buffer((STAGES * tiling.depth * tiling.column_stride,), row.b, scope="shared")
-        left = Loaded(self.loops, tiling.rows, tiling.row_stride, tiling, a, self.layout.a)
-        right = Loaded(self.loops, tiling.columns, tiling.column_stride, tiling, b, self.layout.b)
+        left = Loaded(self.loops, tiling.rows, tiling.row_stride, tiling, a, self.layout.a, tiling.row_place)
+        right = Loaded(self.loops, tiling.columns, tiling.column_stride, tiling, b, self.layout.b, _in_order)
         common = self.buffers, self.loops, block.batch
         fetch_left = Fetch(source.a, self.layout.a, *common, block.row, tiling.rows, self.whole_depth)
         fetch_right = Fetch(source.b, self.layout.b, *common, block.column, tiling.columns, self.whole_depth)
@@ -114,3 +114,8 @@ class _Writer:
                 place = right.row(half, k) + start * tiling.threads_across + block.across * VECTOR
                 T.buffer_store(tile.b, right.shared[span(place, VECTOR)], [span(start, VECTOR)])
             tile.step()
+
+
+def _in_order(column: Expr) -> Expr:
+    """Where a column of the right tile is in shared memory."""
+    return column

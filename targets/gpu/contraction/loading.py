@@ -76,11 +76,19 @@ class Loaded:
     """The tile of one factor in shared memory, ``[stage][depth][width]``, and what a thread has loaded of the next."""
 
     def __init__(
-        self, loops: Loops, width: int, stride: int, tiling: Tiling, shared: tirx.Buffer, loading: Loading
+        self,
+        loops: Loops,
+        width: int,
+        stride: int,
+        tiling: Tiling,
+        shared: tirx.Buffer,
+        loading: Loading,
+        moved: Callable[[Expr], Expr],
     ) -> None:
-        """`stride`: of its rows."""
+        """stride: of its rows. moved: where what is `across` the tile is in these; neighbours stay so where vectors of
+        them are loaded."""
         self.loops, self.width, self.stride, self.tiling = loops, width, stride, tiling
-        self.shared, self.loading, self.vector = shared, loading, loading.vector
+        self.shared, self.loading, self.vector, self.moved = shared, loading, loading.vector, moved
         self.vectors = width * tiling.depth // self.vector
         self.each = -(-self.vectors // tiling.threads)
         self.registers: tirx.Buffer = T.alloc_buffer((self.each * self.vector,), shared.dtype, scope="local")
@@ -101,11 +109,12 @@ class Loaded:
             across, k = self._place(thread, i)
             if self.loading.by_depth:
                 with unrolled(self.vector) as v:
-                    place = self.row(half, k + v) + across
+                    place = self.row(half, k + v) + self.moved(across)
                     T.buffer_store(self.shared, self.registers[i * self.vector + v], [place])
             else:
                 values = self.registers[self.loops.span(i * self.vector, self.vector)]
-                T.buffer_store(self.shared, values, [self.loops.span(self.row(half, k) + across, self.vector)])
+                place = self.row(half, k) + self.moved(across)
+                T.buffer_store(self.shared, values, [self.loops.span(place, self.vector)])
 
     def _is_its(self, thread: Expr, i: Expr) -> Expr | None:
         """Whether a thread has an `i`-th vector; None where all have."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tvm import te, tirx
 from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim, dims, product, same
+from dsc.lower.stages import element_bytes
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.inline import is_one_of
@@ -93,6 +95,20 @@ class Contraction:
         """Which of the indices along batch, rows and columns are the columns'."""
         before = len(self.batch) + len(self.rows)
         return range(before, before + len(self.columns))
+
+    @cached_property
+    def piece(self) -> int | None:
+        """Columns that lie side by side, where the same columns of the next row come after them, as channels of packed
+        images do; None where something else does."""
+        run, last = self.stored.run(self.column_axes), len(self.batch) + len(self.rows) - 1
+        return run if self.rows and same(self.stored.steps[last], run) else None
+
+    def is_broken(self, columns: int, sector_bytes: int) -> bool:
+        """Whether so many columns are several of these, or one, that are no whole pieces of memory each: the next rows
+        have the rest."""
+        if self.piece is None or columns % self.piece:
+            return False
+        return self.piece * max(element_bytes(output) for output in self.outputs) % sector_bytes != 0
 
     def place(self, at: Sequence[Expr]) -> list[Expr]:
         """The indices of an element of the outputs, by those along batch, rows and columns."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal, volume
 from dsc.targets.gpu.contraction.code import Layout, write
 from dsc.targets.gpu.contraction.source import Contraction
-from dsc.targets.gpu.contraction.tiling import TILINGS, Tiling
+from dsc.targets.gpu.contraction.tiling import DEEP, TILINGS, Tiling
 from dsc.targets.gpu.contraction.traffic import Way, best
 from dsc.targets.gpu.estimate import tiled_seconds
 from dsc.targets.gpu.machine import Gpu
@@ -33,8 +33,16 @@ class ContractionSpace:
     def points(self) -> Sequence[Tiling]:
         """All tilings: what is wasted on a small result shows in its estimate. But narrow ones, where these load pieces
         of memory that wide ones load whole."""
+        deep = [tiling for tiling in DEEP if tiling.shared_bytes <= self.machine.shared_bytes]
         least = min(map(self._fetched, TILINGS))
-        return [tiling for tiling in TILINGS if self._fetched(tiling) <= WASTE * least]
+        return [self._as_stored(tiling) for tiling in (*TILINGS, *deep) if self._fetched(tiling) <= WASTE * least]
+
+    def _as_stored(self, tiling: Tiling) -> Tiling:
+        """With neighbouring rows for neighbouring threads, where that fills pieces of memory. Vectors of rows that are
+        loaded at once stay together."""
+        loading = self._ways[0][tiling.rows].loading
+        is_free = loading.by_depth or loading.vector == 1
+        return replace(tiling, strided=is_free and self.source.is_broken(tiling.columns, self.machine.sector_bytes))
 
     def estimate(self, point: Tiling) -> float:
         """Seconds: tiles at the rate of multiplying, of reading operands, or of waiting for them."""

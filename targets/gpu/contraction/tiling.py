@@ -26,6 +26,9 @@ class Tiling:
     slices: int = 1
     """Parts of a step's depth that groups of threads multiply, each for itself: their sums are added at last. So steps
     are few, where there are few blocks to hide how long each takes."""
+    strided: bool = False
+    """Whether neighbouring threads have neighbouring rows, not each thread its own: where what they store of a row is
+    less than a piece of memory, of which the next row has the rest."""
 
     @property
     def threads_down(self) -> int:
@@ -76,7 +79,17 @@ class Tiling:
         return sums + self.thread_rows + self.thread_columns + loaded + 36
 
     def row(self, down: Expr, i: Expr) -> Expr:
-        """Which row of the tile is the `i`-th of threads that are so far `down`: in vectors, as operands are read."""
+        """Which row of the tile is the `i`-th of threads that are so far `down`."""
+        return i * self.threads_down + down if self.strided else self.place(down, i)
+
+    def row_place(self, row: Expr) -> Expr:
+        """Where a row of the left tile is in shared memory."""
+        if not self.strided:
+            return row
+        return self.place(tirx.floormod(row, self.threads_down), tirx.floordiv(row, self.threads_down))
+
+    def place(self, down: Expr, i: Expr) -> Expr:
+        """Where the `i`-th row of threads that are so far `down` is in shared memory: in vectors, as it is read."""
         return tirx.floordiv(i, VECTOR) * (self.threads_down * VECTOR) + down * VECTOR + tirx.floormod(i, VECTOR)
 
 
@@ -99,3 +112,5 @@ TILINGS = (
     Tiling(16, 16, 128, 4, 4, slices=8),
 )
 """Every block has whole warps, and loads of both operands are shared out evenly."""
+DEEP = (Tiling(16, 16, 192, 4, 4, slices=12),)
+"""The same, where a block may have 64 KB of shared memory: a small result of a long depth takes fewer steps yet."""

@@ -12,12 +12,12 @@ from dsc.lower.nominal import nominal, volume
 from dsc.lower.stages import element_bytes
 from dsc.targets.gpu.access import Access
 from dsc.targets.gpu.contraction.factors import Factor
-from dsc.targets.gpu.contraction.loading import Loading
+from dsc.targets.gpu.contraction.loading import PIECES, Loading
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.sectors import holding, touched, unraveled
 
 DEPTH = 32
-"""Of the tiles that are looked at."""
+"""Of the tiles that are looked at, at least: as much as is ever loaded together."""
 ENOUGH = 0.75
 """Of what is fetched, that is used: more is not worth conflicts between banks."""
 TILES = 3
@@ -47,14 +47,15 @@ def fetched(factor: Factor, loading: Loading, width: int, machine: Gpu) -> float
     access = factor.access
     if access is None:
         return 4.0
-    across, k = loading.places(np.arange(width * DEPTH // loading.vector).reshape(-1, machine.warp), width, DEPTH)
+    size = element_bytes(access.memory)
+    depth = max(DEPTH, PIECES[-1] // size)
+    across, k = loading.places(np.arange(width * depth // loading.vector).reshape(-1, machine.warp), width, depth)
     rows = _starts(factor, factor.side_axes, width)[:, None, None, None] + across
-    depths = _starts(factor, factor.depth_axes, DEPTH)[:, None, None] + k
+    depths = _starts(factor, factor.depth_axes, depth)[:, None, None] + k
     rows, depths = (each.reshape(-1, machine.warp) for each in np.broadcast_arrays(rows, depths))
     inside = (rows < _count(factor, factor.side_axes)) & (depths < _count(factor, factor.depth_axes))
     values = _indices(access, factor, rows, depths)
     active = holding([] if access.inside is None else [access.inside], values, inside)
-    size = element_bytes(access.memory)
     moved = touched(_positions(access, values) * size, size * loading.vector, active, machine.sector_bytes)
     return float(moved.sum()) * machine.sector_bytes / (int(inside.sum()) * loading.vector)
 

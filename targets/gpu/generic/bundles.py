@@ -12,15 +12,16 @@ from tvm import sym, te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import ceildiv, dims, product, same
+from dsc.lower.exprs import ceildiv, dims, same
 from dsc.lower.tensors import ravel
 from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.access import VECTOR_TYPES, limit, uses
 from dsc.targets.gpu.axes import Axis
 from dsc.targets.gpu.elements import Combiner, Elements, limits, nest
+from dsc.targets.gpu.generic.places import shared_places
 from dsc.targets.gpu.generic.reads import Walk, walks, walks_of_output
 from dsc.targets.gpu.generic.rows import Read, Reduced, Rows, placed_at
-from dsc.targets.gpu.launch import Group, launch, shared_out
+from dsc.targets.gpu.launch import Group, launch
 from dsc.targets.gpu.neighbours import placed
 from dsc.targets.tir.loops import Loops, flat, when
 
@@ -179,8 +180,8 @@ class Bundles:
                 yield walked
             return
         sizes = dims(axis.dom.extent for axis in stage.reduce_axis)
-        with shared_out(product(sizes), together.threads, together.lane, self.loops) as place:
-            yield self.loops.unravel(place, sizes)
+        with shared_places(sizes, together, self.loops) as places:
+            yield places
 
     def _results(self, first: Places, totals: Mapping[te.Tensor, tirx.Buffer]) -> None:
         for output in self.rows.outputs:

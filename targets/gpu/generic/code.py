@@ -9,11 +9,12 @@ from tvm import sym, te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, dims, product
+from dsc.lower.exprs import Dim, ceildiv, dims
 from dsc.targets.cpu.inline import Identity, Leaf, identity
 from dsc.targets.gpu.access import limit
 from dsc.targets.gpu.elements import Combiner, Elements, limits
 from dsc.targets.gpu.generic.bundles import Bundles
+from dsc.targets.gpu.generic.places import shared_places
 from dsc.targets.gpu.generic.plan import Plan
 from dsc.targets.gpu.generic.rows import Reduced, Rows, placed_at
 from dsc.targets.gpu.generic.shares import Shares, side_by_side
@@ -188,9 +189,9 @@ class _Launch:
         sizes = dims(axis.dom.extent for axis in stage.reduce_axis)
         count = self.rows.count
         some = None if isinstance(count, int) else count > self.loops.const(0)  # where there is no row, none is read
-        with when(some), shared_out(product(sizes), group.threads, group.lane, self.loops) as place:
+        with when(some), shared_places(sizes, group, self.loops) as places:
             starts = [axis.dom.min for axis in stage.reduce_axis]
-            walked = [start + i for start, i in zip(starts, self.loops.unravel(place, sizes), strict=True)]
+            walked = [start + i for start, i in zip(starts, places, strict=True)]
             limits(self.known, stage.reduce_axis, walked)
             with when(combine.condition(indices, walked)):
                 combine.into(total, Elements(leaves, self.known).source(stage, indices, walked))

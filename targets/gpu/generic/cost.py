@@ -43,6 +43,8 @@ AHEAD = 4
 AHEAD_IN_BRANCHES = 1.8
 """The same of loads under a condition: an H100 takes 44 us for a 3x3 pool that loads halves one by one inside of the
 image, and 19 for the memory of it."""
+PORT_BYTES_PER_CYCLE = 128
+"""Of the pieces of memory that warps touch, that pass through the cache of a multiprocessor."""
 BARRIER_CYCLES = 60
 """A round of a reduction by way of shared memory."""
 
@@ -52,7 +54,7 @@ class Visit:
     """What a warp does to compute an element in each of its threads."""
 
     load_cycles: float
-    """Of the unit that loads and stores: one for an instruction, or for every four pieces of memory that it touches."""
+    """Of the unit that loads and stores: one for an instruction, or for what passes through it in a cycle."""
     operations: int
     """Of a thread."""
     bytes: Mapping[Identity, float]
@@ -74,7 +76,7 @@ class Visit:
     def cycles(self, machine: Gpu, stored: float = 0.0, vector: int = 1) -> float:
         """Of a multiprocessor, where pieces of memory are `stored` too, and each thread computes a `vector`."""
         operations = self.operations * math.pow(vector, VECTOR_GAIN) * machine.warp / lanes(machine)
-        return max(self.load_cycles + (_port_cycles(stored) if stored else 0.0), operations)
+        return max(self.load_cycles + (_port_cycles(stored, machine) if stored else 0.0), operations)
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def _visit(
             place = ravel(indices, dims(source.shape))
             together = vector if step(indices, dims(source.shape), neighbour) == 1 else 1
             count, ideally = warps.sectors(place, size, machine, together, elements.conditions)
-            load_cycles += _port_cycles(count)
+            load_cycles += _port_cycles(count, machine)
             ahead = max(ahead, size * (AHEAD_IN_BRANCHES if elements.conditions else AHEAD))
             sectors, wanted = sectors + count, wanted + ideally
             far += count if count > 1 else size / machine.sector_bytes  # the same for all: likely near for the next
@@ -220,9 +222,9 @@ def _stored(machine: Gpu, output: Output, warps: Lanes, vector: int) -> tuple[fl
     return warps.sectors(place, element_bytes(output.tensor), machine, vector)
 
 
-def _port_cycles(sectors: float) -> float:
+def _port_cycles(sectors: float, machine: Gpu) -> float:
     """Of the unit that loads and stores."""
-    return max(1.0, sectors / 4)
+    return max(1.0, sectors * machine.sector_bytes / PORT_BYTES_PER_CYCLE)
 
 
 def _free(tensor: te.Tensor) -> Leaf:

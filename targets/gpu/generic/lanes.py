@@ -10,8 +10,9 @@ import numpy as np
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from dsc.lower.exprs import Dim
+from dsc.lower.exprs import Dim, dims
 from dsc.lower.nominal import nominal
+from dsc.targets.gpu.generic.places import shared_sizes
 from dsc.targets.gpu.generic.rows import Rows
 from dsc.targets.gpu.generic.shares import Shares
 from dsc.targets.gpu.machine import Gpu
@@ -48,14 +49,17 @@ class Lanes:
 def of_reduction(rows: Rows, shares: Shares, reduced: te.Tensor, machine: Gpu) -> Lanes:
     """Those that add up a reduction of their rows."""
     axes = reduced.op.reduce_axis
-    terms = math.prod(nominal(axis.dom.extent) for axis in axes)
+    sizes = dims(axis.dom.extent for axis in axes)
+    shared = shared_sizes(sizes, shares.group)
+    terms = math.prod(map(nominal, shared))
     in_turn = math.ceil(terms / shares.group)
     thread, step, steps = _sampled(_threads(rows, shares), in_turn, machine)
     place = step * shares.group + _lane(thread, shares)
-    walked = unraveled(place, [axis.dom.extent for axis in axes])
+    walked = unraveled(place, shared)
+    inside = (place < terms) & (walked[-1] < nominal(sizes[-1]))
     values = {axis.var: index + nominal(axis.dom.min) for axis, index in zip(axes, walked, strict=True)}
     row = _row(thread, shares)
-    return Lanes(_indices(rows, row) | values, (place < terms) & (row < nominal(rows.count)), steps, in_turn)
+    return Lanes(_indices(rows, row) | values, inside & (row < nominal(rows.count)), steps, in_turn)
 
 
 def of_elements(rows: Rows, shares: Shares, *, walked: bool, machine: Gpu) -> Lanes:

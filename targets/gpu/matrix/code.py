@@ -71,7 +71,8 @@ class _Writer(TileWriter):
         if not tiling.direct:
             pipeline.finish()
         centering.apply(product_.sums, product_.lines, at, self.steps * (self.depth // tiling.slices))
-        results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops)
+        sector = self.machine.sector_bytes
+        results = Results(self.source, tiling, fragments, self.buffers, self.outputs, self.loops, sector)
         results.store(product_.sums, shared, at, self.machine.warp)
 
     def _operand(self, side: Side, corner: Corner, base: int) -> Operand:

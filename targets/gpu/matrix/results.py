@@ -69,8 +69,9 @@ class Results:
         buffers: Mapping[te.Tensor, tirx.Buffer],
         outputs: Sequence[tirx.Buffer],
         loops: Loops,
+        sector_bytes: int,
     ) -> None:
-        """`buffers`: of the inputs."""
+        """`buffers`: of the inputs. sector_bytes: what the machine writes at least."""
         self.source, self.tiling, self.fragments, self.loops = source, tiling, fragments, loops
         self.buffers, self.outputs = buffers, [flat(output) for output in outputs]
         whole = all(str(output.dtype) in VECTOR_TYPES for output in source.outputs)
@@ -79,6 +80,9 @@ class Results:
         where rows are no whole vectors."""
         self.beside = [read for read in source.beside if self._is_side_by_side(read)]
         self.strip = Strip.of(tiling, fragments)
+        columns = self.strip.columns
+        self.piece = source.piece or columns if source.is_broken(columns, sector_bytes) else columns
+        """Columns that neighbouring lanes take before they go on to the next row."""
 
     def _is_side_by_side(self, read: Read) -> bool:
         """Whether what belongs to neighbouring columns is loaded at once."""
@@ -136,13 +140,13 @@ class Results:
 
     def _read(self, shared: tirx.Buffer, at: WarpTile, down: int, index: int, warp_size: int) -> None:
         """A warp's strip, the `index`-th of those there are, and those of the other slices, by the warps that have one:
-        row by row, neighbouring lanes have neighbouring vectors."""
+        neighbouring lanes have neighbouring vectors."""
         tiling, strip, m, count = self.tiling, self.strip, self.source.m, self.vector
         across = strip.columns // count
         first = T.Bind((at.part * tiling.slices + index * tiling.warps) * strip.words)
         thread = T.Bind(at.slice * warp_size + at.lane)
         with shared_out(strip.rows * across, tiling.slices * warp_size, thread, self.loops) as place:
-            line, vector = self.loops.split(place, across)
+            line, vector = self._line_and_vector(place)
             row = T.Bind(at.row + down * self.fragments.rows + line)
             column = T.Bind(at.column + vector * count)
             word, dtype = T.Bind(first + line * strip.stride + vector * count), str(self.source.acc.dtype)
@@ -153,6 +157,15 @@ class Results:
                     more = shared[self.loops.span(word + other * strip.words, count)]
                     T.buffer_store(sums, sums[own] + _reinterpreted(more, dtype, count), [own])
                 self._row([*at.batch, *self.loops.unravel(row, self.source.rows)], column, sums)
+
+    def _line_and_vector(self, place: Expr) -> tuple[Expr, Expr]:
+        """Of the `place`-th vector of a strip: row by row, or piece by piece of all rows."""
+        together = self.piece // self.vector
+        rest, vector = self.loops.split(place, together)
+        if self.piece == self.strip.columns:
+            return rest, vector
+        before, line = self.loops.split(rest, self.strip.rows)
+        return line, before * together + vector
 
     def _row(self, at: Sequence[Expr], column: Expr, sums: tirx.Buffer) -> None:
         """Neighbours in a row, from a column on, that are side by side in memory."""

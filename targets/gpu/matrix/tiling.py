@@ -213,12 +213,13 @@ SHAPES = (
     (32, 32, 2, 1, 2),
     (16, 128, 1, 4, 1),
     (16, 64, 1, 2, 1),
+    (16, 32, 1, 1, 4),
     (16, 32, 1, 1, 2),
 )
 """Rows and columns of a block's tile, how many warps share them out, and in how many slices of the depth. With other
 sizes than powers of two there is one that leaves few multiprocessors idle. A warp has multiples of 32 columns, so that
 eight threads read sums of one row: those of two would lie in the same banks."""
-CHUNKS = (4, 8, 16)
+CHUNKS = (4, 8, 16, 32)
 SHORT = 2
 """For fragments of one chunk, of which lanes have many registers."""
 STAGES = (4, 3, 2)

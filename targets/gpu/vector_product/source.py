@@ -10,6 +10,7 @@ from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim, product, same
 from dsc.lower.nominal import nominal, volume
+from dsc.lower.stages import element_bytes
 from dsc.lower.workload import Workload
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.packing import packed
@@ -102,6 +103,7 @@ def vector_product_of(workload: Workload, machine: Gpu) -> VectorProduct | Refus
     if few > MOST_ROWS:
         return Refusal(f"{few} rows: more than {MOST_ROWS} are worth tiles")
     found = _with_constant_rows(found, workload)
+    found = _with_constant_columns(found, workload, machine)
     a, b = (Operand.of(factor, found.params, machine.vector_bytes) for factor in (found.a, found.b))
     is_turned = nominal(found.n) < nominal(found.m)
     vectors, matrix = (b, a) if is_turned else (a, b)
@@ -124,3 +126,19 @@ def _with_constant_rows(found: Contraction, workload: Workload) -> Contraction:
         return None if is_so else [*range(len(factor.sizes))]
 
     return packed(found, workload, row_by_row)
+
+
+def _with_constant_columns(found: Contraction, workload: Workload, machine: Gpu) -> Contraction:
+    """The product, with a constant matrix column by column where neighbours of a row are no whole pieces of memory, and
+    those of a column are: few columns of a block would share each piece with those of others."""
+    matrix = found.a if nominal(found.n) < nominal(found.m) else found.b
+
+    def column_by_column(factor: Factor) -> list[int] | None:
+        if factor is not matrix or factor.access is None or factor.access.run(factor.side_axes) == 1:
+            return None
+        size = element_bytes(factor.access.memory)
+        is_broken = nominal(product(factor.sizes[a] for a in factor.side_axes)) * size % machine.sector_bytes != 0
+        is_whole = nominal(product(factor.sizes[a] for a in factor.depth_axes)) * size % machine.sector_bytes == 0
+        return [*range(len(factor.sizes))] if is_broken and is_whole else None
+
+    return packed(found, workload, column_by_column)

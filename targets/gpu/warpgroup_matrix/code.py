@@ -102,7 +102,8 @@ class _Writer(TileWriter):
         pipeline.finish()
         none = self.loops.const(0)
         at = WarpTile(batch, T.Bind(row + warp * self.by.rows), column, none, warp, lane)
-        results = Results(self.source, tiling, self.by, self.buffers, self.outputs, self.loops)
+        sector = self.machine.sector_bytes
+        results = Results(self.source, tiling, self.by, self.buffers, self.outputs, self.loops, sector)
         results.store(sums, shared, at, self.machine.warp)
 
     def _operand(self, which: int, corner: Corner, base: int) -> PanelOperand:

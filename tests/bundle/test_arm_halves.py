@@ -39,12 +39,9 @@ def test_weights_and_factors_are_rounded(tag: str, precision: str, tmp_path: Pat
     compilation.model.write(tmp_path / "net.dsc")
     found = bundle(tmp_path / "net.dsc", tmp_path / "net", launcher(onto.backend())).run(given, tmp_path)
 
-    # both factors of products where the machine multiplies the type, and else weights alone, of convolutions too
-    changed = {"w": weights["w"].astype(half).astype(np.float32)}
-    if multiplied:
-        data = given | {"x": given["x"].astype(half).astype(np.float32)}
-    else:
-        data, changed = given, changed | {"k": weights["k"].astype(half).astype(np.float32)}
+    # both factors where the machine multiplies the type, and else weights alone
+    changed = {name: weights[name].astype(half).astype(np.float32) for name in ("w", "k")}
+    data = {name: array.astype(half).astype(np.float32) for name, array in given.items()} if multiplied else given
     expected = TextModel(TEXT, weights | changed).reference(data)
     for array, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(array, wanted, rtol=1e-5, atol=2e-6 * np.abs(wanted).max())

@@ -58,7 +58,7 @@ def test_another_precision_is_for_the_other_products() -> None:
     (x,) = net.inputs()
     weight = net.DequantizeLinear(RANDOM.integers(-128, 128, (32, 48)).astype(np.int8), np.float32(0.1))
     graph = net.done(net.MatMul(x, weight), net.MatMul(x, net.random(32, 8)))
-    found, _ = after(graph, "quantize-rows{type=int8}", "precision{type=bfloat16 stored=false}")
+    found, _ = after(graph, "quantize-rows{type=int8}", "precision{type=bfloat16 activations=packed}")
     assert [multiplied_as(region) for region in regions(found)] == ["int8", "bfloat16"]
 
 

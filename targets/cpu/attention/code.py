@@ -18,12 +18,14 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower import functions
 from dsc.lower.exprs import ceildiv, product
+from dsc.targets.cpu.attention.factors import instruction_of
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.gemm.product import batch_at
 from dsc.targets.cpu.inline import Inliner, Kept, Leaf
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile
-from dsc.targets.tir.loops import Loops, argument, flat, function, pieces, spread, when
+from dsc.targets.machine import MultiplyAdd
+from dsc.targets.tir.loops import Loops, argument, flat, pieces, spread, when
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,8 @@ class Blocking:
         return self.lanes * self.vectors
 
 
-def write(problem: Problem, blocking: Blocking, machine: Cpu) -> tirx.PrimFunc:
-    """The function that computes `problem`; vectors along the values are as wide as the machine's."""
-    with function() as made:
-        _Writer(problem, blocking, machine).write()
-    return made.get()
-
-
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """Where a task is."""
 
     at: list[Expr]
@@ -64,7 +59,12 @@ class _Block:
     """Its first query."""
 
 
-class _Writer:
+class Writer:
+    """Writes the function, in float32; vectors along the values are as wide as the machine's."""
+
+    element, together = "float32", 1
+    """Of the buffers of factors, and how many products an element is of."""
+
     def __init__(self, problem: Problem, blocking: Blocking, machine: Cpu) -> None:
         self.problem, self.blocking, self.machine = problem, blocking, machine
         self.loops = Loops.over(problem.params)
@@ -85,71 +85,71 @@ class _Writer:
         heads = product(self.problem.batch)
         with self.loops.each(heads * self.blocks, T.parallel if self.blocking.parallel else T.serial) as task:
             head, block = self.loops.split(task, self.blocks)
-            self._task(_Block(self.loops.unravel(head, self.problem.batch), block * self.blocking.rows))
+            self._task(Block(self.loops.unravel(head, self.problem.batch), block * self.blocking.rows))
 
-    def _task(self, block: _Block) -> None:
+    def _task(self, block: Block) -> None:
         problem, rows = self.problem, self.blocking.rows
-        queries = T.alloc_buffer((problem.depth, rows), "float32")
+        queries = T.alloc_buffer((problem.depth // self.together, rows), self.element)
         padded = ceildiv(problem.keys, self.blocking.keys) * self.blocking.keys
         scores = T.alloc_buffer((padded, rows), "float32")
         largest = T.alloc_buffer((rows,), "float32", scope="local")
         scale = T.alloc_buffer((rows,), "float32", scope="local")
-        self._transpose(block, queries)
+        self.transpose(block, queries)
         self._fill(largest, tirx.min_value("float32"))
         with self.loops.each(ceildiv(problem.keys, self.blocking.keys)) as tile:
             self._score(block, tile * self.blocking.keys, queries, scores, largest)
         self._softmax(block, scores, largest, scale)
-        values = self._dequantized_values(block)
+        weights, values = self.weights(scores), self.values(block)
         with self.loops.each(rows // self.blocking.queries) as tile:
             for start, width in pieces(problem.width, self.blocking.widths * self.machine.lanes()):
-                self._weigh(block, tile * self.blocking.queries, start, width, scores, scale, values)
+                self._weigh(block, tile * self.blocking.queries, start, width, weights, scale, values)
 
     # queries and scores
 
-    def _transpose(self, block: _Block, queries: tirx.Buffer) -> None:
+    def transpose(self, block: Block, queries: tirx.Buffer) -> None:
         with self.loops.each(self.blocking.rows) as row:
-            s = T.Bind(self._query(block.first + row))
+            s = T.Bind(self.query(block.first + row))
             with self.loops.each(self.problem.depth) as d:
-                T.buffer_store(queries, self._element(self.problem.q, block, [s, d]), [d, row])
+                T.buffer_store(queries, self.of(self.problem.q, block, [s, d]), [d, row])
 
     def _score(
-        self, block: _Block, first: Expr, queries: tirx.Buffer, scores: tirx.Buffer, largest: tirx.Buffer
+        self, block: Block, first: Expr, queries: tirx.Buffer, scores: tirx.Buffer, largest: tirx.Buffer
     ) -> None:
         """A tile of scores, with scale and mask, and the largest so far of each query."""
         count, lanes = self.blocking.keys, self.blocking.lanes
-        tile = RegisterTile(self.machine.multiply_add(lanes), count, self.blocking.rows, lanes)
+        tile = RegisterTile(self._instruction(lanes), count, self.blocking.rows, lanes)
         exact = isinstance(self.problem.keys, int) and self.problem.keys % count == 0
         last = self.loops.const(self.problem.keys) - 1
         keys = [T.Bind(first + i if exact else tirx.min(first + i, last)) for i in range(count)]
-        dequantized = self._dequantized_keys(block, keys)
+        given = self.keys(block, keys)
         tile.clear()
-        with self.loops.each(self.problem.depth) as d:
-            scalars = [T.Bind(dequantized(i, key, d)) for i, key in enumerate(keys)]
-            tile.step(scalars, [queries[d, self.loops.span(*vector)] for vector in tile.vectors])
+        with self.loops.each(self.problem.depth // self.together) as step:
+            scalars = [T.Bind(given(i, key, step)) for i, key in enumerate(keys)]
+            tile.step(scalars, [queries[step, self.loops.span(*vector)] for vector in tile.vectors])
         kept = Kept(self.problem.kept[0], lanes)
         for i, key in enumerate(keys):
             for start in self.columns:
-                with self._lanes() as lane:
+                with self.lanes() as lane:
                     column = start + lane
-                    at = [*block.at, self._query(block.first + column), key]
+                    at = [*block.at, self.query(block.first + column), key]
                     score = self._elementwise(0, kept, lane, at, tile.sums[i, column])
                     T.buffer_store(tile.sums, score, [i, column])
                     T.buffer_store(scores, tile.sums[i, column], [first + i, column])
                     T.buffer_store(largest, tirx.max(largest[column], tile.sums[i, column]), [column])
 
-    def _dequantized_keys(self, block: _Block, keys: Sequence[Expr]) -> Callable[[int, Expr, Expr], Expr]:
-        """What gives an element of the keys of a tile: of its number, of itself, and the place in it.
+    def keys(self, block: Block, keys: Sequence[Expr]) -> Callable[[int, Expr, Expr], Expr]:
+        """What gives an element of the keys of a tile: of its number, of itself, and the step of the depth.
 
         Keys in memory as floats are read there, others become floats by vectors first.
         """
         problem = self.problem
         if not self._converts(problem.k):
-            return lambda _, key, d: self._element(problem.k, block, [d, key])
+            return lambda _, key, d: self.of(problem.k, block, [d, key])
         floats = T.alloc_buffer((len(keys), problem.depth), "float32")
         for i, key in enumerate(keys):
             for start, width in pieces(problem.depth, self.machine.lanes()):
                 with self.loops.each(width, T.vectorized) as lane:
-                    T.buffer_store(floats, self._element(problem.k, block, [start + lane, key]), [i, start + lane])
+                    T.buffer_store(floats, self.of(problem.k, block, [start + lane, key]), [i, start + lane])
         return lambda i, _, d: floats[i, d]
 
     def _elementwise(self, which: int, kept: Kept, lane: Expr, at: list[Expr], value: Expr) -> Expr:
@@ -159,12 +159,12 @@ class _Writer:
         leaves = {**self._leaves(), source: lambda _: value}
         return Inliner(leaves, kept.keep(lane) if problem.kept[which] else None).at(tensor, at)
 
-    def _query(self, s: Expr) -> Expr:
+    def query(self, s: Expr) -> Expr:
         return tirx.min(s, self.loops.const(self.problem.queries) - 1) if self.ragged else s
 
     # softmax
 
-    def _softmax(self, block: _Block, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> None:
+    def _softmax(self, block: Block, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> None:
         """Exponentials in place of the scores, and the reciprocals of their sums.
 
         A row that is masked as a whole has a sum of 0, and one with a NaN or inf among its scores a sum of NaN. All of
@@ -173,13 +173,13 @@ class _Writer:
         self._fill(scale, tirx.const(0.0, "float32"))
         with self.loops.each(self.problem.keys) as key:
             for start in self.columns:
-                with self._lanes() as lane:
+                with self.lanes() as lane:
                     column = start + lane
                     T.buffer_store(scores, functions.exp(scores[key, column] - largest[column]), [key, column])
                     T.buffer_store(scale, scale[column] + scores[key, column], [column])
         one, zero = (tirx.const(value, "float32") for value in (1.0, 0.0))
         for start in self.columns:
-            with self._lanes() as lane:
+            with self.lanes() as lane:
                 column = start + lane
                 inverse = one / scale[column]
                 guarded = tirx.Select(scale[column] > zero, inverse, zero) if self.problem.guarded else inverse
@@ -194,9 +194,9 @@ class _Writer:
         kept = Kept(self.problem.kept[1], self.blocking.lanes)
         with self.loops.each(self.problem.keys) as key:
             for start in self.columns:
-                with self._lanes() as lane:
+                with self.lanes() as lane:
                     column = start + lane
-                    at = [*block.at, self._query(block.first + column), key]
+                    at = [*block.at, self.query(block.first + column), key]
                     T.buffer_store(scores, scores[key, column] * scale[column], [key, column])
                     weight = self._elementwise(1, kept, lane, at, scores[key, column])
                     T.buffer_store(scores, weight, [key, column])
@@ -212,33 +212,34 @@ class _Writer:
 
     # the second product
 
-    def _dequantized_values(self, block: _Block) -> Callable[[Expr, Expr], Expr]:
+    def values(self, block: Block) -> Callable[[Expr, Expr], Expr]:
         """What gives an element of the values, of a key and a place in it: all tiles of a block read the same ones, so
         those that are no floats in memory become floats first."""
         problem = self.problem
         if not self._converts(problem.v):
-            return lambda key, e: self._element(problem.v, block, [key, e])
+            return lambda key, e: self.of(problem.v, block, [key, e])
         floats = T.alloc_buffer((problem.keys, problem.width), "float32")
         with self.loops.each(problem.keys) as key:
             for start, width in pieces(problem.width, self.machine.lanes()):
                 with self.loops.each(width, T.vectorized) as lane:
-                    T.buffer_store(floats, self._element(problem.v, block, [key, start + lane]), [key, start + lane])
+                    T.buffer_store(floats, self.of(problem.v, block, [key, start + lane]), [key, start + lane])
         return lambda key, e: floats[key, e]
 
     def _weigh(
-        self, block: _Block, first: Expr, start: int, width: int, scores: tirx.Buffer, scale: tirx.Buffer,
+        self, block: Block, first: Expr, start: int, width: int, weights: tirx.Buffer, scale: tirx.Buffer,
         given: Callable[[Expr, Expr], Expr],
     ) -> None:  # fmt: skip
         """A tile of the context, divided by the sums of the exponentials, to its place in the output."""
         rows, lanes = self.blocking.queries, self.machine.lanes()
-        tile = RegisterTile(self.machine.multiply_add(lanes), rows, width, lanes)
-        values = T.alloc_buffer((width,), "float32", scope="local")
+        tile = RegisterTile(self._instruction(lanes), rows, width, lanes)
+        values = T.alloc_buffer((width,), self.element, scope="local")
         tile.clear()
-        with self.loops.each(self.problem.keys) as key:
-            scalars = [T.Bind(scores[key, first + i]) for i in range(rows)]
+        steps = self.problem.keys if self.together == 1 else self.problem.keys // self.together
+        with self.loops.each(steps) as step:
+            scalars = [T.Bind(weights[step, first + i]) for i in range(rows)]
             for column, count in tile.vectors:
                 with self.loops.each(count, T.vectorized) as lane:
-                    T.buffer_store(values, given(key, start + column + lane), [column + lane])
+                    T.buffer_store(values, given(step, start + column + lane), [column + lane])
             tile.step(scalars, [values[self.loops.span(*vector)] for vector in tile.vectors])
         for i in range(rows):
             s = block.first + first + i
@@ -250,9 +251,16 @@ class _Writer:
                         value = self.problem.stored(tile.sums[i, column + lane] * factor, self._leaves())
                         T.buffer_store(self.output, value, [place])
 
+    def weights(self, scores: tirx.Buffer) -> tirx.Buffer:
+        """The weights as factors of the second product."""
+        return scores
+
     # elements, loops
 
-    def _element(self, tensor: te.Tensor, block: _Block, at: Sequence[Expr]) -> Expr:
+    def _instruction(self, lanes: int) -> MultiplyAdd:
+        return instruction_of(self.problem, self.machine, lanes)
+
+    def of(self, tensor: te.Tensor, block: Block, at: Sequence[Expr]) -> Expr:
         leading = batch_at(tensor.shape[:-2], self.problem.batch, block.at)
         return Inliner(self._leaves()).at(tensor, [*leading, *at])
 
@@ -283,6 +291,6 @@ class _Writer:
             span = self.loops.span(start, self.blocking.lanes)
             T.buffer_store(buffer, spread(value, self.blocking.lanes), [span])
 
-    def _lanes(self) -> AbstractContextManager[Expr]:
+    def lanes(self) -> AbstractContextManager[Expr]:
         """A loop over a vector of queries."""
         return self.loops.each(self.blocking.lanes, T.vectorized)

@@ -13,7 +13,10 @@ from dsc.targets.kernel import Refusal
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention in float32, any scale and mask, any layout of the heads, any number of queries and keys."""
+    """Attention in float32, any scale and mask, any layout of the heads, any number of queries and keys.
+
+    Products of bfloat16 where factors may be rounded to that, see `factors`.
+    """
 
     name: str = "cpu.attention"
 

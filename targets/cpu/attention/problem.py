@@ -66,6 +66,8 @@ class Problem:
     """Dims that are equal where the model is right, though nothing proves it."""
     kept: tuple[tuple[str, ...], tuple[str, ...]]
     """Types of the values that a kernel keeps on the way to scores and to weights; none where it must not."""
+    rounds: bool
+    """Whether factors may be rounded to bfloat16 before they are multiplied."""
 
     def stored(self, value: Expr, parameters: Mapping[te.Tensor, Leaf] | None = None) -> Expr:
         """An element of the context, in float32, as the output has it; `parameters` give scales and zero points."""
@@ -140,6 +142,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     found = Problem(
         tuple(body.inputs), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v, multiplied, scores,
         probabilities, weights, guard is not None, context, output, converted, steps, tuple(same_batch), ((), ()),
+        workload.multiplied_as == "bfloat16",
     )  # fmt: skip
     return _checked(found)
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal
-from dsc.targets.cpu.attention.code import Blocking, write
+from dsc.targets.cpu.attention.code import Blocking, Writer
+from dsc.targets.cpu.attention.factors import BFLOAT16, in_pairs, instruction_of
+from dsc.targets.cpu.attention.pairs import InPairs
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
 from dsc.targets.kernel import Implementation
+from dsc.targets.tir.loops import function
 
 EXP_OPERATIONS = 14
 """Vector operations for the exponential, its sum, load and store."""
 TRANSPOSE_CYCLES = 1.0
 """For one element of the queries."""
+PAIR_OPERATIONS = 7
+"""Vector operations that make a vector of pairs of two of float32: loads, rounding, a shift, a store."""
 TILE_CYCLES = 30
 STORE_CYCLES = 2
 """For one vector of a tile: clearing, scale and mask, store."""
@@ -54,14 +60,16 @@ class AttentionSpace:
 
     def _rows(self, vectors: int) -> int:
         """Rows of that many vectors that fit the registers, along with one row of operands and one to spare."""
-        return most_rows(self.machine.multiply_add(self.machine.lanes()), vectors, self.machine.vector_registers - 1)
+        instruction = instruction_of(self.problem, self.machine, self.machine.lanes())
+        return most_rows(instruction, vectors, self.machine.vector_registers - 1)
 
     def _columns(self) -> Iterator[tuple[int, int]]:
         """Lanes and vectors of a block: narrow vectors only for few queries."""
         rows = nominal(self.problem.queries)
         widest = self.machine.lanes()
         if isinstance(self.problem.queries, int) and rows <= widest // 2:
-            yield max(2, 1 << (rows - 1).bit_length()), 1
+            least = min(row.n for row in self.machine.multiply_adds(*BFLOAT16)) if self._in_pairs else 2
+            yield max(least, 1 << (rows - 1).bit_length()), 1
             return
         for vectors in range(1, min(6, math.ceil(rows / widest)) + 1):
             yield widest, vectors
@@ -78,22 +86,35 @@ class AttentionSpace:
     def _task_cycles(self, point: Blocking) -> float:
         problem = self.problem
         keys = nominal(problem.keys)
-        score = self._tile_cycles(point.keys, point.vectors, point.lanes, problem.depth, near=True)
+        together = 2 if self._in_pairs else 1
+        score = self._tile_cycles(point.keys, point.vectors, point.lanes, problem.depth // together, near=True)
         groups = math.ceil(math.ceil(problem.width / self.machine.lanes()) / point.widths)
         near = 4 * keys * problem.width <= self.machine.l1_bytes // 2
-        weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), keys, near)
+        weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), keys // together, near)
         rate = self.machine.multiply_add(point.lanes).rate
         spilled = 4 * point.rows * (keys + problem.depth) > self.machine.l2_bytes / 2
         return (FAR if spilled else 1.0) * (
             TRANSPOSE_CYCLES * point.rows * problem.depth
             + math.ceil(keys / point.keys) * score
             + keys * point.vectors * EXP_OPERATIONS / rate
+            + self._rounding(point) / rate
             + point.rows // point.queries * groups * weigh
         )
 
+    def _rounding(self, point: Blocking) -> float:
+        """Vector operations that make pairs of bfloat16 of keys, values and weights."""
+        if not self._in_pairs:
+            return 0.0
+        keys, lanes = nominal(self.problem.keys), self.machine.lanes()
+        return PAIR_OPERATIONS * keys / 2 * (point.vectors + (self.problem.width + self.problem.depth) / lanes)
+
+    @cached_property
+    def _in_pairs(self) -> bool:
+        return in_pairs(self.problem, self.machine)
+
     def _tile_cycles(self, rows: int, vectors: int, lanes: int, steps: int, near: bool) -> float:
         """A register tile of `steps` updates; its vectors come from L1 if they are `near`, else from L2."""
-        bits, instruction = 32 * lanes, self.machine.multiply_add(lanes)
+        bits, instruction = 32 * lanes, instruction_of(self.problem, self.machine, lanes)
         multiply = rows * vectors / instruction.rate
         load = vectors * bits / self.machine.load_bits + rows / self.machine.broadcasts
         if not near:
@@ -103,4 +124,7 @@ class AttentionSpace:
 
     def build(self, point: Blocking) -> Implementation:
         """The code."""
-        return Implementation(write(self.problem, point, self.machine))
+        kind = InPairs if self._in_pairs else Writer
+        with function() as made:
+            kind(self.problem, point, self.machine).write()
+        return Implementation(made.get())

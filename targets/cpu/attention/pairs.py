@@ -1,0 +1,75 @@
+"""Attention in pairs of bfloat16: neighbours of the depth in the first product, of the keys in the second.
+
+A pair is an integer of 32 bits, which lies where one float32 does otherwise. All factors are rounded by vectors: those
+of a row as they lie, and then two rows, one above the other, into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.lower.rounding import rounded
+from dsc.targets.cpu.attention.code import Block, Writer
+from dsc.targets.cpu.attention.factors import pair
+from dsc.targets.tir.loops import pieces
+
+
+class InPairs(Writer):
+    """Where depth and keys are even, and values fill vectors."""
+
+    element, together = "uint32", 2
+
+    def transpose(self, block: Block, queries: tirx.Buffer) -> None:
+        """Each row is rounded where it lies, then its pairs are put below each other."""
+        bits = T.alloc_buffer((self.problem.depth,), "uint16")
+        with self.loops.each(self.blocking.rows) as row:
+            s = T.Bind(self.query(block.first + row))
+            self._round(lambda d: self.of(self.problem.q, block, [s, d]), bits, [])
+            with self.loops.each(self.problem.depth // 2) as step:
+                T.buffer_store(queries, self._neighbours(bits, [], step), [step, row])
+
+    def keys(self, block: Block, keys: Sequence[Expr]) -> Callable[[int, Expr, Expr], Expr]:
+        """Rounded for a tile, where each element is read for all queries of the block."""
+        bits = T.alloc_buffer((len(keys), self.problem.depth), "uint16")
+        for i, key in enumerate(keys):
+            self._round(lambda d, key=key: self.of(self.problem.k, block, [d, key]), bits, [self.loops.const(i)])
+        return lambda i, _, step: self._neighbours(bits, [self.loops.const(i)], step)
+
+    def weights(self, scores: tirx.Buffer) -> tirx.Buffer:
+        """Two rows of weights in one."""
+        made = T.alloc_buffer((self._steps, self.blocking.rows), "uint32")
+        with self.loops.each(self._steps) as step:
+            for start in self.columns:
+                with self.lanes() as lane:
+                    both = (scores[2 * step + i, start + lane] for i in range(2))
+                    T.buffer_store(made, pair(*both), [step, start + lane])
+        return made
+
+    def values(self, block: Block) -> Callable[[Expr, Expr], Expr]:
+        """Two rows of values in one, for all tiles of the block."""
+        made = T.alloc_buffer((self._steps, self.problem.width), "uint32")
+        with self.loops.each(self._steps) as step:
+            for start, width in pieces(self.problem.width, self.machine.lanes()):
+                with self.loops.each(width, T.vectorized) as lane:
+                    both = (self.of(self.problem.v, block, [2 * step + i, start + lane]) for i in range(2))
+                    T.buffer_store(made, pair(*both), [step, start + lane])
+        return lambda step, e: made[step, e]
+
+    @property
+    def _steps(self) -> int:
+        """Of the second product."""
+        assert isinstance(self.problem.keys, int)
+        return self.problem.keys // 2
+
+    def _round(self, element: Callable[[Expr], Expr], bits: tirx.Buffer, at: Sequence[Expr]) -> None:
+        """A row of the depth, by vectors."""
+        for start, width in pieces(self.problem.depth, self.machine.lanes()):
+            with self.loops.each(width, T.vectorized) as lane:
+                T.buffer_store(bits, rounded(element(start + lane)), [*at, start + lane])
+
+    def _neighbours(self, bits: tirx.Buffer, at: Sequence[Expr], step: Expr) -> Expr:
+        return tirx.reinterpret("uint32", bits[(*at, self.loops.span(2 * step, 2))])

@@ -36,7 +36,11 @@ class InPairs(Writer):
         """Rounded for a tile, where each element is read for all queries of the block."""
         bits = T.alloc_buffer((len(keys), self.problem.depth), "uint16")
         for i, key in enumerate(keys):
-            self._round(lambda d, key=key: self.of(self.problem.k, block, [d, key]), bits, [self.loops.const(i)])
+
+            def element(d: Expr, key: Expr = key) -> Expr:
+                return self.of(self.problem.k, block, [d, key])
+
+            self._round(element, bits, [self.loops.const(i)])
         return lambda i, _, step: self._neighbours(bits, [self.loops.const(i)], step)
 
     def weights(self, scores: tirx.Buffer) -> tirx.Buffer:

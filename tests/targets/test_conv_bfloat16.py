@@ -54,6 +54,7 @@ CHAINS = {
         a = Conv<pads=[1,1,1,1]>(x, w11_7_3_3)  y = Conv(a, w9_11_1_1)
     }""",
     "one pixel": """(float[2,64,1,1] x) => (float[2,32,1,1] y) { a = Conv(x, w48_64_1_1)  y = Conv(a, w32_48_1_1) }""",
+    "one pixel of odd channels": """(float[n,7,1,1] x) => (float[n,16,1,1] y) { y = Conv(x, w16_7_1_1) }""",
     "of any size": """(float[n,16,h,w] x) => (float[n,32,h,w] y) {
         a = Conv<pads=[1,1,1,1]>(x, w32_16_3_3)  b = Conv<group=32,pads=[1,1,1,1]>(a, w32_1_3_3)
         y = Conv(b, w32_32_1_1)

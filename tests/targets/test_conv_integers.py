@@ -98,6 +98,7 @@ CASES = {
     "odd channels": Case((1, 6, 5, 7), 10, kernel=(3, 3), pads=(1, 1, 1, 1), zero=9),
     "one pixel": Case((2, 128, 1, 1), 96, zero=1),
     "one pixel, odd channels": Case((1, 7, 1, 1), 4, types=("int8", "int8"), zero=-128),
+    "pixels of any number of images, few channels": Case((3, 2, 1, 1), 8, free=(0,)),
     "grouped": Case((1, 32, 6, 6), 64, kernel=(3, 3), pads=(1, 1, 1, 1), groups=4, zero=77),
     "any size": Case((2, 16, 9, 6), 16, kernel=(3, 3), pads=(1, 1, 1, 1), zero=5, free=(0, 2, 3)),
     "depthwise": Case((1, 32, 10, 9), 32, kernel=(3, 3), pads=(1, 1, 1, 1), groups=32, by=DEPTHWISE),

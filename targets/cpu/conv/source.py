@@ -67,8 +67,9 @@ class Source:
         self.plain = buffer
         image = (1, product((conv.h, conv.w))) if one_row else (conv.h, conv.w)
         shape = (conv.n, conv.c // conv.block, *image, conv.block)
-        self.interleaves = conv.block > 1 and len(buffer.shape) == 4 and product(buffer.shape[2:]) != 1
-        """Whether the tensor is plain, and its channels are brought side by side in scratch."""
+        is_plain = conv.block > 1 and len(buffer.shape) == 4
+        self.interleaves = is_plain and (product(buffer.shape[2:]) != 1 or int(buffer.shape[1]) != conv.c)
+        """Whether the tensor is plain, and its channels are brought side by side in scratch, with zeros beyond them."""
         if not self.interleaves:
             self.view: tirx.Buffer = T.decl_buffer(shape, buffer.dtype, data=buffer.data)
 

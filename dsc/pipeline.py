@@ -46,9 +46,7 @@ class Compilation:
     """Time of each phase."""
 
 
-def preset(
-    opt_level: int, target: AnyTarget, precision: str = "fp32", activations: str = "fp32"
-) -> Pipeline:  # fmt: skip
+def preset(opt_level: int, target: AnyTarget, precision: str = "fp32", activations: str = "fp32") -> Pipeline:
     """The passes of an optimization level for a target.
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single

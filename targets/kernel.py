@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import tvm
+from tvm import te
 
 from dsc.targets.machine import Machine
 
@@ -38,6 +39,11 @@ class ArrayType:
     shape: tuple[int, ...]
     dtype: str
     """As kernels know the elements (`dsc.elements.ElementType.stored`)."""
+
+    @staticmethod
+    def of(constant: te.Tensor) -> ArrayType:
+        """That of a tensor of known shape."""
+        return ArrayType(tuple(int(size) for size in constant.shape), str(constant.dtype))
 
 
 class Packing(Protocol):

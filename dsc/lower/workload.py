@@ -105,8 +105,8 @@ class Workload:
     multiplied_as: str | None = None
     """Element type to which a kernel may round the factors of the products before it multiplies them: "float16",
     "bfloat16", "tfloat32"; None: to none but their own. (The pass `precision` states it, as an attribute of the op.)
-    "int8" and "int16" are for the left factors of products by weights of few bits: each row in steps of its own, its
-    largest magnitude over the largest integer. (The pass `quantize-rows` states that.)
+    "int8" and "int16" are for the left factors of products by weights of few bits: each row by itself, in
+    steps of the largest magnitude of some neighbours over the largest integer. (The pass `quantize-rows` states that.)
 
     The body says nothing of it: products there are of float32 and summed in float32. Most factors are
     ``cast(half, float32)`` of a tensor in memory, which no rounding changes; others (an input of the model, the

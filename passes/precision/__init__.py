@@ -20,7 +20,7 @@ from dsc.passes.precision.apply import Halver
 from dsc.passes.precision.constants import HalfConstants
 from dsc.passes.precision.products import mark
 from dsc.passes.precision.ranges import Ranges
-from dsc.passes.precision.storage import ACTIVATIONS, Stored, decide
+from dsc.passes.precision.storage import STORED_ACTIVATIONS, Stored, decide
 from dsc.passes.precision.wrap import wrap_elementwise
 
 _STORED: dict[str, np.dtype[np.generic] | None] = {
@@ -51,8 +51,8 @@ class Precision(Pass):
     def apply(self, graph: Graph, record: PassRecord) -> None:
         if self.type not in _STORED:
             raise UsageError(f"precision: type is one of {', '.join(_STORED)}, not {self.type}")
-        if self.activations not in ACTIVATIONS:
-            raise UsageError(f"precision: activations are {', '.join(ACTIVATIONS)}, not {self.activations}")
+        if self.activations not in STORED_ACTIVATIONS:
+            raise UsageError(f"precision: activations are {', '.join(STORED_ACTIVATIONS)}, not {self.activations}")
         dtype = _STORED[self.type]
         if dtype is not None:
             wrap_elementwise(graph)

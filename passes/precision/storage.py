@@ -21,7 +21,7 @@ from dsc.passes.type_variables import allowed, typed
 
 _INDIFFERENT = frozenset("ArgMax ArgMin Cast IsInf IsNaN Shape Size".split())
 """Operators that read floats and make none of the same type: what they make does not depend on how those are stored."""
-ACTIVATIONS = ("all", "packed", "none")
+STORED_ACTIVATIONS = ("all", "packed", "none")
 """Which of the values that are computed may be stored in half precision."""
 
 
@@ -37,7 +37,7 @@ class Stored:
 def decide(graph: Graph, ranges: Ranges, dtype: np.dtype[np.generic], activations: str = "all") -> Stored:
     """The largest set of values such that every op outside of regions has one type of floats.
 
-    activations: which values are stored so, one of `ACTIVATIONS`; what is looked up in a constant table always is.
+    activations: which are stored so, one of `STORED_ACTIVATIONS`; what is looked up in a constant table always is.
     """
 
     def is_wanted(value: SSAValue) -> bool:

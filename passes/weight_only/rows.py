@@ -20,8 +20,8 @@ from dsc.precision import ACTIVATIONS
 class QuantizeRows(Pass):
     """Lets products by weights of few bits multiply each row of activations in whole steps: after `fuse`.
 
-    type: int8 or int16, the integers that they become. The step of a row is its largest magnitude over the largest
-        integer.
+    type: int8 or int16, the integers that they become. A step is the largest magnitude of some neighbours in a row over
+        the largest integer; how many share one is the kernel's to choose.
     """
 
     name: ClassVar[str] = "quantize-rows"

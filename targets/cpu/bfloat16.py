@@ -20,8 +20,6 @@ from dsc.lower.rounding import rounded, rounded_operand
 _NAME = "nearest_bfloat16"
 _NEAREST = operator(_NAME, "the bits of the nearest bfloat16")
 _LLVM = {"float32": "float", "int32": "i32", "uint16": "i16", "bfloat16": "bfloat"}
-
-
 _CONVERTED = (4, 8, 16, 32)
 """Lanes of vectors that LLVM rounds by instructions."""
 
@@ -59,8 +57,8 @@ def hidden_roundings(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 def plain_roundings(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """The calls of `hidden_roundings` once vectors are made: LLVM's conversion of vectors, and of others arithmetic on
-    integers, which LLVM may leave to a routine of the compiler's library."""
+    """The calls of `hidden_roundings` once vectors are made, by LLVM's conversion. Single numbers and odd vectors, for
+    which LLVM may call a routine of the compiler's library, by arithmetic on integers again."""
     texts: dict[int, str] = {}
 
     def nearest(node: Call, mutator: StructuralMutator) -> Expr:

@@ -42,6 +42,11 @@ INTEL_L3, AMD_L3 = 12, 24
 """Bytes per cycle that one core reads from L3: a mesh or ring, and a cache of a complex of eight cores."""
 
 
+def converting(machine: Cpu) -> Cpu:
+    """A machine with the conversions that its features bring."""
+    return replace(machine, converts_float16=machine.has("f16c"), rounds_bfloat16=machine.has("avx512_bf16"))
+
+
 def _cpu(
     tag: str,
     *,
@@ -65,7 +70,7 @@ def _cpu(
     """
     hertz = ghz * 1e9
     multiply = instructions[0]
-    return Cpu(
+    machine = Cpu(
         name=f"x86:{tag}",
         source=source,
         mcpu=mcpu,
@@ -78,8 +83,6 @@ def _cpu(
         broadcast_operand="avx512vl" in features,
         widening_loads=True,
         llvm_options=LLVM_OPTIONS,
-        converts_float16="f16c" in features,
-        rounds_bfloat16="avx512_bf16" in features,
         instructions=instructions,
         load_bits=load_bits,
         frequency=hertz,
@@ -94,6 +97,7 @@ def _cpu(
         dram_bandwidth=dram_gb * GB,
         dram_bandwidth_total=dram_gb * GB * 2,
     )
+    return converting(machine)
 
 
 _HASWELL = _cpu(

@@ -125,6 +125,7 @@ def test_the_inner_loop_multiplies_pairs(tag: str, syntax: Syntax, instruction: 
     dumped = tmp_path / "kernels"
     choices = convolutions(compile_model(model, target=tag, precision="bf16", dump=tmp_path))
     direct = [choice for choice in choices if choice.kernel == "cpu.conv2d.direct"]
+    assert len(direct) >= 2
     lanes = machine(tag).lanes()
     assert f"%0: bfloat16[1,{64 // lanes},28,28,{lanes}]" in choices[1].workload
     for choice in direct:

@@ -7,10 +7,9 @@ from tvm.ir import Expr
 
 from dsc.lower.rounding import rounded
 from dsc.targets.cpu.attention.problem import Problem
+from dsc.targets.cpu.gemm.bfloat16_product import BFLOAT16
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.machine import MultiplyAdd
-
-BFLOAT16 = ("bfloat16", "bfloat16", "float32")
 
 
 def in_pairs(problem: Problem, machine: Cpu) -> bool:

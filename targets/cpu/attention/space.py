@@ -9,9 +9,10 @@ from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.attention.code import Blocking, Writer
-from dsc.targets.cpu.attention.factors import BFLOAT16, in_pairs, instruction_of
+from dsc.targets.cpu.attention.factors import in_pairs, instruction_of
 from dsc.targets.cpu.attention.pairs import InPairs
 from dsc.targets.cpu.attention.problem import Problem
+from dsc.targets.cpu.gemm.bfloat16_product import BFLOAT16
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
 from dsc.targets.kernel import Implementation

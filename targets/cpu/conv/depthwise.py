@@ -19,10 +19,9 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.exprs import Dim, ceildiv, divides, minimum, product
 from dsc.lower.nominal import batch, nominal
-from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32
+from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32, itemsize
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
@@ -245,7 +244,7 @@ class DepthwiseSpace:
     @cached_property
     def _bytes(self) -> int:
         """Of an element of the input, and, as a rule, of the result."""
-        return BY_DTYPE_NAME[self.region.element].dtype.itemsize
+        return itemsize(self.region.element)
 
     def _tile(self, point: DepthwisePoint) -> float:
         """Cycles of one register tile; neighbouring tiles overlap, so that neither latency nor stores show."""

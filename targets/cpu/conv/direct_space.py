@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, gcd
 
-from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.conv.cost import (
@@ -19,6 +18,7 @@ from dsc.targets.cpu.conv.cost import (
     widths,
 )
 from dsc.targets.cpu.conv.direct import DirectPoint, columns_of, implement, instruction_of
+from dsc.targets.cpu.conv.elements import itemsize
 from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation
@@ -45,7 +45,7 @@ class DirectSpace:
     @cached_property
     def _bytes(self) -> float:
         """Of an element of the weights, and of the input in scratch."""
-        return BY_DTYPE_NAME[self.region.instructions(self.machine)[0].b].dtype.itemsize
+        return itemsize(self.region.instructions(self.machine)[0].b)
 
     @cached_property
     def columns(self) -> int:

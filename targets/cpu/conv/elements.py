@@ -8,11 +8,17 @@ from typing import Protocol
 from tvm import tirx
 from tvm.ir import Expr
 
+from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.rounding import rounded
 from dsc.targets.cpu.gemm.product import in_memory
 from dsc.targets.cpu.halves import widened
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
+
+
+def itemsize(element: str) -> int:
+    """Bytes of an element of a type."""
+    return BY_DTYPE_NAME[element].dtype.itemsize
 
 
 class Elements(Protocol):

@@ -12,7 +12,6 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 from xdsl.ir import SSAValue
 
-from dsc.elements import BY_DTYPE_NAME
 from dsc.ir import dims_of, element_of, onnx
 from dsc.ir.dialect import UnpackOp
 from dsc.ir.onnx.base import OnnxOp
@@ -21,7 +20,7 @@ from dsc.lower.registry import stored_dtype
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload, once
 from dsc.targets.cpu.conv.bytes import Bytes
-from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32, Elements, Floats
+from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32, Elements, Floats, itemsize
 from dsc.targets.cpu.conv.epilogue import Epilogue, Output
 from dsc.targets.cpu.halves import kept
 from dsc.targets.cpu.machine import Cpu
@@ -152,7 +151,7 @@ class Region:
         all panels.
         """
         k = instruction.k
-        conv = replace(self.conv, copied=_itemsize(self.element) != _itemsize(instruction.a))
+        conv = replace(self.conv, copied=itemsize(self.element) != itemsize(instruction.a))
         if k == 1 or conv.block > 1 or conv.groups > 1:
             return conv
         if conv.h == conv.w == 1 and conv.c % k == 0:
@@ -264,10 +263,6 @@ def _element(op: OnnxOp, x: SSAValue, weight: SSAValue) -> str | Refusal:
     if op.x_zero_point is not None and any(d != 1 for d in dims_of(op.x_zero_point.type) or ()):
         return Refusal("the input has more than one zero point")
     return element
-
-
-def _itemsize(element: str) -> int:
-    return BY_DTYPE_NAME[element].dtype.itemsize
 
 
 def _source(value: SSAValue) -> tuple[SSAValue, int]:

@@ -12,13 +12,12 @@ from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, to
 from dsc.targets.cpu.conv.problem import Convolution, Region
 from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement
 from dsc.targets.cpu.conv.winograd_transform import TAPS
+from dsc.targets.cpu.gemm.product import FLOAT32
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation
 
 TRANSFORM_CYCLES = 4.0
 """Cycles for each element of each vector that a transform of one dimension reads and writes, at one FMA per cycle."""
-PRODUCT = ("float32", "float32", "float32")
-"""What is multiplied and summed."""
 TILES = 64
 """Tiles in a task at most."""
 
@@ -52,7 +51,7 @@ class WinogradSpace:
         conv, machine = self.region.conv, self.machine
         for outputs in (4, 2):
             rectangles = self._rectangles(outputs)
-            for instruction in machine.multiply_adds(*PRODUCT)[:2]:
+            for instruction in machine.multiply_adds(*FLOAT32)[:2]:
                 lanes, depth = instruction.n, together(machine, instruction, conv.block)
                 for vectors in range(1, min(3, ceildiv(conv.oc, lanes)) + 1):
                     found: dict[int, list[WinogradPoint]] = {}

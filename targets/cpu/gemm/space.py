@@ -231,5 +231,5 @@ class GemmSpace:
             return Implementation(write(source, point, instruction, {}))
         packing = Panels(point.columns, instruction.k, source.packed, source.transposed_weight, source.sums is not None)
         weight = source.params[source.weight]
-        packed = packing.arrays(ArrayType(tuple(int(d) for d in weight.shape), str(weight.dtype)))
+        packed = packing.arrays(ArrayType.of(weight))
         return Implementation(write(source, point, instruction, {source.weight: packed}), {source.weight: packing})

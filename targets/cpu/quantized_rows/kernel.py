@@ -15,7 +15,7 @@ from dsc.targets.kernel import Refusal
 class QuantizedRows:
     """MatMul by a constant of 4 or 8 bits with a scale for each group of its depth, where activations may be rounded.
 
-    Each row of them is quantized by a step of its own while a task copies it, and multiplied as bytes.
+    Each row of them is quantized while a task copies it, in groups that have a step each, and multiplied as bytes.
     """
 
     name: str = "cpu.quantized_rows"

@@ -71,6 +71,5 @@ class QuantizedRowsSpace:
         if weight.zeros is not None:
             packings[weight.zeros] = ZeroPoints(columns, offset)
         params = weight.product.params
-        types = {i: ArrayType(tuple(int(d) for d in params[i].shape), str(params[i].dtype)) for i in packings}
-        arrays = {i: packing.arrays(types[i]) for i, packing in packings.items()}
+        arrays = {i: packing.arrays(ArrayType.of(params[i])) for i, packing in packings.items()}
         return Implementation(write(self.problem, point, floats, bytes_, arrays), packings)

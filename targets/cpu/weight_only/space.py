@@ -99,10 +99,6 @@ class WeightOnlySpace:
         if problem.zeros is not None:
             packings[problem.zeros] = OfGroups(columns, "int8" if problem.encoding.signed else "uint8")
         params = problem.product.params
-        arrays = {i: packing.arrays(_type(params[i].shape, str(params[i].dtype))) for i, packing in packings.items()}
+        arrays = {i: packing.arrays(ArrayType.of(params[i])) for i, packing in packings.items()}
         instruction = self.machine.multiply_add(point.tiling.lanes)
         return Implementation(write(problem, point.tiling, instruction, arrays, point.in_registers), packings)
-
-
-def _type(shape: Sequence[object], dtype: str) -> ArrayType:
-    return ArrayType(tuple(int(str(d)) for d in shape), dtype)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnxruntime
 import pytest
 
-from dsc.check.simulated import simulated
-from dsc.pipeline import compile_model
-from dsc.targets import target
-from tests.coalescing.survey import fetched
-from tests.coalescing.zoo import CONVOLUTIONS, DEPTHWISE, MOVES, PRODUCTS, feeds, model
+from tests.coalescing.checked import assert_used, checked
+from tests.coalescing.zoo import CONVOLUTIONS, DEPTHWISE, MOVES, PRODUCTS, model
 
 REGIONS = [
     CONVOLUTIONS["stem 7x7"],
@@ -30,21 +26,9 @@ def test_chosen_kernels_use_what_they_fetch(regions: list[str], precision: str, 
 
     bound: of the difference, of the largest result; factors in float16 have 11 bits.
     """
-    graph = model(regions)
-    given = feeds(graph)
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    expected = session.run(None, given)
-    with simulated(target("cuda:sm_80")) as (onto, simulation):
-        compiled = compile_model(graph, target=onto, precision=precision).model
-        found = compiled.load(1).run(given)
-        shares = fetched(compiled.choices, simulation.counters())
-    for value, wanted in zip(graph.graph.output, expected, strict=True):
-        scale = float(np.abs(wanted).max())
-        np.testing.assert_allclose(found[value.name] / scale, wanted / scale, atol=bound, err_msg=value.name)
+    shares = checked(regions, "cuda:sm_80", precision, bound)
     assert len(shares) >= len(regions)
-    for each in shares:
-        assert each.share >= 0.7, each.choice
-    assert sum(each.ideal for each in shares) >= 0.8 * sum(each.sectors for each in shares)
+    assert_used(shares)
 
 
 @pytest.mark.parametrize("text", [*CONVOLUTIONS.values(), *DEPTHWISE.values()])

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnxruntime
 import pytest
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.check.simulated import simulated
 from dsc.lower.exprs import same
-from dsc.pipeline import compile_model
 from dsc.simulator import simulated_rocm
-from dsc.targets import target
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.contraction.space import ContractionSpace
 from dsc.targets.gpu.generic.cost import traffic
@@ -21,8 +16,7 @@ from dsc.targets.gpu.generic.places import shared_sizes
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.vector_product import MultiplyVectors
 from dsc.targets.gpu.vector_product.space import VectorProductSpace
-from tests.coalescing.survey import fetched
-from tests.coalescing.zoo import feeds, model
+from tests.coalescing.checked import assert_used, checked
 from tests.targets.cuda.simulated import check, every, machine
 from tests.targets.regions import Region
 from tests.targets.weighted import Weighted
@@ -59,23 +53,11 @@ def vector_product(region: Region, tag: str) -> VectorProductSpace:
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 2e-3)])
 def test_chosen_products_use_what_they_fetch(precision: str, bound: float) -> None:
     """0.8 of all together, 0.7 of each at least. bound: of the difference, of the largest result."""
-    graph = model(REGIONS)
-    given = feeds(graph)
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    expected = session.run(None, given)
-    with simulated(target("rocm:gfx942")) as (onto, simulation):
-        compiled = compile_model(graph, target=onto, precision=precision).model
-        found = compiled.load(1).run(given)
-        counted = fetched(compiled.choices, simulation.counters())
-    for value, wanted in zip(graph.graph.output, expected, strict=True):
-        scale = float(np.abs(wanted).max())
-        np.testing.assert_allclose(found[value.name] / scale, wanted / scale, atol=bound, err_msg=value.name)
+    counted = checked(REGIONS, "rocm:gfx942", precision, bound)
     products = [each for each in counted if each.choice.kind in ("conv", "matmul")]
     assert len(products) == len(REGIONS)
     assert {each.choice.kernel for each in products} <= {"gpu.contraction", "gpu.matrix", "gpu.vector_product"}
-    for each in products:
-        assert each.share >= 0.7, each.choice
-    assert sum(each.ideal for each in products) >= 0.8 * sum(each.sectors for each in products)
+    assert_used(products)
 
 
 def test_threads_have_neighbouring_pixels_where_a_pixel_is_no_whole_piece() -> None:

@@ -7,6 +7,7 @@ for (strings, sequences, optionals) are types of the onnx dialect: `!onnx.string
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,6 +30,7 @@ from xdsl.dialects.builtin import (
     Float16Type,
     Float32Type,
     Float64Type,
+    IntAttr,
     IntegerType,
     NoneAttr,
     Signedness,
@@ -38,10 +40,13 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 from dsc import elements
-from dsc.errors import UnsupportedModelError
+from dsc.errors import UnsupportedModelError, UsageError
+from dsc.sparsity import Pattern
 
 DYNAMIC: int = DYNAMIC_INDEX
 """The size of a dim that is known at run time only, MLIR's `?`: a negative number, the one in
@@ -82,12 +87,49 @@ class DimsAttr(ParametrizedAttribute):
     names: ArrayAttr[StringAttr]
 
 
+DENSITY_STEPS = 256
+"""A type tells a density in as many steps, so that layers which hardly differ have equal types, and share code."""
+
+
 @irdl_attr_definition
 class SparseAttr(ParametrizedAttribute):
-    """`#dsc.sparse<"2:4">`: where a static tensor has zeros: here, two of four elements in a row at most are others."""
+    """`#dsc.sparse<"4x1", axis = 1, kept = 26>`: where a static tensor has zeros.
+
+    Seen as a matrix whose outputs are dim `axis` (`dsc.sparsity.matrix_of`), of the blocks of this pattern
+    (`dsc.sparsity.Pattern`) at most `kept` of 256 hold anything but zeros.
+    """
 
     name = "dsc.sparse"
     pattern: StringAttr
+    axis: IntAttr
+    kept: IntAttr
+
+    @staticmethod
+    def of(pattern: Pattern, axis: int, density: float) -> SparseAttr:
+        """Says that at most the share `density` of the blocks is occupied."""
+        return SparseAttr(StringAttr(str(pattern)), IntAttr(axis), IntAttr(math.ceil(density * DENSITY_STEPS)))
+
+    @property
+    def density(self) -> float:
+        """At most this share of the blocks is occupied."""
+        return self.kept.data / DENSITY_STEPS
+
+    def print_parameters(self, printer: Printer) -> None:
+        """The short form above."""
+        printer.print_string(f'<"{self.pattern.data}", axis = {self.axis.data}, kept = {self.kept.data}>')
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        """Reads it."""
+        with parser.in_angle_brackets():
+            pattern = StringAttr(parser.parse_str_literal())
+            numbers = []
+            for name in ("axis", "kept"):
+                parser.parse_punctuation(",")
+                parser.parse_keyword(name)
+                parser.parse_punctuation("=")
+                numbers.append(IntAttr(parser.parse_integer(allow_boolean=False, allow_negative=False)))
+        return [pattern, *numbers]
 
 
 @dataclass(frozen=True)
@@ -233,10 +275,20 @@ def verify_encoding(type_: Attribute) -> None:
             if len(type_.encoding.names) != type_.get_num_dims():
                 raise VerifyException(f"{type_} has {type_.get_num_dims()} dims, not {len(type_.encoding.names)}")
         case SparseAttr():
-            if not type_.has_static_shape():
-                raise VerifyException(f"{type_}: only a tensor of static shape has a sparsity pattern")
+            _verify_sparse(type_, type_.encoding)
         case _:
             raise VerifyException(f"{type_} has an encoding that is none of the dsc dialect")
+
+
+def _verify_sparse(type_: TensorType[Attribute], encoding: SparseAttr) -> None:
+    if not type_.has_static_shape():
+        raise VerifyException(f"{type_}: only a tensor of static shape has a sparsity pattern")
+    if encoding.axis.data >= type_.get_num_dims() or encoding.kept.data > DENSITY_STEPS:
+        raise VerifyException(f"{type_}: there is no such axis, or more is kept than there is")
+    try:
+        Pattern.parse(encoding.pattern.data)
+    except UsageError as error:
+        raise VerifyException(f"{type_}: {error}") from error
 
 
 def tensor_of_dims(element: Attribute, dims: Sequence[int | str]) -> TensorType[Attribute]:

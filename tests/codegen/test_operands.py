@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import StringAttr, TensorType, f32
+from xdsl.dialects.builtin import TensorType, f32
 
 from dsc.codegen import build
 from dsc.ir import Graph, SparseAttr, WeightOp, onnx, tensor
+from dsc.sparsity import Pattern
 from dsc.targets import target
 from tests.compiled import Arrays, TextModel, check
 
@@ -67,11 +68,13 @@ def test_ops_of_different_scales_share_a_kernel(
 def test_a_weight_with_a_sparsity_pattern_is_computed_with_as_any_other() -> None:
     graph = Graph.build([("x", tensor("float32", (-1, 24), ["n", ""]))])
     data = RNG.standard_normal((24, 16)).astype(np.float32)
-    weight = WeightOp(graph.weights.add(data, "w"), TensorType(f32, (24, 16), SparseAttr(StringAttr("2:4"))))
+    weight = WeightOp(
+        graph.weights.add(data, "w"), TensorType(f32, (24, 16), SparseAttr.of(Pattern.parse("2:4"), 1, 0.5))
+    )
     matmul = onnx.MatMul.make(graph.inputs[0], weight.out)
     graph.body.add_ops([weight, matmul])
     graph.set_outputs([("y", matmul.out)])
     model = build(graph, target("x86"))
     x = RNG.standard_normal((5, 24)).astype(np.float32)
     np.testing.assert_allclose(model.load(threads=1).run({"x": x})["y"], x @ data, rtol=1e-5, atol=1e-5)
-    assert '#dsc.sparse<"2:4">' in model.manifest.kernels[0]["workload"]
+    assert '#dsc.sparse<"2:4", axis = 1, kept = 128>' in model.manifest.kernels[0]["workload"]

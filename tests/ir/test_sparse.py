@@ -6,7 +6,7 @@ import numpy as np
 import onnx.checker
 import onnx.numpy_helper
 import pytest
-from xdsl.dialects.builtin import StringAttr, TensorType, f32
+from xdsl.dialects.builtin import IntAttr, StringAttr, TensorType, f32
 
 from dsc.errors import VerificationError
 from dsc.exchange import export_model
@@ -14,8 +14,9 @@ from dsc.ir import DYNAMIC, Graph, SparseAttr, WeightOp, encoding_of, tensor
 from dsc.ir import onnx as ops
 from dsc.passes.base import PassRecord
 from dsc.passes.canonicalize.cse import eliminate_common
+from dsc.sparsity import Pattern
 
-PATTERN = SparseAttr(StringAttr("2:4"))
+PATTERN = SparseAttr.of(Pattern.parse("2:4"), 1, 0.5)
 
 
 def sparse(graph: Graph) -> WeightOp:
@@ -41,7 +42,7 @@ def weight_type(graph: Graph) -> TensorType:
 def test_it_is_printed_parsed_and_cloned() -> None:
     graph = product()
     graph.verify()
-    assert 'tensor<12x8xf32, #dsc.sparse<"2:4">>' in graph.text()
+    assert 'tensor<12x8xf32, #dsc.sparse<"2:4", axis = 1, kept = 128>>' in graph.text()
     again = Graph.parse(graph.text(), graph.weights)
     again.verify()
     assert again.text() == graph.text()
@@ -75,6 +76,21 @@ def test_it_is_exported_as_a_plain_tensor() -> None:
 )
 def test_the_verifier_refuses_what_does_not_go_with_the_shape(encoding: object, message: str) -> None:
     graph = Graph.build([("x", TensorType(f32, (DYNAMIC, 8), encoding))])  # type: ignore[arg-type]
+    graph.set_outputs([("y", graph.inputs[0])])
+    with pytest.raises(VerificationError, match=message):
+        graph.verify()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        (SparseAttr(StringAttr("4:2"), IntAttr(0), IntAttr(1)), "has no such blocks"),
+        (SparseAttr(StringAttr("4x1"), IntAttr(2), IntAttr(1)), "no such axis"),
+        (SparseAttr(StringAttr("4x1"), IntAttr(0), IntAttr(257)), "more is kept than there is"),
+    ],
+)
+def test_the_verifier_refuses_patterns_that_cannot_be(encoding: SparseAttr, message: str) -> None:
+    graph = Graph.build([("x", TensorType(f32, (8, 8), encoding))])
     graph.set_outputs([("y", graph.inputs[0])])
     with pytest.raises(VerificationError, match=message):
         graph.verify()

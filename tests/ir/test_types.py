@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from xdsl.dialects.builtin import StringAttr, TensorType, UnrankedTensorType, f32
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType, f32
 from xdsl.ir import Attribute, Block
 
 from dsc.errors import UnsupportedModelError
@@ -11,6 +11,7 @@ from dsc.ir import DYNAMIC, SparseAttr, dims_of, element_of, element_of_dtype, e
 from dsc.ir import onnx as ops
 from dsc.ir.onnx.infer import from_type_proto, merge_types, to_type_proto
 from dsc.ir.types import ELEMENT_TYPES, OptionalType, SequenceType, tensor_of_dims
+from dsc.sparsity import Pattern
 
 
 def test_every_onnx_element_type_has_one_mlir_type_and_numpy_dtype():
@@ -83,14 +84,14 @@ def test_windows_of_an_unnamed_or_rounded_up_size_stay_unnamed():
 
 
 def sparse(*shape: int) -> TensorType[Attribute]:
-    return TensorType(f32, shape, SparseAttr(StringAttr("2:4")))
+    return TensorType(f32, shape, SparseAttr.of(Pattern.parse("2:4"), 1, 0.5))
 
 
 def test_a_sparsity_pattern_is_neither_a_shape_nor_for_onnx():
     type_ = sparse(8, 4)
-    assert str(type_) == 'tensor<8x4xf32, #dsc.sparse<"2:4">>'
+    assert str(type_) == 'tensor<8x4xf32, #dsc.sparse<"2:4", axis = 1, kept = 128>>'
     assert dims_of(type_) == (8, 4)
-    assert encoding_of(type_) == SparseAttr(StringAttr("2:4"))
+    assert encoding_of(type_) == SparseAttr.of(Pattern.parse("2:4"), 1, 0.5)
     assert from_type_proto(to_type_proto(type_)) == tensor("float32", (8, 4))
     assert encoding_of(tensor("float32", (-1, 3), ["n", ""])) is None
     assert encoding_of(SequenceType(type_)) is None

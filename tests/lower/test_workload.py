@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from tvm import te, tirx
-from xdsl.dialects.builtin import StringAttr, TensorType
+from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.test import TestOp as AnyOp
 from xdsl.ir import Block, Region, SSAValue
 
 from dsc.ir import FusionOp, Graph, SparseAttr, WeightOp, YieldOp, onnx, tensor
 from dsc.lower import UnsupportedOpError, Workload, lower_body, output_shapes, placeholders, unsupported
 from dsc.lower.exprs import same
+from dsc.sparsity import Pattern
 
 
 def value(*dims: int | str, dtype: str = "float32") -> SSAValue:
@@ -134,11 +135,11 @@ def test_a_constant_that_is_read_as_a_tensor_and_as_sizes_is_an_input_and_in_the
 
 def test_what_a_type_says_of_the_contents_is_in_the_key() -> None:
     x, plain = value(4, 8), tensor("float32", (8, 8))
-    sparse = TensorType(plain.element_type, plain.get_shape(), SparseAttr(StringAttr("2:4")))
+    sparse = TensorType(plain.element_type, plain.get_shape(), SparseAttr.of(Pattern.parse("2:4"), 1, 0.5))
     workloads = [Workload.of(onnx.MatMul.make(x, WeightOp("w", type_).out)) for type_ in (plain, sparse)]
     assert [w.operands[1].encoding for w in workloads] == [None, sparse.encoding]
     assert workloads[0].key() != workloads[1].key()
-    assert '%1: float32[8,8] #dsc.sparse<"2:4"> const' in workloads[1].key()
+    assert '%1: float32[8,8] #dsc.sparse<"2:4", axis = 1, kept = 128> const' in workloads[1].key()
     named = Workload.of(onnx.Relu.make(value("n", 4))).operands[0]
     assert named.encoding is None, "names of dims are part of the shape"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tvm import te, tirx
 from tvm.ir import Expr
-from xdsl.dialects.builtin import StringAttr, TensorType, f32
+from xdsl.dialects.builtin import TensorType, f32
 
 import dsc
 from dsc.check.trace import Trace, WrongKernel
@@ -18,6 +18,7 @@ from dsc.ir import Graph, WeightOp, onnx, tensor
 from dsc.ir.types import SparseAttr
 from dsc.lower.te import placeholders
 from dsc.lower.workload import Workload
+from dsc.sparsity import Pattern
 from dsc.targets import ArrayType, Implementation, Refusal, target
 from dsc.targets.cpu.machine import Cpu
 
@@ -75,7 +76,9 @@ class Sparse:
     name: str = "test.sparse"
 
     def match(self, workload: Workload, machine: Cpu) -> SparseSpace | Refusal:
-        if workload.kind != "onnx.MatMul" or workload.operands[1].encoding != SparseAttr(StringAttr("2:4")):
+        if workload.kind != "onnx.MatMul" or workload.operands[1].encoding != SparseAttr.of(
+            Pattern.parse("2:4"), 1, 0.5
+        ):
             return Refusal("no product with a weight that is 2:4")
         return SparseSpace(workload)
 
@@ -88,7 +91,7 @@ def product(pattern: str | None) -> tuple[Graph, np.ndarray]:
         group[random.permutation(4)[:2]] = 0
     data = np.ascontiguousarray(groups.reshape(N, K).T)
     graph = Graph.build([("x", tensor("float32", (5, K)))])
-    encoding = {} if pattern is None else {"encoding": SparseAttr(StringAttr(pattern))}
+    encoding = {} if pattern is None else {"encoding": SparseAttr.of(Pattern.parse(pattern), 1, 0.5)}
     weight = WeightOp(graph.weights.add(data, "w"), TensorType(f32, (K, N), **encoding))
     multiplied = onnx.MatMul.make(graph.inputs[0], weight.out)
     graph.body.add_ops([weight, multiplied])

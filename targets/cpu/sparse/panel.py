@@ -1,0 +1,95 @@
+"""The inner loops of a sparse product: a panel of outputs by a tile of columns, entry by entry.
+
+A column is a row of activations, or a pixel: the scratch has those of one input side by side, so that an entry loads
+vectors of them and multiplies each by one number for each of its outputs. No zero is multiplied. What is summed lies
+with the outputs in rows; it is turned in registers, so that epilogues find the outputs side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.turn import turned
+from dsc.targets.machine import MultiplyAdd
+from dsc.targets.tir.loops import Loops
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The arrays of a packed weight (`Entries`)."""
+
+    starts: tirx.Buffer
+    offsets: tirx.Buffer
+    values: tirx.Buffer
+
+    @property
+    def outputs(self) -> int:
+        """Of an entry."""
+        return int(self.values.shape[1])
+
+
+class Panel:
+    """Sums of one panel for one tile of columns, in scratch of the task's own."""
+
+    def __init__(self, stream: Stream, instruction: MultiplyAdd, columns: int, loops: Loops) -> None:
+        """Allocates the scratch in the current frame. columns: of a tile, a multiple of the instruction's lanes."""
+        self.stream, self.instruction, self.columns, self.loops = stream, instruction, columns, loops
+        self.lanes = instruction.n
+        """Outputs of a panel as well."""
+        self.sums = T.alloc_buffer((self.lanes, columns), instruction.accumulator)
+
+    def multiply(self, panel: Expr, inputs: Callable[[Expr], Expr]) -> None:
+        """Sums up the entries of a panel.
+
+        inputs: gives elements of scratch at places that count from the first column of the tile, at the first input.
+        """
+        outputs = self.stream.outputs
+        groups = self.lanes // outputs
+        with self.loops.each(groups) as group:
+            begin = T.Bind(self.stream.starts[panel * groups + group])
+            end = T.Bind(self.stream.starts[panel * groups + group + 1])
+            tile = RegisterTile(self.instruction, outputs, self.columns)
+            tile.clear()
+            with T.serial(tirx.const(0, "int32"), end - begin) as i:
+                entry = begin + i
+                offset = T.Bind(self.stream.offsets[entry])
+                vectors = [T.Bind(inputs(Loops().span(offset + start, lanes))) for start, lanes in tile.vectors]
+                tile.step([T.Bind(self.stream.values[entry, o]) for o in range(outputs)], vectors)
+            tile.finish()
+            tile.store(self.sums, lambda i: [group * outputs + i], self.loops)
+
+    def rows(self, use: Callable[[Expr, int, tirx.Buffer], None]) -> None:
+        """Turns the sums, lane by lane of columns.
+
+        `use` is told the first column of as many as there are lanes, one of these by number, and a buffer in registers
+        whose row of that number has the sums of all outputs for the column.
+        """
+        lanes, span = self.lanes, self.loops.span
+        with self.loops.each(self.columns // lanes) as part:
+            first = T.Bind(part * lanes)
+            vectors = [T.Bind(self.sums[output, span(first, lanes)]) for output in range(lanes)]
+            rows = T.alloc_buffer((lanes, lanes), self.instruction.accumulator, scope="local")
+            for i, row in enumerate(turned(vectors)):
+                T.buffer_store(rows, row, [i, span(0, lanes)])
+            for i in range(lanes):
+                use(first, i, rows)
+
+
+def turn_into(
+    scratch: tirx.Buffer,
+    place: Callable[[int], Expr],
+    vectors: Sequence[Expr],
+    loops: Loops,
+) -> None:
+    """Writes a square of elements, given as the vectors of inputs of one column each, with columns side by side.
+
+    place: where those of an input go, by number, in `scratch` as one long array.
+    """
+    for i, row in enumerate(turned([T.Bind(vector) for vector in vectors])):
+        T.buffer_store(scratch, row, [loops.span(place(i), len(vectors))])

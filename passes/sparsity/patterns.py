@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsc.sparsity import Pattern, matrix_of
+from dsc.sparsity import Pattern
 
-BLOCKS = (Pattern(16), Pattern(8), Pattern(4), Pattern(2), Pattern())
-"""Largest first. Blocks along the depth are taken for their columns: kernels load no less for them."""
+LARGEST = 16
+"""Outputs of a block. Blocks along the depth are taken for their columns: kernels load no less for them."""
 SLACK = 1.05
 """How many more elements may be in occupied blocks than there are that are not 0."""
 
@@ -28,10 +28,20 @@ def zeros_of(weight: np.ndarray, axis: int) -> Zeros:
 
     axis: of the outputs.
     """
-    occupied = matrix_of(weight, axis) != 0
-    elements = np.count_nonzero(occupied)
-    for pattern in BLOCKS:
-        blocks = pattern.occupied(occupied)
-        if pattern.size == 1 or np.count_nonzero(blocks) * pattern.size <= SLACK * elements:
-            return Zeros(pattern, np.count_nonzero(blocks) / blocks.size)
-    raise AssertionError("single elements always fit")
+    occupied = np.moveaxis(weight, axis, 0) != 0
+    elements, outputs = np.count_nonzero(occupied), 1
+    found = Zeros(Pattern(), elements / occupied.size)
+    while outputs < LARGEST:
+        outputs, occupied = 2 * outputs, _pairs(occupied)
+        blocks = np.count_nonzero(occupied)
+        if blocks * outputs <= SLACK * elements:
+            found = Zeros(Pattern(outputs), blocks / occupied.size)
+    return found
+
+
+def _pairs(occupied: np.ndarray) -> np.ndarray:
+    """Of blocks, those of twice as many outputs; the last may be smaller."""
+    even, odd = occupied[::2], occupied[1::2]
+    joined = even.copy()
+    joined[: len(odd)] |= odd
+    return joined

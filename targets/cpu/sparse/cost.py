@@ -11,6 +11,8 @@ TURN_CYCLES = 1.25
 """For one vector of a square that is turned, for each halving; loading and storing included."""
 STORE_CYCLES = 2.0
 """One vector of outputs through an epilogue."""
+LATENCIES = 1.3
+"""Of a product that an entry takes at least: the next one adds to the same sums."""
 ENTRY_INSTRUCTIONS = 4
 """Of an entry besides loads and products: reading its offset, scaling it, counting, the jump."""
 
@@ -26,7 +28,7 @@ def entry_cycles(machine: Cpu, instruction: MultiplyAdd, outputs: int, vectors: 
     if far:
         loads = max(loads, loaded * machine.frequency / machine.l2_bandwidth)
     issue = (outputs * vectors + outputs + vectors + ENTRY_INSTRUCTIONS) / machine.issue
-    return max(products, loads, issue, float(instruction.latency) if outputs * vectors < 4 else 0.0)
+    return max(products, loads, issue, LATENCIES * instruction.latency)
 
 
 def turn_cycles(lanes: int) -> float:

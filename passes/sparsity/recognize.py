@@ -33,7 +33,7 @@ class Sparsity(Pass):
 
     name: ClassVar[str] = "sparsity"
 
-    least: float = 0.3
+    least: float = 0.15
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         if not 0 < self.least <= 1:
@@ -83,7 +83,7 @@ def _outside(outer: Operation, value: SSAValue) -> SSAValue:
 
 def _state(weight: WeightOp, encoding: SparseAttr) -> None:
     """Puts it on the type of a weight, inside of regions too."""
-    type_ = with_encoding(weight.out.type, encoding)  # type: ignore[arg-type]
+    type_ = with_encoding(weight.out.type, encoding)
     weight.out._type = type_
     for use in weight.out.uses:
         if isinstance(use.operation, FusionOp):

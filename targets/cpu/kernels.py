@@ -18,7 +18,6 @@ from dsc.targets.kernel import Kernel
 def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
     return (
-        Empty(), Depthwise(), Winograd(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(), SparseMatmul(), Gemm(),
-        Transpose(),
-        GenericKernel(),
+        Empty(), Depthwise(), Winograd(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(),
+        SparseMatmul(), Gemm(), Transpose(), GenericKernel(),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import gcd
 
 from tvm import tirx
@@ -87,6 +88,11 @@ class _Nest:
                 for c in range(0, self.lanes, lanes):
                     channel = panel * self.lanes + c
                     with when(None if conv.oc % self.lanes == 0 else channel < conv.oc):
-                        writer.store(n, channel, row, column, lambda lane, c=c: rows[i, c + lane])
+                        writer.store(n, channel, row, column, partial(_sum, rows, i, c))
 
         sums.rows(store)
+
+
+def _sum(rows: tirx.Buffer, column: int, first: int, lane: Expr) -> Expr:
+    """Of output channel `first + lane` of a panel."""
+    return rows[column, first + lane]

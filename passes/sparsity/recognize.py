@@ -6,6 +6,7 @@ weights together, and changes types alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +21,8 @@ from dsc.passes.base import Pass, PassRecord
 from dsc.passes.sparsity.patterns import zeros_of
 from dsc.sparsity import sparsity
 
+_PRODUCTS = onnx.MatMul | onnx.Gemm | onnx.MatMulInteger
+_CONVOLUTIONS = onnx.Conv | onnx.ConvInteger
 SMALLEST = 1024
 """Elements of a weight that is worth a look."""
 
@@ -58,20 +61,22 @@ def _band(share: float) -> str:
 
 
 def _factors(graph: Graph) -> Iterator[tuple[OnnxOp, WeightOp, int]]:
-    """The weights of floats that products and convolutions multiply, each with the axis of its outputs."""
+    """The weights that products and convolutions multiply, each with the axis of its outputs."""
     for outer in graph.ops():
         for op in outer.block.ops if isinstance(outer, FusionOp) else (outer,):
-            if isinstance(op, onnx.MatMul | onnx.Gemm | onnx.Conv):
+            if isinstance(op, _PRODUCTS | _CONVOLUTIONS):
                 weight = _outside(outer, op.operands[1]).owner
-                axis = 0 if isinstance(op, onnx.Conv) or (isinstance(op, onnx.Gemm) and op.attr("transB", 0)) else 1
+                rows = isinstance(op, _CONVOLUTIONS) or (isinstance(op, onnx.Gemm) and op.attr("transB", 0))
+                axis = 0 if rows else 1
                 if isinstance(weight, WeightOp) and _counts(graph, op, weight):
                     yield op, weight, axis
 
 
 def _counts(graph: Graph, op: OnnxOp, weight: WeightOp) -> bool:
     shape = shape_of(weight.out.type) or ()
-    large = int(np.prod(shape)) >= SMALLEST and np.issubdtype(graph.weights.dtype(weight.weight), np.floating)
-    return large and (isinstance(op, onnx.Conv) or len(shape) == 2)
+    dtype = graph.weights.dtype(weight.weight)
+    taken = dtype == np.int8 or np.issubdtype(dtype, np.floating)
+    return taken and math.prod(shape) >= SMALLEST and (isinstance(op, _CONVOLUTIONS) or len(shape) == 2)
 
 
 def _outside(outer: Operation, value: SSAValue) -> SSAValue:

@@ -18,7 +18,7 @@ from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.sparse import SparseMatmul
-from dsc.targets.cpu.sparse.entries import Entries, entries_of
+from dsc.targets.cpu.sparse.entries import Entries, steps_of
 from dsc.targets.cpu.sparse.matmul_space import SparseMatmulSpace
 from dsc.targets.kernel import ArrayType
 from tests.guard_pages import all_guarded
@@ -178,17 +178,17 @@ def test_zeros_are_skipped_where_that_pays(density: float, sparse: bool) -> None
 
 def test_entries_are_stored_group_by_group() -> None:
     weight = np.array([[1, 0, 0], [0, 2, 0], [0, 0, 0], [3, 4, 0], [0, 0, 5]], np.float32).T  # [depth 3, outputs 5]
-    packing = Entries(outputs=2, panel=4, axis=1, capacity=6, step=10, taps=(0,))
+    packing = Entries(outputs=2, panel=4, axis=1, steps=6, step=10, taps=(0,))
     starts, offsets, values = packing.apply(weight)
     np.testing.assert_array_equal(starts, [0, 2, 4, 5, 5])  # outputs 0 and 1, 2 and 3, 4 alone, none
-    np.testing.assert_array_equal(offsets[:5], [0, 10, 0, 10, 20])
+    np.testing.assert_array_equal(offsets[:5, 0], [0, 10, 0, 10, 20])
     np.testing.assert_array_equal(values[:5], [[1, 0], [0, 2], [0, 3], [0, 4], [5, 0]])
     for array, type_ in zip((starts, offsets, values), packing.arrays(ArrayType(weight.shape, "float32")), strict=True):
         assert (array.shape, str(array.dtype)) == (type_.shape, type_.dtype)
 
 
 def test_more_entries_than_the_type_says_are_an_error() -> None:
-    with pytest.raises(ValueError, match="3 entries, where there is room for 2"):
+    with pytest.raises(ValueError, match="3 steps, where there is room for 2"):
         Entries(1, 1, 0, 2, 1, (0,)).apply(np.ones((1, 3), np.float32))
 
 
@@ -201,5 +201,5 @@ def test_there_is_room_for_what_the_type_says(text: str, shape: tuple[int, int])
         mask = pattern.keep(draw.random(shape), 0.3)
         occupied = pattern.occupied(mask)
         encoding = SparseAttr.of(pattern, 0, occupied.mean())
-        packing = Entries(outputs, 4, 0, entries_of(encoding, outputs, shape), 1, (0,))
+        packing = Entries(outputs, 4, 0, steps_of(encoding, outputs, shape), 1, (0,))
         packing.apply(mask.astype(np.float32))

@@ -184,6 +184,7 @@ class Region:
             (*(each for declared in buffers.values() for each in declared), *self.workload.scalars),
             inputs[tensors[self.x]],
             packed,
+            self.integer and len(packed) > 1,
             None if self.zero is None else inputs[tensors[self.zero]],
             Epilogue(body.summed(self.anchor), outputs, inputs),
         )
@@ -202,6 +203,8 @@ class Frame:
     x: tirx.Buffer
     packed: tuple[tirx.Buffer, ...]
     """The weights, in the arrays that they are packed as."""
+    summed: bool
+    """Whether the last of them has the sums of each output channel's weights."""
     zero: tirx.Buffer | None
     """The zero point of the input."""
     epilogue: Epilogue
@@ -213,8 +216,8 @@ class Frame:
 
     @property
     def sums(self) -> tirx.Buffer | None:
-        """Of the weights of each output channel, where they are packed with them as a second array."""
-        return self.packed[1] if len(self.packed) > 1 else None
+        """Of the weights of each output channel, where they are packed with them."""
+        return self.packed[-1] if self.summed else None
 
     @contextmanager
     def function(self) -> Iterator[IRBuilder]:

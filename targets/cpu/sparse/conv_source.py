@@ -9,6 +9,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import Dim, ceildiv, product
+from dsc.targets.cpu.conv.elements import Elements
 from dsc.targets.cpu.sparse.panel import turn_into
 from dsc.targets.cpu.sparse.plane import Columns, Plane
 from dsc.targets.tir.loops import Loops, spread
@@ -17,10 +18,14 @@ from dsc.targets.tir.loops import Loops, spread
 class Source:
     """The input, NCHW or NCHW[c], and the scratch of a task as one long array."""
 
-    def __init__(self, plane: Plane, x: tirx.Buffer, lanes: int, columns: int) -> None:
-        """Declares the view in the current frame. columns: of a tile, which may read so far beyond the last pixel."""
+    def __init__(self, plane: Plane, x: tirx.Buffer, elements: Elements, square: int, columns: int) -> None:
+        """Declares the view in the current frame.
+
+        elements: how those of the input are multiplied. square: pixels and channels that are turned together.
+        columns: of a tile, which may read so far beyond the last pixel.
+        """
         conv = plane.conv
-        self.plane, self.conv, self.lanes, self.loops = plane, conv, lanes, Loops()
+        self.plane, self.conv, self.elements, self.square, self.loops = plane, conv, elements, square, Loops()
         self.size = conv.c * plane.size + columns
         self.view = T.decl_buffer((product((conv.n, conv.c, conv.h, conv.w)),), x.dtype, data=x.data)
         """As one long array."""
@@ -28,7 +33,7 @@ class Source:
     def fill(self, scratch: tirx.Buffer, n: Expr, first_row: Expr) -> None:
         """Everything that the strip from `first_row` of the result on reads."""
         conv, loops = self.conv, self.loops
-        step = self.lanes if self.turns else 1
+        step = self.square if self.turns else 1
         with loops.each(conv.c // step) as part:
             channel = T.Bind(part * step)
             for index, (down, right) in enumerate(self.plane.phases):
@@ -46,7 +51,7 @@ class Source:
     @property
     def turns(self) -> bool:
         """Whether channels lie side by side, in blocks of whole vectors."""
-        return self.conv.block % self.lanes == 0
+        return self.conv.block % self.square == 0
 
     def _seamless(self, scratch: tirx.Buffer, n: Expr, channel: Expr, first_row: Expr, target: Expr) -> None:
         """All rows of a strip at once: their pixels are consecutive in the image, too."""
@@ -77,17 +82,17 @@ class Source:
 
         Where channels are turned, so many are written that they fill vectors: what comes after is written later.
         """
-        loops, lanes, size = self.loops, self.lanes, self.plane.size
+        loops, square, size = self.loops, self.square, self.plane.size
         step = stride * self.conv.block
         if not self.turns:
             with loops.each(count) as i:
-                T.buffer_store(scratch, self.view[source + i * step], [target + i])
+                T.buffer_store(scratch, self.elements.of(self.view[source + i * step]), [target + i])
             return
         last = loops.const(count) - 1
-        with loops.each(ceildiv(count, lanes)) as tile:
-            first = T.Bind(tile * lanes)
-            starts = [T.Bind(source + tirx.min(first + i, last) * step) for i in range(lanes)]
-            vectors = [self.view[loops.span(start, lanes)] for start in starts]
+        with loops.each(ceildiv(count, square)) as tile:
+            first = T.Bind(tile * square)
+            starts = [T.Bind(source + tirx.min(first + i, last) * step) for i in range(square)]
+            vectors = [self.elements.of(self.view[loops.span(start, square)]) for start in starts]
             turn_into(scratch, partial(_place, T.Bind(target + first), size), vectors, loops)
 
     def _pixel(self, n: Expr, channel: Expr, row: Expr, column: int) -> Expr:
@@ -99,15 +104,15 @@ class Source:
     def _padding(self, scratch: tirx.Buffer, target: Expr, begin: int, end: int) -> None:
         if begin >= end:
             return
-        with self.loops.each(self.lanes if self.turns else 1) as channel:
+        with self.loops.each(self.square if self.turns else 1) as channel:
             self._zero(scratch, target + channel * self.plane.size + begin, end - begin)
 
     def _zero(self, scratch: tirx.Buffer, start: Expr, count: int) -> None:
-        zero, done = tirx.const(0, scratch.dtype), count // self.lanes * self.lanes
+        zero, done = self.elements.padding, count // self.square * self.square
         if done:
-            with self.loops.each(done // self.lanes) as i:
-                at = self.loops.span(start + i * self.lanes, self.lanes)
-                T.buffer_store(scratch, spread(zero, self.lanes), [at])
+            with self.loops.each(done // self.square) as i:
+                at = self.loops.span(start + i * self.square, self.square)
+                T.buffer_store(scratch, spread(zero, self.square), [at])
         for i in range(done, count):
             T.buffer_store(scratch, zero, [start + i])
 

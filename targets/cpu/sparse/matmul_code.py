@@ -14,7 +14,7 @@ from dsc.targets.cpu.gemm.frame import Frame, Packed, Place, Task
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.inline import Kept
-from dsc.targets.cpu.sparse.panel import Panel, Stream, turn_into
+from dsc.targets.cpu.sparse.panel import Panel, Stream, square_of, turn_into
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import flat, function, when
 
@@ -39,7 +39,7 @@ class _Sparse(Writer):
             tile, strip = loops.split(task, strips)
             turned_rows = self._turned_rows(T.Bind(tile * tiling.rows))
             assert self.source.weight is not None
-            stream = Stream(*frame.packed[self.source.weight])
+            stream = Stream(*frame.packed[self.source.weight][:3], self.instruction.k)
             sums = Panel(stream, self.instruction, tiling.rows, loops)
             first = strip * tiling.strip
             whole = divides(tiling.strip, frame.panels)
@@ -51,8 +51,8 @@ class _Sparse(Writer):
 
     def _turned_rows(self, first: Expr) -> tirx.Buffer:
         """The rows of a tile in scratch as one long array: ``[k][rows]``. Beyond the last row is that again."""
-        rows, k, lanes, loops = self.tiling.rows, int(self.source.k), self.tiling.lanes, self.loops
-        scratch = flat(T.alloc_buffer((k, rows), self.instruction.b))
+        rows, k, lanes, loops = self.tiling.rows, int(self.source.k), square_of(self.instruction), self.loops
+        scratch = flat(T.alloc_buffer((k, rows), self.instruction.a))
         last = loops.const(self.source.m) - 1
         if not self.source.plain_a or k < lanes:
             with loops.each(rows) as row:
@@ -75,8 +75,8 @@ class _Sparse(Writer):
         m, rows = self.loops.const(self.source.m), self.tiling.rows
         ragged = not (isinstance(self.source.m, int) and self.source.m % rows == 0)
 
-        def store(first: Expr, i: int, buffer: tirx.Buffer) -> None:
-            row = T.Bind(place.row_tile * rows + first + i)
+        def store(column: Expr, i: int, buffer: tirx.Buffer) -> None:
+            row = T.Bind(place.row_tile * rows + column)
             with when(row < m if ragged else None):
                 for is_full, width in self.frame.widths(place.panel):
                     with when(is_full):

@@ -13,10 +13,19 @@ from dsc.sparsity import Pattern
 from dsc.targets.cpu.gemm.product import Product
 from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.cpu.sparse.cost import GROUP_CYCLES, STORE_CYCLES, entry_cycles, turn_cycles
-from dsc.targets.cpu.sparse.entries import Entries, entries_of, outputs_of
+from dsc.targets.cpu.sparse.cost import (
+    GROUP_CYCLES,
+    STORE_CYCLES,
+    entry_outputs,
+    step_cycles,
+    tile_vectors,
+    turn_cycles,
+)
+from dsc.targets.cpu.sparse.entries import Entries, steps_of
 from dsc.targets.cpu.sparse.matmul_code import write
+from dsc.targets.cpu.sparse.panel import square_of
 from dsc.targets.kernel import ArrayType, Implementation
+from dsc.targets.machine import MultiplyAdd
 
 COPY_CYCLES = 2.0
 """Copying one element of activations that are computed, or fewer than a vector."""
@@ -32,25 +41,23 @@ class SparseMatmulSpace:
 
     def points(self) -> Sequence[Tiling]:
         """All tilings worth considering."""
+        lanes = self._instruction.n
+        possible = tile_vectors(self.machine, self._instruction, self._outputs)
+        useful = max(possible[0], math.ceil(self._rows / lanes))
         return [
-            Tiling(vectors * self._lanes, 1, self._lanes, axis, strip=strip)
-            for vectors in range(1, self._most_vectors + 1)
-            for axis, strip in self._shares(math.ceil(self._rows / (vectors * self._lanes)))
+            Tiling(vectors * lanes, 1, lanes, axis, strip=strip)
+            for vectors in possible
+            if vectors <= useful
+            for axis, strip in self._shares(math.ceil(self._rows / (vectors * lanes)))
         ]
 
     @cached_property
-    def _lanes(self) -> int:
-        return self.machine.multiply_adds(*self.source.operands)[0].n
+    def _instruction(self) -> MultiplyAdd:
+        return self.machine.multiply_adds(*self.source.operands)[0]
 
     @cached_property
     def _outputs(self) -> int:
-        return outputs_of(Pattern.parse(self.encoding.pattern.data), self._lanes)
-
-    @cached_property
-    def _most_vectors(self) -> int:
-        """Of a tile: its sums and its inputs have registers, and two are left for what is loaded ahead."""
-        fitting = (self.machine.vector_registers - 2) // (self._outputs + 1)
-        return min(fitting, 8, math.ceil(self._rows / self._lanes))
+        return entry_outputs(self.machine, self._instruction, Pattern.parse(self.encoding.pattern.data))
 
     def _shares(self, tiles: int) -> list[tuple[str, int]]:
         """Panels of a task: all, or so many that there is work for each core."""
@@ -66,47 +73,56 @@ class SparseMatmulSpace:
 
     @cached_property
     def _panels(self) -> int:
-        return math.ceil(nominal(self.source.n) / self._lanes)
+        return math.ceil(nominal(self.source.n) / self._instruction.n)
 
     @cached_property
-    def _entries(self) -> int:
-        """Of the whole weight."""
+    def _weight(self) -> ArrayType:
         assert self.source.weight is not None
-        shape = ArrayType.of(self.source.params[self.source.weight]).shape
-        return entries_of(self.encoding, self._outputs, shape)
+        return ArrayType.of(self.source.params[self.source.weight])
+
+    @cached_property
+    def _steps(self) -> int:
+        """Of the whole weight."""
+        return steps_of(self.encoding, self._outputs, self._weight.shape, self._instruction.k)
+
+    @cached_property
+    def _element(self) -> float:
+        """Bytes of a factor."""
+        return 4 / self._instruction.k
 
     def estimate(self, point: Tiling) -> float:
         """Seconds: entries, turning what is read and what is summed, and streaming the weight."""
         machine, lanes, k = self.machine, point.lanes, nominal(self.source.k)
         tiles, strips = math.ceil(self._rows / point.rows), math.ceil(self._panels / point.strip)
         vectors = point.rows // lanes
-        scratch = 4 * k * point.rows
-        instruction = machine.multiply_add(lanes)
-        each = entry_cycles(machine, instruction, self._outputs, vectors, far=scratch > machine.l1_bytes // 2)
+        scratch = self._element * k * point.rows
+        each = step_cycles(machine, self._instruction, self._outputs, vectors, far=scratch > machine.l1_bytes // 2)
         if scratch > machine.l2_bytes // 2:
             each *= 2
         groups = self._panels * (lanes // self._outputs)
-        squares = vectors * self._panels
-        finished = squares * (turn_cycles(lanes) + STORE_CYCLES * lanes)
-        if self.source.plain_a and k >= lanes:
-            turned = vectors * math.ceil(k / lanes) * turn_cycles(lanes)
-        else:
-            turned = COPY_CYCLES * k * point.rows
-        cycles = tiles * (self._entries * each + groups * GROUP_CYCLES + finished + strips * turned)
+        finished = vectors * self._panels * (turn_cycles(lanes) + STORE_CYCLES * lanes)
+        cycles = tiles * (self._steps * each + groups * GROUP_CYCLES + finished + strips * self._turning(point.rows))
         tasks = 1 if point.axis == "none" else tiles * strips
-        threads = min(tasks, machine.cores)
-        share = math.ceil(tasks / threads) / tasks
-        stored = 4.0 * self._entries * (self._outputs + 1)
+        share = math.ceil(tasks / min(tasks, machine.cores)) / tasks
+        stored = self._steps * (4.0 * self._instruction.k + 4.0 * self._outputs)
         streamed = stored * tiles / machine.bandwidth(stored)
-        compute = cycles / machine.frequency * share
-        return max(compute, streamed * share) + (machine.launch_seconds if tasks > 1 else 0.0)
+        seconds = max(cycles / machine.frequency, streamed) * share
+        return seconds + (machine.launch_seconds if tasks > 1 else 0.0)
+
+    def _turning(self, rows: int) -> float:
+        """Cycles to turn the activations of a tile."""
+        square, k = square_of(self._instruction), nominal(self.source.k)
+        if self.source.plain_a and k >= square:
+            return rows / square * math.ceil(k / square) * turn_cycles(square)
+        return COPY_CYCLES * k * rows
 
     def build(self, point: Tiling) -> Implementation:
         """The code, and how the weight is packed."""
-        source, weight = self.source, self.source.weight
+        source, weight, instruction = self.source, self.source.weight, self._instruction
         assert weight is not None
-        type_ = ArrayType.of(source.params[weight])
-        packing = Entries(self._outputs, point.lanes, self.encoding.axis.data, self._entries, point.rows, (0,))
-        instruction = self.machine.multiply_add(point.lanes)
-        code = write(source, point, instruction, {weight: packing.arrays(type_)})
+        axis = self.encoding.axis.data
+        packing = Entries(
+            self._outputs, point.lanes, axis, self._steps, point.rows, (0,), instruction.k, source.sums is not None
+        )
+        code = write(source, point, instruction, {weight: packing.arrays(self._weight)})
         return Implementation(code, {weight: packing})

@@ -12,6 +12,7 @@ from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.rounding import rounded
 from dsc.targets.cpu.gemm.product import in_memory
 from dsc.targets.cpu.halves import widened
+from dsc.targets.tir.loops import spread
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
@@ -36,6 +37,10 @@ class Elements(Protocol):
 
     def of(self, value: Expr) -> Expr:
         """An element of the input, or a vector of them, as it is multiplied."""
+        ...
+
+    def first(self, vector: Expr, count: int) -> Expr:
+        """The first elements of a vector as they are multiplied; 0 times what stands for the others is 0."""
         ...
 
     def corrected(self, total: Expr, channel: Expr) -> Expr:
@@ -67,6 +72,12 @@ class Floats:
         if self.element == self.factor:
             return value
         return rounded(value) if self.factor == BFLOAT16 else widened(value)
+
+    def first(self, vector: Expr, count: int) -> Expr:
+        """Zeros for the others: they may be infinite or no numbers."""
+        lanes = vector.ty.dtype.lanes
+        inside = tirx.Shuffle([tirx.const(int(lane < count), "bool") for lane in range(lanes)], [tirx.const(lane, "int32") for lane in range(lanes)])
+        return tirx.Select(inside, vector, spread(self.padding, lanes))
 
     def corrected(self, total: Expr, channel: Expr) -> Expr:
         """The sum as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
 
@@ -12,7 +13,7 @@ from dsc.elements import BY_DTYPE_NAME
 from dsc.lower.rounding import rounded
 from dsc.targets.cpu.gemm.product import in_memory
 from dsc.targets.cpu.halves import widened
-from dsc.targets.tir.loops import spread
+from dsc.targets.cpu.tile import reinterpreted
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
@@ -74,10 +75,13 @@ class Floats:
         return rounded(value) if self.factor == BFLOAT16 else widened(value)
 
     def first(self, vector: Expr, count: int) -> Expr:
-        """Zeros for the others: they may be infinite or no numbers."""
+        """Zeros for the others, of bfloat16, which may be infinite or no numbers; pairs are integers, so that LLVM
+        takes them from memory with a broadcast."""
         lanes = vector.ty.dtype.lanes
-        inside = tirx.Shuffle([tirx.const(int(lane < count), "bool") for lane in range(lanes)], [tirx.const(lane, "int32") for lane in range(lanes)])
-        return tirx.Select(inside, vector, spread(self.padding, lanes))
+        bits = np.where(np.arange(lanes) < count, 0xFFFF, 0).astype("<u2").view("<i4")
+        masks = [tirx.const(int(mask), "int32") for mask in bits]
+        mask = masks[0] if len(masks) == 1 else tirx.Shuffle(masks, [tirx.const(i, "int32") for i in range(len(masks))])
+        return reinterpreted(tirx.bitwise_and(reinterpreted(vector, str(mask.ty)), mask), str(vector.ty))
 
     def corrected(self, total: Expr, channel: Expr) -> Expr:
         """The sum as it is."""

@@ -107,7 +107,9 @@ def test_numbers(name: str) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ["residual", "depthwise", "grouped, of even and of odd channels", "of any size", "one channel"])
+@pytest.mark.parametrize(
+    "name", ["residual", "depthwise", "grouped, of even and of odd channels", "of any size", "one channel"]
+)
 def test_numbers_under_emulation(name: str, tmp_path: Path) -> None:
     tool("aarch64-linux-gnu-g++")
     compilation, feeds, expected = compiled(name, EMULATED)

@@ -98,7 +98,7 @@ CASES = {
     "stem, of runs, any size": Case((2, 3, 14, 13), 16, kernel=(7, 7), pads=(2, 3, 4, 1), zero=99, free=(0, 2, 3)),
     "one channel, of runs": Case((3, 1, 9, 8), 20, kernel=(3, 5), pads=(1, 2, 1, 2), strides=(1, 3), zero=7),
     "narrower than a run": Case((2, 5, 4, 2), 16, kernel=(3, 5), pads=(1, 2, 1, 2), types=("int8", "int8"), zero=-5),
-    "one row of two pixels under a run": Case((2, 6, 1, 2), 8, kernel=(3, 3), pads=(1, 1, 1, 1), zero=200),
+    "one row of pixels under a run": Case((2, 6, 1, 3), 64, kernel=(3, 5), pads=(1, 2, 1, 2), zero=200),
     "odd channels": Case((1, 6, 5, 7), 10, kernel=(3, 3), pads=(1, 1, 1, 1), zero=9),
     "one pixel": Case((2, 128, 1, 1), 96, zero=1),
     "one pixel, odd channels": Case((1, 7, 1, 1), 4, types=("int8", "int8"), zero=-128),

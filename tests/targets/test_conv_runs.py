@@ -1,4 +1,4 @@
-"""Convolutions whose pixels under a row of the filter are multiplied as one run of elements: when they are, and numbers.
+"""Convolutions that multiply the pixels under a row of the filter as one run of elements: when they do, and numbers.
 
 Numbers are whole and small, so that nothing is rounded and results are exact.
 """
@@ -73,7 +73,9 @@ def test_exactly(name: str) -> None:
     space = space_of(case, machine())
     points = sorted(joined(space), key=space.estimate)
     for point in {points[0], points[RANDOM.integers(len(points))]}:
-        np.testing.assert_array_equal(computed(case, arrays, point, space), pack(case.reference(arrays), case.out_block))
+        np.testing.assert_array_equal(
+            computed(case, arrays, point, space), pack(case.reference(arrays), case.out_block)
+        )
 
 
 @on_a_host_of_bfloat16

@@ -65,7 +65,8 @@ class WinogradSpace:
     def _kinds(self) -> list[tuple[str, int]]:
         """Types that may be multiplied, and sizes of tiles that leave them exact enough.
 
-        Rounded to bfloat16, F(2x2) is 1.7 times as far from the exact sums as the direct convolution, F(4x4) 6 times.
+        Of patches and kernels rounded to bfloat16, F(2x2) makes 1.7 times the error that a direct convolution of
+        rounded factors makes (normal numbers, 128 channels), F(4x4) 5 times.
         """
         rounded = [(BFLOAT16, 2)] if self.region.workload.multiplied_as == BFLOAT16 else []
         return [*rounded, (FLOAT32, 4), (FLOAT32, 2)]

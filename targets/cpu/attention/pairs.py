@@ -15,7 +15,8 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.rounding import rounded
 from dsc.targets.cpu.attention.code import Block, Writer
 from dsc.targets.cpu.attention.factors import pair
-from dsc.targets.tir.loops import pieces
+from dsc.targets.cpu.functions.polynomials import near_exp
+from dsc.targets.tir.loops import Vectors, pieces
 
 
 class InPairs(Writer):
@@ -43,9 +44,24 @@ class InPairs(Writer):
             self._round(element, bits, [self.loops.const(i)])
         return lambda i, _, step: self._neighbours(bits, [self.loops.const(i)], step)
 
+    def factors(self, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
+        """Exponentials of two rows in one, as near as pairs have them."""
+        made = T.alloc_buffer((self._steps, self.blocking.rows), self.element)
+        both = Vectors(2, self.blocking.lanes)
+        with self.loops.each(self._steps) as step:
+            for start in self.columns:
+                with self.lanes() as lane:
+                    column = start + lane
+                    for i in range(2):
+                        exponential = near_exp(scores[2 * step + i, column] - largest[column])
+                        T.buffer_store(both.buffer, exponential, [i * both.lanes + lane])
+                        T.buffer_store(scale, scale[column] + both.element(i, lane), [column])
+                    T.buffer_store(made, pair(both.element(0, lane), both.element(1, lane)), [step, column])
+        return made
+
     def weights(self, scores: tirx.Buffer) -> tirx.Buffer:
         """Two rows of weights in one."""
-        made = T.alloc_buffer((self._steps, self.blocking.rows), "uint32")
+        made = T.alloc_buffer((self._steps, self.blocking.rows), self.element)
         with self.loops.each(self._steps) as step:
             for start in self.columns:
                 with self.lanes() as lane:
@@ -55,19 +71,13 @@ class InPairs(Writer):
 
     def values(self, block: Block) -> Callable[[Expr, Expr], Expr]:
         """Two rows of values in one, for all tiles of the block."""
-        made = T.alloc_buffer((self._steps, self.problem.width), "uint32")
+        made = T.alloc_buffer((self._steps, self.problem.width), self.element)
         with self.loops.each(self._steps) as step:
             for start, width in pieces(self.problem.width, self.machine.lanes()):
                 with self.loops.each(width, T.vectorized) as lane:
                     both = (self.of(self.problem.v, block, [2 * step + i, start + lane]) for i in range(2))
                     T.buffer_store(made, pair(*both), [step, start + lane])
         return lambda step, e: made[step, e]
-
-    @property
-    def _steps(self) -> int:
-        """Of the second product."""
-        assert isinstance(self.problem.keys, int)
-        return self.problem.keys // 2
 
     def _round(self, element: Callable[[Expr], Expr], bits: tirx.Buffer, at: Sequence[Expr]) -> None:
         """A row of the depth, by vectors."""

@@ -165,25 +165,27 @@ class _Writer:
     def _tile(self, load: Expr, store: Expr) -> None:
         lanes, row, column = self.lanes, self.copy.inner_out.load, self.copy.inner_in.store
         vectors = [T.Bind(self.source[self.loops.span(load + i * row, lanes)]) for i in range(lanes)]
-        for i, vector in enumerate(_turned(vectors)):
+        for i, vector in enumerate(turned(vectors)):
             T.buffer_store(self.result, vector, [self.loops.span(store + i * column, lanes)])
 
 
-def _turned(vectors: list[Expr]) -> list[Expr]:
-    """The transposed square of `vectors`: blocks beside the diagonal change places, of half the size, a quarter, ..."""
+def turned(vectors: Sequence[Expr]) -> list[Expr]:
+    """The transposed square of `vectors`, as many as their lanes, in variables of the open frame.
+
+    Blocks beside the diagonal change places, of half the size, a quarter, ...
+    """
     lanes = len(vectors)
     step = lanes // 2
+    result = list(vectors)
     while step:
-        turned = list(vectors)
         for i in (i for i in range(lanes) if not i & step):
-            pair = [vectors[i], vectors[i + step]]
+            pair = [result[i], result[i + step]]
             low = [k if not k & step else lanes + k - step for k in range(lanes)]
             high = [k + step if not k & step else lanes + k for k in range(lanes)]
-            turned[i] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in low]))
-            turned[i + step] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in high]))
-        vectors = turned
+            result[i] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in low]))
+            result[i + step] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in high]))
         step //= 2
-    return vectors
+    return result
 
 
 def transposing_copy(workload: Workload) -> tuple[tirx.PrimFunc, Copy] | Refusal:

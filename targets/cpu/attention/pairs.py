@@ -16,6 +16,8 @@ from dsc.lower.rounding import rounded
 from dsc.targets.cpu.attention.code import Block, Writer
 from dsc.targets.cpu.attention.factors import pair
 from dsc.targets.cpu.functions.polynomials import near_exp
+from dsc.targets.cpu.tile import reinterpreted
+from dsc.targets.cpu.transpose import turned
 from dsc.targets.tir.loops import Vectors, pieces
 
 
@@ -25,13 +27,24 @@ class InPairs(Writer):
     element, together = "uint32", 2
 
     def transpose(self, block: Block, queries: tirx.Buffer) -> None:
-        """Each row is rounded where it lies, then its pairs are put below each other."""
-        bits = T.alloc_buffer((self.problem.depth,), "uint16")
-        with self.loops.each(self.blocking.rows) as row:
-            s = T.Bind(self.query(block.first + row))
-            self._round(lambda d: self.of(self.problem.q, block, [s, d]), bits, [])
-            with self.loops.each(self.problem.depth // 2) as step:
-                T.buffer_store(queries, self._neighbours(bits, [], step), [step, row])
+        """Rows are rounded as they lie, as many as a vector has lanes; then their pairs are put below each other, in
+        squares that are turned in registers, and one by one where the depth has no whole square."""
+        lanes, steps = self.blocking.lanes, self.problem.depth // 2
+        bits = T.alloc_buffer((lanes, self.problem.depth), "uint16")
+        with self.loops.each(self.blocking.vectors) as vector:
+            start = vector * lanes
+            with self.loops.each(lanes) as row:
+                s = T.Bind(self.query(block.first + start + row))
+                self._round(lambda d: self.of(self.problem.q, block, [s, d]), bits, [row])
+            with self.loops.each(steps // lanes) as square:
+                first = square * lanes
+                pairs = [bits[i, self.loops.span(2 * first, 2 * lanes)] for i in range(lanes)]
+                rows = [T.Bind(reinterpreted(row, f"{self.element}x{lanes}")) for row in pairs]
+                for i, column in enumerate(turned(rows)):
+                    T.buffer_store(queries, column, [first + i, self.loops.span(start, lanes)])
+            with self.loops.each(steps % lanes) as rest, self.loops.each(lanes) as row:
+                step = steps // lanes * lanes + rest
+                T.buffer_store(queries, self._neighbours(bits, [row], step), [step, start + row])
 
     def keys(self, block: Block, keys: Sequence[Expr]) -> Callable[[int, Expr, Expr], Expr]:
         """Rounded for a tile, where each element is read for all queries of the block."""

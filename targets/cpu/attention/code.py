@@ -151,12 +151,18 @@ class Writer:
                     T.buffer_store(floats, self.of(problem.k, block, [start + lane, key]), [i, start + lane])
         return lambda i, _, d: floats[i, d]
 
+    def score(self, value: Expr) -> Expr:
+        """A step from a sum to a score as it is computed: as the model has it."""
+        return value
+
     def _elementwise(self, which: int, kept: Kept, lane: Expr, at: list[Expr], value: Expr) -> Expr:
         """An element of the scores (0) or weights (1), from that of the product or the probabilities."""
         problem = self.problem
         tensor, source = ((problem.scores, problem.product), (problem.weights, problem.probabilities))[which]
         leaves = {**self._leaves(), source: lambda _: value}
-        return Inliner(leaves, kept.keep(lane) if problem.kept[which] else None).at(tensor, at)
+        computed, keep = (self.score, lambda weight: weight)[which], kept.keep(lane)
+        inliner = Inliner(leaves, (lambda step: keep(computed(step))) if problem.kept[which] else None)
+        return computed(inliner.at(tensor, at))
 
     def query(self, s: Expr) -> Expr:
         return tirx.min(s, self.loops.const(self.problem.queries) - 1) if self.ragged else s

@@ -14,7 +14,6 @@ from dsc.targets.cpu.gemm.bfloat16_product import BFLOAT16
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.machine import MultiplyAdd
 
-
 _NORMAL = 2.0**-126
 """The smallest normal float32."""
 

@@ -120,6 +120,27 @@ def test_special_values() -> None:
     np.testing.assert_allclose(found, expected, atol=OFF)
 
 
+def test_a_guard_clears_pairs() -> None:
+    """Rows masked as a whole, and those of a query that is no number, have weights of 0; no other row changes."""
+    needs_bfloat16()
+    guarded = SPECIAL.replace(
+        "w = Softmax(pm)", "s = Softmax(pm) n = IsNaN(s) z = Constant<value_float=0.0>() w = Where(n, z, s)"
+    )
+    random = np.random.default_rng(19)
+    feeds = {name: random.standard_normal((2, 2, s, 16), np.float32) for name, s in (("q", 10), ("k", 12), ("v", 12))}
+    feeds["mask"] = random.standard_normal((10, 12), np.float32)
+    feeds["mask"][3] = -np.inf
+    feeds["q"][0, 0, 1] = np.nan
+    model = TextModel(guarded)
+    compilation = compile_model(model.proto(), precision="bf16")
+    assert [choice.kernel for choice in compilation.model.choices] == ["cpu.attention"]
+    (found,) = compilation.model.load(1).run(feeds).values()
+    (expected,) = model.reference(feeds)
+    assert not found[:, :, 3].any()
+    assert not found[0, 0, 1].any()
+    np.testing.assert_allclose(found, expected, atol=OFF)
+
+
 def test_the_inner_loops_multiply_pairs() -> None:
     """Both, with nothing on the stack."""
     region = heads((1, 128, 2, 64), SCALED)

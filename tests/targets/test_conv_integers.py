@@ -121,6 +121,12 @@ def test_exactly(name: str) -> None:
     check(CASES[name], "x86")
 
 
+@pytest.mark.parametrize("name", ["stem, signed", "one channel, of runs", "narrower than a run"])
+def test_runs_of_16_bits(name: str) -> None:
+    """Without VNNI."""
+    check(CASES[name], "x86:haswell")
+
+
 @pytest.mark.parametrize(("name", "joined"), [("stem, signed", True), ("one channel, of runs", True), ("stem", False)])
 def test_pixels_under_a_row_of_the_filter_are_joined_where_that_is_less(name: str, joined: bool) -> None:
     """Of nine bytes in a row, three quads are as many as of three pixels."""

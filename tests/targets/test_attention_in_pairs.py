@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tvm import tirx
+from tvm.ir import Expr
 
+from dsc.lower.floats import constant, f32
 from dsc.pipeline import compile_model
 from dsc.targets import target
 from dsc.targets.cpu.attention import Attention
-from dsc.targets.cpu.attention.factors import in_pairs
+from dsc.targets.cpu.attention.factors import by_reciprocals, in_pairs
 from dsc.targets.cpu.attention.space import AttentionSpace
 from tests.bundle.arm import launcher
 from tests.bundle.bundles import bundle, tool
@@ -117,6 +120,27 @@ def test_special_values() -> None:
     np.testing.assert_allclose(found, expected, atol=OFF)
 
 
+def test_a_guard_clears_pairs() -> None:
+    """Rows masked as a whole, and those of a query that is no number, have weights of 0; no other row changes."""
+    needs_bfloat16()
+    guarded = SPECIAL.replace(
+        "w = Softmax(pm)", "s = Softmax(pm) n = IsNaN(s) z = Constant<value_float=0.0>() w = Where(n, z, s)"
+    )
+    random = np.random.default_rng(19)
+    feeds = {name: random.standard_normal((2, 2, s, 16), np.float32) for name, s in (("q", 10), ("k", 12), ("v", 12))}
+    feeds["mask"] = random.standard_normal((10, 12), np.float32)
+    feeds["mask"][3] = -np.inf
+    feeds["q"][0, 0, 1] = np.nan
+    model = TextModel(guarded)
+    compilation = compile_model(model.proto(), precision="bf16")
+    assert [choice.kernel for choice in compilation.model.choices] == ["cpu.attention"]
+    (found,) = compilation.model.load(1).run(feeds).values()
+    (expected,) = model.reference(feeds)
+    assert not found[:, :, 3].any()
+    assert not found[0, 0, 1].any()
+    np.testing.assert_allclose(found, expected, atol=OFF)
+
+
 def test_the_inner_loops_multiply_pairs() -> None:
     """Both, with nothing on the stack."""
     region = heads((1, 128, 2, 64), SCALED)
@@ -128,3 +152,46 @@ def test_the_inner_loops_multiply_pairs() -> None:
     assert len(loops) >= 2
     assert max(X86.count(loop, "vdpbf16ps") for loop in loops) >= best.keys * best.vectors
     assert not [line for loop in loops for line in (*X86.on_stack(loop), *X86.calls(loop))]
+
+
+def _quotient(divisor: float, dtype: str = "float32") -> Expr:
+    return tirx.Var("x", dtype) / constant(divisor, dtype)
+
+
+@pytest.mark.parametrize("divisor", [5.656854152679443, -3.0, 2.0**100])
+def test_quotients_by_numbers_become_products(divisor: float) -> None:
+    x = tirx.Var("x", "float32")
+    product = by_reciprocals(x / constant(divisor, "float32") + f32(1))
+    assert isinstance(product, tirx.Add)
+    assert isinstance(product.a, tirx.Mul)
+    assert product.a.a.same_as(x)
+    assert np.float32(product.a.b.args[0].value) == np.float32(1 / divisor)
+
+
+@pytest.mark.parametrize(
+    ("why", "quotient"),
+    [
+        ("its reciprocal is infinite", _quotient(2.0**-140)),
+        ("its reciprocal is no normal number", _quotient(3e38)),
+        ("of nothing", _quotient(0.0)),
+        ("of infinity", _quotient(np.inf)),
+        ("no number", _quotient(np.nan)),
+        ("not float32", _quotient(3.0, "float64")),
+        ("not by a number", tirx.Var("x", "float32") / tirx.Var("y", "float32")),
+    ],
+)
+def test_quotients_stay(why: str, quotient: tirx.Div) -> None:
+    assert by_reciprocals(quotient).same_as(quotient), why
+
+
+def test_scores_are_multiplied_by_reciprocals_in_pairs_only() -> None:
+    """Of twelve vectors of scores, none is divided; those of float32 are."""
+    divided = []
+    for multiplied_as in ("bfloat16", None):
+        region = heads((1, 128, 2, 64), "c = Constant<value_float=7.0>() ps = Div(p, c) w = Softmax<axis=-1>(ps)")
+        found = space(HalfAttention(region.text, region.sizes, multiplied_as=multiplied_as), "x86:znver4")
+        best, backend = min(found.points(), key=found.estimate), target("x86:znver4").backend()
+        code = backend.assembly(compiled_library({"attention": found.build(best).func}, backend))
+        divided.append(code.count("vdivps") - best.vectors)  # of the sums of exponentials
+    assert divided[0] == 0
+    assert divided[1] >= best.keys

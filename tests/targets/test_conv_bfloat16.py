@@ -53,6 +53,9 @@ CHAINS = {
     "odd channels": """(float[1,7,5,6] x) => (float[1,9,5,6] y) {
         a = Conv<pads=[1,1,1,1]>(x, w11_7_3_3)  y = Conv(a, w9_11_1_1)
     }""",
+    "one channel": """(float[2,1,9,11] x) => (float[2,16,9,11] y) {
+        a = Conv<pads=[1,3,1,3]>(x, w16_1_3_7)  y = Conv(a, w16_16_1_1)
+    }""",
     "one pixel": """(float[2,64,1,1] x) => (float[2,32,1,1] y) { a = Conv(x, w48_64_1_1)  y = Conv(a, w32_48_1_1) }""",
     "one pixel of odd channels": """(float[n,7,1,1] x) => (float[n,16,1,1] y) { y = Conv(x, w16_7_1_1) }""",
     "of any size": """(float[n,16,h,w] x) => (float[n,32,h,w] y) {
@@ -104,7 +107,9 @@ def test_numbers(name: str) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ["residual", "depthwise", "grouped, of even and of odd channels", "of any size"])
+@pytest.mark.parametrize(
+    "name", ["residual", "depthwise", "grouped, of even and of odd channels", "of any size", "one channel"]
+)
 def test_numbers_under_emulation(name: str, tmp_path: Path) -> None:
     tool("aarch64-linux-gnu-g++")
     compilation, feeds, expected = compiled(name, EMULATED)

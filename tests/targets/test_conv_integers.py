@@ -95,6 +95,10 @@ CASES = {
     "5x3, uneven padding": Case((1, 24, 9, 10), 8, kernel=(5, 3), pads=(2, 0, 1, 1), strides=(2, 1)),
     "stem": Case((1, 3, 15, 17), 16, kernel=(3, 3), pads=(0, 0, 1, 1), strides=(2, 2), zero=114),
     "stem, signed": Case((2, 3, 16, 12), 24, kernel=(7, 7), pads=(3, 3, 3, 3), strides=(2, 2), types=("int8", "int8")),
+    "stem, of runs, any size": Case((2, 3, 14, 13), 16, kernel=(7, 7), pads=(2, 3, 4, 1), zero=99, free=(0, 2, 3)),
+    "one channel, of runs": Case((3, 1, 9, 8), 20, kernel=(3, 5), pads=(1, 2, 1, 2), strides=(1, 3), zero=7),
+    "narrower than a run": Case((2, 5, 4, 2), 16, kernel=(3, 5), pads=(1, 2, 1, 2), types=("int8", "int8"), zero=-5),
+    "one row of pixels under a run": Case((2, 6, 1, 3), 64, kernel=(3, 5), pads=(1, 2, 1, 2), zero=200),
     "odd channels": Case((1, 6, 5, 7), 10, kernel=(3, 3), pads=(1, 1, 1, 1), zero=9),
     "one pixel": Case((2, 128, 1, 1), 96, zero=1),
     "one pixel, odd channels": Case((1, 7, 1, 1), 4, types=("int8", "int8"), zero=-128),
@@ -115,3 +119,18 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_exactly(name: str) -> None:
     check(CASES[name], "x86")
+
+
+@pytest.mark.parametrize("name", ["stem, signed", "one channel, of runs", "narrower than a run"])
+def test_runs_of_16_bits(name: str) -> None:
+    """Without VNNI."""
+    check(CASES[name], "x86:haswell")
+
+
+@pytest.mark.parametrize(("name", "joined"), [("stem, signed", True), ("one channel, of runs", True), ("stem", False)])
+def test_pixels_under_a_row_of_the_filter_are_joined_where_that_is_less(name: str, joined: bool) -> None:
+    """Of nine bytes in a row, three quads are as many as of three pixels."""
+    case = CASES[name]
+    x, w = case.arrays()
+    (choice,) = compile_model(case.model(w, x.dtype), target="x86:znver4").model.choices[:1]
+    assert f"joined={joined}" in choice.point

@@ -19,6 +19,7 @@ from dsc.lower.floats import opaque_tensors
 from dsc.lower.tensors import elementwise
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.functions import FUNCTIONS as EXPANSIONS
+from dsc.targets.cpu.functions.polynomials import near_exp
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.generic.stages import CALL_COST, Body
 from tests.kernels import compiled, compiled_library, machine
@@ -153,3 +154,18 @@ def test_neighbours_of_a_library_call_stay_vectors() -> None:
     divisions = re.findall(r"vdiv.*", assembly)  # of the rational functions for tanh
     assert divisions
     assert all("%ymm" in division for division in divisions)
+
+
+def test_near_exp_is_a_tenth_of_a_rounding_to_bfloat16_off() -> None:
+    """Of all that a softmax takes the exponential of: nothing is positive, -inf gives 0 and 0 gives 1, NaN stays."""
+    result = tvm.runtime.tensor(np.zeros_like(X))
+    given = np.where(X > 0, -X, X).astype(np.float32)
+    build(near_exp)["kernel"](tvm.runtime.tensor(given), result)
+    got, exact = result.numpy(), np.exp(given.astype(np.float64))
+    normal = exact > 2 * TINY
+    errors = np.abs(got[normal] / exact[normal] - 1)
+    assert 5e-5 < errors.max() < 1.1e-4
+    assert np.all(np.abs(got[~normal & ~np.isnan(given)]) <= 2 * TINY)
+    np.testing.assert_array_equal(got[given == -np.inf], 0)
+    np.testing.assert_array_equal(got[given == 0], 1)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(given))

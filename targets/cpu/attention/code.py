@@ -17,7 +17,7 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower import functions
-from dsc.lower.exprs import ceildiv, product
+from dsc.lower.exprs import Dim, ceildiv, product
 from dsc.targets.cpu.attention.factors import instruction_of
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.gemm.product import batch_at
@@ -98,8 +98,7 @@ class Writer:
         self._fill(largest, tirx.min_value("float32"))
         with self.loops.each(ceildiv(problem.keys, self.blocking.keys)) as tile:
             self._score(block, tile * self.blocking.keys, queries, scores, largest)
-        self._softmax(block, scores, largest, scale)
-        weights, values = self.weights(scores), self.values(block)
+        weights, values = self._softmax(block, scores, largest, scale), self.values(block)
         with self.loops.each(rows // self.blocking.queries) as tile:
             for start, width in pieces(problem.width, self.blocking.widths * self.machine.lanes()):
                 self._weigh(block, tile * self.blocking.queries, start, width, weights, scale, values)
@@ -152,31 +151,34 @@ class Writer:
                     T.buffer_store(floats, self.of(problem.k, block, [start + lane, key]), [i, start + lane])
         return lambda i, _, d: floats[i, d]
 
+    def score(self, value: Expr) -> Expr:
+        """A step from a sum to a score as it is computed: as the model has it."""
+        return value
+
     def _elementwise(self, which: int, kept: Kept, lane: Expr, at: list[Expr], value: Expr) -> Expr:
         """An element of the scores (0) or weights (1), from that of the product or the probabilities."""
         problem = self.problem
         tensor, source = ((problem.scores, problem.product), (problem.weights, problem.probabilities))[which]
         leaves = {**self._leaves(), source: lambda _: value}
-        return Inliner(leaves, kept.keep(lane) if problem.kept[which] else None).at(tensor, at)
+        computed, keep = (self.score, lambda weight: weight)[which], kept.keep(lane)
+        inliner = Inliner(leaves, (lambda step: keep(computed(step))) if problem.kept[which] else None)
+        return computed(inliner.at(tensor, at))
 
     def query(self, s: Expr) -> Expr:
         return tirx.min(s, self.loops.const(self.problem.queries) - 1) if self.ragged else s
 
     # softmax
 
-    def _softmax(self, block: Block, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> None:
-        """Exponentials in place of the scores, and the reciprocals of their sums.
+    def _softmax(self, block: Block, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
+        """The factors of the second product: exponentials of the scores, or what is made of the probabilities. And the
+        reciprocals of the sums of exponentials, or 1, in `scale`.
 
         A row that is masked as a whole has a sum of 0, and one with a NaN or inf among its scores a sum of NaN. All of
         their probabilities are NaN, or 0 where they are guarded.
         """
         self._fill(scale, tirx.const(0.0, "float32"))
-        with self.loops.each(self.problem.keys) as key:
-            for start in self.columns:
-                with self.lanes() as lane:
-                    column = start + lane
-                    T.buffer_store(scores, functions.exp(scores[key, column] - largest[column]), [key, column])
-                    T.buffer_store(scale, scale[column] + scores[key, column], [column])
+        final = self.problem.weights is self.problem.probabilities
+        weights = self.factors(scores, largest, scale) if final else self.exponentials(scores, largest, scale)
         one, zero = (tirx.const(value, "float32") for value in (1.0, 0.0))
         for start in self.columns:
             with self.lanes() as lane:
@@ -185,12 +187,12 @@ class Writer:
                 guarded = tirx.Select(scale[column] > zero, inverse, zero) if self.problem.guarded else inverse
                 T.buffer_store(scale, guarded, [column])
         if self.problem.guarded:
-            self._clear_rows(scores, scale)
+            self._clear_rows(weights, scale)
         if not isinstance(self.problem.keys, int):  # the sum of no products is 0, whatever they are divided by
             with when(tirx.EQ(self.problem.keys, self.loops.const(0))):
                 self._fill(scale, one)
-        if self.problem.weights is self.problem.probabilities:
-            return
+        if final:
+            return weights
         kept = Kept(self.problem.kept[1], self.blocking.lanes)
         with self.loops.each(self.problem.keys) as key:
             for start in self.columns:
@@ -201,14 +203,29 @@ class Writer:
                     weight = self._elementwise(1, kept, lane, at, scores[key, column])
                     T.buffer_store(scores, weight, [key, column])
         self._fill(scale, tirx.const(1.0, "float32"))
+        return self.weights(scores)
 
-    def _clear_rows(self, scores: tirx.Buffer, scale: tirx.Buffer) -> None:
+    def exponentials(self, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
+        """In place of the scores; their sums are added to `scale`."""
+        with self.loops.each(self.problem.keys) as key:
+            for start in self.columns:
+                with self.lanes() as lane:
+                    column = start + lane
+                    T.buffer_store(scores, functions.exp(scores[key, column] - largest[column]), [key, column])
+                    T.buffer_store(scale, scale[column] + scores[key, column], [column])
+        return scores
+
+    def factors(self, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
+        """Exponentials that are multiplied as they are."""
+        return self.exponentials(scores, largest, scale)
+
+    def _clear_rows(self, weights: tirx.Buffer, scale: tirx.Buffer) -> None:
         """Zeros in the rows that are not divided by their sum, but multiplied by 0: rare, so not in the loops."""
-        zero = tirx.const(0.0, "float32")
+        zero, steps = tirx.const(0, weights.dtype), self._steps if weights.dtype == self.element else self.problem.keys
         with self.loops.each(self.blocking.rows) as row:
             rare = when(scale[row] <= zero)
-            with rare, self.loops.each(self.problem.keys) as key:
-                T.buffer_store(scores, zero, [key, row])
+            with rare, self.loops.each(steps) as step:
+                T.buffer_store(weights, zero, [step, row])
 
     # the second product
 
@@ -234,8 +251,7 @@ class Writer:
         tile = RegisterTile(self._instruction(lanes), rows, width, lanes)
         values = T.alloc_buffer((width,), self.element, scope="local")
         tile.clear()
-        steps = self.problem.keys if self.together == 1 else self.problem.keys // self.together
-        with self.loops.each(steps) as step:
+        with self.loops.each(self._steps) as step:
             scalars = [T.Bind(weights[step, first + i]) for i in range(rows)]
             for column, count in tile.vectors:
                 with self.loops.each(count, T.vectorized) as lane:
@@ -256,6 +272,11 @@ class Writer:
         return scores
 
     # elements, loops
+
+    @property
+    def _steps(self) -> Dim:
+        """Of the second product."""
+        return self.problem.keys if self.together == 1 else self.problem.keys // self.together
 
     def _instruction(self, lanes: int) -> MultiplyAdd:
         return instruction_of(self.problem, self.machine, lanes)

@@ -40,7 +40,8 @@ class PackWeights:
     """[OC, IC, KH, KW] to [groups, panels, IC/inner, KH, KW, inner/k, panel*k].
 
     What the last panel of a group and the last `inner` channels lack is 0. Of each output channel, `k` channels of the
-    input lie side by side, as instructions want them that add several products at once.
+    input lie side by side, as instructions want them that add several products at once. Where the pixels under a row of
+    the filter are joined, all that is in a row are channels of one column.
     """
 
     groups: int
@@ -51,9 +52,12 @@ class PackWeights:
     """Of the elements, as they are packed: of 8 bits, or as they are multiplied, which others are rounded to."""
     sums: bool = False
     """Whether the sums of all output channels come as a second array, in int32."""
+    joined: bool = False
+    """Whether the columns of a row of the filter are joined."""
 
     def shape(self, oc: int, ic: int, kh: int, kw: int) -> tuple[int, ...]:
         """The packed shape of weights of that shape."""
+        ic, kw = (ic * kw, 1) if self.joined else (ic, kw)
         panels = ceildiv(oc // self.groups, self.panel)
         return self.groups, panels, ceildiv(ic, self.inner), kh, kw, self.inner // self.k, self.panel * self.k
 
@@ -64,15 +68,23 @@ class PackWeights:
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
         """The packed copy, and the sums."""
-        oc, ic, kh, kw = array.shape
         shape = self.shape(*array.shape)
         groups, panels, blocks, *_ = shape
         rounded = stored(array.astype(BY_DTYPE_NAME[self.dtype].dtype, copy=False))
+        if self.joined:
+            rounded = _joined(rounded)
+        oc, ic, kh, kw = rounded.shape
         grouped = rounded.reshape(groups, oc // groups, ic, kh, kw)
         more = [(0, 0), (0, panels * self.panel - oc // groups), (0, blocks * self.inner - ic), (0, 0), (0, 0)]
         split = np.pad(grouped, more).reshape(groups, panels, self.panel, blocks, self.inner // self.k, self.k, kh, kw)
         packed = np.ascontiguousarray(split.transpose(0, 1, 3, 6, 7, 4, 2, 5)).reshape(shape)
         return (packed, array.sum(axis=(1, 2, 3), dtype=np.int32)) if self.sums else (packed,)
+
+
+def _joined(weight: np.ndarray) -> np.ndarray:
+    """[OC, IC, KH, KW] as [OC, KW*IC, KH, 1]: channels of a pixel lie side by side, pixels follow one another."""
+    oc, ic, kh, kw = weight.shape
+    return weight.transpose(0, 3, 1, 2).reshape(oc, kw * ic, kh, 1)
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,9 @@ class DirectPoint:
     """Rows of the result (tiles, where the convolution is pointwise) in a task."""
     panels: int
     """Panels in a task."""
+    joined: bool
+    """Whether the pixels under a row of the filter are multiplied as one run of elements, not each with zeros beyond
+    its channels."""
 
     @property
     def panel(self) -> int:
@@ -99,10 +114,10 @@ class DirectPoint:
 def implement(region: Region, point: DirectPoint, machine: Cpu) -> Implementation:
     """The function of one point and how its weights are packed."""
     conv, instruction = region.conv, instruction_of(region, point, machine)
-    seen = region.read_by(instruction)
+    seen = region.read_by(instruction, point.joined)
     corrected = instruction.b == "int8"
     packed = packed_type(region, instruction, machine)
-    packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, packed, corrected)
+    packing = PackWeights(conv.groups, point.panel, seen.neighbours, instruction.k, packed, corrected, point.joined)
     frame = region.frame(packing)
     with frame.function() as made:
         elements = region.elements(instruction.a, frame)
@@ -137,6 +152,22 @@ class _Task:
     source: Rows
 
 
+@dataclass(frozen=True)
+class _Taps:
+    """What a part of the reduction multiplies: of which tile, and under which part of the filter."""
+
+    task: _Task
+    panel: Expr
+    row: Expr
+    """Of the result, in the task."""
+    column: Expr
+    """The first of the tile."""
+    outer: Expr
+    """Block of neighbours."""
+    kh: Expr
+    kw: Expr
+
+
 class _Nest:
     """Writes the code of one point."""
 
@@ -160,7 +191,7 @@ class _Nest:
         """The whole convolution."""
         conv, point, loops = self.conv, self.point, self.loops
         # A group begins at a multiple of `inner` in its first block, at worst at the last one.
-        blocks = ceildiv(conv.block - self.inner + self.per_group, conv.block)
+        blocks = 1 if conv.run else ceildiv(conv.block - self.inner + self.per_group, conv.block)
         source = Source(conv, self.frame.x, point.rows, blocks, self.elements, one_row=conv.pointwise)
         rows = ceildiv(self.columns, point.width) if conv.pointwise else conv.oh
         panels = ceildiv(conv.oc // conv.groups, point.panel)
@@ -201,31 +232,41 @@ class _Nest:
         written = point.width * point.vectors * (1 if self.instruction.accumulates else 2)
         unroll = max(1, UNROLL // written)
         steps = self.inner // k
-        kw_kind, inner_kind = _unrolled(conv.kernel[1], unroll // steps), _unrolled(steps, unroll)
-        with (
-            loops.each(self.per_group // self.inner) as outer,
-            loops.each(conv.kernel[0]) as kh,
-            loops.each(conv.kernel[1], kw_kind) as kw,
-            loops.each(steps // self.depth, inner_kind) as part,
-        ):
-            step = part * self.depth
-            block, lane = self._channel(task, outer, step * k)
-            places = [(column + i) * conv.strides[1] + kw * conv.dilations[1] for i in range(point.width)]
-            taps = [task.source.element(block, loops.span(lane, self.depth * k), row, kh, place) for place in places]
+        blocks, rows, columns = conv.walked
+        # The last part of a run is written by itself, where it ends in what belongs to no tap.
+        parts = steps // self.depth - (1 if conv.beyond else 0)
+        kw_kind, inner_kind = _unrolled(columns, unroll // steps), _unrolled(parts, unroll)
+        with loops.each(blocks) as outer, loops.each(rows) as kh, loops.each(columns, kw_kind) as kw:
+            at = _Taps(task, panel, row, column, outer, kh, kw)
+            if parts > 0:
+                with loops.each(parts, inner_kind) as part:
+                    self._multiply(tile, at, part * self.depth)
+            if conv.beyond:
+                self._multiply(tile, at, loops.const(parts * self.depth), self.depth * k - conv.beyond)
 
-            def weights(later: int) -> list[Expr]:
-                at = [outer, kh, kw, step + later]
-                # The next panel is read from memory by the time this one is done.
-                for start, _ in tile.vectors:
-                    if (later * point.panel + start) % LINE == 0:
-                        prefetch(self.frame.weight, [task.group, panel + 1, *at, loops.const(start * k)])
-                loaded = (
-                    self.frame.weight[(task.group, panel, *at, loops.span(start * k, lanes * k))]
-                    for start, lanes in tile.vectors
-                )
-                return [as_elements(vector, in_memory(self.instruction.b)) for vector in loaded]
+    def _multiply(self, tile: RegisterTile, at: _Taps, step: Expr, count: int | None = None) -> None:
+        """The steps from `step` on whose elements are loaded together; of which the first `count` belong to taps."""
+        conv, point, loops, k = self.conv, self.point, self.loops, self.instruction.k
+        block, lane = self._channel(at.task, at.outer, step * k)
+        places = [(at.column + i) * conv.strides[1] + at.kw * conv.dilations[1] for i in range(point.width)]
+        lanes = loops.span(lane, self.depth * k)
+        taps = [at.task.source.element(block, lanes, at.row, at.kh, place) for place in places]
+        if count is not None:
+            taps = [self.elements.first(tap, count) for tap in taps]
 
-            tile.steps(taps, weights)
+        def weights(later: int) -> list[Expr]:
+            place = [at.outer, at.kh, at.kw, step + later]
+            # The next panel is read from memory by the time this one is done.
+            for start, _ in tile.vectors:
+                if (later * point.panel + start) % LINE == 0:
+                    prefetch(self.frame.weight, [at.task.group, at.panel + 1, *place, loops.const(start * k)])
+            loaded = (
+                self.frame.weight[(at.task.group, at.panel, *place, loops.span(start * k, lanes * k))]
+                for start, lanes in tile.vectors
+            )
+            return [as_elements(vector, in_memory(self.instruction.b)) for vector in loaded]
+
+        tile.steps(taps, weights)
 
     def _channel(self, task: _Task, outer: Expr, c: Expr) -> tuple[Expr, Expr]:
         """Block, among those of the task, and place in it of channel ``outer * inner + c`` of the group."""

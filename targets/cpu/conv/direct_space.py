@@ -39,8 +39,15 @@ class DirectSpace:
 
     @cached_property
     def conv(self) -> Convolution:
-        """The sizes, as the input is read."""
-        return self.region.read_by(self.region.instructions(self.machine)[0])
+        """The sizes, as the input is read where pixels are not joined."""
+        return self._readings[False]
+
+    @cached_property
+    def _readings(self) -> dict[bool, Convolution]:
+        """The sizes as the input is read pixel by pixel, and joined where that is less to multiply."""
+        region, instruction = self.region, self.region.instructions(self.machine)[0]
+        joined = (False, True) if region.joins(instruction) else (False,)
+        return {choice: region.read_by(instruction, choice) for choice in joined}
 
     @cached_property
     def _bytes(self) -> float:
@@ -62,7 +69,7 @@ class DirectSpace:
         """For each register tile the best of its ways to share the work."""
         return [min(self._shared(*tile), key=self.estimate) for tile in self._tiles()]
 
-    def _tiles(self) -> Iterator[tuple[int, int, int]]:
+    def _tiles(self) -> Iterator[tuple[int, int, int, bool]]:
         per_group = self.conv.oc // self.conv.groups
         for instruction in self.region.instructions(self.machine):
             lanes = instruction.n
@@ -70,22 +77,23 @@ class DirectSpace:
             for vectors in range(1, min(needed, self.machine.vector_registers // 2 - 1) + 1):
                 if vectors > 4 and (vectors < needed or self.columns > 4):
                     continue
-                depth = together(self.machine, instruction, self.conv.neighbours)
-                for width in widths(self.machine, instruction, vectors, self.columns, depth)[:WIDTHS]:
-                    yield lanes, vectors, width
+                for joined, seen in self._readings.items():
+                    depth = together(self.machine, instruction, seen.neighbours)
+                    for width in widths(self.machine, instruction, vectors, self.columns, depth)[:WIDTHS]:
+                        yield lanes, vectors, width, joined
 
-    def _shared(self, lanes: int, vectors: int, width: int) -> Iterator[DirectPoint]:
+    def _shared(self, lanes: int, vectors: int, width: int, joined: bool) -> Iterator[DirectPoint]:
         panels = ceildiv(self.conv.oc // self.conv.groups, lanes * vectors)
         rows = ceildiv(self.columns, width) if self.conv.pointwise else self._image[0]
         cores = self.machine.cores
         for panel_parts in {1, min(cores, panels), panels}:
             for row_parts in (1, *(cores * 2**k for k in range(6))):
                 if row_parts == 1 or row_parts <= rows:
-                    yield DirectPoint(lanes, vectors, width, ceil(rows / row_parts), ceil(panels / panel_parts))
+                    yield DirectPoint(lanes, vectors, width, ceil(rows / row_parts), ceil(panels / panel_parts), joined)
 
     def estimate(self, point: DirectPoint) -> float:
         """Seconds: the tiles of the busiest thread, what their panels stream, and the scratch rows."""
-        conv, machine = self.conv, self.machine
+        conv, machine = self._readings[point.joined], self.machine
         n = batch((conv.n,))
         panels = ceildiv(conv.oc // conv.groups, point.panel)
         tiles = ceildiv(self.columns, point.width)
@@ -93,19 +101,22 @@ class DirectSpace:
         tasks = n * conv.groups * ceil(panels / point.panels) * ceil(rows / point.rows)
         longest = ceil(tasks / machine.cores) if tasks > 1 else 1
         task_rows, task_panels = min(point.rows, rows), min(point.panels, panels)
-        cycles = longest * (task_rows * per_row * task_panels * self._tile(point) + self._scratch(task_rows))
+        cycles = longest * (task_rows * per_row * task_panels * self._tile(point) + self._scratch(conv, task_rows))
         compute = cycles / machine.frequency + self._streaming(point, longest, task_panels)
         cold = cold_weights(machine, self._bytes * conv.taps * conv.groups * panels * point.panel)
         return max(compute, cold) + 0.3 * min(compute, cold) + (machine.launch_seconds if tasks > 1 else 0.0)
 
     def _tile(self, point: DirectPoint) -> float:
         """Cycles of one register tile with its epilogue."""
-        conv, machine = self.conv, self.machine
+        conv, machine = self._readings[point.joined], self.machine
         instruction = instruction_of(self.region, point, machine)
         depth = together(machine, instruction, conv.neighbours)
         steps = conv.taps / instruction.k
         reduction = steps * step_cycles(machine, instruction, point.vectors, point.width, depth)
         loops = 2.0 * conv.taps / max(conv.neighbours, 4)
+        if conv.beyond and not self.region.integer:
+            # of floats, zeros are put in place of what belongs to no tap
+            loops += conv.kernel[0] * point.width / machine.pipes
         panel_bytes = self._bytes * conv.taps * point.panel
         if panel_bytes > machine.l1_bytes / 2:
             rate = machine.l2_bandwidth if panel_bytes < 0.75 * machine.l2_bytes else machine.beyond_l2
@@ -124,9 +135,9 @@ class DirectSpace:
         """Whether LLVM unrolls the whole of the innermost loops, and then keeps many weights in registers."""
         return self.conv.block == 1 and self.conv.kernel[1] > 1 and self.conv.taps <= 48
 
-    def _scratch(self, rows: int) -> float:
+    def _scratch(self, conv: Convolution, rows: int) -> float:
         """Cycles to fill the padded rows of a task; those of a task of many rows do not stay in L2."""
-        conv, machine = self.conv, self.machine
+        machine = self.machine
         if not conv.pads and not conv.copied:
             return 0.0
         lines = (rows - 1) * conv.strides[0] + (conv.kernel[0] - 1) * conv.dilations[0] + 1
@@ -136,7 +147,7 @@ class DirectSpace:
 
     def _streaming(self, point: DirectPoint, tasks: int, panels: int) -> float:
         """Seconds for which the weights of a thread's further tasks come from beyond its L2."""
-        size = self._bytes * self.conv.taps * point.panel * panels
+        size = self._bytes * self._readings[point.joined].taps * point.panel * panels
         times = tasks - 1 if size > self.machine.l2_bytes / 2 else 0
         return 0.5 * times * size / self.machine.beyond_l2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import gcd
+from math import gcd, prod
 
 from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
@@ -60,6 +60,9 @@ class Convolution:
     """Channels of the input that lie next to each other; 1 for plain NCHW."""
     copied: bool = False
     """Whether rows of the input are copied to scratch though nothing is padded."""
+    run: int = 0
+    """Where the pixels under a row of the filter are multiplied as one run of neighbours: its elements, with those that
+    make it a multiple of the instruction's and belong to no tap. 0 where each pixel is multiplied by itself."""
 
     @property
     def oh(self) -> Dim:
@@ -95,13 +98,25 @@ class Convolution:
 
     @property
     def neighbours(self) -> int:
-        """Channels of a group of the input that lie next to each other, in every block of it."""
-        return gcd(self.c // self.groups, self.block)
+        """Elements of a group of the input that lie next to each other and are multiplied one after the other:
+        channels, in every block of it, or those of a run."""
+        return self.run or gcd(self.c // self.groups, self.block)
+
+    @property
+    def beyond(self) -> int:
+        """Elements of a run that belong to no tap."""
+        return self.run - self.c * self.kernel[1] if self.run else 0
+
+    @property
+    def walked(self) -> tuple[int, int, int]:
+        """Blocks of neighbours, rows and columns of the filter that are walked to multiply all neighbours."""
+        rows, columns = self.kernel
+        return (1, rows, 1) if self.run else (self.c // self.groups // self.neighbours, rows, columns)
 
     @property
     def taps(self) -> int:
         """Multiplications for one element of the result."""
-        return self.c // self.groups * self.kernel[0] * self.kernel[1]
+        return prod(self.walked) * self.neighbours
 
 
 @dataclass(frozen=True)
@@ -143,15 +158,23 @@ class Region:
         forms = (machine.multiply_adds(*types) for types in self.factors)
         return next((rows for rows in forms if rows and self.read_by(rows[0]).neighbours % rows[0].k == 0), ())
 
-    def read_by(self, instruction: MultiplyAdd) -> Convolution:
+    def joins(self, instruction: MultiplyAdd) -> bool:
+        """Whether an instruction multiplies less of no use where the pixels under a row of the filter are one run."""
+        pixels, runs = self.read_by(instruction), self.read_by(instruction, joined=True)
+        return pixels.c > self.conv.c and self.conv.dilations[1] == 1 and runs.taps < pixels.taps
+
+    def read_by(self, instruction: MultiplyAdd, joined: bool = False) -> Convolution:
         """The convolution as its input is read: channels in blocks, of which an instruction takes `k` at once.
 
         An image of one pixel is such a block as it is; what is plain otherwise becomes one in scratch, with channels of
-        zeros beyond its own. What is multiplied in another size than it has in memory is made so in scratch, once for
-        all panels.
+        zeros beyond its own. Or without them, if the pixels under a row of the filter are `joined`, where `joins` says
+        that this is less. What is multiplied in another size than it has in memory is made so in scratch, once for all
+        panels.
         """
         k = instruction.k
         conv = replace(self.conv, copied=itemsize(self.element) != itemsize(instruction.a))
+        if joined:
+            return replace(conv, block=conv.c, copied=True, run=k * ceildiv(conv.c * conv.kernel[1], k))
         if k == 1 or conv.block > 1 or conv.groups > 1:
             return conv
         if conv.h == conv.w == 1 and conv.c % k == 0:

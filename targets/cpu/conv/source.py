@@ -8,7 +8,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, product
+from dsc.lower.exprs import Dim, ceildiv, product
 from dsc.targets.cpu.conv.elements import Elements
 from dsc.targets.cpu.conv.problem import Convolution
 from dsc.targets.tir.loops import Loops, spread, when
@@ -20,7 +20,7 @@ class Rows:
 
     conv: Convolution
     buffer: tirx.Buffer
-    """Five axes; four where it is scratch, whose image is the task's."""
+    """Five axes; four where it is scratch, whose image is the task's; rows and their elements where those are runs."""
     first: tuple[Expr, Expr, Expr] | None
     """Where the task begins in the tensor: image, channel block, row of the result; None for scratch."""
     one_row: bool
@@ -30,9 +30,11 @@ class Rows:
     def element(self, block: Expr, c: Expr, row: Expr, kh: Expr, column: Expr) -> Expr:
         """Channel `c` of the task's block `block`, under its row `row` of the result and kernel row `kh`.
 
-        `column` is a column of the padded input.
+        `column` is a column of the padded input. In a run, `c` counts on into the columns that follow.
         """
         stride, dilation = self.conv.strides[0], self.conv.dilations[0]
+        if self.conv.run:
+            return self.buffer[row * stride + kh * dilation, column * self.conv.c + c]
         if self.first is None:
             return self.buffer[block, row * stride + kh * dilation, column, c]
         n, first_block, first_row = self.first
@@ -83,15 +85,20 @@ class Source:
         conv = self.conv
         if not conv.pads and not conv.copied:
             return Rows(conv, self.view, (n, first_block, first_row), self.one_row, self.elements)
-        columns = conv.w + conv.pads.left + conv.pads.right
-        scratch = T.alloc_buffer(
-            (self.blocks, self.input_rows(self.rows), columns, conv.block), self.elements.multiplied
-        )
+        lines, columns = self.input_rows(self.rows), conv.w + conv.pads.left + self._right
+        scratch = T.alloc_buffer((self.blocks, lines, columns, conv.block), self.elements.multiplied)
         with self.loops.each(self.blocks) as block:
             exists = None if self._all_inside else first_block + block < conv.c // conv.block
             with when(exists), self.loops.each(self.input_rows(rows)) as r:
                 self._fill(scratch, n, first_block, block, first_row * conv.strides[0] + r - conv.pads.top, r)
+        if conv.run:
+            scratch = T.decl_buffer((lines, columns * conv.c), scratch.dtype, data=scratch.data)
         return Rows(conv, scratch, None, self.one_row, None)
+
+    @property
+    def _right(self) -> int:
+        """Pixels to the right of the image in scratch: padding, and what the last run of a row reads beyond it."""
+        return self.conv.pads.right + ceildiv(self.conv.beyond, self.conv.block)
 
     @property
     def _all_inside(self) -> bool:
@@ -111,9 +118,9 @@ class Source:
                     with self.loops.each(conv.w) as w:
                         value = self.elements.of(self.view[n, first_block + block, line, w, lanes])
                         T.buffer_store(scratch, value, [block, r, w + pads.left, lanes])
-                self._zero(scratch, block, r, conv.w + pads.left, pads.right)
+                self._zero(scratch, block, r, conv.w + pads.left, self._right)
             with T.Else():
-                self._zero(scratch, block, r, 0, conv.w + pads.left + pads.right)
+                self._zero(scratch, block, r, 0, conv.w + pads.left + self._right)
 
     def _zero(self, scratch: tirx.Buffer, block: Expr, r: Expr, start: Dim, columns: Dim) -> None:
         """Padding: `columns` columns of a row of scratch."""

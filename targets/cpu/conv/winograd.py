@@ -16,13 +16,14 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import ceildiv, minimum, product
 from dsc.targets.cpu.conv.cost import together
-from dsc.targets.cpu.conv.elements import Elements
+from dsc.targets.cpu.conv.elements import FLOAT32, Elements, Floats
 from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Convolution, Frame, Region
 from dsc.targets.cpu.conv.winograd_transform import PackWinograd, forward, inverse, transform
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.kernel import Implementation
+from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops, Vectors, when, zeros
 
 
@@ -30,6 +31,8 @@ from dsc.targets.tir.loops import Loops, Vectors, when, zeros
 class WinogradPoint:
     """How a Winograd convolution is tiled."""
 
+    factor: str
+    """The type as which transformed patches and kernels are multiplied."""
     outputs: int
     """m: rows and columns of a tile of the result."""
     lanes: int
@@ -59,11 +62,16 @@ class WinogradPoint:
 def implement(region: Region, point: WinogradPoint, machine: Cpu) -> Implementation:
     """The function of one point, and how its weights are packed."""
     conv = region.conv
-    packing = PackWinograd(point.outputs, point.panel, conv.block)
+    packing = PackWinograd(point.outputs, point.panel, conv.block, instruction_of(point, machine).k, point.factor)
     frame = region.frame(packing)
     with frame.function() as made:
-        _write(conv, frame, region.elements("float32", frame), point, machine)
+        _write(conv, frame, region.elements(FLOAT32, frame), point, machine)
     return Implementation(made.get(), {region.position(region.weight): packing})
+
+
+def instruction_of(point: WinogradPoint, machine: Cpu) -> MultiplyAdd:
+    """The one that multiplies."""
+    return machine.multiply_add(point.lanes, point.factor, point.factor, FLOAT32)
 
 
 def grid(conv: Convolution, outputs: int) -> tuple[int, int]:
@@ -101,7 +109,9 @@ class _Task:
         """Allocates the scratch in the current frame."""
         self.conv, self.frame, self.point, self.loops = conv, frame, point, Loops()
         self.elements, self.n, self.row, self.column = elements, n, row, column
-        self.instruction, self.transform = machine.multiply_add(point.lanes), transform(point.outputs)
+        self.instruction, self.transform = instruction_of(point, machine), transform(point.outputs)
+        self.transformed = Floats(FLOAT32, point.factor)
+        """How transformed patches are multiplied."""
         self.depth = together(machine, self.instruction, conv.block)
         self.lanes = min(machine.lanes(), conv.block)
         """Input channels that are transformed together."""
@@ -112,7 +122,7 @@ class _Task:
         self.half = T.alloc_buffer((patch, self.width, self.lanes), "float32")
         # Odd strides: positions that are powers of two apart would share one set of the L1 cache.
         lines = (conv.c // conv.block * point.tiles) | 1
-        self.positions = T.alloc_buffer((patch * patch, lines, conv.block), "float32")
+        self.positions = T.alloc_buffer((patch * patch, lines, conv.block), self.transformed.multiplied)
         self.products = T.alloc_buffer((patch * patch, point.tiles | 1, point.panel), "float32")
         self.tall = T.alloc_buffer((point.outputs, point.columns * patch, self.store_lanes), "float32")
 
@@ -167,12 +177,13 @@ class _Task:
         """The second half for one row of tiles: along each of its transformed rows."""
         lanes, patch, columns = self.lanes, self.transform.patch, self.point.columns
         with self.loops.each(patch) as i, self.loops.each(columns) as right:
-            line, place = cb * self.point.tiles + down * columns + right, right * self.point.outputs
+            line, start = cb * self.point.tiles + down * columns + right, right * self.point.outputs
 
             def put(j: int, value: Expr) -> None:
-                T.buffer_store(self.positions, value, [i * patch + j, line, self.loops.span(v * lanes, lanes)])
+                place = [i * patch + j, line, self.loops.span(v * lanes, lanes)]
+                T.buffer_store(self.positions, self.transformed.of(value), place)
 
-            inputs = [self.half[i, place + j, self.loops.span(0, lanes)] for j in range(patch)]
+            inputs = [self.half[i, start + j, self.loops.span(0, lanes)] for j in range(patch)]
             forward(self.transform.data, inputs, put, lanes)
 
     def panel(self, panel: Expr) -> None:
@@ -186,16 +197,18 @@ class _Task:
 
     def _product(self, panel: Expr, position: Expr, start: Expr) -> None:
         """The register tile: `width` tiles by the panel, summed over the input channels."""
-        point, conv, loops = self.point, self.conv, self.loops
+        point, conv, loops, k = self.point, self.conv, self.loops, self.instruction.k
         tile = RegisterTile(self.instruction, point.width, point.panel, point.lanes)
         tile.clear()
-        with loops.each(conv.c // conv.block) as cb, loops.each(conv.block // self.depth) as part:
-            lines, c = [cb * point.tiles + start + i for i in range(point.width)], part * self.depth
+        with loops.each(conv.c // conv.block) as cb, loops.each(conv.block // k // self.depth) as part:
+            lines, step = [cb * point.tiles + start + i for i in range(point.width)], part * self.depth
 
             def weights(later: int) -> list[Expr]:
-                return [self.frame.weight[panel, position, cb, c + later, loops.span(*v)] for v in tile.vectors]
+                spans = [loops.span(first * k, lanes * k) for first, lanes in tile.vectors]
+                return [self.frame.weight[panel, position, cb, step + later, span] for span in spans]
 
-            tile.steps([self.positions[position, line, loops.span(c, self.depth)] for line in lines], weights)
+            channels = loops.span(step * k, self.depth * k)
+            tile.steps([self.positions[position, line, channels] for line in lines], weights)
         tile.store(self.products, lambda i: [position, start + i], loops)
 
     def _inverse(self, panel: Expr) -> None:

@@ -9,10 +9,10 @@ from math import ceil
 from dsc.lower.exprs import ceildiv
 from dsc.lower.nominal import batch
 from dsc.targets.cpu.conv.cost import TILE_CYCLES, cold_weights, step_cycles, together, widths
+from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32, itemsize
 from dsc.targets.cpu.conv.problem import Convolution, Region
-from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement
+from dsc.targets.cpu.conv.winograd import WinogradPoint, grid, implement, instruction_of
 from dsc.targets.cpu.conv.winograd_transform import TAPS
-from dsc.targets.cpu.gemm.product import FLOAT32
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.kernel import Implementation
 
@@ -49,18 +49,27 @@ class WinogradSpace:
 
     def _register_tiles(self) -> Iterator[list[WinogradPoint]]:
         conv, machine = self.region.conv, self.machine
-        for outputs in (4, 2):
+        for factor, outputs in self._kinds():
             rectangles = self._rectangles(outputs)
-            for instruction in machine.multiply_adds(*FLOAT32)[:2]:
+            for instruction in machine.multiply_adds(factor, factor, FLOAT32)[:2]:
                 lanes, depth = instruction.n, together(machine, instruction, conv.block)
                 for vectors in range(1, min(3, ceildiv(conv.oc, lanes)) + 1):
                     found: dict[int, list[WinogradPoint]] = {}
                     for rows, columns in rectangles:
                         for width in widths(machine, instruction, vectors, rows * columns, depth)[:2]:
                             for panels in self._shares(lanes * vectors):
-                                point = WinogradPoint(outputs, lanes, vectors, width, rows, columns, panels)
+                                point = WinogradPoint(factor, outputs, lanes, vectors, width, rows, columns, panels)
                                 found.setdefault(width, []).append(point)
                     yield from found.values()
+
+    def _kinds(self) -> list[tuple[str, int]]:
+        """Types that may be multiplied, and sizes of tiles that leave them exact enough.
+
+        Of patches and kernels rounded to bfloat16, F(2x2) makes 1.7 times the error that a direct convolution of
+        rounded factors makes (normal numbers, 128 channels), F(4x4) 5 times.
+        """
+        rounded = [(BFLOAT16, 2)] if self.region.workload.multiplied_as == BFLOAT16 else []
+        return [*rounded, (FLOAT32, 4), (FLOAT32, 2)]
 
     def _rectangles(self, outputs: int) -> list[tuple[int, int]]:
         """Rows and columns of tiles that a task may have: whole rows, or as much of a row as fits."""
@@ -83,7 +92,8 @@ class WinogradSpace:
         tasks = batch((conv.n,)) * ceil(rows / point.rows) * ceil(columns / point.columns) * ceil(panels / point.panels)
         longest = ceil(tasks / machine.cores) if tasks > 1 else 1
         compute = longest * self._task(point) / machine.frequency
-        cold = cold_weights(machine, 4.0 * (point.outputs + 2) ** 2 * conv.c * panels * point.panel)
+        size = itemsize(point.factor) * (point.outputs + 2) ** 2
+        cold = cold_weights(machine, size * conv.c * panels * point.panel)
         return max(compute, cold) + 0.3 * min(compute, cold) + (machine.launch_seconds if tasks > 1 else 0.0)
 
     def _task(self, point: WinogradPoint) -> float:
@@ -100,12 +110,12 @@ class WinogradSpace:
         """Cycles of the product of one panel at one position of the patch."""
         conv, machine = self.region.conv, self.machine
         runs = ceil(point.tiles / point.width)
-        instruction = machine.multiply_add(point.lanes)
+        instruction = instruction_of(point, machine)
         depth = together(machine, instruction, conv.block)
         step = step_cycles(machine, instruction, point.vectors, point.width, depth)
-        arithmetic = runs * (conv.c * step + TILE_CYCLES + point.width * point.vectors)
-        patches = 4.0 * (point.outputs + 2) ** 2 * point.tiles * conv.c
-        weights = 4.0 * conv.c * point.panel
+        arithmetic = runs * (conv.c / instruction.k * step + TILE_CYCLES + point.width * point.vectors)
+        patches = itemsize(point.factor) * (point.outputs + 2) ** 2 * point.tiles * conv.c
+        weights = itemsize(point.factor) * conv.c * point.panel
         near = machine.l2_bandwidth if patches < 0.6 * machine.l2_bytes else machine.beyond_l2
         moved = (patches / (point.outputs + 2) ** 2 / near + weights / machine.beyond_l2) * machine.frequency
         return max(arithmetic, moved) + 0.2 * min(arithmetic, moved)

@@ -17,7 +17,9 @@ import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
 
+from dsc.elements import BY_DTYPE_NAME, stored
 from dsc.lower.exprs import ceildiv
+from dsc.targets.cpu.gemm.product import in_memory
 from dsc.targets.kernel import ArrayType
 from dsc.targets.tir.loops import Vectors, spread
 
@@ -90,32 +92,40 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 @dataclass(frozen=True)
 class PackWinograd:
-    """[OC, IC, 3, 3] to [panels, positions, IC/inner, inner, panel] of transformed kernels, channels zero-filled."""
+    """[OC, IC, 3, 3] to [panels, positions, IC/inner, inner/k, panel*k] of transformed kernels, channels zero-filled.
+
+    Of each output channel, `k` channels of the input lie side by side, as `PackWeights` has them.
+    """
 
     outputs: int
     panel: int
     inner: int
+    k: int = 1
+    dtype: str = "float32"
+    """As which they are multiplied: transformed kernels are rounded to it."""
 
     def shape(self, oc: int, ic: int) -> tuple[int, ...]:
         """The packed shape for so many channels."""
-        return ceildiv(oc, self.panel), (self.outputs + TAPS - 1) ** 2, ic // self.inner, self.inner, self.panel
+        positions = (self.outputs + TAPS - 1) ** 2
+        return ceildiv(oc, self.panel), positions, ic // self.inner, self.inner // self.k, self.panel * self.k
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType]:
-        """One, of float32."""
+        """One."""
         oc, ic, _, _ = weight.shape
-        return (ArrayType(self.shape(oc, ic), "float32"),)
+        return (ArrayType(self.shape(oc, ic), in_memory(self.dtype)),)
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray]:
         """The packed copy; transformed in double precision, panel by panel to keep the peak of memory low."""
         oc, ic, _, _ = array.shape
         shape = self.shape(oc, ic)
         g = np.array(transform(self.outputs).weight, np.float64)
-        packed = np.zeros(shape, np.float32)
+        packed = np.zeros((*shape[:4], self.panel, self.k), in_memory(self.dtype))
         for panel in range(shape[0]):
             part = array[panel * self.panel : (panel + 1) * self.panel].astype(np.float64)
-            positions = (g @ part @ g.T).reshape(len(part), ic, shape[1])
-            packed[panel, ..., : len(part)] = positions.transpose(2, 1, 0).reshape(*shape[1:4], len(part))
-        return (packed,)
+            positions = (g @ part @ g.T).reshape(len(part), *shape[2:4], self.k, shape[1])
+            rounded = stored(positions.astype(np.float32).astype(BY_DTYPE_NAME[self.dtype].dtype))
+            packed[panel, ..., : len(part), :] = rounded.transpose(4, 1, 2, 0, 3)
+        return (packed.reshape(shape),)
 
 
 Store = Callable[[int, Expr], None]

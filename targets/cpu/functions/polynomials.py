@@ -19,10 +19,14 @@ from dsc.lower.tensors import let
 
 _INF = float("inf")
 _SQRT_HALF_BITS = 0x3F3504F3
+_MAGIC, _MAGIC_BITS = 12582912.0, 0x4B400000
+"""1.5 * 2^23: added to a number, it leaves the nearest integer in the low bits."""
 _TINY = 1.17549435e-38
 """The smallest normal float32."""
 
 _EXP = (0.49999201755408934, 0.166671332177513, 0.041894499612539195, 0.008312049576917748)
+_NEAR_EXP2 = (1.0, 0.6932829336416744, 0.24221100272847382, 0.055008914620969414)
+"""Of a minimax fit that is 1 at 0, between -1/2 and 1/2."""
 _LOG = (
     0.33333331707804653, -0.2500082103550091, 0.20001226865407631, -0.16623357298100802,
     0.14201758233753667, -0.1316018306259108, 0.1276157564383496, -0.07634493024061834,
@@ -45,6 +49,12 @@ _ERF_Q = (
 def exp(x: Expr) -> Expr:
     """e^x."""
     return let(x, _exp)
+
+
+def near_exp(x: Expr) -> Expr:
+    """e^x of what is not positive, up to 1.1e-4 of itself off: a tenth of what rounding to bfloat16 makes of it, where
+    that follows. 1 of 0; results below the smallest normal float32 may become zero, NaN stays."""
+    return let(tirx.Max(f32(-127), x * f32(1 / math.log(2))), _near_exp2)
 
 
 def log(x: Expr) -> Expr:
@@ -86,21 +96,29 @@ def _exp(x: Expr) -> Expr:
     Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits, safe for NaN. The scale is 2^(n-1),
     the polynomial doubled, so that n = 128 (results close to the largest float) needs no case of its own.
     """
-    magic = 12582912.0
-    bits_of_magic = 0x4B400000
 
     def of(clamped: Expr) -> Expr:
-        return let(_bits(clamped * f32(1 / math.log(2)) + f32(magic)), lambda bits: reduced(clamped, bits))
+        return let(_bits(clamped * f32(1 / math.log(2)) + f32(_MAGIC)), lambda bits: reduced(clamped, bits))
 
     def reduced(clamped: Expr, bits: Expr) -> Expr:
-        scale = (bits - tirx.const(bits_of_magic - 126, "int32")) << tirx.const(23, "int32")
-        return let(_float(bits) - f32(magic), lambda n: series(_minus_ln2(clamped, n))) * _float(scale)
+        scale = (bits - tirx.const(_MAGIC_BITS - 126, "int32")) << tirx.const(23, "int32")
+        return let(_float(bits) - f32(_MAGIC), lambda n: series(_minus_ln2(clamped, n))) * _float(scale)
 
     def series(r: Expr) -> Expr:
         doubled = [2.0, 2.0, *(2 * c for c in _EXP)]
         return let(r, lambda v: _horner(v, doubled))
 
     return let(_clamp(x, -87.6, 88.8), of)
+
+
+def _near_exp2(x: Expr) -> Expr:
+    """2^n * 2^f with n = round(x), as `_exp`; 2^-127 is 0 as a float's exponent says it."""
+
+    def of(bits: Expr) -> Expr:
+        scale = (bits - tirx.const(_MAGIC_BITS - 127, "int32")) << tirx.const(23, "int32")
+        return let(x - (_float(bits) - f32(_MAGIC)), lambda f: _horner(f, _NEAR_EXP2)) * _float(scale)
+
+    return let(_bits(x + f32(_MAGIC)), of)
 
 
 def _bits(value: Expr) -> Expr:

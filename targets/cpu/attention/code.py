@@ -99,11 +99,12 @@ class Writer:
         with self.loops.each(heads * self.blocks, kind) as task:
             head, block = self.loops.split(task, self.blocks)
             batch = self.loops.unravel(head, self.problem.batch)
+            first = block * self.blocking.rows
             if skipping is None:
                 self.present = AllKeys(self.loops, self.problem.keys)
             else:
-                self.present = skipping.present(head, batch, block)
-            self._task(Block(batch, block * self.blocking.rows))
+                self.present = skipping.present(head, batch, block, lambda row: self.query(first + row))
+            self._task(Block(batch, first))
 
     def _skipping(self, masking: Masking, kind: Kind) -> Skipping:
         """What is to be known before the tasks."""

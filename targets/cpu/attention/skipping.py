@@ -11,7 +11,7 @@ removed alike: they have no key so far above the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -36,7 +36,7 @@ class Skipping:
         size: keys in a block; tiles, rows: blocks of queries, and queries in one.
         """
         self._loops, self._size, self._keys = loops, size, elements.problem.keys
-        self._by_query = masking.by_query
+        self._by_query, self._rows = masking.by_query, rows
         self._summary = Summary(masking, elements, loops, tiles, rows, size, lanes)
         self._reach = Reach(masking, elements, loops, lanes)
 
@@ -45,10 +45,14 @@ class Skipping:
         self._summary.write(kind)
         self._reach.write(self._summary, kind)
 
-    def present(self, head: Expr, batch: Sequence[Expr], tile: Expr) -> Runs:
-        """The keys that a task computes. head: `batch` as a number; tile: its block of queries."""
+    def present(self, head: Expr, batch: Sequence[Expr], tile: Expr, query: Callable[[Expr], Expr]) -> Runs:
+        """The keys that a task computes.
+
+        head: `batch` as a number; tile: its block of queries; query: which each of them is.
+        """
         first = self._summary.first(batch)
         mask = first + tile if self._by_query else first
+        reach = self._reach.of(head, batch, self._rows, query)
         runs = Runs(self._loops, self._keys, self._size)
-        runs.find(lambda block: tirx.Not(self._summary.removed(mask, block, self._reach[head])))
+        runs.find(lambda block: tirx.Not(self._summary.removed(mask, block, reach)))
         return runs

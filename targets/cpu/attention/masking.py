@@ -99,7 +99,9 @@ class _Walk:
         if len(operands) != 1:
             return None
         (value,) = operands
-        if isinstance(op, onnx.Add | onnx.Sub | onnx.Tanh | onnx.Neg) or (isinstance(op, onnx.Clip) and value is op.input):
+        if isinstance(op, onnx.Add | onnx.Sub | onnx.Tanh | onnx.Neg) or (
+            isinstance(op, onnx.Clip) and value is op.input
+        ):
             return [(value, 1.0)]
         if not isinstance(op, onnx.Mul | onnx.Div) or (isinstance(op, onnx.Div) and value is not op.A):
             return None

@@ -49,7 +49,7 @@ class AllKeys:
 
 
 class Runs:
-    """Blocks side by side are one run: what padding, a triangle or a window leaves is a single loop, as all keys are."""
+    """Blocks side by side are one run, so that what padding, a triangle or a window leaves is a single loop."""
 
     def __init__(self, loops: Loops, count: Dim, size: int) -> None:
         """Allocates what tells the runs in the current frame. count: of all keys; size: of a block."""

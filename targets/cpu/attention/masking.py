@@ -16,11 +16,11 @@ from tvm import te, tirx
 from tvm.ir import Expr
 from xdsl.ir import SSAValue
 
-from dsc.ir import OnnxOp, element_of, onnx
+from dsc.ir import OnnxOp, dims_of, element_of, onnx
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload, is_constant, is_scalar
 from dsc.targets.cpu.attention.problem import Problem
-from dsc.targets.cpu.inline import Inliner, Leaf
+from dsc.targets.cpu.inline import Inliner, Leaf, identity
 from dsc.targets.kernel import Refusal
 
 
@@ -42,11 +42,11 @@ class Masking:
 
 def masking_of(workload: Workload, problem: Problem) -> Masking | Refusal:
     """What is known of the scores of the attention `problem` in `workload`; or why no key can be skipped by it."""
-    if problem.weights is not problem.probabilities:
-        return Refusal("probabilities are changed after the softmax")
-    product = next(op for op in workload.body if isinstance(op, onnx.MatMul)).Y
+    first, second = (op for op in workload.body if isinstance(op, onnx.MatMul))
     softmax = next(op for op in workload.body if isinstance(op, onnx.Softmax))
-    walk = _Walk(workload, product)
+    if not _stay_zero(workload, problem, second.A):
+        return Refusal("probabilities are changed after the softmax")
+    walk = _Walk(workload, first.Y)
     reason = walk.back(softmax.input, 1.0)
     if reason is not None:
         return Refusal(reason)
@@ -109,6 +109,21 @@ class _Walk:
         if factor is None or (isinstance(op, onnx.Div) and factor == 0):
             return None
         return [(value, abs(factor) if isinstance(op, onnx.Mul) else 1 / abs(factor))]
+
+
+def _stay_zero(workload: Workload, problem: Problem, weights: SSAValue) -> bool:
+    """Whether all that is done to the probabilities is to choose 0 for whole queries, as the operator Attention does
+    for those without keys: what is 0 stays so."""
+    body = lowered(workload)
+    while identity(body.tensor(weights)) != identity(problem.probabilities):
+        op = weights.owner
+        if not isinstance(op, onnx.Where) or (dims_of(op.condition.type) or (None,))[-1] != 1:
+            return False
+        zeros = [_number(value) == 0 for value in (op.X, op.Y)]
+        if zeros.count(True) != 1:
+            return False
+        weights = op.Y if zeros[0] else op.X
+    return True
 
 
 def _number(value: SSAValue) -> float | None:

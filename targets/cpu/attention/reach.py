@@ -43,11 +43,11 @@ class Reach:
         """kind: of the loop over heads."""
         with self._loops.each(self._heads) as head:
             T.buffer_store(self._removing, tirx.const(0, "int32"), [head])
-        with when(summary.removes(self._loops.const(0), summary.masks)):
-            with self._loops.each(self._heads, kind) as head:
-                batch = self._loops.unravel(head, self._problem.batch)
-                with when(summary.removes(summary.first(batch), summary.tiles)):
-                    self._look_up(head, batch)
+        anything = summary.removes(self._loops.const(0), summary.masks)
+        with when(anything), self._loops.each(self._heads, kind) as head:
+            batch = self._loops.unravel(head, self._problem.batch)
+            with when(summary.removes(summary.first(batch), summary.tiles)):
+                self._look_up(head, batch)
 
     def _look_up(self, head: Expr, batch: Sequence[Expr]) -> None:
         problem, of = self._problem, self._elements.of

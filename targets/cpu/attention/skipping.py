@@ -2,11 +2,11 @@
 
 A weight is ``exp(score - largest)``, largest that of the query's scores: exactly 0 in float32 where the difference is
 below -104. `Summary` has, of the scores that products of 0 would have, the highest ``h`` of a block of keys, and for
-the query that has it worst its own highest, ``l``. `Reach` bounds by how much products move a score, ``r``. So a score of
-the block is at most ``h + r``, the largest of each query at least ``l - r``, and where ``h + 2 r + 104 < l`` all weights of
-the block are 0: left out, they are missing in no maximum, and what is missing in sums is 0, and products of 0. Those
-are 0 for what is finite; heads with infinities or NaN are computed whole. So are queries all of whose keys are
-removed alike: they have no key so far above the others.
+the query that has it worst its own highest, ``l``. `Reach` bounds by how much products move a score, ``r``. So a score
+of the block is at most ``h + r``, the largest of each query at least ``l - r``, and where ``h + 2 r + 104 < l`` all
+weights of the block are 0: left out, they are missing in no maximum, and what is missing in sums is 0, and products of
+0. Those are 0 for what is finite; heads with infinities or NaN are computed whole. So are queries all of whose keys
+are removed alike: they have no key so far above the others.
 """
 
 from __future__ import annotations

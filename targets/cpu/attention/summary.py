@@ -69,7 +69,8 @@ class Summary:
         """Whether so many masks remove any block, if products do not move scores."""
         found = T.alloc_buffer((1,), "int32")
         T.buffer_store(found, tirx.const(0, "int32"), [0])
-        with self._loops.each(masks) as mask, self._loops.each(self.blocks) as block:
+        with self._loops.each(masks * self.blocks) as place:
+            mask, block = self._loops.split(place, self.blocks)
             with when(self.removed(first + mask, block, f32(MARGIN))):
                 T.buffer_store(found, tirx.const(1, "int32"), [0])
         return tirx.NE(found[0], tirx.const(0, "int32"))

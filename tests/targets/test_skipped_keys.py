@@ -299,11 +299,16 @@ def test_refusals_say_why() -> None:
     of_scale = "ps = Mul(p, mask) w = Softmax<axis=-1>(ps)"
     of_curve = "pe = Exp(p) pm = Add(pe, mask) w = Softmax<axis=-1>(pm)"
     after = "pm = Add(p, mask) w0 = Softmax<axis=-1>(pm) c = Constant<value_float=0.5>() w = Mul(w0, c)"
+    holes = (
+        "pm = Add(p, mask) w0 = Softmax<axis=-1>(pm) c = Constant<value_float=0.0>() some = Cast<to=9>(mask)"
+        "w = Where(some, c, w0)"
+    )
     reasons = [
         (heads(lengths, SCALED), "no mask: all keys of a query are treated alike"),
         (heads(lengths, of_scale, mask), "onnx.Mul between product and softmax"),
         (heads(lengths, of_curve, mask), "onnx.Exp between product and softmax"),
         (heads(lengths, after, mask), "probabilities are changed after the softmax"),
+        (heads(lengths, holes, mask), "probabilities are changed after the softmax"),
     ]
     for of, reason in reasons:
         space = space_of(of)

@@ -18,14 +18,17 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower import functions
 from dsc.lower.exprs import Dim, ceildiv, product
+from dsc.targets.cpu.attention.elements import Elements
 from dsc.targets.cpu.attention.factors import instruction_of
+from dsc.targets.cpu.attention.keys import AllKeys, Keys
+from dsc.targets.cpu.attention.masking import Masking
 from dsc.targets.cpu.attention.problem import Problem
-from dsc.targets.cpu.gemm.product import batch_at
+from dsc.targets.cpu.attention.skipping import Skipping
 from dsc.targets.cpu.inline import Inliner, Kept, Leaf
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import RegisterTile
 from dsc.targets.machine import MultiplyAdd
-from dsc.targets.tir.loops import Loops, argument, flat, pieces, spread, when
+from dsc.targets.tir.loops import Kind, Loops, argument, flat, pieces, spread, when
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Blocking:
     widths: int
     """Vectors in a row of the tile of the second product."""
     parallel: bool = True
+    skipped: int = 0
+    """Keys in a block that is skipped where the mask leaves it no weight; 0 if all keys are computed. A multiple of
+    `keys`."""
 
     @property
     def rows(self) -> int:
@@ -65,8 +71,12 @@ class Writer:
     element, together = "float32", 1
     """Of the buffers of factors, and how many products an element is of."""
 
-    def __init__(self, problem: Problem, blocking: Blocking, machine: Cpu) -> None:
-        self.problem, self.blocking, self.machine = problem, blocking, machine
+    present: Keys
+    """Those of the task that is written."""
+
+    def __init__(self, problem: Problem, blocking: Blocking, machine: Cpu, masking: Masking | None = None) -> None:
+        """masking: what is known of the mask, where the blocking skips."""
+        self.problem, self.blocking, self.machine, self.masking = problem, blocking, machine, masking
         self.loops = Loops.over(problem.params)
         self.blocks = ceildiv(problem.queries, blocking.rows)
         self.ragged = not (isinstance(problem.queries, int) and problem.queries % blocking.rows == 0)
@@ -81,11 +91,27 @@ class Writer:
         for scalar in self.problem.scalars:
             T.arg(scalar.name, scalar)
         self.output = flat(argument("out0", self.problem.output.shape, self.problem.output.dtype))
+        self.elements = Elements(self.problem, self.buffers)
         self.loops.assume(self.problem.assumed)
+        kind = T.parallel if self.blocking.parallel else T.serial
+        skipping = self._skipping(self.masking, kind) if self.masking is not None else None
         heads = product(self.problem.batch)
-        with self.loops.each(heads * self.blocks, T.parallel if self.blocking.parallel else T.serial) as task:
+        with self.loops.each(heads * self.blocks, kind) as task:
             head, block = self.loops.split(task, self.blocks)
-            self._task(Block(self.loops.unravel(head, self.problem.batch), block * self.blocking.rows))
+            batch = self.loops.unravel(head, self.problem.batch)
+            first = block * self.blocking.rows
+            if skipping is None:
+                self.present = AllKeys(self.loops, self.problem.keys)
+            else:
+                self.present = skipping.present(head, batch, block, lambda row: self.query(first + row))
+            self._task(Block(batch, first))
+
+    def _skipping(self, masking: Masking, kind: Kind) -> Skipping:
+        """What is to be known before the tasks."""
+        size, rows = self.blocking.skipped, self.blocking.rows
+        skipping = Skipping(masking, self.elements, self.loops, size, self.blocks, rows, self.machine.lanes())
+        skipping.write(kind)
+        return skipping
 
     def _task(self, block: Block) -> None:
         problem, rows = self.problem, self.blocking.rows
@@ -96,8 +122,8 @@ class Writer:
         scale = T.alloc_buffer((rows,), "float32", scope="local")
         self.transpose(block, queries)
         self._fill(largest, tirx.min_value("float32"))
-        with self.loops.each(ceildiv(problem.keys, self.blocking.keys)) as tile:
-            self._score(block, tile * self.blocking.keys, queries, scores, largest)
+        with self.present.tiles(self.blocking.keys) as first:
+            self._score(block, first, queries, scores, largest)
         weights, values = self._softmax(block, scores, largest, scale), self.values(block)
         with self.loops.each(rows // self.blocking.queries) as tile:
             for start, width in pieces(problem.width, self.blocking.widths * self.machine.lanes()):
@@ -159,7 +185,7 @@ class Writer:
         """An element of the scores (0) or weights (1), from that of the product or the probabilities."""
         problem = self.problem
         tensor, source = ((problem.scores, problem.product), (problem.weights, problem.probabilities))[which]
-        leaves = {**self._leaves(), source: lambda _: value}
+        leaves = {**self.elements.leaves(), source: lambda _: value}
         computed, keep = (self.score, lambda weight: weight)[which], kept.keep(lane)
         inliner = Inliner(leaves, (lambda step: keep(computed(step))) if problem.kept[which] else None)
         return computed(inliner.at(tensor, at))
@@ -194,7 +220,7 @@ class Writer:
         if final:
             return weights
         kept = Kept(self.problem.kept[1], self.blocking.lanes)
-        with self.loops.each(self.problem.keys) as key:
+        with self.present.each() as key:
             for start in self.columns:
                 with self.lanes() as lane:
                     column = start + lane
@@ -207,7 +233,7 @@ class Writer:
 
     def exponentials(self, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
         """In place of the scores; their sums are added to `scale`."""
-        with self.loops.each(self.problem.keys) as key:
+        with self.present.each() as key:
             for start in self.columns:
                 with self.lanes() as lane:
                     column = start + lane
@@ -221,10 +247,11 @@ class Writer:
 
     def _clear_rows(self, weights: tirx.Buffer, scale: tirx.Buffer) -> None:
         """Zeros in the rows that are not divided by their sum, but multiplied by 0: rare, so not in the loops."""
-        zero, steps = tirx.const(0, weights.dtype), self._steps if weights.dtype == self.element else self.problem.keys
+        zero = tirx.const(0, weights.dtype)
         with self.loops.each(self.blocking.rows) as row:
             rare = when(scale[row] <= zero)
-            with rare, self.loops.each(steps) as step:
+            together = self.together if weights.dtype == self.element else 1
+            with rare, self.present.each(together) as step:
                 T.buffer_store(weights, zero, [step, row])
 
     # the second product
@@ -236,7 +263,7 @@ class Writer:
         if not self._converts(problem.v):
             return lambda key, e: self.of(problem.v, block, [key, e])
         floats = T.alloc_buffer((problem.keys, problem.width), "float32")
-        with self.loops.each(problem.keys) as key:
+        with self.present.each() as key:
             for start, width in pieces(problem.width, self.machine.lanes()):
                 with self.loops.each(width, T.vectorized) as lane:
                     T.buffer_store(floats, self.of(problem.v, block, [key, start + lane]), [key, start + lane])
@@ -251,7 +278,7 @@ class Writer:
         tile = RegisterTile(self._instruction(lanes), rows, width, lanes)
         values = T.alloc_buffer((width,), self.element, scope="local")
         tile.clear()
-        with self.loops.each(self._steps) as step:
+        with self.present.each(self.together) as step:
             scalars = [T.Bind(weights[step, first + i]) for i in range(rows)]
             for column, count in tile.vectors:
                 with self.loops.each(count, T.vectorized) as lane:
@@ -264,7 +291,7 @@ class Writer:
                 for column, count in tile.vectors:
                     with self.loops.each(count, T.vectorized) as lane:
                         place = self.problem.place(block.at, s, start + column + lane)
-                        value = self.problem.stored(tile.sums[i, column + lane] * factor, self._leaves())
+                        value = self.problem.stored(tile.sums[i, column + lane] * factor, self.elements.leaves())
                         T.buffer_store(self.output, value, [place])
 
     def weights(self, scores: tirx.Buffer) -> tirx.Buffer:
@@ -282,8 +309,7 @@ class Writer:
         return instruction_of(self.problem, self.machine, lanes)
 
     def of(self, tensor: te.Tensor, block: Block, at: Sequence[Expr]) -> Expr:
-        leading = batch_at(tensor.shape[:-2], self.problem.batch, block.at)
-        return Inliner(self._leaves()).at(tensor, [*leading, *at])
+        return self.elements.of(tensor, block.at, at)
 
     def _converts(self, tensor: te.Tensor) -> bool:
         """Whether its elements are not floats in memory."""
@@ -299,12 +325,6 @@ class Writer:
         at = [tirx.const(0, "int64") for _ in tensor.shape]
         Inliner({parameter: read(parameter) for parameter in self.problem.params}).at(tensor, at)
         return types != {"float32"}
-
-    def _leaves(self) -> dict[te.Tensor, Leaf]:
-        def load(buffer: tirx.Buffer) -> Leaf:
-            return lambda indices: buffer[tuple(indices)]
-
-        return {tensor: load(buffer) for tensor, buffer in self.buffers.items()}
 
     def _fill(self, buffer: tirx.Buffer, value: Expr) -> None:
         """Sets what there is for each query of a block."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsc.lower.workload import Workload
+from dsc.targets.cpu.attention.masking import masking_of
 from dsc.targets.cpu.attention.problem import problem_of
 from dsc.targets.cpu.attention.space import AttentionSpace
 from dsc.targets.cpu.machine import Cpu
@@ -23,4 +24,4 @@ class Attention:
     def match(self, workload: Workload, machine: Cpu) -> AttentionSpace | Refusal:
         """The blockings of the attention in `workload`."""
         found = problem_of(workload)
-        return found if isinstance(found, Refusal) else AttentionSpace(found, machine)
+        return found if isinstance(found, Refusal) else AttentionSpace(found, machine, masking_of(workload, found))

@@ -65,7 +65,7 @@ class InPairs(Writer):
         """Exponentials of two rows in one, as near as pairs have them."""
         made = T.alloc_buffer((self._steps, self.blocking.rows), self.element)
         both = Vectors(2, self.blocking.lanes)
-        with self.loops.each(self._steps) as step:
+        with self.present.each(2) as step:
             for start in self.columns:
                 with self.lanes() as lane:
                     column = start + lane
@@ -79,7 +79,7 @@ class InPairs(Writer):
     def weights(self, scores: tirx.Buffer) -> tirx.Buffer:
         """Two rows of weights in one."""
         made = T.alloc_buffer((self._steps, self.blocking.rows), self.element)
-        with self.loops.each(self._steps) as step:
+        with self.present.each(2) as step:
             for start in self.columns:
                 with self.lanes() as lane:
                     both = (scores[2 * step + i, start + lane] for i in range(2))
@@ -89,7 +89,7 @@ class InPairs(Writer):
     def values(self, block: Block) -> Callable[[Expr, Expr], Expr]:
         """Two rows of values in one, for all tiles of the block."""
         made = T.alloc_buffer((self._steps, self.problem.width), self.element)
-        with self.loops.each(self._steps) as step:
+        with self.present.each(2) as step:
             for start, width in pieces(self.problem.width, self.machine.lanes()):
                 with self.loops.each(width, T.vectorized) as lane:
                     both = (self.of(self.problem.v, block, [2 * step + i, start + lane]) for i in range(2))

@@ -10,12 +10,13 @@ from functools import cached_property
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.attention.code import Blocking, Writer
 from dsc.targets.cpu.attention.factors import in_pairs, instruction_of
+from dsc.targets.cpu.attention.masking import Masking
 from dsc.targets.cpu.attention.pairs import InPairs
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.gemm.bfloat16_product import BFLOAT16
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
-from dsc.targets.kernel import Implementation
+from dsc.targets.kernel import Implementation, Refusal
 from dsc.targets.tir.loops import function
 
 EXP_OPERATIONS = 14
@@ -27,6 +28,10 @@ PAIR_OPERATIONS = 7
 TILE_CYCLES = 30
 STORE_CYCLES = 2
 """For one vector of a tile: clearing, scale and mask, store."""
+BLOCK = 32
+"""Keys at least in a block that may be skipped: fewer would cost more to go through, more leave out less."""
+LEAST_QUERIES = 16
+"""Of a head, for keys to be skipped: to know that products cannot matter, queries, keys and values are read once."""
 FAR = 1.3
 """Cost of scores that do not stay in L2."""
 
@@ -37,6 +42,8 @@ class AttentionSpace:
 
     problem: Problem
     machine: Cpu
+    masking: Masking | Refusal
+    """What is known of its mask, or why no keys are skipped."""
 
     def points(self) -> Sequence[Blocking]:
         """All blockings whose tiles fit the registers."""
@@ -52,12 +59,22 @@ class AttentionSpace:
             for queries in range(1, min(most, lanes * vectors) + 1):
                 if lanes * vectors % queries == 0 and self._rows(queries) >= 1:
                     groups = math.ceil(width / self._rows(queries))
-                    blocking = Blocking(
-                        lanes, vectors, min(most, self._rows(vectors)), queries, math.ceil(width / groups)
-                    )
+                    keys = min(most, self._rows(vectors))
+                    skipped = self._skipped(keys)
+                    blocking = Blocking(lanes, vectors, keys, queries, math.ceil(width / groups), skipped=skipped)
                     yield blocking
                     if known:
                         yield replace(blocking, parallel=False)
+
+    def _skipped(self, keys: int) -> int:
+        """Keys in blocks that may be skipped; 0 where that does not pay, or cannot be.
+
+        No alternative that an estimate or a measurement chooses: both know nothing of what masks will remove.
+        """
+        several = keys * 2 if self._in_pairs else keys
+        size = several * math.ceil(BLOCK / several)
+        few = nominal(self.problem.queries) < LEAST_QUERIES or nominal(self.problem.keys) <= size
+        return 0 if few or isinstance(self.masking, Refusal) else size
 
     def _rows(self, vectors: int) -> int:
         """Rows of that many vectors that fit the registers, along with one row of operands and one to spare."""
@@ -126,6 +143,7 @@ class AttentionSpace:
     def build(self, point: Blocking) -> Implementation:
         """The code."""
         kind = InPairs if self._in_pairs else Writer
+        masking = None if isinstance(self.masking, Refusal) or not point.skipped else self.masking
         with function() as made:
-            kind(self.problem, point, self.machine).write()
+            kind(self.problem, point, self.machine, masking).write()
         return Implementation(made.get())

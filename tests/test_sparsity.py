@@ -29,9 +29,7 @@ def test_what_is_equal_to_unstructured_is_called_so() -> None:
 @pytest.mark.parametrize("text", ["unstructured", "4x1", "1x4", "3x5", "16x1"])
 @pytest.mark.parametrize("shape", [(12, 20), (7, 9), (1, 1), (5, 64)])
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
-def test_a_mask_keeps_the_best_blocks_as_many_as_asked(
-    text: str, shape: tuple[int, int], density: float
-) -> None:
+def test_a_mask_keeps_the_best_blocks_as_many_as_asked(text: str, shape: tuple[int, int], density: float) -> None:
     pattern, saliency = Pattern.parse(text), RNG.random(shape)
     mask = pattern.keep(saliency, density)
     assert mask.shape == shape

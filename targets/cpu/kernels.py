@@ -9,6 +9,7 @@ from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.quantized_rows import QuantizedRows
+from dsc.targets.cpu.sparse import SparseConv, SparseMatmul
 from dsc.targets.cpu.transpose import Transpose
 from dsc.targets.cpu.weight_only import WeightOnly
 from dsc.targets.kernel import Kernel
@@ -17,6 +18,6 @@ from dsc.targets.kernel import Kernel
 def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
     return (
-        Empty(), Depthwise(), Winograd(), Direct(), Attention(), WeightOnly(), QuantizedRows(), Gemm(), Transpose(),
-        GenericKernel(),
+        Empty(), Depthwise(), Winograd(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(),
+        SparseMatmul(), Gemm(), Transpose(), GenericKernel(),
     )  # fmt: skip

@@ -113,7 +113,7 @@ class RegisterTile(Tile):
         """
         for i in range(self.rows):
             for v, (_, lanes) in enumerate(self.vectors):
-                self.multiply_add(i, v, self._in_lanes(a[i], lanes), b[v])
+                self.multiply_add(i, v, self.in_lanes(a[i], lanes), b[v])
 
     def multiply_add(self, i: int, v: int, a: Expr, b: Expr) -> None:
         """One instruction: ``sums[i, v] += a * b``, of vectors."""
@@ -138,8 +138,8 @@ class RegisterTile(Tile):
         """Sets one vector of sums."""
         T.buffer_store(self.sums, value, [i, Loops().span(*self.vectors[v])])
 
-    def _in_lanes(self, a: Expr, lanes: int) -> Expr:
-        """`a` in every lane; neighbours stay together, as one integer of their size."""
+    def in_lanes(self, a: Expr, lanes: int) -> Expr:
+        """An element `a` in every lane; neighbours stay together, as one integer of their size."""
         k = self.instruction.k
         if k == 1:
             return spread(a, lanes)

@@ -20,6 +20,7 @@ from dsc.targets.cpu.generic.prepare import prepared
 from dsc.targets.cpu.generic.schedule import worth_a_launch
 from dsc.targets.cpu.generic.stages import Stage, element_bits, stages
 from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.turn import turned
 from dsc.targets.kernel import Implementation, Refusal, Work, roofline
 from dsc.targets.tir.loops import Loops, argument, flat, function
 
@@ -165,25 +166,8 @@ class _Writer:
     def _tile(self, load: Expr, store: Expr) -> None:
         lanes, row, column = self.lanes, self.copy.inner_out.load, self.copy.inner_in.store
         vectors = [T.Bind(self.source[self.loops.span(load + i * row, lanes)]) for i in range(lanes)]
-        for i, vector in enumerate(_turned(vectors)):
+        for i, vector in enumerate(turned(vectors)):
             T.buffer_store(self.result, vector, [self.loops.span(store + i * column, lanes)])
-
-
-def _turned(vectors: list[Expr]) -> list[Expr]:
-    """The transposed square of `vectors`: blocks beside the diagonal change places, of half the size, a quarter, ..."""
-    lanes = len(vectors)
-    step = lanes // 2
-    while step:
-        turned = list(vectors)
-        for i in (i for i in range(lanes) if not i & step):
-            pair = [vectors[i], vectors[i + step]]
-            low = [k if not k & step else lanes + k - step for k in range(lanes)]
-            high = [k + step if not k & step else lanes + k for k in range(lanes)]
-            turned[i] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in low]))
-            turned[i + step] = T.Bind(tirx.Shuffle(pair, [tirx.const(k, "int32") for k in high]))
-        vectors = turned
-        step //= 2
-    return vectors
 
 
 def transposing_copy(workload: Workload) -> tuple[tirx.PrimFunc, Copy] | Refusal:

@@ -13,10 +13,11 @@ from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir import Region as IrRegion
 
-from dsc.ir import onnx
+from dsc.ir import SparseAttr, onnx
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, WeightOp, YieldOp, packed_type
-from dsc.ir.types import tensor, tensor_of_dims
+from dsc.ir.types import tensor, tensor_of_dims, with_encoding
 from dsc.lower.workload import Workload
+from dsc.sparsity import Pattern, matrix_of, weight_of
 from dsc.targets import Implementation, Kernel, Refusal
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.machine import Cpu
@@ -45,6 +46,10 @@ class Case:
     """The result is multiplied by one number for each channel at last, as squeeze-and-excitation does."""
     symbolic: tuple[int, ...] = field(default=())
     """Axes of the input whose size the kernel does not know."""
+    pattern: str = ""
+    """Of the weight's zeros, which its type tells; none where it is empty."""
+    density: float = 0.2
+    """Of the weight, where it has a pattern."""
 
     @property
     def attributes(self) -> dict[str, object]:
@@ -78,7 +83,7 @@ class Case:
         """unpack -> Conv -> bias, residual, Relu -> pack, with the blocks that are not 1."""
         same = self.x[2:] == self.result[2:]
         types = [self._type(self.x, "nchw", self.block)]
-        weights = [WeightOp("w", tensor(np.float32, self.weight_shape))]
+        weights = [WeightOp("w", with_encoding(tensor(np.float32, self.weight_shape), self._zeros))]
         if self.bias:
             weights.append(WeightOp("b", tensor(np.float32, (self.oc,))))
         types += [op.out.type for op in weights]
@@ -95,6 +100,14 @@ class Case:
         fusion = FusionOp("conv2d", operands, [result], IrRegion(block))
         outside.add_ops([*weights, fusion])
         return Workload.of(fusion)
+
+    @property
+    def _zeros(self) -> SparseAttr | None:
+        """What the type of the weight says: as many blocks are occupied, whatever the seed."""
+        if not self.pattern:
+            return None
+        pattern = Pattern.parse(self.pattern)
+        return SparseAttr.of(pattern, 0, pattern.occupied(matrix_of(self.arrays(0)[1], 0)).mean())
 
     def _fill(self, block: Block) -> None:
         def add(op: Operation) -> SSAValue:
@@ -126,7 +139,12 @@ class Case:
         shapes += [(self.oc,)] if self.bias else []
         shapes += [self.result] if self.residual else []
         shapes += [(*self.result[:2], 1, 1)] if self.gate else []
-        return [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
+        found = [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
+        if self.pattern:
+            matrix = matrix_of(found[1], 0)
+            mask = Pattern.parse(self.pattern).keep(random.random(matrix.shape), self.density)
+            found[1] = np.where(weight_of(mask, 0, found[1].shape), found[1], np.float32(0))
+        return found
 
     def reference(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """What ONNX Runtime makes of `arrays`, NCHW."""
@@ -199,11 +217,12 @@ def check(kernel: Kernel, cases: Sequence[Case], machine: Cpu, tolerance: float)
 
 def arguments(case: Case, arrays: Sequence[np.ndarray], impl: Implementation) -> list[tvm.runtime.Tensor]:
     """The inputs as the implementation wants them: images packed, weights rearranged."""
-    given = []
+    given: list[np.ndarray] = []
     for index, array in enumerate(arrays):
         if index in impl.packings:
-            (array,) = impl.packings[index].apply(array)
+            given += impl.packings[index].apply(array)
         elif array.ndim == 4 and index != 1:
-            array = pack(array, case.block if index == 0 else case.out_block)
-        given.append(tvm.runtime.tensor(np.ascontiguousarray(array)))
-    return given
+            given.append(pack(array, case.block if index == 0 else case.out_block))
+        else:
+            given.append(array)
+    return [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in given]

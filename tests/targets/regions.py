@@ -10,12 +10,15 @@ import onnx
 import onnx.parser
 import onnxruntime as ort
 import tvm
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir import Region as IrRegion
 
 from dsc.exchange.importer import import_model
+from dsc.ir import Graph
 from dsc.ir.dialect import FusionOp, PackOp, UnpackOp, YieldOp, packed_type
 from dsc.lower.workload import Workload
+from dsc.passes.fuse.outline import outline
+from dsc.passes.fuse.plan import Plan
 from dsc.targets import Implementation, Kernel, Refusal
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.machine import Cpu
@@ -107,6 +110,15 @@ class Region:
 def _add(block: Block, op: PackOp | UnpackOp) -> SSAValue:
     block.add_op(op)
     return op.results[0]
+
+
+def one_fusion(graph: Graph, ops: Sequence[Operation]) -> FusionOp:
+    """Ops of a graph as one region of products, in their place."""
+    plan = Plan(graph)
+    plan.claim(list(ops), "matmul", "a region of a test")
+    outline(plan)
+    (fusion,) = (op for op in graph.ops() if isinstance(op, FusionOp))
+    return fusion
 
 
 def implement(kernel: Kernel, region: Region, machine: Cpu) -> Implementation:

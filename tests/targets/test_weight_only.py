@@ -10,7 +10,7 @@ import pytest
 import tvm
 
 from dsc.elements import computed
-from dsc.ir import FusionOp, Graph, tensor
+from dsc.ir import Graph, tensor
 from dsc.ir import onnx as dialect
 from dsc.lower.workload import Workload
 from dsc.targets import Point, Refusal
@@ -24,6 +24,7 @@ from dsc.targets.cpu.weight_only.space import Unpacking, WeightOnlySpace
 from dsc.targets.kernel import ArrayType
 from tests.kernels import compiled_library, machine, with_lane_operands
 from tests.targets.assembly import X86
+from tests.targets.regions import one_fusion
 
 NAMES = ("int2", "uint2", "int4", "uint4", "int8", "uint8")
 TYPES = {name: np.dtype(getattr(ml_dtypes, name, None) or name) for name in NAMES}
@@ -63,7 +64,7 @@ class Case:
         total = dialect.Add.make(product.results[0], added)
         graph.body.add_ops([*made, dequantized, product, total])
         graph.set_outputs([("y", total.results[0])])
-        return Workload.of(_region(graph, [dequantized, product, total]))
+        return Workload.of(one_fusion(graph, [dequantized, product, total]))
 
     def exact(self, arrays: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """In float64, and a bound of what float32 may be off by: roundings of sums of so many terms."""
@@ -85,18 +86,6 @@ CASES = [
     Case((1,), 5, 3, "uint2", 5, zeros=True),
     Case((9,), 1, 2, "int8", 1, zeros=True),
 ]
-
-
-def _region(graph: Graph, ops: list) -> FusionOp:
-    """The ops as one fusion, in their place."""
-    from dsc.passes.fuse.outline import outline
-    from dsc.passes.fuse.plan import Plan
-
-    plan = Plan(graph)
-    plan.claim(ops, "matmul", "x @ dq(w) + b")
-    outline(plan)
-    (fusion,) = (op for op in graph.ops() if isinstance(op, FusionOp))
-    return fusion
 
 
 def space_of(case: Case, cpu: Cpu) -> WeightOnlySpace:

@@ -179,12 +179,12 @@ class Region:
             buffers[self.weight] = [tirx.decl_buffer(a.shape, a.dtype, f"weight{i}") for i, a in enumerate(arrays)]
         outputs = tuple(Output(t, _buffer(t, f"out{i}")) for i, t in enumerate(body.outputs))
         inputs = {tensors[value]: first for value, (first, *_) in buffers.items()}
-        weight, *sums = buffers[self.weight]
+        packed = tuple(buffers[self.weight])
         return Frame(
             (*(each for declared in buffers.values() for each in declared), *self.workload.scalars),
             inputs[tensors[self.x]],
-            weight,
-            sums[0] if sums else None,
+            packed,
+            self.integer and len(packed) > 1,
             None if self.zero is None else inputs[tensors[self.zero]],
             Epilogue(body.summed(self.anchor), outputs, inputs),
         )
@@ -201,12 +201,23 @@ class Frame:
     inputs: tuple[tirx.Var, ...]
     """Buffers, then scalars."""
     x: tirx.Buffer
-    weight: tirx.Buffer
-    sums: tirx.Buffer | None
-    """Of the weights of each output channel, where they are packed with them."""
+    packed: tuple[tirx.Buffer, ...]
+    """The weights, in the arrays that they are packed as."""
+    summed: bool
+    """Whether the last of them has the sums of each output channel's weights."""
     zero: tirx.Buffer | None
     """The zero point of the input."""
     epilogue: Epilogue
+
+    @property
+    def weight(self) -> tirx.Buffer:
+        """The first of their arrays."""
+        return self.packed[0]
+
+    @property
+    def sums(self) -> tirx.Buffer | None:
+        """Of the weights of each output channel, where they are packed with them."""
+        return self.packed[-1] if self.summed else None
 
     @contextmanager
     def function(self) -> Iterator[IRBuilder]:

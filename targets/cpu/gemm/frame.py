@@ -85,10 +85,9 @@ class Frame:
 
     def _declare_packed(self, weight: te.Tensor, position: int, arrays: Sequence[ArrayType]) -> None:
         self.packed[position] = [argument(f"in{position}_{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
-        panels, *sums = self.packed[position]
-        self.buffers[weight] = panels
+        self.buffers[weight], *_ = self.packed[position]
         if self.source.sums is not None:
-            (self.buffers[self.source.sums],) = sums
+            *_, self.buffers[self.source.sums] = self.packed[position]
 
     def _shaped_as_product(self) -> list[te.Tensor]:
         shape = self.source.shape

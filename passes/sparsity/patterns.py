@@ -1,0 +1,47 @@
+"""The pattern that the zeros of a weight follow best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsc.sparsity import Pattern
+
+LARGEST = 16
+"""Outputs of a block. Blocks along the depth are taken for their columns: kernels load no less for them."""
+SLACK = 1.05
+"""How many more elements may be in occupied blocks than there are that are not 0."""
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Where a weight has zeros."""
+
+    pattern: Pattern
+    density: float
+    """Share of its blocks that are occupied."""
+
+
+def zeros_of(weight: np.ndarray, axis: int) -> Zeros:
+    """The largest blocks of outputs that hold hardly an element more than is not 0.
+
+    axis: of the outputs.
+    """
+    occupied = np.moveaxis(weight, axis, 0) != 0
+    elements, outputs = np.count_nonzero(occupied), 1
+    found = Zeros(Pattern(), elements / occupied.size)
+    while outputs < LARGEST:
+        outputs, occupied = 2 * outputs, _pairs(occupied)
+        blocks = np.count_nonzero(occupied)
+        if blocks * outputs <= SLACK * elements:
+            found = Zeros(Pattern(outputs), blocks / occupied.size)
+    return found
+
+
+def _pairs(occupied: np.ndarray) -> np.ndarray:
+    """Of blocks, those of twice as many outputs; the last may be smaller."""
+    even, odd = occupied[::2], occupied[1::2]
+    joined = even.copy()
+    joined[: len(odd)] |= odd
+    return joined

@@ -1,0 +1,61 @@
+"""How long the inner loops of a sparse product take, and the tiles whose sums fit the registers."""
+
+from __future__ import annotations
+
+from dsc.sparsity import Pattern
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.sparse.entries import outputs_of
+from dsc.targets.machine import MultiplyAdd
+
+GROUP_CYCLES = 25.0
+"""Beginning and ending the entries of a group: their number is not known, so the last jump is a wrong guess."""
+TURN_CYCLES = 1.25
+"""For one vector of a square that is turned, for each halving; loading and storing included."""
+STORE_CYCLES = 2.0
+"""One vector of outputs through an epilogue."""
+LATENCIES = 1.3
+"""Of a product that an entry takes at least: the next one adds to the same sums."""
+ENTRY_INSTRUCTIONS = 4
+"""Of an entry besides loads and products: reading its offset, scaling it, counting, the jump."""
+SHUFFLES = 8
+"""That interleave four vectors of bytes."""
+MOST_VECTORS = 8
+
+
+def entry_outputs(machine: Cpu, instruction: MultiplyAdd, pattern: Pattern) -> int:
+    """Outputs of an entry, whose sums of four vectors of bytes must have registers beside what is interleaved."""
+    if instruction.k == 1:
+        return outputs_of(pattern, instruction.n)
+    fitting = (machine.vector_registers - 2 * instruction.k) // instruction.k
+    return outputs_of(pattern, 1 << (max(1, fitting).bit_length() - 1))
+
+
+def tile_vectors(machine: Cpu, instruction: MultiplyAdd, outputs: int) -> range:
+    """Numbers of vectors of a tile: its sums and its inputs have registers, and two are left for what is loaded ahead.
+
+    Bytes are interleaved as four vectors.
+    """
+    if instruction.k > 1:
+        return range(instruction.k, instruction.k + 1)
+    return range(1, min(MOST_VECTORS, (machine.vector_registers - 2) // (outputs + 1)) + 1)
+
+
+def step_cycles(machine: Cpu, instruction: MultiplyAdd, outputs: int, vectors: int, far: bool) -> float:
+    """Of one step of entries: its products, what they load, and how many instructions that is.
+
+    far: whether the inputs come from L2.
+    """
+    k = instruction.k
+    shuffles = 0 if k == 1 else SHUFFLES
+    products = outputs * vectors / instruction.rate + shuffles / machine.pipes
+    loaded = 4 * vectors * instruction.n
+    loads = 8 * loaded / machine.load_bits + outputs / machine.broadcasts
+    if far:
+        loads = max(loads, loaded * machine.frequency / machine.l2_bandwidth)
+    issue = (outputs * vectors + outputs + vectors + shuffles + ENTRY_INSTRUCTIONS * k) / machine.issue
+    return max(products, loads, issue, LATENCIES * instruction.latency)
+
+
+def turn_cycles(lanes: int) -> float:
+    """Of a square of so many lanes."""
+    return TURN_CYCLES * lanes * (lanes.bit_length() - 1)

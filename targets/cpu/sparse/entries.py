@@ -1,0 +1,92 @@
+"""How a sparse weight is stored: entries of a few outputs that share an input, in the order in which they are read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsc.ir import SparseAttr
+from dsc.sparsity import Pattern, matrix_of
+from dsc.targets.kernel import ArrayType
+
+OUTPUTS = 4
+"""Of an entry at most: what is loaded for one is multiplied so often that larger blocks gain nothing."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A weight to ``starts [groups + 1]``, ``offsets [steps, k]`` and ``values [steps, outputs * k]``.
+
+    Outputs come in groups of `outputs`, which fill panels; those beyond the last are of zeros, and have no entries.
+    The entries of a group lie side by side, by input, and `k` of them are a step: what an instruction multiplies at
+    once for an output is side by side. A last step is filled up with zeros. An offset tells where the input is in the
+    scratch that holds them: that of input ``c * len(taps) + t`` is ``c * step + taps[t]``.
+    """
+
+    outputs: int
+    """Of an entry, and of a group."""
+    panel: int
+    """Outputs of a panel."""
+    axis: int
+    """Of the weight's outputs."""
+    steps: int
+    """That there is room for: layers of nearly the same density share code."""
+    step: int
+    taps: tuple[int, ...]
+    k: int = 1
+    sums: bool = False
+    """Whether the sum of all weights of each output comes as a last array, in int32."""
+
+    def arrays(self, weight: ArrayType) -> tuple[ArrayType, ...]:
+        """The starts, the offsets, the values, and the sums."""
+        return (
+            ArrayType((self._groups(weight.shape) + 1,), "int32"),
+            ArrayType((self.steps, self.k), "int32"),
+            ArrayType((self.steps, self.outputs * self.k), weight.dtype),
+            *([ArrayType((weight.shape[self.axis],), "int32")] if self.sums else []),
+        )
+
+    def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The packed copies; raises ValueError for a weight that has more entries than its type says."""
+        matrix = matrix_of(array, self.axis)
+        groups, depth = self._groups(array.shape), matrix.shape[1]
+        padded = np.zeros((groups * self.outputs, depth), array.dtype)
+        padded[: len(matrix)] = matrix
+        grouped = padded.reshape(groups, self.outputs, depth).transpose(0, 2, 1)
+        group, place = np.nonzero((grouped != 0).any(axis=2))
+        counts = np.bincount(group, minlength=groups)
+        starts = np.zeros(groups + 1, np.int32)
+        starts[1:] = np.cumsum(-(-counts // self.k))
+        if starts[-1] > self.steps:
+            raise ValueError(f"{starts[-1]} steps, where there is room for {self.steps}")
+        within = np.arange(len(group)) - (np.cumsum(counts) - counts)[group]
+        step, slot = starts[group] + within // self.k, within % self.k
+        channel, tap = np.divmod(place, len(self.taps))
+        offsets = np.zeros((self.steps, self.k), np.int32)
+        offsets[step, slot] = channel * self.step + np.asarray(self.taps)[tap]
+        values = np.zeros((self.steps, self.outputs, self.k), array.dtype)
+        values[step, :, slot] = grouped[group, place]
+        sums = [matrix.sum(axis=1, dtype=np.int32)] if self.sums else []
+        return (starts, offsets, values.reshape(self.steps, -1), *sums)
+
+    def _groups(self, shape: tuple[int, ...]) -> int:
+        return math.ceil(shape[self.axis] / self.panel) * (self.panel // self.outputs)
+
+
+def outputs_of(pattern: Pattern, most: int) -> int:
+    """Outputs of an entry: as many of a block's as share what is loaded; a power of two up to `most`."""
+    return math.gcd(pattern.outputs, OUTPUTS, most)
+
+
+def steps_of(encoding: SparseAttr, outputs: int, shape: tuple[int, ...], k: int = 1) -> int:
+    """The most steps of `k` entries of so many outputs that a weight of that type has; one at least."""
+    pattern = Pattern.parse(encoding.pattern.data)
+    rows = shape[encoding.axis.data]
+    depth = math.prod(shape) // rows
+    blocks = math.ceil(rows / pattern.outputs) * math.ceil(depth / pattern.depth)
+    occupied = math.floor(encoding.density * blocks)
+    entries = occupied * (pattern.outputs // outputs) * pattern.depth
+    filled = 0 if k == 1 else math.ceil(rows / outputs) * (k - 1)  # each group may have a last step of one entry
+    return max(1, math.ceil((entries + filled) / k))

@@ -1,0 +1,150 @@
+"""The inner loops of a sparse product: a panel of outputs by a tile of columns, entry by entry.
+
+A column is a row of activations, or a pixel: the scratch has those of one input side by side, so that an entry loads
+vectors of them and multiplies each by one number for each of its outputs. No zero is multiplied. What is summed lies
+with the outputs in rows; it is turned in registers, so that epilogues find the outputs side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.turn import turned
+from dsc.targets.machine import MultiplyAdd
+from dsc.targets.tir.loops import Loops
+
+CHUNK = 16
+"""Bytes within which vectors are interleaved."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The arrays of a packed weight (`Entries`)."""
+
+    starts: tirx.Buffer
+    offsets: tirx.Buffer
+    values: tirx.Buffer
+    k: int
+    """Entries of a step."""
+
+    @property
+    def outputs(self) -> int:
+        """Of an entry."""
+        return int(self.values.shape[1]) // self.k
+
+
+def square_of(instruction: MultiplyAdd) -> int:
+    """The side of the squares that are turned on the way to scratch: a vector of floats, or 16 bytes."""
+    return instruction.n if instruction.k == 1 else CHUNK
+
+
+class Panel:
+    """Sums of one panel for one tile of columns, in scratch of the task's own."""
+
+    def __init__(self, stream: Stream, instruction: MultiplyAdd, columns: int, loops: Loops) -> None:
+        """Allocates the scratch in the current frame.
+
+        columns: of a tile; a multiple of the instruction's lanes, of bytes as many as four vectors have.
+        """
+        self.stream, self.instruction, self.columns, self.loops = stream, instruction, columns, loops
+        self.lanes = instruction.n
+        """Outputs of a panel as well."""
+        self.sums = T.alloc_buffer((self.lanes, columns), instruction.accumulator)
+
+    def multiply(self, panel: Expr, inputs: Callable[[Expr], Expr]) -> None:
+        """Sums up the entries of a panel.
+
+        inputs: gives elements of scratch at places that count from the first column of the tile, at the first input.
+        """
+        outputs = self.stream.outputs
+        groups = self.lanes // outputs
+        with self.loops.each(groups) as group:
+            begin = T.Bind(self.stream.starts[panel * groups + group])
+            end = T.Bind(self.stream.starts[panel * groups + group + 1])
+            tile = RegisterTile(self.instruction, outputs, self.columns)
+            tile.clear()
+            with T.serial(tirx.const(0, "int32"), end - begin) as i:
+                self._step(tile, begin + i, inputs)
+            tile.finish()
+            tile.store(self.sums, lambda i: [group * outputs + i], self.loops)
+
+    def _step(self, tile: RegisterTile, step: Expr, inputs: Callable[[Expr], Expr]) -> None:
+        """All products of one step."""
+        k, stream = self.stream.k, self.stream
+        offsets = [T.Bind(stream.offsets[step, j]) for j in range(k)]
+        if k == 1:
+            vectors = [T.Bind(inputs(Loops().span(offsets[0] + start, lanes))) for start, lanes in tile.vectors]
+        else:
+            vectors = _interleaved([T.Bind(inputs(Loops().span(offset, self.columns))) for offset in offsets])
+        for o in range(stream.outputs):
+            weight = T.Bind(tile.in_lanes(stream.values[step, Loops().span(o * k, k)], self.lanes))
+            for v, vector in enumerate(vectors):
+                tile.multiply_add(o, v, vector, weight)
+
+    def rows(self, use: Callable[[Expr, int, tirx.Buffer], None]) -> None:
+        """Turns the sums, vector by vector of columns.
+
+        `use` is told a column, its number in the vector, and a buffer in registers whose row of that number has the
+        sums of all outputs for the column.
+        """
+        lanes, span = self.lanes, self.loops.span
+        with self.loops.each(self.columns // lanes) as part:
+            first = T.Bind(part * lanes)
+            vectors = [T.Bind(self.sums[output, span(first, lanes)]) for output in range(lanes)]
+            rows = T.alloc_buffer((lanes, lanes), self.instruction.accumulator, scope="local")
+            for i, row in enumerate(turned(vectors)):
+                T.buffer_store(rows, row, [i, span(0, lanes)])
+            for i in range(lanes):
+                use(self._column(part, i), i, rows)
+
+    def _column(self, vector: Expr, lane: int) -> Expr:
+        """The column that a lane of a vector of sums belongs to; interleaving puts bytes of a chunk in four vectors."""
+        if self.stream.k == 1:
+            return vector * self.lanes + lane
+        chunk, place = divmod(lane, CHUNK // self.stream.k)
+        return vector * (CHUNK // self.stream.k) + (chunk * CHUNK + place)
+
+
+def _interleaved(rows: Sequence[Expr]) -> list[Expr]:
+    """Of four vectors of bytes, four whose bytes of one column lie side by side, chunk by chunk."""
+    first, second, third, fourth = rows
+    low, high = _unpacked(first, second, 1)
+    low_next, high_next = _unpacked(third, fourth, 1)
+    return [*_unpacked(low, low_next, 2), *_unpacked(high, high_next, 2)]
+
+
+def _unpacked(left: Expr, right: Expr, size: int) -> tuple[Expr, Expr]:
+    """Elements of `size` bytes of both in turns: of the lower half of each chunk, and of the upper half."""
+    count = left.ty.dtype.lanes
+
+    def half(begin: int) -> Expr:
+        places = [
+            source * count + chunk + element + byte
+            for chunk in range(0, count, CHUNK)
+            for element in range(begin, begin + CHUNK // 2, size)
+            for source in range(2)
+            for byte in range(size)
+        ]
+        return T.Bind(tirx.Shuffle([left, right], [tirx.const(place, "int32") for place in places]))
+
+    return half(0), half(CHUNK // 2)
+
+
+def turn_into(
+    scratch: tirx.Buffer,
+    place: Callable[[int], Expr],
+    vectors: Sequence[Expr],
+    loops: Loops,
+) -> None:
+    """Writes a square of elements, given as the vectors of inputs of one column each, with columns side by side.
+
+    place: where those of an input go, by number, in `scratch` as one long array.
+    """
+    for i, row in enumerate(turned([T.Bind(vector) for vector in vectors])):
+        T.buffer_store(scratch, row, [loops.span(place(i), len(vectors))])

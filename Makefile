@@ -133,6 +133,10 @@ calibration-memory: $(VENV)/.dev  ## What calibrating ResNet-50 takes of memory,
 accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models quantized by dsc, against float (ten minutes on idle cores): ONLY="fashion-mnist text-lines"
 	@$(BIN)/python -m tests.accuracy $(ONLY)
 
+.PHONY: pruning-accuracy
+pruning-accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models pruned by dsc, against float (an hour): ONLY="fashion-mnist text-lines"
+	@$(BIN)/python -m tests.pruning_accuracy $(ONLY)
+
 .PHONY: exports
 exports: $(EXPORTS)/venv/.ready  ## Models of many architectures from PyTorch's exporters, against ONNX Runtime: ONLY="bert t5"
 	@$(EXPORTS)/venv/bin/python -m tests.exports --folder $(EXPORTS) $(ONLY)

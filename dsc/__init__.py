@@ -5,6 +5,7 @@
 >>> module.save("model.dsc"); module = dsc.load("model.dsc", threads=2)
 >>> graph = dsc.import_onnx("model.onnx"); dsc.export_onnx(graph, "optimized.onnx")
 >>> quantized = dsc.quantize("model.onnx", samples); quantized.save("quantized.onnx")
+>>> pruned = dsc.prune("model.onnx", samples, sparsity=0.5); pruned.save("pruned.onnx")
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["DscError", "compile", "export_onnx", "import_onnx", "load", "quantize"]
+__all__ = ["DscError", "compile", "export_onnx", "import_onnx", "load", "prune", "quantize"]
 
 
 def __getattr__(name: str) -> object:
@@ -27,6 +28,7 @@ def __getattr__(name: str) -> object:
 
     from dsc import api, errors
 
-    homes = {"DscError": errors.DscError, "quantize": import_module("dsc.quantize")}  # a package that can be called
-    globals().update({name: homes[name] if name in homes else getattr(api, name) for name in __all__})
+    packages = {name: import_module(f"dsc.{name}") for name in ("prune", "quantize")}  # they can be called
+    known = {"DscError": errors.DscError, **packages}
+    globals().update({name: known[name] if name in known else getattr(api, name) for name in __all__})
     return globals()[name]

@@ -79,9 +79,13 @@ class Pattern:
         return self.spread(kept, (saliency.shape[0], saliency.shape[1]))
 
     def _best(self, blocks: np.ndarray, count: int) -> np.ndarray:
-        kept = np.zeros(blocks.size, dtype=bool)
-        kept[np.argsort(-blocks, axis=None, kind="stable")[:count]] = True
-        return kept.reshape(blocks.shape)
+        if count == 0:
+            return np.zeros(blocks.shape, dtype=bool)
+        flat = blocks.reshape(-1)
+        least = np.partition(flat, flat.size - count)[flat.size - count]
+        kept = flat > least
+        kept[np.flatnonzero(flat == least)[: count - np.count_nonzero(kept)]] = True
+        return np.asarray(kept.reshape(blocks.shape))
 
     def _best_of_each(self, blocks: np.ndarray) -> np.ndarray:
         assert self.limit is not None

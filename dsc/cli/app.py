@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dsc import __version__
-from dsc.cli import bench, bundle, inspect, models, opt, quantize, run, targets, verify
+from dsc.cli import bench, bundle, inspect, models, opt, prune, quantize, run, targets, verify
 from dsc.cli import compile as compile_verb
 from dsc.cli.guard import DEBUG, guarded
 
@@ -28,6 +28,7 @@ app.command("verify")(guarded(verify.verify))
 app.command("opt")(guarded(opt.opt))
 app.command("bundle")(guarded(bundle.bundle))
 app.command("quantize")(guarded(quantize.quantize))
+app.command("prune")(guarded(prune.prune))
 app.command("inspect")(guarded(inspect.inspect))
 app.command("targets")(guarded(targets.targets))
 app.add_typer(models.app, name="models")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from dsc.errors import UsageError
 from dsc.ir.onnx import OPS
@@ -47,14 +47,25 @@ class PolicyRule:
         return " ".join(parts)
 
 
-class _Named(NamedTuple):
+class Selection(Protocol):
+    """What a rule says of the layers that it is about; see `PolicyRule`."""
+
+    @property
+    def ops(self) -> tuple[str, ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def between(self) -> tuple[str, str] | None: ...
+
+
+class Named(NamedTuple):
     """What a rule looks at."""
 
     name: str
     op: str
 
     @classmethod
-    def of_nodes(cls, network: Network) -> list[_Named]:
+    def of_nodes(cls, network: Network) -> list[Named]:
         return [cls(node.name, node.op_type) for node in network.nodes]
 
 
@@ -70,7 +81,7 @@ class Policy:
 
         Raises UsageError for names that are no layer's, and operators that none is of.
         """
-        nodes, products = _Named.of_nodes(network), [_Named(layer.name, layer.op) for layer in layers]
+        nodes, products = Named.of_nodes(network), [Named(layer.name, layer.op) for layer in layers]
         for rule in self.rules:
             unknown = [op for op in rule.ops if op not in _OPERATORS]
             if unknown and rule.keep not in HALVES:
@@ -81,13 +92,13 @@ class Policy:
 
     def node_decisions(self, network: Network) -> dict[str, PolicyRule]:
         """The rule that counts for a node of any operator, by the node's name. Raises UsageError as `decisions`."""
-        nodes = _Named.of_nodes(network)
+        nodes = Named.of_nodes(network)
         return self._found(network, lambda rule: nodes)
 
-    def _found(self, network: Network, candidates: Callable[[PolicyRule], Sequence[_Named]]) -> dict[str, PolicyRule]:
+    def _found(self, network: Network, candidates: Callable[[PolicyRule], Sequence[Named]]) -> dict[str, PolicyRule]:
         found: dict[str, PolicyRule] = {}
         for rule in self.rules:
-            for name in _matched(rule, network, candidates(rule)):
+            for name in matched(rule, network, candidates(rule)):
                 found.setdefault(name, rule)
         return found
 
@@ -103,7 +114,7 @@ def read_policy(path: Path) -> Policy:
         raise UsageError(f"policy {path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"policy {path} is no TOML: {error}") from error
-    _check_keys(path, "the file", content, ("rule", "scheme"))
+    check_keys(path, "the file", content, ("rule", "scheme"))
     rules = content.get("rule", [])
     if not isinstance(rules, list):
         raise UsageError(f"policy {path}: write [[rule]] in double brackets, one table for each rule")
@@ -111,11 +122,11 @@ def read_policy(path: Path) -> Policy:
 
 
 def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
-    _check_keys(path, "a rule", table, [known.name for known in fields(PolicyRule)])
+    check_keys(path, "a rule", table, [known.name for known in fields(PolicyRule)])
     if table.get("keep") not in get_args(Kept):
         raise UsageError(f"policy {path}: keep = {table.get('keep')!r} in a rule; it is one of {get_args(Kept)}")
     for key in ("ops", "names", "between"):
-        if not _is_texts(table.get(key, [])):
+        if not is_texts(table.get(key, [])):
             raise UsageError(f"policy {path}: {key} = {table[key]!r} in a rule; expected a list of texts")
     unknown = [op for op in table.get("ops", []) if op not in OPS]
     if unknown:
@@ -130,7 +141,7 @@ def _rule(path: Path, table: Mapping[str, Any]) -> PolicyRule:
 
 
 def _scheme(path: Path, table: Mapping[str, Any]) -> StaticScheme:
-    _check_keys(path, "[scheme]", table, [known.name for known in fields(StaticScheme)])
+    check_keys(path, "[scheme]", table, [known.name for known in fields(StaticScheme)])
     return detailed(StaticScheme(), table, f"policy {path}, [scheme]")
 
 
@@ -143,7 +154,8 @@ def detailed(scheme: StaticScheme, details: Mapping[str, Any], where: str) -> St
     return replace(scheme, **details)
 
 
-def _check_keys(path: Path, where: str, table: Any, known: Sequence[str]) -> None:
+def check_keys(path: Path, where: str, table: Any, known: Sequence[str]) -> None:
+    """Raise UsageError for a key of a table that is none of those known, with the nearest ones."""
     if not isinstance(table, dict):
         raise UsageError(f"policy {path}: {where} is no table")
     unknown = [key for key in table if key not in known]
@@ -152,12 +164,13 @@ def _check_keys(path: Path, where: str, table: Any, known: Sequence[str]) -> Non
         raise UsageError(f"policy {path}: there is no {unknown[0]!r} in {where}; is it {' or '.join(near)}?")
 
 
-def _is_texts(value: object) -> bool:
+def is_texts(value: object) -> bool:
+    """Whether a value of a TOML file is a list of texts."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _matched(rule: PolicyRule, network: Network, layers: Sequence[_Named]) -> list[str]:
-    """The layers that a rule is about."""
+def matched(rule: Selection, network: Network, layers: Sequence[Named]) -> list[str]:
+    """The layers that a rule is about. Raises UsageError for names that none is called by, with near ones."""
     known = [layer.name for layer in layers]
     for glob in rule.names:
         if not any(fnmatchcase(name, glob) for name in known):

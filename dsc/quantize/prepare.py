@@ -36,12 +36,12 @@ _FOLDED = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze")
 """What exporters put between a weight and its product."""
 
 
-def prepare(source: ModelSource, opset: int = OPSET) -> onnx.ModelProto:
-    """The model as it is quantized; `source` is not changed.
+def prepare(source: ModelSource, opset: int = OPSET, *, folds_norms: bool = True) -> onnx.ModelProto:
+    """The model as its layers are changed; `source` is not.
 
     At `opset` at least, all constants initializers, weights as products read them, BatchNormalization after Conv
-    folded, each node named (after its first output where it had no name). Raises UsageError for a file that cannot be
-    read or a model that is quantized already, UnsupportedModelError for one that is too old.
+    folded unless it is to stay, each node named (after its first output where it had no name). Raises UsageError for a
+    file that cannot be read or a model that is quantized already, UnsupportedModelError for one that is too old.
     """
     model = _read(source)
     if opset_of(model.opset_import) < opset:
@@ -50,10 +50,13 @@ def prepare(source: ModelSource, opset: int = OPSET) -> onnx.ModelProto:
         model.ir_version = max(model.ir_version, least)
     found = sorted({node.op_type for node in model.graph.node if node.op_type in _QUANTIZED})
     if found:
-        raise UsageError(f"the model is quantized already ({', '.join(found)}): quantize the float model it came from")
+        raise UsageError(
+            f"the model is quantized already ({', '.join(found)}): start from the float model it came from"
+        )
     _constants_to_initializers(model.graph)
     _fold(model)
-    _fold_batch_norms(model)
+    if folds_norms:
+        _fold_batch_norms(model)
     drop_unused(model.graph)
     _name_nodes(model.graph)
     return model

@@ -268,6 +268,13 @@ def test_the_docs_quantize_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "quantized.onnx").exists()
 
 
+def test_the_docs_prune_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = executed("pruning.md")
+    assert names["pruned"].report.sparsity == pytest.approx(0.5, abs=0.01)
+    assert Path("pruned.onnx").stat().st_size > 4 * (24 * 32 + 32 * 10)
+
+
 def test_the_weights_of_the_docs_are_small(capsys: pytest.CaptureFixture[str]) -> None:
     names = executed("weight-only.md")
     assert 0.15 < names["share"] < 0.17  # 4 bits, a scale and a zero point for 32 of them

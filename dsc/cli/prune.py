@@ -1,0 +1,160 @@
+"""`dsc prune`: a model with zeros where it suffers least, and why there."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsc.cli import options
+from dsc.cli.console import print_table, progress, write_json
+from dsc.cli.outputs import claim
+from dsc.cli.source import find_model
+from dsc.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsc.prune.judge import Evaluate
+    from dsc.prune.pruned import Compared, LayerReport, Report
+
+_ZOO = "zoo:"
+
+
+def prune(
+    context: typer.Context,
+    model: options.ModelArgument,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE.onnx", callback=options.output, help="The pruned model."),
+    ],
+    sparsity: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="How many weights become 0, as 70% or 0.7.")
+    ] = None,
+    pattern: Annotated[
+        str, typer.Option(metavar="unstructured|4x1|2:4|...", help="Blocks (outputs x inputs), or n of m inputs.")
+    ] = "unstructured",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="magnitude|global-magnitude|wanda|obs|admm", help="admm by default, magnitude without data."
+        ),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Inputs in use: .npz, a folder, FILE.py:NAME, or zoo:NAME."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="So many of DATA at most; they are kept in memory.")] = 256,
+    preprocessing: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="How the images of a folder become inputs.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Sparsities of single layers; 0 is dense.")
+    ] = None,
+    eval_: Annotated[
+        str | None, typer.Option("--eval", metavar="EVAL", help="What accuracy is: zoo:NAME, or FILE.py:NAME.")
+    ] = None,
+    max_accuracy_drop: Annotated[
+        str | None, typer.Option(metavar="DROP", help="How much of it may be lost, as 1% or 0.01.")
+    ] = None,
+    json: options.JsonFile = None,
+) -> None:
+    """Make zeros of a model's weights, and say what that costs each layer.
+
+    With --eval and --max-accuracy-drop, the largest sparsity that keeps the accuracy; exit 4 if none does.
+    """
+    if calibration is None:
+        options.refuse(context, "is of calibration data, and there is none", "samples", "preprocessing")
+    share = None if sparsity is None else _parse_share("--sparsity", sparsity)
+    drop = None if max_accuracy_drop is None else _parse_share("--max-accuracy-drop", max_accuracy_drop)
+    source = find_model(model)
+    reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
+    claim({"-o": output, "--json": json}, [path for path in reads if path is not None and Path(path).is_file()])
+    import onnx
+
+    from dsc.prune.policy import read_policy
+    from dsc.prune.prune import prune as prune_model
+    from dsc.quantize.calibration import find_samples
+
+    rules = None if policy is None else read_policy(policy)
+    evaluate = None if eval_ is None else _evaluation(eval_)
+    found = None
+    if calibration is not None:
+        known = onnx.load(source.path, load_external_data=False)
+        found = find_samples(calibration, known, preprocessing).first(samples)
+    with progress() as tell:
+        pruned = prune_model(
+            source.path,
+            found,
+            sparsity=share,
+            pattern=pattern,
+            method=method,
+            policy=rules,
+            evaluate=evaluate,
+            max_accuracy_drop=drop,
+            progress=tell,
+        )
+    pruned.save(output)
+    print_report(pruned.report)
+    data = "" if found is None else f"; calibrated with {found.source}"
+    print(f"wrote {output}{data}")
+    write_json(json, {"model": model, "calibration": calibration, **pruned.report.to_json()})
+
+
+def print_report(report: Report) -> None:
+    """The layers in the model's order, and what it comes to."""
+    total = sum(layer.size for layer in report.layers) or 1
+    rows = [_row(layer, total) for layer in report.layers]
+    print_table(["layer", "op", "shape", "weights %", "zeros %", "SNR dB", "why, and what is to be said"], rows)
+    outputs = "" if report.snr is None else f"; outputs at {_decibels(report.snr)} dB"
+    print(f"{report.sparsity:.1%} of weights are 0: {report.pattern} by {report.method}{outputs}")
+    accuracy = report.accuracy
+    if accuracy is not None:
+        print(f"accuracy {_compared(accuracy.decided)}; {accuracy.evaluations} evaluations")
+        if accuracy.held_out is not None:
+            print(f"held out {_compared(accuracy.held_out)}")
+
+
+def _compared(compared: Compared) -> str:
+    samples = "" if compared.samples is None else f", {compared.samples} samples"
+    return f"{compared.pruned:.4f}, in float {compared.in_float:.4f}{samples}"
+
+
+def _row(layer: LayerReport, total: int) -> list[str]:
+    shape, notes = "x".join(map(str, layer.shape)), "; ".join((*([layer.reason] if layer.reason else []), *layer.notes))
+    shares = [f"{100 * layer.size / total:.1f}", f"{100 * layer.sparsity:.1f}"] if layer.size else ["", ""]
+    return [layer.name, layer.op, shape, *shares, _decibels(layer.snr), notes]
+
+
+def _decibels(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio:.1f}" if math.isfinite(ratio) else "exact" if ratio > 0 else "lost"
+
+
+def _evaluation(text: str) -> Evaluate:
+    """What --eval names, sample by sample where it is of the zoo. Raises UsageError where there is none."""
+    from dsc.models.evaluation import evaluation
+    from dsc.quantize.calibration.python_file import object_of
+
+    if text.startswith(_ZOO):
+        known = evaluation(text.removeprefix(_ZOO))
+        return lambda run: known.answers(run) == known.truth()
+    if ".py:" not in text:
+        raise UsageError(f"--eval {text}: expected zoo:NAME, or FILE.py:NAME of a function")
+    function = object_of(text)
+    if not callable(function):
+        raise UsageError(f"--eval {text} is a {type(function).__name__}, expected a function")
+    return function
+
+
+def _parse_share(option: str, text: str) -> float:
+    """The number of "1%" or "0.01". Raises UsageError for anything else."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if rest or not 0 <= share < math.inf:
+        raise UsageError(f"{option} {text}: expected a share, as 1% or 0.01")
+    return share

@@ -1,0 +1,52 @@
+"""What pruning a layer is asked to do: weights with few that are not zero, whose outputs on data are those of float.
+
+With x the rows that the layer is given in the pruned model and y the outputs of the float model for the same samples,
+the squared error of a weight v is ``||y - x v^T||^2``, which but for a constant is ``tr((v - t) H (v - t)^T)``: H is
+the damped ``x^T x``, and t the weight for which it is least, the float weight where x is as in the float model. Damping
+is towards the float weight, so that what the data does not tell stays as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+DAMPING = 0.01
+"""Share of the mean of the diagonal of x^T x that is added to it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """hessian: H, [depth, depth]. target: t, [outputs, depth]. Both float64."""
+
+    hessian: np.ndarray
+    target: np.ndarray
+
+    @staticmethod
+    def of(weight: np.ndarray, inputs: np.ndarray, outputs: np.ndarray) -> Problem:
+        """weight: of the float model, [outputs, depth]. inputs: x^T x. outputs: y^T x, [outputs, depth].
+
+        Inputs that are always 0 count as independent ones.
+        """
+        diagonal = np.diagonal(inputs)
+        mean = float(diagonal.mean()) if diagonal.any() else 1.0
+        damping = np.where(diagonal > 0, 0.0, mean) + DAMPING * mean
+        hessian = inputs + np.diag(damping)
+        return Problem(hessian, np.linalg.solve(hessian, (outputs + weight * damping).T).T)
+
+    @staticmethod
+    def without_data(weight: np.ndarray) -> Problem:
+        """The error is that of the weights themselves."""
+        return Problem(np.eye(weight.shape[1]), weight.astype(np.float64))
+
+    @cached_property
+    def power(self) -> float:
+        """Of the outputs that are wanted: what the error is without any weight."""
+        return self.error(np.zeros_like(self.target))
+
+    def error(self, matrix: np.ndarray) -> float:
+        """The squared error of a weight, less that of the target."""
+        off = matrix - self.target
+        return float(np.sum((off @ self.hessian) * off))

@@ -1,0 +1,69 @@
+"""What is known of a layer's inputs, in the pruned model, and of its outputs, in the float model: sums of products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dsc.prune.problem import Problem
+from dsc.quantize.matrices import Matrices
+
+_PLACES = 4096
+"""Of a sample's outputs that are looked at, at random ones ..."""
+_NUMBERS = 1 << 24
+"""... and no more than make so many numbers."""
+
+
+class Sums:
+    """x^T x and y^T x, and the sums of x and y, for each group of a layer; `count` rows of each."""
+
+    def __init__(self, matrices: Matrices, weight: np.ndarray) -> None:
+        self._matrices = matrices
+        self._places = max(1, min(_PLACES, _NUMBERS // (matrices.groups * matrices.depth)))
+        self._columns = matrices.columns(weight)
+        groups, depth, width = self._columns.shape
+        self._inputs, self._outputs = np.zeros((groups, depth, depth)), np.zeros((groups, width, depth))
+        self._row, self._result = np.zeros((groups, depth)), np.zeros((groups, width))
+        self.count = 0
+
+    def add(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Count in what the layer reads of some samples, in the float model and in the pruned one."""
+        waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        for index, (in_float, pruned) in enumerate(pairs):
+            # the same places of both
+            rows, wanted = (
+                self._matrices.rows(array, self._places, np.random.default_rng(index)) for array in (pruned, in_float)
+            )
+            waiting.append((rows, wanted))
+            if sum(some.shape[1] for some, _ in waiting) >= self._places:
+                self._sum_up(waiting)
+                waiting = []
+        if waiting:
+            self._sum_up(waiting)
+
+    def _sum_up(self, waiting: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """One product for the rows of several samples."""
+        rows, wanted = (np.concatenate([pair[side] for pair in waiting], axis=1) for side in (0, 1))
+        made = (wanted @ self._columns).transpose(0, 2, 1)
+        self._inputs += rows.transpose(0, 2, 1) @ rows
+        self._outputs += made @ rows
+        self._row += rows.sum(axis=1, dtype=np.float64)
+        self._result += made.sum(axis=2, dtype=np.float64)
+        self.count += rows.shape[1]
+
+    def problems(self, *, centered: bool) -> list[Problem]:
+        """One for each group. centered: means do not count, as a bias makes them what they should be."""
+        inputs, outputs = self._inputs, self._outputs
+        if centered and self.count:
+            means = self._row / self.count
+            inputs = inputs - means[:, :, None] * self._row[:, None, :]
+            outputs = outputs - self._result[:, :, None] * means[:, None, :]
+        weights = self._columns.transpose(0, 2, 1)
+        return [Problem.of(*parts) for parts in zip(weights, inputs, outputs, strict=True)]
+
+    def shift(self, matrices: list[np.ndarray]) -> np.ndarray:
+        """What a bias has to add for the means of all outputs to be those of float, with these weights, by group."""
+        turned = np.stack(matrices).astype(np.float64)
+        missing = self._result - np.einsum("gwd,gd->gw", turned, self._row)
+        return np.asarray(missing.reshape(-1) / max(self.count, 1))

@@ -21,10 +21,11 @@ from dsc.targets.arm.instructions import A76, V1, dot_products, matrix_products_
 from dsc.targets.cpu.gemm.integers import WORDS
 from dsc.targets.cpu.gemm.panels import Panels
 from dsc.targets.cpu.matrix_tile import MatrixTile
-from dsc.targets.cpu.tile import RegisterTile, reinterpreted
+from dsc.targets.cpu.tile import reinterpreted
 from dsc.targets.kernel import ArrayType
 from dsc.targets.x86 import X86
 from dsc.targets.x86.instructions import INTEL, vpdpbusd
+from tests.targets.by_arithmetic import ByArithmetic
 
 BYTES = ("uint8", "int8", "int32")
 RANDOM = np.random.default_rng(17)
@@ -157,23 +158,6 @@ def test_a_machine_without_an_instruction_refuses() -> None:
     found, refusals = best(bare)
     assert found.kernel.name == "cpu.generic"
     assert ("cpu.gemm", "no instruction for uint8 x int8 or int8 x int8 or int16 x int16") in refusals
-
-
-class ByArithmetic(RegisterTile):
-    """The tile of an instruction that this host may lack: the same sums, lane by lane."""
-
-    def multiply_add(self, i: int, v: int, a: Expr, b: Expr) -> None:
-        row = self.instruction
-        if row.name not in ("vpdpbusd", "sdot", "udot", "usdot", "smlal"):
-            super().multiply_add(i, v, a, b)
-            return
-        left, right = (reinterpreted(x, f"{t}x{row.n * row.k}") for t, x in ((row.a, a), (row.b, b)))
-        total = self[i, v]
-        for k in range(row.k):
-            lanes = [tirx.const(k + row.k * lane, "int32") for lane in range(row.n)]
-            x, y = (tirx.Shuffle([value], lanes).astype(f"int32x{row.n}") for value in (left, right))
-            total = total + x * y
-        self.put(i, v, total)
 
 
 class MatricesByArithmetic(MatrixTile):

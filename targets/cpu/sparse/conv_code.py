@@ -71,7 +71,8 @@ class _Nest:
             first_row, first_panel = T.Bind(strip * point.rows), T.Bind(chunk * point.panels)
             scratch = T.alloc_buffer((source.size,), self.elements.multiplied)
             source.fill(scratch, n, first_row)
-            sums = Panel(Stream(*self.frame.packed[:3], self.instruction.k), self.instruction, self.columns, loops)
+            stream = Stream.of(self.frame.packed, self.instruction.k)
+            sums = Panel(stream, self.instruction, self.columns, loops)
             count = point.panels if divides(point.panels, panels) else minimum(point.panels, panels - first_panel)
             with loops.each(count) as i, loops.each(ceildiv(self.plane.pixels, self.columns)) as tile:
                 panel, first = T.Bind(first_panel + i), T.Bind(tile * self.columns)

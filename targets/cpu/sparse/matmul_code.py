@@ -39,7 +39,7 @@ class _Sparse(Writer):
             tile, strip = loops.split(task, strips)
             turned_rows = self._turned_rows(T.Bind(tile * tiling.rows))
             assert self.source.weight is not None
-            stream = Stream(*frame.packed[self.source.weight][:3], self.instruction.k)
+            stream = Stream.of(frame.packed[self.source.weight], self.instruction.k)
             sums = Panel(stream, self.instruction, tiling.rows, loops)
             first = strip * tiling.strip
             whole = divides(tiling.strip, frame.panels)

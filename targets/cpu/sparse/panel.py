@@ -33,6 +33,12 @@ class Stream:
     k: int
     """Entries of a step."""
 
+    @staticmethod
+    def of(packed: Sequence[tirx.Buffer], k: int) -> Stream:
+        """Of all arrays of a weight; sums are none of its entries."""
+        starts, offsets, values, *_ = packed
+        return Stream(starts, offsets, values, k)
+
     @property
     def outputs(self) -> int:
         """Of an entry."""

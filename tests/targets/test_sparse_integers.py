@@ -1,0 +1,142 @@
+"""Products and convolutions of bytes by sparse weights, exactly, where an instruction multiplies four at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from dsc.pipeline import compile_model
+from dsc.sparsity import Pattern, matrix_of, weight_of
+from dsc.targets import AnyTarget, Target, target
+from dsc.targets.arm.instructions import A76, dot_products
+from dsc.targets.x86 import X86
+from dsc.targets.x86.instructions import INTEL, vpdpbusd
+from tests.targets.by_arithmetic import ByArithmetic
+
+RANDOM = np.random.default_rng()
+
+
+@pytest.fixture(params=["vnni", "dotprod"])
+def onto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AnyTarget:
+    """This host, as if it had VNNI, or Arm's products of bytes, and sparse kernels took no time."""
+    monkeypatch.setattr("dsc.targets.cpu.sparse.panel.RegisterTile", ByArithmetic)
+    for name in ("matmul_space.SparseMatmulSpace", "conv_space.SparseConvSpace"):
+        monkeypatch.setattr(f"dsc.targets.cpu.sparse.{name}.estimate", lambda self, point: 0.0)
+    machine = target("x86:haswell").machine
+    floats = machine.multiply_adds("float32", "float32", "float32")
+    rows = vpdpbusd(machine.vector_bits, 256, 4, INTEL) if request.param == "vnni" else dot_products(2.0, 3, A76)
+    return Target(X86(), replace(machine, instructions=(*floats, *rows)))
+
+
+def sparse(shape: tuple[int, ...], axis: int, pattern: str, density: float) -> np.ndarray:
+    """Bytes of both signs, the least and the greatest among them."""
+    weight = RANDOM.choice(np.array([-128, -127, -1, 1, 77, 127], np.int8), shape)
+    mask = Pattern.parse(pattern).keep(RANDOM.random(matrix_of(weight, axis).shape), density)
+    return np.where(weight_of(mask, axis, shape), weight, np.int8(0))
+
+
+def check(
+    kind: str, x: np.ndarray, w: np.ndarray, zero: int | None, onto: AnyTarget, kernel: str, **attributes: object
+):
+    """Compiled, in whole numbers; the same of floats by ONNX Runtime is exact for so few terms."""
+    element = helper.np_dtype_to_tensor_dtype(x.dtype)
+    weights = [numpy_helper.from_array(w, "w")]
+    if zero is not None:
+        weights.append(numpy_helper.from_array(np.array(zero, x.dtype), "z"))
+    node = helper.make_node(f"{kind}Integer", ["x", *(t.name for t in weights)], ["y"], **attributes)
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph([node], "g", [info("x", element, x.shape)], [info("y", 6, None)], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    compilation = compile_model(model, target=onto)
+    assert kernel in {each["kernel"] for each in compilation.model.manifest.kernels}
+    found = compilation.model.load(1).run({"x": x})["y"]
+    np.testing.assert_array_equal(found, exact(kind, x.astype(np.float64) - (zero or 0), w, attributes))
+
+
+def exact(kind: str, x: np.ndarray, w: np.ndarray, attributes: dict) -> np.ndarray:
+    if kind == "MatMul":
+        return (x @ w.astype(np.float64)).astype(np.int64)
+    from onnx.reference import ReferenceEvaluator
+
+    node = helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [node], "g", [info("x", onnx.TensorProto.DOUBLE, None), info("w", onnx.TensorProto.DOUBLE, None)],
+        [info("y", onnx.TensorProto.DOUBLE, None)],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+    return ReferenceEvaluator(model).run(None, {"x": x, "w": w.astype(np.float64)})[0].astype(np.int64)
+
+
+def bytes_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return RANDOM.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize(
+    ("m", "k", "n", "pattern", "density"),
+    [
+        (70, 48, 40, "4x1", 0.2),
+        (5, 100, 21, "unstructured", 0.1),
+        (33, 67, 50, "16x1", 0.3),
+        (1, 128, 24, "2x1", 0.5),
+        (40, 33, 35, "4x1", 0.0),
+    ],
+)
+def test_products(dtype: str, m: int, k: int, n: int, pattern: str, density: float, onto: AnyTarget) -> None:
+    weight = sparse((k, n), 1, pattern, density)
+    for zero in (None, 3):
+        check("MatMul", bytes_of(dtype, (m, k)), weight, zero, onto, "cpu.sparse_matmul")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize(
+    ("x", "oc", "kernel", "strides", "pads", "pattern"),
+    [
+        ((1, 16, 9, 11), 24, (3, 3), (1, 1), (1, 1, 1, 1), "4x1"),
+        ((2, 32, 8, 7), 40, (1, 1), (1, 1), (0, 0, 0, 0), "4x1"),
+        ((1, 48, 9, 9), 32, (1, 1), (2, 2), (0, 0, 0, 0), "unstructured"),
+        ((2, 32, 10, 13), 20, (3, 2), (2, 1), (1, 0, 2, 1), "4x1"),
+        ((1, 70, 5, 6), 17, (5, 5), (1, 1), (2, 2, 2, 2), "2x1"),
+    ],
+)
+def test_convolutions(
+    dtype: str, x: tuple[int, ...], oc: int, kernel: tuple[int, int], strides: tuple[int, int],
+    pads: tuple[int, ...], pattern: str, onto: AnyTarget,
+) -> None:  # fmt: skip
+    weight = sparse((oc, x[1], *kernel), 0, pattern, 0.2)
+    attributes = {"kernel_shape": list(kernel), "strides": list(strides), "pads": list(pads)}
+    for zero in (None, 5):
+        check("Conv", bytes_of(dtype, x), weight, zero, onto, "cpu.conv2d.sparse", **attributes)
+
+
+def test_without_such_an_instruction_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dsc.targets.cpu.machine import Cpu
+    from dsc.targets.cpu.sparse import SparseMatmul
+
+    plain = target("x86:haswell")
+    asked: list[object] = []
+    match = SparseMatmul.match
+
+    def watched(self: SparseMatmul, workload: object, machine: Cpu) -> object:
+        asked.append(match(self, workload, machine))  # type: ignore[arg-type]
+        return asked[-1]
+
+    monkeypatch.setattr(SparseMatmul, "match", watched)
+    check("MatMul", bytes_of("uint8", (9, 64)), sparse((64, 32), 1, "4x1", 0.1), None, plain, "cpu.gemm")
+    assert "no instruction that multiplies four bytes at once" in str(asked)
+
+
+def test_where_the_host_has_vnni() -> None:
+    if not target("x86").machine.multiply_adds("uint8", "int8", "int32"):
+        pytest.skip("the host has no VNNI")
+    host = target("x86")
+    check("MatMul", bytes_of("uint8", (128, 512)), sparse((512, 256), 1, "4x1", 0.1), 7, host, "cpu.sparse_matmul")
+    shape = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    weight = sparse((64, 64, 3, 3), 0, "4x1", 0.1)
+    check("Conv", bytes_of("uint8", (1, 64, 28, 28)), weight, 7, host, "cpu.conv2d.sparse", **shape)

@@ -27,6 +27,8 @@ from dsc.targets.cpu.sparse.panel import square_of
 from dsc.targets.kernel import Implementation
 from dsc.targets.machine import MultiplyAdd
 
+STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Into so many an image is cut; large ones into single rows, too."""
 COPY_CYCLES = 0.5
 """Copying one element of a plain image."""
 SCATTER_CYCLES = 1.5
@@ -71,7 +73,7 @@ class SparseConvSpace:
     def _strips(self) -> list[int]:
         """Numbers of rows: of equal strips, as many as cores share evenly, or as fit L2."""
         oh = int(self.region.conv.oh)
-        return sorted({math.ceil(oh / parts) for parts in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if parts <= oh})
+        return sorted({math.ceil(oh / parts) for parts in STRIPS if parts <= oh} | ({1} if oh > STRIPS[-1] else set()))
 
     @cached_property
     def _steps(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dsc.pipeline import compile_model
+from dsc.sparsity import Pattern, matrix_of, weight_of
 from dsc.targets import target
 from tests.bundle.arm import launcher
 from tests.bundle.bundles import bundle, tool
@@ -87,6 +88,19 @@ def weights_of_few_bits(rows: int) -> Part:
     return Part("d = DequantizeLinear<axis=0, block_size=32>(w, s) y = MatMul(x, d)", floats(rows, 96), weights=weights)
 
 
+def zeros(part: Part, pattern: str, axis: int) -> Part:
+    """The same by a weight of which a tenth is left, in blocks. axis: of its outputs."""
+    weight = part.weights["w"]
+    mask = Pattern.parse(pattern).keep(RANDOM.random(matrix_of(weight, axis).shape), 0.1)
+    pruned = np.where(weight_of(mask, axis, weight.shape), weight, weight.dtype.type(0))
+    return replace(part, weights={**part.weights, "w": pruned})
+
+
+def bytes_by_zeros(x: np.ndarray, n: int, zero: np.generic) -> Part:
+    part = zeros(bytes_of(x, signed(x.shape[1], n), zero), "4x1", 1)
+    return bytes_of(x, part.weights["w"], zero)
+
+
 def function(name: str, x: np.ndarray | None = None) -> Part:
     return Part(f"y = {name}(x)", np.concatenate([SPECIAL, floats(41) * 5]) if x is None else x)
 
@@ -102,6 +116,11 @@ PARTS = [
         for right in (signed(k, n), unsigned(k, n))
     ),
     *(weights_of_few_bits(rows) for rows in (1, 37)),
+    *(zeros(dense(m, 100, 72), pattern, 1) for m, pattern in [(40, "4x1"), (33, "unstructured"), (70, "4x1")]),
+    *(zeros(conv(24, 40, 11, "pads=[1,1,1,1]"), pattern, 0) for pattern in ("4x1", "2x1", "4x1")),
+    *(zeros(conv(32, 24, 9, "strides=[2,2]", kernel=1), "4x1", 0) for _ in range(2)),
+    *(bytes_by_zeros(unsigned(37, 96), 64, np.uint8(131)) for _ in range(2)),
+    bytes_by_zeros(signed(37, 96), 64, np.int8(-9)),
     conv_of_bytes(unsigned(1, 16, 7, 9), 20, np.uint8(131)),
     conv_of_bytes(signed(2, 32, 6, 5), 24, np.int8(-5), stride=2),
     conv_of_bytes(unsigned(1, 3, 13, 11), 16, np.uint8(114), stride=2),

@@ -68,6 +68,7 @@ def test_ops_of_different_scales_share_a_kernel(
 def test_a_weight_with_a_sparsity_pattern_is_computed_with_as_any_other() -> None:
     graph = Graph.build([("x", tensor("float32", (-1, 24), ["n", ""]))])
     data = RNG.standard_normal((24, 16)).astype(np.float32)
+    data[::2] = 0
     weight = WeightOp(
         graph.weights.add(data, "w"), TensorType(f32, (24, 16), SparseAttr.of(Pattern.parse("2:4"), 1, 0.5))
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import print_table, progress, write_json
+from dsc.cli.figures import decibels, parse_share
 from dsc.cli.outputs import claim
 from dsc.cli.source import find_model
 from dsc.errors import UsageError
@@ -65,8 +65,8 @@ def prune(
     """
     if calibration is None:
         options.refuse(context, "is of calibration data, and there is none", "samples", "preprocessing")
-    share = None if sparsity is None else _parse_share("--sparsity", sparsity)
-    drop = None if max_accuracy_drop is None else _parse_share("--max-accuracy-drop", max_accuracy_drop)
+    share = None if sparsity is None else parse_share("--sparsity", sparsity)
+    drop = None if max_accuracy_drop is None else parse_share("--max-accuracy-drop", max_accuracy_drop)
     source = find_model(model)
     reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
     claim({"-o": output, "--json": json}, [path for path in reads if path is not None and Path(path).is_file()])
@@ -106,7 +106,7 @@ def print_report(report: Report) -> None:
     total = sum(layer.size for layer in report.layers) or 1
     rows = [_row(layer, total) for layer in report.layers]
     print_table(["layer", "op", "shape", "weights %", "zeros %", "SNR dB", "why, and what is to be said"], rows)
-    outputs = "" if report.snr is None else f"; outputs at {_decibels(report.snr)} dB"
+    outputs = "" if report.snr is None else f"; outputs at {decibels(report.snr)} dB"
     print(f"{report.sparsity:.1%} of weights are 0: {report.pattern} by {report.method}{outputs}")
     accuracy = report.accuracy
     if accuracy is not None:
@@ -123,13 +123,7 @@ def _compared(compared: Compared) -> str:
 def _row(layer: LayerReport, total: int) -> list[str]:
     shape, notes = "x".join(map(str, layer.shape)), "; ".join((*([layer.reason] if layer.reason else []), *layer.notes))
     shares = [f"{100 * layer.size / total:.1f}", f"{100 * layer.sparsity:.1f}"] if layer.size else ["", ""]
-    return [layer.name, layer.op, shape, *shares, _decibels(layer.snr), notes]
-
-
-def _decibels(ratio: float | None) -> str:
-    if ratio is None:
-        return ""
-    return f"{ratio:.1f}" if math.isfinite(ratio) else "exact" if ratio > 0 else "lost"
+    return [layer.name, layer.op, shape, *shares, decibels(layer.snr), notes]
 
 
 def _evaluation(text: str) -> Evaluate:
@@ -146,15 +140,3 @@ def _evaluation(text: str) -> Evaluate:
     if not callable(function):
         raise UsageError(f"--eval {text} is a {type(function).__name__}, expected a function")
     return function
-
-
-def _parse_share(option: str, text: str) -> float:
-    """The number of "1%" or "0.01". Raises UsageError for anything else."""
-    number, percent, rest = text.strip().partition("%")
-    try:
-        share = float(number) / (100 if percent else 1)
-    except ValueError:
-        share = math.nan
-    if rest or not 0 <= share < math.inf:
-        raise UsageError(f"{option} {text}: expected a share, as 1% or 0.01")
-    return share

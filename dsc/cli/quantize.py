@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import print_table, progress, write_json
+from dsc.cli.figures import decibels, parse_share
 from dsc.cli.outputs import claim
 from dsc.cli.source import find_model
 from dsc.errors import UsageError
@@ -81,7 +81,7 @@ def quantize(
         options.refuse(context, "is of calibration data, and there is none", "samples", "preprocessing")
     if scheme != "int8":
         options.refuse(context, f"is for scheme int8; this is {scheme}", *_DETAILS)
-    drop = None if max_accuracy_drop is None else _parse_share(max_accuracy_drop)
+    drop = None if max_accuracy_drop is None else parse_share("--max-accuracy-drop", max_accuracy_drop)
     source = find_model(model)
     reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
     claim({"-o": output, "--json": json}, [path for path in reads if path is not None and Path(path).is_file()])
@@ -128,7 +128,7 @@ def print_report(report: Report) -> None:
     if report.excluded:
         names = ",\n  ".join(f'"{name}"' for name in report.excluded)
         print(f'\nin float, as a policy:\n[[rule]]\nkeep = "float"\nnames = [\n  {names},\n]\n')
-    outputs = "" if report.snr is None else f"; outputs at {_decibels(report.snr)} dB"
+    outputs = "" if report.snr is None else f"; outputs at {decibels(report.snr)} dB"
     print(f"{report.share:.1%} of {report.unit} quantized{outputs}")
     if report.accuracy is not None:
         found = report.accuracy
@@ -139,13 +139,7 @@ def _row(layer: LayerReport, total: int) -> list[str]:
     kind = layer.half or ("integers" if layer.quantized else "float")
     gain = "" if layer.gain is None else f"{layer.gain:+.1f}"
     notes = "; ".join((*([layer.reason] if layer.reason else []), *layer.methods))
-    return [layer.name, layer.op, f"{100 * layer.size / total:.1f}", _decibels(layer.snr), gain, kind, notes]
-
-
-def _decibels(ratio: float | None) -> str:
-    if ratio is None:
-        return ""
-    return f"{ratio:.1f}" if math.isfinite(ratio) else "exact" if ratio > 0 else "lost"
+    return [layer.name, layer.op, f"{100 * layer.size / total:.1f}", decibels(layer.snr), gain, kind, notes]
 
 
 def _evaluation(text: str) -> Evaluate:
@@ -160,15 +154,3 @@ def _evaluation(text: str) -> Evaluate:
         raise UsageError(f"--eval {text}: expected zoo:NAME, or FILE.py:NAME of a function")
     function = object_of(text)
     return checked(text, function)
-
-
-def _parse_share(text: str) -> float:
-    """The number of "1%" or "0.01". Raises UsageError for anything else."""
-    number, percent, rest = text.strip().partition("%")
-    try:
-        share = float(number) / (100 if percent else 1)
-    except ValueError:
-        share = math.nan
-    if rest or not 0 <= share < math.inf:
-        raise UsageError(f"--max-accuracy-drop {text}: expected a share, as 1% or 0.01")
-    return share

@@ -44,11 +44,8 @@ def random_case(kind: str, draw: random.Random) -> Case:
     kernel = (3, 3) if wino else draw.choice([(1, 1), (draw.randint(1, 7), draw.randint(1, 7))])
     steps = [(1, 1) if wino else (draw.randint(1, 3), draw.randint(1, 3)) for _ in range(2)]
     pads = tuple(draw.choice((0, 1, draw.randint(0, 9))) for _ in range(4)) if draw.random() < 0.7 else (0,) * 4
-    free = (
-        ()
-        if wino or kind == "sparse" or draw.random() < 0.6
-        else tuple(sorted(draw.sample((0, 2, 3), draw.randint(1, 3))))
-    )
+    free = () if wino or draw.random() < 0.6 else tuple(sorted(draw.sample((0, 2, 3), draw.randint(1, 3))))
+    free = (0,) if free and kind == "sparse" else free
     out_blocks = [b for b in (1, 4, 8, 16) if outputs % b == 0 and (b > 1 or not wino)]
     case = Case(
         (draw.randint(1, 3), channels, draw.randint(1, 20), draw.randint(1, 35)),

@@ -57,11 +57,6 @@ def test_what_is_refused(case: Case, reason: str) -> None:
     assert SparseConv().match(case.workload(), machine()) == Refusal(reason)
 
 
-def test_free_batches_are_refused_too() -> None:
-    found = SparseConv().match(Case((1, 16, 8, 8), 16, pattern="4x1", symbolic=(0,)).workload(), machine())
-    assert found == Refusal("an image whose size is not known")
-
-
 def test_odd_numbers_reach_the_outputs_that_have_a_weight_for_them() -> None:
     """NaN and infinity, at the edges too, where what is beside the image is multiplied and thrown away."""
     case = Case((1, 16, 7, 9), 16, pads=(1, 1, 1, 1), block=16, out_block=16, pattern="4x1", density=0.3, bias=False)

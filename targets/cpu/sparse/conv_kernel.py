@@ -41,7 +41,7 @@ class SparseConv:
             return Refusal(f"no instruction multiplies {region.element} as it is, or four bytes at once")
         if conv.groups > 1:
             return Refusal("channels in groups")
-        if not all(isinstance(size, int) for size in (conv.n, conv.h, conv.w)):
+        if not all(isinstance(size, int) for size in (conv.h, conv.w)):
             return Refusal("an image whose size is not known")
         return SparseConvSpace(region, encoding, machine, instruction, region.frame().epilogue.block)
 

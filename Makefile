@@ -134,7 +134,7 @@ accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models quantized by dsc, agains
 	@$(BIN)/python -m tests.accuracy $(ONLY)
 
 .PHONY: pruning-accuracy
-pruning-accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models pruned by dsc, against float (an hour): ONLY="fashion-mnist text-lines"
+pruning-accuracy: $(VENV)/.dev  ## Accuracy of the zoo's models pruned by dsc, against float (most of an hour): ONLY="fashion-mnist text-lines"
 	@$(BIN)/python -m tests.pruning_accuracy $(ONLY)
 
 .PHONY: exports

@@ -42,8 +42,7 @@ class Sparsity(Pass):
         if not 0 < self.least <= 1:
             raise UsageError(f"sparsity: least is a share above 0 and up to 1, not {self.least}")
         for op, weight, axis in _factors(graph):
-            found = encoding_of(weight.out.type)
-            if found is not None:
+            if encoding_of(weight.out.type) is not None:
                 continue
             data = graph.weights.get(weight.weight)
             share = sparsity(data)

@@ -126,7 +126,7 @@ class Operands:
         count = tiling.rows * (tiling.block if tiling.by_rows else self.frame.row_tiles)
         scratch = T.alloc_buffer((count // stacked, self.frame.steps * self.neighbours * stacked), self.a)
         with loops.each(task.count * tiling.rows) as i:
-            row = self._element_of_a(task, T.Bind(tirx.min(task.first * tiling.rows + i, last)))
+            row = self.element_of_a(task, T.Bind(tirx.min(task.first * tiling.rows + i, last)))
             whole = self.source.k // width if isinstance(self.source.k, int) else 0
             with loops.each(whole) as part, loops.each(width, T.vectorized) as lane:
                 T.buffer_store(scratch, row(part * width + lane), self._in_stacks(i, part * width, lane))
@@ -162,7 +162,7 @@ class Operands:
         depth = self.loops.const(self.source.k)
         return tirx.Select(condition(k < depth), element(tirx.min(k, depth - 1)), tirx.const(0, dtype))
 
-    def _element_of_a(self, task: Task, row: Expr) -> Element:
+    def element_of_a(self, task: Task, row: Expr) -> Element:
         """Reads a row of `a` by column, as it is computed."""
         a, inliner = self.source.a, Inliner(self.frame.leaves())
         rows = self.frame.coordinates(row)
@@ -175,5 +175,5 @@ class Operands:
         if self.source.plain_a:
             base = T.Bind((place.task.batch * self.loops.const(self.source.m) + row) * self.loops.const(self.source.k))
             return lambda k, count: self.frame.flat[a][self.loops.span(base + k, count)]
-        element = self._element_of_a(place.task, row)  # computed one by one: the tiling's depth is 1
+        element = self.element_of_a(place.task, row)  # computed one by one: the tiling's depth is 1
         return lambda k, _: element(k)

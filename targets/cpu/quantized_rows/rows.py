@@ -58,7 +58,7 @@ class QuantizedOperands(Operands):
         last = self.loops.const(self.source.m) - 1
         with self.loops.each(task.count * tiling.rows) as i:
             row = T.Bind(tirx.min(task.first * tiling.rows + i, last))
-            quantizer.row(self._element_of_a(task, row), i)
+            quantizer.row(self.element_of_a(task, row), i)
 
         def rows(place: Place, wanted: Sequence[Expr], ragged: bool) -> list[Row]:
             first = T.Bind(place.tile * tiling.rows)

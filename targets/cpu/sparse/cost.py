@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from dsc.sparsity import Pattern
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.cpu.sparse.entries import outputs_of
 from dsc.targets.machine import MultiplyAdd
 
 GROUP_CYCLES = 25.0
@@ -20,14 +21,19 @@ ENTRY_INSTRUCTIONS = 4
 SHUFFLES = 8
 """That interleave four vectors of bytes."""
 MOST_VECTORS = 8
+OUTPUTS = 4
+"""Of an entry at most: what is loaded for one is multiplied so often that larger blocks gain nothing."""
 
 
 def entry_outputs(machine: Cpu, instruction: MultiplyAdd, pattern: Pattern) -> int:
-    """Outputs of an entry, whose sums of four vectors of bytes must have registers beside what is interleaved."""
-    if instruction.k == 1:
-        return outputs_of(pattern, instruction.n)
-    fitting = (machine.vector_registers - 2 * instruction.k) // instruction.k
-    return outputs_of(pattern, 1 << (max(1, fitting).bit_length() - 1))
+    """Outputs of an entry: as many of a block's as share what is loaded, a power of two.
+
+    Of bytes, their sums of four vectors must have registers beside what is interleaved.
+    """
+    fitting = OUTPUTS
+    if instruction.k > 1:
+        fitting = max(1, (machine.vector_registers - 2 * instruction.k) // instruction.k)
+    return math.gcd(pattern.outputs, OUTPUTS, 1 << (fitting.bit_length() - 1))
 
 
 def tile_vectors(machine: Cpu, instruction: MultiplyAdd, outputs: int) -> range:

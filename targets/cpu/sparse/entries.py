@@ -11,9 +11,6 @@ from dsc.ir import SparseAttr
 from dsc.sparsity import Pattern, matrix_of
 from dsc.targets.kernel import ArrayType
 
-OUTPUTS = 4
-"""Of an entry at most: what is loaded for one is multiplied so often that larger blocks gain nothing."""
-
 
 @dataclass(frozen=True)
 class Entries:
@@ -73,11 +70,6 @@ class Entries:
 
     def _groups(self, shape: tuple[int, ...]) -> int:
         return math.ceil(shape[self.axis] / self.panel) * (self.panel // self.outputs)
-
-
-def outputs_of(pattern: Pattern, most: int) -> int:
-    """Outputs of an entry: as many of a block's as share what is loaded; a power of two up to `most`."""
-    return math.gcd(pattern.outputs, OUTPUTS, most)
 
 
 def steps_of(encoding: SparseAttr, outputs: int, shape: tuple[int, ...], k: int = 1) -> int:

@@ -56,7 +56,7 @@ class _Sparse(Writer):
         last = loops.const(self.source.m) - 1
         if not self.source.plain_a or k < lanes:
             with loops.each(rows) as row:
-                element = self.operands._element_of_a(Task(loops.const(0), [], first, 1), tirx.min(first + row, last))
+                element = self.operands.element_of_a(Task(loops.const(0), [], first, 1), tirx.min(first + row, last))
                 with loops.each(k) as at:
                     T.buffer_store(scratch, element(at), [at * rows + row])
             return scratch

@@ -142,12 +142,7 @@ def _unpacked(left: Expr, right: Expr, size: int) -> tuple[Expr, Expr]:
     return half(0), half(CHUNK // 2)
 
 
-def turn_into(
-    scratch: tirx.Buffer,
-    place: Callable[[int], Expr],
-    vectors: Sequence[Expr],
-    loops: Loops,
-) -> None:
+def turn_into(scratch: tirx.Buffer, place: Callable[[int], Expr], vectors: Sequence[Expr], loops: Loops) -> None:
     """Writes a square of elements, given as the vectors of inputs of one column each, with columns side by side.
 
     place: where those of an input go, by number, in `scratch` as one long array.

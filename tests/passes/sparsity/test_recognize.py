@@ -56,11 +56,9 @@ def test_pruned_weights_get_their_pattern() -> None:
 
 def test_dense_weights_are_refused_and_no_type_changes() -> None:
     graph = network(density=1.0)
-    before = graph.text()
     Pipeline.parse("canonicalize,fuse,layout{block=8}").run(graph)
     plain = graph.text()
     record = Pipeline.parse("sparsity").run(graph)[-1]
-    assert before != plain
     assert graph.text() == plain
     assert {miss.reason for miss in record.near_misses()} == {"no zeros"}
 

@@ -12,10 +12,10 @@ from typing import ClassVar
 from dsc.ir import Graph
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.driver import rewrite
-from dsc.passes.integers import clamps, moves, products, requantize, tables, weights
+from dsc.passes.integers import clamps, linear, moves, products, requantize, tables, weights
 from dsc.passes.rule import Rule
 
-RULES: tuple[Rule, ...] = (*moves.RULES, *clamps.RULES, *weights.RULES, *products.RULES)
+RULES: tuple[Rule, ...] = (*linear.RULES, *moves.RULES, *clamps.RULES, *weights.RULES, *products.RULES)
 """In the order in which they are tried at an op."""
 
 

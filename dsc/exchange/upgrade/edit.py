@@ -70,6 +70,10 @@ class Edit:
         self.before.append(onnx.helper.make_node(op_type, inputs, [name], name=self.node.name, **attributes))
         return name
 
+    def emit_all(self, op_type: str, inputs: list[str], outputs: list[str]) -> None:
+        """Put a node of these outputs before this one."""
+        self.before.append(onnx.helper.make_node(op_type, inputs, outputs, name=self.node.name))
+
     def become(self, op_type: str, *inputs: str) -> None:
         """Turn the node into one of ONNX's domain, without attributes, with its first output."""
         self.node.domain, self.node.op_type = "", op_type

@@ -15,12 +15,9 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.targets.cpu.tile import RegisterTile
-from dsc.targets.cpu.turn import turned
+from dsc.targets.cpu.turn import CHUNK, in_turns, turned
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops
-
-CHUNK = 16
-"""Bytes within which vectors are interleaved."""
 
 
 @dataclass(frozen=True)
@@ -120,26 +117,9 @@ class Panel:
 def _interleaved(rows: Sequence[Expr]) -> list[Expr]:
     """Of four vectors of bytes, four whose bytes of one column lie side by side, chunk by chunk."""
     first, second, third, fourth = rows
-    low, high = _unpacked(first, second, 1)
-    low_next, high_next = _unpacked(third, fourth, 1)
-    return [*_unpacked(low, low_next, 2), *_unpacked(high, high_next, 2)]
-
-
-def _unpacked(left: Expr, right: Expr, size: int) -> tuple[Expr, Expr]:
-    """Elements of `size` bytes of both in turns: of the lower half of each chunk, and of the upper half."""
-    count = left.ty.dtype.lanes
-
-    def half(begin: int) -> Expr:
-        places = [
-            source * count + chunk + element + byte
-            for chunk in range(0, count, CHUNK)
-            for element in range(begin, begin + CHUNK // 2, size)
-            for source in range(2)
-            for byte in range(size)
-        ]
-        return T.Bind(tirx.Shuffle([left, right], [tirx.const(place, "int32") for place in places]))
-
-    return half(0), half(CHUNK // 2)
+    low, high = in_turns(first, second)
+    low_next, high_next = in_turns(third, fourth)
+    return [*in_turns(low, low_next, 2), *in_turns(high, high_next, 2)]
 
 
 def turn_into(scratch: tirx.Buffer, place: Callable[[int], Expr], vectors: Sequence[Expr], loops: Loops) -> None:

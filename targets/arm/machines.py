@@ -22,6 +22,7 @@ from dsc.targets.arm.instructions import (
     matrix_products_of_bytes,
     smlal,
 )
+from dsc.targets.cpu.byte_table import ByteTable
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.pool import LAUNCH_SECONDS
 from dsc.targets.machine import MultiplyAdd
@@ -43,6 +44,8 @@ _M1 = _V84 | frozenset("sha3 flagm2 frint".split())
 
 KIB, MIB, GB = 1 << 10, 1 << 20, 1e9
 VECTOR_BITS = 128
+TBL = ByteTable("tbl", lanes=16, cycles=16.0, source=f"{A72}; {A76}; {N1}")
+"""Four lookups in four registers each, some of which wait for two cycles; newer cores take half as long."""
 
 
 def _cpu(
@@ -85,6 +88,7 @@ def _cpu(
         issue=issue,
         window=window,
         lane_operand=True,
+        byte_table=TBL,
         instructions=instructions,
         load_bits=int(loads * VECTOR_BITS),
         broadcasts=max(1, int(loads)),

@@ -7,6 +7,7 @@ from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from dsc.targets.cpu.empty import Empty
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
+from dsc.targets.cpu.lookup import Lookup
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.quantized_rows import QuantizedRows
 from dsc.targets.cpu.sparse import SparseConv, SparseMatmul
@@ -19,5 +20,5 @@ def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
     return (
         Empty(), Depthwise(), Winograd(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(),
-        SparseMatmul(), Gemm(), Transpose(), GenericKernel(),
+        SparseMatmul(), Gemm(), Transpose(), Lookup(), GenericKernel(),
     )  # fmt: skip

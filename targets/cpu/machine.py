@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsc.targets.cpu.byte_table import ByteTable
 from dsc.targets.machine import Machine, MultiplyAdd
 
 
@@ -49,6 +50,8 @@ class Cpu(Machine):
     """Whether instructions convert vectors of float16 to float32 and back."""
     rounds_bfloat16: bool = False
     """Whether an instruction rounds vectors of float32 to bfloat16; subnormal numbers may become 0."""
+    byte_table: ByteTable | None = None
+    """The instructions that look vectors of bytes up in registers."""
     l1_bytes: int
     l1_ways: int = 8
     """Lines a multiple of `l1_way_bytes` apart that L1 holds at once."""

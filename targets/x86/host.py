@@ -13,7 +13,7 @@ from dsc.host import cpu_features, usable_cores
 from dsc.targets.cpu.host import fitted, lost, remark, with_caches
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.machine import MultiplyAdd
-from dsc.targets.x86.machines import AMD_LINE, FEATURES, INTEL_LINE, LEVELS, SAME_CORES, VECTORS, converting
+from dsc.targets.x86.machines import AMD_LINE, FEATURES, INTEL_LINE, LEVELS, SAME_CORES, VECTORS, with_extras
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def closest(cpu: str, shown: frozenset[str]) -> Cpu | None:
     if base is None:
         return None
     found = fitted(base, shown, FEATURES, (*base.instructions, *_beyond(base)))
-    found = converting(found)
+    found = with_extras(found)
     if named is None:
         return replace(found, remark=f"LLVM does not know this processor ({cpu}): figures are those of {base.name}")
     return replace(found, remark=remark(named, found, shown))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dsc.targets.cpu.byte_table import ByteTable
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.pool import LAUNCH_SECONDS
 from dsc.targets.x86.instructions import AMD, INTEL, PIPES, Rows, fma, mul_add, pmaddwd, vdpbf16ps, vpdpbusd
@@ -42,9 +43,19 @@ INTEL_L3, AMD_L3 = 12, 24
 """Bytes per cycle that one core reads from L3: a mesh or ring, and a cache of a complex of eight cores."""
 
 
-def converting(machine: Cpu) -> Cpu:
-    """A machine with the conversions that its features bring."""
-    return replace(machine, converts_float16=machine.has("f16c"), rounds_bfloat16=machine.has("avx512_bf16"))
+VPERMI2B = ByteTable("vpermi2b", lanes=64, cycles=4.0, source=f"{AMD}; {INTEL}")
+"""Two permutations, a comparison and a choice."""
+
+
+def with_extras(machine: Cpu) -> Cpu:
+    """A machine with what its features bring besides products: conversions, and tables in registers."""
+    looks_up = machine.vector_bits == 8 * VPERMI2B.lanes and machine.has("avx512vbmi")
+    return replace(
+        machine,
+        converts_float16=machine.has("f16c"),
+        rounds_bfloat16=machine.has("avx512_bf16"),
+        byte_table=VPERMI2B if looks_up else None,
+    )
 
 
 def _cpu(
@@ -97,7 +108,7 @@ def _cpu(
         dram_bandwidth=dram_gb * GB,
         dram_bandwidth_total=dram_gb * GB * 2,
     )
-    return converting(machine)
+    return with_extras(machine)
 
 
 _HASWELL = _cpu(

@@ -140,6 +140,10 @@ PARTS = [
     Part("y = LayerNormalization<axis=-1>(x, s, b)", floats(5, 83), weights={"s": floats(83), "b": floats(83)}),
     Part("y = Softmax<axis=-1>(x)", floats(7, 101) * 20),
     Part("y = Transpose<perm=[1,0]>(x)", floats(67, 45)),
+    *(
+        Part("i = Cast<to=6>(x) y = Gather(t, i)", x, weights={"t": unsigned(256)}, kind="uint8")
+        for x in (unsigned(31, 17), signed(5, 3), signed(9, 2000))
+    ),
     Part("y = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(x)", floats(1, 12, 11, 13)),
     Part("y = ReduceSum<keepdims=0>(x, axes)", floats(9, 131), weights={"axes": np.array([1])}),
     Part("q = QuantizeLinear(x, s, z0) y = DequantizeLinear(q, s, z0)", floats(77),

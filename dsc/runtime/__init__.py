@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dsc.runtime.manifest import Manifest, TensorSpec
-from dsc.runtime.module import Module, inspect, load
+from dsc.runtime.module import Module, inspect, load, stored_weights
 
-__all__ = ["Manifest", "Module", "TensorSpec", "inspect", "load"]
+__all__ = ["Manifest", "Module", "TensorSpec", "inspect", "load", "stored_weights"]

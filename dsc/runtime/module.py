@@ -28,6 +28,7 @@ from dsc.runtime.library import load_library
 from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
 from dsc.runtime.sessions import Extent, SessionPool
 from dsc.runtime.tensors import read_tensors
+from dsc.runtime.weights import Entry, parse
 
 _MAX_THREADS = 256
 _DISAGREEMENT = ("ErrorContext(fn=main, loc=param[", "zip() argument", "When changing to a larger dtype")
@@ -200,6 +201,16 @@ def inspect(path: str | os.PathLike[str], check: bool = False) -> Manifest:
             _check_members(mapped, manifest, os.fspath(path))
             read_tensors(_member(mapped, manifest, WEIGHTS), manifest.parameters, os.fspath(path))
         return manifest
+
+
+def stored_weights(path: str | os.PathLike[str]) -> dict[str, Entry]:
+    """The table of an artifact's weights, by the names that the manifest's parameters have.
+
+    Raises as `load` does; the bytes of the weights are not read.
+    """
+    with _open(path) as file:
+        manifest = read_manifest(file, os.fspath(path))
+        return parse(_member(_map(file), manifest, WEIGHTS).data, os.fspath(path))[0]
 
 
 def thread_count(threads: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -29,12 +30,13 @@ def compressed(weights: Sequence[Weight], progress: Callable[[int, int], None]) 
     places: dict[int, tuple[int, int]] = {}
 
     def write(file: BinaryIO) -> None:
-        for index, weight in enumerate(weights):
-            progress(index, len(weights))
-            content = compress(np.asarray(weight.load()), usable_cores()) if weight.size >= _SMALLEST else None
-            if content is not None and len(content) <= _WORTH * weight.size:
-                places[index] = file.tell(), len(content)
-                file.write(content)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for index, weight in enumerate(weights):
+                progress(index, len(weights))
+                content = compress(np.asarray(weight.load()), pool) if weight.size >= _SMALLEST else None
+                if content is not None and len(content) <= _WORTH * weight.size:
+                    places[index] = file.tell(), len(content)
+                    file.write(content)
 
     with scratch_file(write) as file:
         if not places:

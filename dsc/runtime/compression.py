@@ -14,7 +14,9 @@ Higher levels than `_LEVEL` gain a hundredth of the size, and take ten times as 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 import zstandard
@@ -30,19 +32,18 @@ _SPARSE = 0.2
 """Share of zeros from which they are kept apart."""
 
 
-def compress(array: np.ndarray, threads: int) -> bytes:
-    """The elements of an array, in at most a few bytes more than they take."""
+def compress(array: np.ndarray, pool: Executor) -> bytes:
+    """The elements of an array, in at most a few bytes more than they take. `pool` shares out its blocks."""
     elements = _words(np.ascontiguousarray(array).reshape(-1))
-    with ThreadPoolExecutor(threads) as pool:
-        blocks = list(pool.map(_compressed, _cut(elements)))
+    blocks = list(pool.map(_compressed, _cut(elements)))
     table = np.array([(kind, len(frame)) for kind, frame in blocks], _BLOCK)
     return b"".join([table.tobytes(), *(frame for _, frame in blocks)])
 
 
-def expand(stored: memoryview, out: np.ndarray, threads: int) -> None:
-    """Writes what `compress` was given to an array of the same type and size.
+def expand(stored: memoryview, out: np.ndarray) -> list[Callable[[], None]]:
+    """What writes what `compress` was given to an array of the same type and size: parts, which may run at once.
 
-    Raises `MalformedError` where these are no bytes of such an array.
+    It and its parts raise `MalformedError` where these are no bytes of such an array.
     """
     begin = -(-out.nbytes // BLOCK) * _BLOCK.itemsize
     if len(stored) < begin:
@@ -52,8 +53,8 @@ def expand(stored: memoryview, out: np.ndarray, threads: int) -> None:
     if ends.size and ends[-1] != len(stored):
         raise MalformedError("its blocks have other sizes than their table says")
     frames = [stored[end - size : end] for end, size in zip(ends.tolist(), table["size"].tolist(), strict=True)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(_expand, table["filter"].tolist(), frames, _cut(_words(out.reshape(-1)))))
+    blocks = zip(table["filter"].tolist(), frames, _cut(_words(out.reshape(-1))), strict=True)
+    return [partial(_expand, *block) for block in blocks]
 
 
 def _words(array: np.ndarray) -> np.ndarray:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +17,8 @@ from dsc.host import usable_cores
 from dsc.runtime.compression import expand
 from dsc.runtime.schema import MalformedError
 from dsc.runtime.weights import ALIGNMENT, Entry, parse
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,17 @@ def read_tensors(content: np.ndarray, names: Sequence[str], source: str) -> Tens
         if name not in entries:
             raise ArtifactError(f"{source}: weight {name[:80]} is missing; compile the model again")
     memory = _room([entries[name] for name in names], source)
-    arrays, position = [], 0
+    arrays, parts, position = [], [], 0
     for name in names:
         entry = entries[name]
         raw = content[start + entry.offset :][: entry.size]
         if entry.compressed:
             to = memory[position : position + entry.expanded_size]
             position += _aligned(entry.expanded_size)
-            raw = _expanded(raw, entry, to, source, name)
+            parts.append(_Expansion(raw, to, entry, name, source))
+            raw = to
         arrays.append(stored(raw.view(entry.dtype).reshape(entry.shape)))
+    _run(parts)
     return Tensors(arrays, memory)
 
 
@@ -50,7 +57,9 @@ def read_tensor(content: memoryview, start: int, entry: Entry, source: str, name
     """One tensor of a file of weights, of its own type. Raises `ArtifactError` where it is damaged."""
     raw = np.frombuffer(content, np.uint8)[start + entry.offset :][: entry.size]
     if entry.compressed:
-        raw = _expanded(raw, entry, _room([entry], source)[: entry.expanded_size], source, name)
+        to = _room([entry], source)[: entry.expanded_size]
+        _run([_Expansion(raw, to, entry, name, source)])
+        raw = to
     return raw.view(entry.dtype).reshape(entry.shape)
 
 
@@ -70,12 +79,36 @@ def _room(entries: Sequence[Entry], source: str) -> np.ndarray:
         ) from error
 
 
-def _expanded(raw: np.ndarray, entry: Entry, to: np.ndarray, source: str, name: str) -> np.ndarray:
-    try:
-        expand(raw.data, to.view(f"u{entry.dtype.itemsize}"), usable_cores())
-    except MalformedError as error:
-        raise ArtifactError(f"{source}: weight {name[:80]} is damaged: {error}; compile the model again") from None
-    return to
+@dataclass(frozen=True)
+class _Expansion:
+    """Of one tensor: its bytes in the file, and where it goes."""
+
+    raw: np.ndarray
+    to: np.ndarray
+    entry: Entry
+    name: str
+    source: str
+
+    def parts(self) -> list[Callable[[], None]]:
+        """What has to run, in any order. All raise `ArtifactError`."""
+        found = self._told(lambda: expand(self.raw.data, self.to.view(f"u{self.entry.dtype.itemsize}")))
+        return [partial(self._told, part) for part in found]
+
+    def _told(self, part: Callable[[], T]) -> T:
+        try:
+            return part()
+        except MalformedError as error:
+            raise ArtifactError(
+                f"{self.source}: weight {self.name[:80]} is damaged: {error}; compile the model again"
+            ) from None
+
+
+def _run(expansions: Sequence[_Expansion]) -> None:
+    """On all cores."""
+    parts = [part for expansion in expansions for part in expansion.parts()]
+    if parts:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            list(pool.map(lambda part: part(), parts))
 
 
 def _aligned(size: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +30,15 @@ RNG = np.random.default_rng(11)
 SPECIAL = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45, 3.4e38])
 
 
+def packed(array: np.ndarray, threads: int = 2) -> bytes:
+    with ThreadPoolExecutor(threads) as pool:
+        return compress(array, pool)
+
+
 def expanded(content: bytes, like: np.ndarray, threads: int = 2) -> np.ndarray:
     out = np.frombuffer(bytearray(b"\xa5" * like.nbytes), like.dtype).reshape(like.shape)
-    expand(memoryview(content), out, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: part(), expand(memoryview(content), out)))
     return out
 
 
@@ -48,20 +55,20 @@ def test_no_bit_is_lost(dtype: str, threads: int) -> None:
     for size in (0, 1, 7, 1001, whole - 1, whole, whole + 1, 2 * whole + 13):
         for kept in (1.0, 0.8, 0.3, 0.01, 0.0):
             array = sparse((RNG.standard_normal(size) * 50).astype(dtype), kept)
-            assert expanded(compress(array, threads), array, threads).tobytes() == array.tobytes()
+            assert expanded(packed(array, threads), array, threads).tobytes() == array.tobytes()
 
 
 def test_all_bits_of_floats_survive() -> None:
     """NaN with any payload, both zeros, denormal numbers: bits are compared, not numbers."""
     random = RNG.integers(0, 2**32, 5000, dtype=np.uint32).view(np.float32)
     for array in (SPECIAL, np.tile(SPECIAL, 300), random, np.repeat(np.float32([-0.0]), 999), SPECIAL[:1]):
-        assert expanded(compress(array, 1), array).tobytes() == array.tobytes()
+        assert expanded(packed(array, 1), array).tobytes() == array.tobytes()
 
 
 def test_arrays_that_are_no_vectors_are_taken_in_their_order() -> None:
     array = RNG.standard_normal((40, 30)).astype(np.float32)
     for given in (array.T, array[::2, 3:], array.reshape(4, 10, 30)):
-        assert expanded(compress(given, 1), np.ascontiguousarray(given)).tobytes() == given.tobytes()
+        assert expanded(packed(given, 1), np.ascontiguousarray(given)).tobytes() == given.tobytes()
 
 
 def test_sizes() -> None:
@@ -69,7 +76,7 @@ def test_sizes() -> None:
     dense = RNG.standard_normal((1024, 768)).astype(np.float32)
     blocks = dense * Pattern.parse("4x1").keep(np.abs(dense), 0.1)
     shares = [
-        len(compress(array, 2)) / array.nbytes
+        len(packed(array, 2)) / array.nbytes
         for array in (dense, sparse(dense, 0.1), np.abs(sparse(dense, 0.1)), np.abs(blocks), np.zeros_like(dense))
     ]
     assert [share < most for share, most in zip(shares, [0.86, 0.14, 0.105, 0.096, 0.001], strict=True)] == [True] * 5
@@ -79,7 +86,7 @@ def test_what_is_damaged_is_refused() -> None:
     """Every cut, and many changed bytes: an error of ours, or (a frame without checksum) other numbers."""
     array = sparse(RNG.standard_normal(700).astype(np.float32), 0.4)
     array = np.concatenate([array, RNG.standard_normal(900).astype(np.float32)])
-    content = compress(array, 1)
+    content = packed(array, 1)
     for size in range(len(content)):
         with pytest.raises(MalformedError):
             expanded(content[:size], array)
@@ -98,7 +105,7 @@ def test_what_is_damaged_is_refused() -> None:
 def test_a_frame_that_holds_more_than_a_block_is_not_expanded() -> None:
     huge, small = np.zeros(BLOCK // 4, np.float32), np.zeros(100, np.float32)
     with pytest.raises(MalformedError, match="is none"):
-        expanded(compress(huge + 1, 1), small)
+        expanded(packed(huge + 1, 1), small)
 
 
 # --- in artifacts
@@ -131,10 +138,10 @@ def feeds() -> dict[str, np.ndarray]:
 def test_results_are_the_same(model: TextModel, compiled: CompiledModel, tmp_path: Path) -> None:
     plain, small = tmp_path / "plain.dsc", tmp_path / "small.dsc"
     compiled.write(plain)
-    packed = compiled.compressed()
-    manifest = packed.write(small)
+    small_model = compiled.compressed()
+    manifest = small_model.write(small)
     assert manifest.members[WEIGHTS].size < 0.8 * inspect(plain).members[WEIGHTS].size
-    assert packed.size == sum(member.size for member in manifest.members.values())
+    assert small_model.size == sum(member.size for member in manifest.members.values())
     assert inspect(small, check=True).members == manifest.members
     given = feeds()
     found, expected = load(small).run(given), load(plain).run(given)
@@ -158,9 +165,9 @@ def test_outputs_are_the_callers_own(compiled: CompiledModel) -> None:
 
 def test_same_content_is_same_bytes_and_one_may_be_saved_again(compiled: CompiledModel, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.dsc", "b.dsc", "c.dsc")]
-    packed = compiled.compressed()
-    packed.write(paths[0])
-    packed.load().save(paths[1])
+    small_model = compiled.compressed()
+    small_model.write(paths[0])
+    small_model.load().save(paths[1])
     compiled.compressed().write(paths[2])
     assert len({path.read_bytes() for path in paths}) == 1
 
@@ -225,7 +232,7 @@ def test_every_flipped_bit_is_noticed(compiled: CompiledModel, tmp_path: Path) -
 
 def test_bytes_that_are_none_of_a_tensor_are_one_message(compiled_sum: Sum, tmp_path: Path) -> None:
     """All hashes are right: what a careless or hostile editor makes."""
-    content = compress(compiled_sum.arrays[0], 1)
+    content = packed(compiled_sum.arrays[0], 1)
     good = Compressed(len(content), lambda: memoryview(content))
     weights = [Weight(f"w{i}", "float32", a.shape, lambda a=a: a) for i, a in enumerate(compiled_sum.arrays)]
     path = tmp_path / "sum.dsc"
@@ -255,7 +262,7 @@ def test_bytes_that_are_none_of_a_tensor_are_one_message(compiled_sum: Sum, tmp_
 @pytest.mark.parametrize("text", ["zstd float33 64", "zstd float32 -64", "zstd float32 6x4", "zstd  64", "zstd x"])
 def test_descriptions_that_are_none(text: str) -> None:
     array = RNG.standard_normal(64).astype(np.float32)
-    content = compress(array, 1)
+    content = packed(array, 1)
     weight = Weight("w0", "float32", (64,), lambda: array, Compressed(len(content), lambda: memoryview(content)))
     good = header([weight]) + content
     assert parse(memoryview(good), "m")[0]["w0"].compressed

@@ -1,4 +1,4 @@
-"""The artifact file, and running what is in it. Needs tvm's runtime and numpy, nothing of the compiler."""
+"""The artifact file, and running what is in it. Needs tvm's runtime, numpy and zstandard, nothing of the compiler."""
 
 from __future__ import annotations
 

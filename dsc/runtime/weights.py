@@ -9,7 +9,7 @@ memory, one element in one or two bytes (U8, U16), which every reader takes; wha
 elements of ours, and readers by numpy refuse all.)
 
 Tensors that were compressed (`dsc.runtime.compression`) are bytes there (U8, one dim), and ``__metadata__`` says of
-which type and shape they are: ``zstd float32 30522 768``.
+which type and shape they are: ``zstd TYPE DIM DIM``.
 """
 
 from __future__ import annotations

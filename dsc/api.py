@@ -29,6 +29,7 @@ def compile(
     threads: int | None = None,
     tuning_seconds: float = 60.0,
     database: str | os.PathLike[str] | None = None,
+    compress: bool = False,
 ) -> Module:
     """Compile a model and load it.
 
@@ -43,6 +44,7 @@ def compile(
     activations: "fp32", "int16" or "int8": what is multiplied by weights of 4 or 8 bits (docs/weight-only.md).
     threads: cores that a run uses; all by default.
     tuning_seconds, database: what opt_level 3 may spend on measuring, and the file in which it remembers.
+    compress: have the weights in fewer bytes in what `Module.save` writes, without loss.
     Raises DscError: what is wrong, where, and what to do. Nothing is ignored: a Graph takes no shapes, opt_level below
     3 no database.
     """
@@ -63,6 +65,7 @@ def compile(
         activations=activations,
         tuning_seconds=tuning_seconds,
         database=Path(database) if database is not None else None,
+        compress=compress,
     )
     return compilation.model.load(threads)
 

@@ -31,7 +31,7 @@ from dsc.targets import target as named_target
 from dsc.tune import Database, Tuner
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told a phase ("import", "optimize", "select", "compile"), the steps done and how many there are."""
+"""Told a phase ("import", "optimize", "select", "compile", "compress"), the steps done and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ def compile_model(
     database: Path | None = None,
     observers: Sequence[Observer] = (),
     dump: Path | None = None,
+    compress: bool = False,
     progress: Progress | None = None,
 ) -> Compilation:
     """Compile an ONNX model (or a graph that was imported before) for a target.
@@ -136,6 +137,7 @@ def compile_model(
     activations: fp32, int16 or int8, likewise: what is multiplied by weights of few bits.
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
     dump: a folder for the code of each kernel, from its schedule to its assembly.
+    compress: have weights in fewer bytes in the artifact, without loss; loading it expands them.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
     check_request(source, target, opt_level, shapes, passes, tuning_seconds, database, precision, activations)
@@ -169,6 +171,9 @@ def compile_model(
     observe = None if dump is None else dump_kernels(dump, onto.backend())
     model = build(graph, onto, chooser, progress, provenance, required, observe)
     clock.lap("build")
+    if compress:
+        model = model.compressed(lambda done, total: tell("compress", done, total))
+        clock.lap("compress")
     return Compilation(graph, tuple(records), model, clock.laps)
 
 

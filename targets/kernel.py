@@ -120,7 +120,10 @@ class Space(Protocol):
 
 
 class Kernel(Protocol[M]):
-    """A way to compute some workloads on a kind of machine."""
+    """A way to compute some workloads on a kind of machine.
+
+    One that does not multiply by the zeros of a weight says so, for reports: its class has ``skips_zeros = True``.
+    """
 
     @property
     def name(self) -> str:
@@ -130,6 +133,11 @@ class Kernel(Protocol[M]):
     def match(self, workload: Workload, machine: M) -> Space | Refusal:
         """The design space for `workload`, or why there is none."""
         ...
+
+
+def skips_zeros(kernel: Kernel[Any]) -> bool:
+    """Whether a kernel does not multiply by the zeros of a weight."""
+    return bool(getattr(kernel, "skips_zeros", False))
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from dsc.errors import ArtifactError
+from dsc.files import scratch_file
 from dsc.runtime import inspect
+from dsc.runtime.hashing import BlockHash
 from dsc.runtime.manifest import WEIGHTS, Manifest
 from dsc.runtime.module import check_versions
-from dsc.runtime.weights import Entry, parse
+from dsc.runtime.tensors import is_compressed, read_tensor
+from dsc.runtime.weights import Entry, Weight, chunks, parse
 
 MAX_RANK = 16
 """DSC_MAX_RANK of dsc.h."""
@@ -43,22 +48,16 @@ class Artifact:
     features: tuple[str, ...]
     """Of the processor, that the code uses; as Linux names them."""
     gpu: GpuNeed | None
-    mapped: memoryview
-
-    def member(self, name: str) -> memoryview:
-        """The bytes of a member."""
-        place = self.manifest.members[name]
-        return self.mapped[place.offset : place.offset + place.size]
+    members: Mapping[str, memoryview]
+    """Their bytes; those of the weights are as without compression."""
 
     def copy(self, name: str, to: Path) -> None:
         """Write a member to a file of its own."""
-        with self.member(name) as content, to.open("wb") as file:
-            file.write(content)
+        to.write_bytes(self.members[name])
 
     def parameters(self) -> list[Entry]:
         """The weights in the order in which the code takes them; `offset` counts from the beginning of their file."""
-        with self.member(WEIGHTS) as content:
-            table, start = parse(content, self.manifest.name)
+        table, start = parse(self.members[WEIGHTS], self.manifest.name)
         return [replace(table[name], offset=start + table[name].offset) for name in self.manifest.parameters]
 
     def separate_manifest(self) -> Manifest:
@@ -80,12 +79,38 @@ def read_artifact(path: Path) -> Iterator[Artifact]:
     arch, features = _cpu(manifest, str(path))
     gpu = _gpu(manifest, str(path))
     _check_ranks(manifest, str(path))
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as view,
-    ):
-        yield Artifact(manifest, arch, features, gpu, view)
+    with ExitStack() as stack:
+        view = _mapped(stack, stack.enter_context(path.open("rb")))
+        places = manifest.members.items()
+        members = {name: stack.enter_context(view[p.offset : p.offset + p.size]) for name, p in places}
+        if is_compressed(parse(members[WEIGHTS], str(path))[0]):
+            manifest, members[WEIGHTS] = _expanded(stack, manifest, members[WEIGHTS], str(path))
+        yield Artifact(manifest, arch, features, gpu, members)
+
+
+def _mapped(stack: ExitStack, file: BinaryIO) -> memoryview:
+    """The bytes of a file, until the stack unwinds."""
+    return stack.enter_context(memoryview(stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))))
+
+
+def _expanded(stack: ExitStack, manifest: Manifest, content: memoryview, source: str) -> tuple[Manifest, memoryview]:
+    """The weights as they are without compression, in an unnamed temporary file, and the manifest of an artifact that
+    has them so: the runner maps its weights, and bundles of both are the same."""
+    entries, start = parse(content, source)
+    weights = [
+        Weight(name, entry.dtype.name, entry.shape, partial(read_tensor, content, start, entry, source, name))
+        for name, entry in entries.items()
+    ]
+    digest = BlockHash()
+
+    def write(file: BinaryIO) -> None:
+        for piece in chunks(weights):
+            file.write(piece)
+            digest.update(piece)
+
+    view = _mapped(stack, stack.enter_context(scratch_file(write)))
+    member = replace(manifest.members[WEIGHTS], size=len(view), sha256=digest.hexdigest())
+    return manifest.with_members({**manifest.members, WEIGHTS: member}), view
 
 
 def _cpu(manifest: Manifest, source: str) -> tuple[str, tuple[str, ...]]:

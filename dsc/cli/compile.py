@@ -47,6 +47,9 @@ def compile_(
         typer.Option(metavar="MS", min=0, callback=options.finite, help="Fail (exit 4) if a run takes longer."),
     ] = None,
     threads: options.Threads = None,
+    compress: Annotated[
+        bool, typer.Option("--compress", help="Store weights in fewer bytes, without loss; loading expands them.")
+    ] = False,
     json: options.JsonFile = None,
     dump_phases: options.DumpPhases = None,
     print_ir_after: options.PrintIrAfter = None,
@@ -81,6 +84,7 @@ def compile_(
             database=db,
             observers=options.observers(dump_phases, print_ir_after),
             dump=dump_phases,
+            compress=compress,
             progress=tell,
         )
         latency = _latency_ms(compilation, threads) if max_latency is not None else None

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from dsc.cli.console import print_table
 from dsc.cli.kernels import estimated
+from dsc.cli.layers import summary, verdicts
 
 if TYPE_CHECKING:
+    from dsc.cli.layers import Verdict
+    from dsc.codegen import CompiledModel
     from dsc.pipeline import Compilation
     from dsc.runtime.manifest import Manifest
 
@@ -33,6 +36,7 @@ def to_json(compilation: Compilation) -> dict[str, object]:
         "passes": passes,
         "regions": dict(_regions(compilation)),
         "kernels": [asdict(choice) for choice in model.choices],
+        "layers": [asdict(verdict) for verdict in _verdicts(model)],
         "bytes": {"library": len(model.library), "library_and_weights": model.size},
         "seconds": dict(compilation.seconds),
         "versions": dict(model.manifest.versions),
@@ -68,8 +72,14 @@ def print_summary(compilation: Compilation) -> None:
             print(f"{choice.kind}: {point} spills {size} bytes, {choice.kernel} {choice.point} was taken")
     if (total := estimated([asdict(choice) for choice in compilation.model.choices])) is not None:
         print(total)
+    if found := _verdicts(compilation.model):
+        print(summary(found))
     seconds = ", ".join(f"{phase} {time:.1f} s" for phase, time in compilation.seconds.items())
     print(f"{sum(regions.values())} regions for {compilation.model.manifest.target}: {seconds}")
+
+
+def _verdicts(model: CompiledModel) -> list[Verdict]:
+    return verdicts(model.manifest.layers, model.manifest.kernels)
 
 
 def _regions(compilation: Compilation) -> Counter[str]:

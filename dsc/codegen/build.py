@@ -17,6 +17,7 @@ from dsc.codegen.compiled import CompiledModel
 from dsc.codegen.dump import KernelObserver
 from dsc.codegen.emit import Emitted, Emitter
 from dsc.codegen.figures import described
+from dsc.codegen.layers import Layer, sparse_layers
 from dsc.codegen.objects import KernelCode, KernelError, write_objects
 from dsc.codegen.selection import Choice, Chooser, Failures
 from dsc.codegen.spills import Spills
@@ -90,7 +91,8 @@ def build(
             break
     spills.warn(choices, target.name)
     choices = [replace(choice, spilled=spills.of(choice)) for choice in choices]
-    manifest = _manifest(graph.name, target, backend, emitted, choices, provenance or {})
+    layers = sparse_layers(graph, emitted)
+    manifest = _manifest(graph.name, target, backend, emitted, choices, layers, provenance or {})
     manifest = replace(manifest, uncaptured=uncaptured or obstacle_in(emitted.module[MAIN]))
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(choices))
 
@@ -168,6 +170,7 @@ def _manifest(
     backend: Backend,
     emitted: Emitted,
     choices: Sequence[Choice],
+    layers: Sequence[Layer],
     provenance: Mapping[str, Any],
 ) -> Manifest:
     return Manifest(
@@ -181,4 +184,5 @@ def _manifest(
         provenance=dict(provenance),
         checks=emitted.checks,
         kernels=tuple(asdict(choice) for choice in choices),
+        layers=tuple(asdict(layer) for layer in layers),
     )

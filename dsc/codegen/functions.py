@@ -21,7 +21,10 @@ class Code:
     """A kernel that is part of the module."""
 
     function: tvm.ir.GlobalVar
+    """Kernels of other workloads may have the same one: equal code is there once."""
     implementation: Implementation
+    choice: int
+    """What was decided for the workload, by its place in `Functions.choices`."""
 
 
 class Functions:
@@ -65,12 +68,13 @@ class Functions:
         chosen, implementation = selected.candidate, selected.implementation
         name = f"{chosen.kernel.name}_{workload.kind.removeprefix('onnx.')}_{len(self._codes)}"
         function = self.add(implementation.func, identifier(name))
-        code = self._codes[workload.key()] = Code(function, implementation)
+        code = self._codes[workload.key()] = Code(function, implementation, len(self.choices))
         failed = tuple(self._failures.of(workload.key()).items())
         self.choices.append(
             Choice(
                 function.name_hint, workload.kind, workload.key(), chosen.kernel.name, str(chosen.point),
-                chosen.estimate, tuple(selected.refusals), selected.candidates, failed,
+                chosen.estimate, tuple(selected.refusals), selected.candidates,
+                selected.rivals, failed,
             )
         )  # fmt: skip
         return code

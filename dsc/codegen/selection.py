@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from dsc.lower.demand import Demand
 from dsc.lower.workload import Workload
 from dsc.targets.bound import Bound
 from dsc.targets.family import AnyTarget
-from dsc.targets.kernel import Implementation, Kernel, Point, Refusal, Space
+from dsc.targets.kernel import Implementation, Kernel, Point, Refusal, Space, skips_zeros
 from dsc.targets.resources import KernelResources
 
 _LOG = logging.getLogger(__name__)
@@ -36,6 +36,30 @@ Chooser: TypeAlias = Callable[[Workload, Sequence[Candidate]], Candidate]
 """Takes one of the candidates, which are sorted by estimate, fastest first."""
 
 
+@runtime_checkable
+class Measuring(Protocol):
+    """A chooser that knows how long candidates take."""
+
+    def times(self, workload: Workload, candidates: Sequence[Candidate]) -> list[float | None]:
+        """Seconds of each; None for one that was not measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rival:
+    """How a kernel did among the candidates for a workload."""
+
+    kernel: str
+    skips_zeros: bool
+    """Whether it does not multiply by the zeros of a weight."""
+    estimate: float | None
+    """Seconds of its best point, by its own model; None where it has none."""
+    measured: float | None = None
+    """Seconds of the fastest of its points that were measured."""
+    refusal: str = ""
+    """Why it has no point. Recorded of kernels that skip zeros; `Choice.refusals` has all."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What was decided for a workload, for the report."""
@@ -53,6 +77,8 @@ class Choice:
     """(kernel, reason) for each that could not."""
     candidates: int
     """How many there were to choose from."""
+    rivals: tuple[Rival, ...] = ()
+    """The kernels it was chosen among, and those that would skip zeros but could not."""
     failures: tuple[tuple[str, str], ...] = ()
     """(kernel, error) for each that should have computed it and failed."""
     spilled: tuple[tuple[str, int], ...] = ()
@@ -102,6 +128,8 @@ class Selected:
     refusals: list[tuple[str, str]]
     candidates: int
     """How many there were to choose from."""
+    rivals: tuple[Rival, ...]
+    """The kernels it was chosen among, and those that would skip zeros but could not."""
 
 
 def select(workload: Workload, target: AnyTarget, chooser: Chooser, failures: Failures) -> Selected:
@@ -114,9 +142,12 @@ def select(workload: Workload, target: AnyTarget, chooser: Chooser, failures: Fa
     while left := [candidate for candidate in found if candidate.kernel.name not in failures.of(key)]:
         chosen = chooser(workload, left)
         try:
-            return Selected(chosen, chosen.build(), refusals, len(left))
+            implementation = chosen.build()
         except Exception as error:  # whatever it is, the next kernel may do without
             failures.add(key, chosen.kernel.name, error)
+            continue
+        rivals = _rivals(workload, target, left, chooser, refusals)
+        return Selected(chosen, implementation, refusals, len(left), rivals)
     raise failures.first(key)
 
 
@@ -140,6 +171,28 @@ def candidates(
         except Exception as error:
             failures.add(workload.key(), kernel.name, error)
     return sorted(found, key=lambda candidate: candidate.estimate), refusals
+
+
+def _rivals(
+    workload: Workload,
+    target: AnyTarget,
+    found: Sequence[Candidate],
+    chooser: Chooser,
+    refusals: Sequence[tuple[str, str]],
+) -> tuple[Rival, ...]:
+    """What each kernel has to offer, the best by estimate first, and why those that skip zeros have nothing."""
+    times = chooser.times(workload, found) if isinstance(chooser, Measuring) else [None] * len(found)
+    best: dict[str, Candidate] = {}
+    measured: dict[str, float] = {}
+    for candidate, seconds in zip(found, times, strict=True):
+        name = candidate.kernel.name
+        best.setdefault(name, candidate)
+        if seconds is not None:
+            measured[name] = min(seconds, measured.get(name, seconds))
+    rivals = [Rival(name, skips_zeros(c.kernel), c.estimate, measured.get(name)) for name, c in best.items()]
+    skipping = {kernel.name for kernel in target.kernels() if skips_zeros(kernel)}
+    refused = [Rival(name, True, None, refusal=reason) for name, reason in refusals if name in skipping]
+    return (*rivals, *refused)
 
 
 def _in_short(error: Exception) -> str:

@@ -19,7 +19,8 @@ class SparsityRule:
     """Layers, and the share of their weights that becomes 0; 0 for layers that stay dense.
 
     ops: operators. names: of nodes, with * and ? as in a shell. between: two nodes; a layer is between them where it
-    depends on the first and the second depends on it, both included. A layer must fit all that are given.
+    depends on the first and the second depends on it, both included. A layer must fit all that are given. Tables are
+    layers only where Gather is among the operators.
     """
 
     sparsity: float
@@ -43,10 +44,11 @@ class SparsityPolicy:
 
     def decisions(self, network: Network, weights: Sequence[Weight]) -> dict[str, SparsityRule]:
         """The rule that counts for a weight, by its name. Raises UsageError for names that are no layer's."""
-        known = [Named(layer.name, layer.op) for weight in weights for layer in weight.layers]
         of_layer = {layer.name: weight.name for weight in weights for layer in weight.layers}
         found: dict[str, SparsityRule] = {}
         for rule in self.rules:
+            taken = [weight for weight in weights if not weight.is_table or "Gather" in rule.ops]
+            known = [Named(layer.name, layer.op) for weight in taken for layer in weight.layers]
             for name in matched(rule, network, known):
                 found.setdefault(of_layer[name], rule)
         return found

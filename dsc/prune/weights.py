@@ -1,4 +1,4 @@
-"""The weights of a model that may be pruned, and what stands against it."""
+"""The weights of a model that may be pruned, its tables of rows, and what stands against it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import onnx
+
 from dsc.quantize.layers import Layer, find_layers
 from dsc.quantize.matrices import Matrices
-from dsc.quantize.network import Network
+from dsc.quantize.network import Network, attribute
 from dsc.sparsity import Pattern
 
 _SMALL_DEPTH = 32
@@ -18,7 +21,7 @@ depthwise convolution has few weights, and each is needed."""
 
 @dataclass(frozen=True)
 class Weight:
-    """A constant factor of one product, or of several.
+    """A constant factor of one product, or of several; or a table, of which Gather reads rows.
 
     name: of the first product that reads it, as policies have it. shape: of the tensor. refusal: why no pattern fits
     it, in words. dense: why it stays as it is unless a policy names it. padded: what the pattern does not divide.
@@ -37,6 +40,11 @@ class Weight:
         return self.layers[0]
 
     @property
+    def is_table(self) -> bool:
+        """Whether it is one: pruned by magnitude, whatever data there is."""
+        return self.layer.op == "Gather"
+
+    @property
     def size(self) -> int:
         """How many numbers it has."""
         return math.prod(self.shape)
@@ -48,6 +56,23 @@ def find_weights(network: Network, pattern: Pattern) -> list[Weight]:
     for layer in find_layers(network):
         readers.setdefault(layer.weight if network.is_constant(layer.weight) else layer.name, []).append(layer)
     return [_weight(network, tuple(layers), pattern) for layers in readers.values()]
+
+
+def find_tables(network: Network, pattern: Pattern) -> list[Weight]:
+    """The constant matrices of float32 that Gather takes rows of: those count as outputs."""
+    found: dict[str, list[Layer]] = {}
+    for node in network.nodes:
+        if node.op_type == "Gather" and not node.domain and _has_rows(network, node):
+            table, rows = node.input
+            layer = Layer(node.name, node.op_type, rows, table, node.output[0], None, 0, False, None)
+            found.setdefault(table, []).append(layer)
+    return [_weight(network, tuple(layers), pattern) for layers in found.values()]
+
+
+def _has_rows(network: Network, node: onnx.NodeProto) -> bool:
+    table = network.constant(node.input[0])
+    is_matrix = table is not None and table.ndim == 2 and table.dtype == np.float32
+    return is_matrix and attribute(node, "axis", 0) % 2 == 0
 
 
 def _weight(network: Network, layers: tuple[Layer, ...], pattern: Pattern) -> Weight:
@@ -72,7 +97,8 @@ def _shared(network: Network, layers: Sequence[Layer]) -> str:
     first, names = layers[0], {layer.name for layer in layers}
     for reader in network.consumers[first.weight]:
         if reader.name not in names:
-            return f"{reader.name} reads its weight too, and is no product"
+            kind = "table of rows" if first.op == "Gather" else "product"
+            return f"{reader.name} reads its weight too, and is no {kind}"
     if first.weight in network.outputs:
         return "its weight is an output of the model"
     if len({(layer.op, layer.channels) for layer in layers}) > 1:

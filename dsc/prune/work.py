@@ -13,13 +13,14 @@ from dsc.check.deviation import decibels
 from dsc.errors import UnsupportedModelError, UsageError
 from dsc.prune.biases import shift_bias
 from dsc.prune.densities import CHOICES, Loss, by_loss, by_magnitude, uniform
+from dsc.prune.methods import METHODS
 from dsc.prune.policy import SparsityPolicy
 from dsc.prune.problem import Problem
 from dsc.prune.pruned import LayerReport
 from dsc.prune.request import Request
 from dsc.prune.sums import Sums
 from dsc.prune.twins import Twins
-from dsc.prune.weights import Weight, find_weights
+from dsc.prune.weights import Weight, find_tables, find_weights
 from dsc.quantize.calibration import Feed
 from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.matrices import Matrices
@@ -47,8 +48,9 @@ class Work:
         self, model: onnx.ModelProto, request: Request, policy: SparsityPolicy, samples: Iterable[Feed], tell: Progress
     ) -> None:
         self.float_model, self._network, self._request, self._tell = model, Network(model), request, tell
-        self._weights = find_weights(self._network, request.pattern)
-        self._rules = policy.decisions(self._network, self._weights)
+        products, tables = (find(self._network, request.pattern) for find in (find_weights, find_tables))
+        self._rules = policy.decisions(self._network, [*products, *tables])
+        self._weights = [*(table for table in tables if table.name in self._rules), *products]
         for weight in self._weights:
             if weight.refusal and weight.name in self._rules and self._rules[weight.name].sparsity:
                 raise UsageError(f"the policy wants zeros in {weight.name}, which cannot be: {weight.refusal}")
@@ -166,15 +168,15 @@ class Work:
         order = {node.name: index for index, node in enumerate(self._network.nodes)}
         for index, (layer, weight) in enumerate(sorted(layers, key=lambda each: order[each[0].name])):
             self._tell("prune", index, len(layers))
-            sums = None if twins is None else self._sums(twins, layer)
+            sums = None if twins is None or weight.is_table else self._sums(twins, layer)
             if weight.name not in reports:
                 joint = self._joint(weight) if sums is not None and len(weight.layers) > 1 else sums
                 array, reports[weight.name] = self._one(weight, densities[weight.name], joint)
                 name = tensors[layer.weight].name
                 tensors[layer.weight].CopyFrom(onnx.numpy_helper.from_array(array, name))
-            if twins is not None and sums is not None and self._request.how.updates:
+            if twins is not None and self._request.how.updates:
                 twins.change(layer.output)
-                if layer.takes_shift:
+                if sums is not None and layer.takes_shift:
                     array = onnx.numpy_helper.to_array(tensors[layer.weight])
                     matrices = Matrices.of(self._network, layer)
                     shift = sums.shift([part.T for part in matrices.columns(array)])
@@ -211,7 +213,8 @@ class Work:
         if reason or density >= 1:
             report = LayerReport(weight.name, weight.layer.op, weight.shape, weight.size, _zeros(array), None, reason)
             return array, report
-        parts = [self._request.how.prune(problem, self._request.pattern, density) for problem in problems]
+        how = METHODS["magnitude"] if weight.is_table else self._request.how
+        parts = [how.prune(problem, self._request.pattern, density) for problem in problems]
         found = np.ascontiguousarray(matrices.weight(np.stack([part.T for part in parts]))).astype(np.float32)
         snr = decibels(
             sum(problem.power for problem in problems),

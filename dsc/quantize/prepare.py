@@ -15,6 +15,7 @@ from dsc.check.segments import read_names
 from dsc.errors import UnsupportedModelError, UsageError
 from dsc.exchange import ModelSource
 from dsc.exchange.names import unique
+from dsc.exchange.payload import array_of_sparse
 from dsc.exchange.upgrade import opset_of, upgrade_model
 from dsc.quantize.network import Network
 
@@ -76,6 +77,10 @@ def _read(source: ModelSource) -> onnx.ModelProto:
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Of nodes, and of sparse tensors: those become dense."""
+    for sparse in graph.sparse_initializer:
+        graph.initializer.append(onnx.numpy_helper.from_array(array_of_sparse(sparse), sparse.values.name))
+    del graph.sparse_initializer[:]
     kept = []
     for node in graph.node:
         value = next((a for a in node.attribute if a.name == "value"), None)

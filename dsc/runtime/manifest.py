@@ -9,11 +9,11 @@ from typing import Any
 
 from dsc.errors import ArtifactError
 from dsc.needs import Needs
-from dsc.runtime.recorded import recorded_kernel
+from dsc.runtime.recorded import recorded_kernel, recorded_layer
 from dsc.runtime.schema import MalformedError, Value, parse_json
 from dsc.runtime.weights import ELEMENT_TYPES
 
-FORMAT = 4
+FORMAT = 5
 """Version of the artifact's layout; a reader takes exactly the one it knows."""
 
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "lib.so", "weights.safetensors"
@@ -88,6 +88,8 @@ class Manifest:
     """Why the launches of a run are not captured as one graph; empty where they are."""
     kernels: tuple[Mapping[str, Any], ...] = ()
     """The kernel chosen for each workload, for reports."""
+    layers: tuple[Mapping[str, Any], ...] = ()
+    """Where a model has zeros in its weights, and the kernel of each layer, for reports."""
     members: Mapping[str, Member] = field(default_factory=dict)
 
     def with_members(self, members: Mapping[str, Member]) -> Manifest:
@@ -126,6 +128,7 @@ def _manifest(content: Value) -> Manifest:
         checks=_checks(at["checks"], inputs),
         uncaptured=at["uncaptured"].text(),
         kernels=tuple(recorded_kernel(item) for item in at["kernels"].items()),
+        layers=tuple(recorded_layer(item, len(at["kernels"].items())) for item in at["layers"].items()),
         members=dict(zip(MEMBERS, map(_member, at["members"].fields(*MEMBERS)), strict=True)),
     )
 

@@ -17,7 +17,6 @@ import tvm
 import tvm_ffi
 from numpy.typing import ArrayLike
 
-from dsc.elements import stored
 from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing
 from dsc.host import usable_cores
@@ -28,7 +27,8 @@ from dsc.runtime.inputs import checked_inputs
 from dsc.runtime.library import load_library
 from dsc.runtime.manifest import LIBRARY, MEMBERS, WEIGHTS, Manifest, TensorSpec
 from dsc.runtime.sessions import Extent, SessionPool
-from dsc.runtime.weights import parse
+from dsc.runtime.tensors import read_tensors
+from dsc.runtime.weights import Entry, parse
 
 _MAX_THREADS = 256
 _DISAGREEMENT = ("ErrorContext(fn=main, loc=param[", "zip() argument", "When changing to a larger dtype")
@@ -56,8 +56,9 @@ class Module:
         mapped = _map(file)
         _check_members(mapped, self.manifest, source)
         code = _member(mapped, self.manifest, LIBRARY).tobytes()
-        weights = _put(self.device, _weights(mapped, self.manifest, source), source)
-        self._mapping = (mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
+        tensors = read_tensors(_member(mapped, self.manifest, WEIGHTS), self.manifest.parameters, source)
+        weights = _put(self.device, tensors.arrays, source)
+        self._held = [_extent(mapped), _extent(tensors.memory)]
         library = load_library(code, source)
         self.device.start(library, self.threads)
         captures = not self.manifest.uncaptured and graphs.wanted()
@@ -156,7 +157,7 @@ class Module:
 
     def _owned(self, passed: Sequence[Extent], results: Sequence[tvm.runtime.Tensor]) -> list[np.ndarray]:
         """The results as arrays, copied where they share memory with inputs, weights or one another."""
-        taken = [self._mapping, *passed]
+        taken = [*self._held, *passed]
         arrays = []
         for spec, tensor in zip(self.manifest.outputs, results, strict=True):
             begin, array = tensor.data_ptr(), self.device.get(tensor).view(spec.dtype)
@@ -198,8 +199,18 @@ def inspect(path: str | os.PathLike[str], check: bool = False) -> Manifest:
         if check:
             mapped = _map(file)
             _check_members(mapped, manifest, os.fspath(path))
-            _weights(mapped, manifest, os.fspath(path))
+            read_tensors(_member(mapped, manifest, WEIGHTS), manifest.parameters, os.fspath(path))
         return manifest
+
+
+def stored_weights(path: str | os.PathLike[str]) -> dict[str, Entry]:
+    """The table of an artifact's weights, by the names that the manifest's parameters have.
+
+    Raises as `load` does; the bytes of the weights are not read.
+    """
+    with _open(path) as file:
+        manifest = read_manifest(file, os.fspath(path))
+        return parse(_member(_map(file), manifest, WEIGHTS).data, os.fspath(path))[0]
 
 
 def thread_count(threads: int | None) -> int:
@@ -246,18 +257,8 @@ def _map(file: BinaryIO) -> np.ndarray:
     return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
 
 
-def _weights(mapped: np.ndarray, manifest: Manifest, source: str) -> list[np.ndarray]:
-    """The parameters in the order of the code, where they lie in the file. Pages are read when first used."""
-    content = _member(mapped, manifest, WEIGHTS)
-    entries, start = parse(content.data, source)
-    arrays = []
-    for name in manifest.parameters:
-        if name not in entries:
-            raise ArtifactError(f"{source}: weight {name[:80]} is missing; compile the model again")
-        entry = entries[name]
-        raw = content[start + entry.offset :][: entry.size]
-        arrays.append(stored(raw.view(entry.dtype).reshape(entry.shape)))
-    return arrays
+def _extent(array: np.ndarray) -> Extent:
+    return array.ctypes.data, array.ctypes.data + array.nbytes
 
 
 def _put(device: Device, weights: list[np.ndarray], source: str) -> list[tvm.runtime.Tensor]:

@@ -29,7 +29,38 @@ def recorded_kernel(content: Value) -> dict[str, Any]:
             _entry(_entry(content, "bound"), name).number()
     for used in entries["resources"].items() if "resources" in entries else ():
         _resources(used)
+    for rival in entries["rivals"].items() if "rivals" in entries else ():
+        _rival(rival)
     return dict(content.value)
+
+
+def recorded_layer(content: Value, kernels: int) -> dict[str, Any]:
+    """One of `Manifest.layers` beside so many kernels. Raises `MalformedError` where it is of another form."""
+    texts, numbers = ("name", "op", "pattern", "obstacle"), ("zeros", "kept")
+    names = (*texts, *numbers, "choice", "shape", "parameters")
+    found = dict(zip(names, content.fields(*names), strict=True))
+    for name in texts:
+        found[name].text()
+    for name in numbers:
+        found[name].number()
+    found["choice"].integer(0, kernels - 1)
+    for size in found["shape"].items():
+        size.integer()
+    for parameter in found["parameters"].items():
+        parameter.text()
+    return dict(content.value)
+
+
+def _rival(content: Value) -> None:
+    kernel, skips_zeros, estimate, measured, refusal = content.fields(
+        "kernel", "skips_zeros", "estimate", "measured", "refusal"
+    )
+    kernel.text()
+    refusal.text()
+    skips_zeros.truth()
+    for seconds in (estimate, measured):
+        if seconds.value is not None:
+            seconds.number()
 
 
 def _resources(content: Value) -> None:

@@ -33,6 +33,12 @@ class Value:
             raise self._malformed(f"a whole number from {low} to {high}")
         return self.value
 
+    def truth(self) -> bool:
+        """True or false."""
+        if not isinstance(self.value, bool):
+            raise self._malformed("true or false")
+        return self.value
+
     def number(self) -> float:
         """A finite number."""
         is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)

@@ -17,9 +17,11 @@ from tvm import tirx
 from dsc.codegen.single import load_kernel
 from dsc.host import usable_cores
 from dsc.lower.nominal import NOMINAL, nominal
+from dsc.lower.workload import Workload
 from dsc.runtime.devices import Device
 from dsc.targets import AnyTarget, Implementation
 from dsc.targets.machine import Machine
+from dsc.tune.sparse_weights import sparse_arguments
 
 _WARM_UP = 2
 _RUNS = (3, 200)
@@ -32,16 +34,26 @@ Arguments: TypeAlias = "list[object]"
 
 
 def measure(
-    implementation: Implementation, target: AnyTarget, device: Device, seconds: float = 0.05, seed: int = 0
+    implementation: Implementation,
+    target: AnyTarget,
+    device: Device,
+    seconds: float = 0.05,
+    seed: int = 0,
+    workload: Workload | None = None,
 ) -> float:
     """Median seconds of a run on all cores that this process may use, as in a model.
 
     About `seconds` are spent running, after a warm-up that also fills the caches as a loop over a model would not:
     the figure ranks candidates of one workload and is not a share of a model's latency. Where launches are queued,
     several are timed between two waits, one after the other on tensors of their own, as many as no cache has.
+    workload: what is computed; its sparse weights are as its types say then.
     """
     function = load_kernel(implementation.func, target.backend(), device, usable_cores())
-    host = _arguments(implementation.func, np.random.default_rng(seed))
+    random = np.random.default_rng(seed)
+    host = _arguments(implementation.func, random)
+    if workload is not None:
+        for position, array in sparse_arguments(workload, implementation, random).items():
+            host[position] = array
     given = [_on(device, host)]
     once = min(_run(function, device, given) for _ in range(_WARM_UP))
     if device.queues:

@@ -43,24 +43,31 @@ class Tuner:
         """The fastest candidate as far as known: measured now or before, else by estimate."""
         if len(candidates) == 1:
             return candidates[0]
-        key = hashlib.blake2b(workload.key().encode(), digest_size=16).hexdigest()
-        known = {(r.kernel, r.point): r.seconds for r in self._database.lookup(key, self._identity)}
+        known = self._known(workload)
         finalists = _finalists(candidates)
         pending = [c for c in finalists if _name(c) not in known]
-        found = self._measure(key, pending)
+        found = self._measure(workload, pending)
         self._database.add(found)
         known.update({(r.kernel, r.point): r.seconds for r in found})
         timed = [c for c in candidates if _name(c) in known]
         return min(timed, key=lambda c: known[_name(c)]) if timed else candidates[0]
 
-    def _measure(self, key: str, pending: Sequence[Candidate]) -> list[Record]:
+    def times(self, workload: Workload, candidates: Sequence[Candidate]) -> list[float | None]:
+        """What a run of each candidate takes, as far as known: measured now or before."""
+        known = self._known(workload)
+        return [known.get(_name(candidate)) for candidate in candidates]
+
+    def _known(self, workload: Workload) -> dict[tuple[str, str], float]:
+        return {(r.kernel, r.point): r.seconds for r in self._database.lookup(_key(workload), self._identity)}
+
+    def _measure(self, workload: Workload, pending: Sequence[Candidate]) -> list[Record]:
         stop = time.monotonic() + _SHARE * (self._deadline - time.monotonic())
-        records = []
+        key, records = _key(workload), []
         for candidate in pending:
             if time.monotonic() >= stop:
                 break
             try:
-                seconds = measure(candidate.build(), self._target, self._device)
+                seconds = measure(candidate.build(), self._target, self._device, workload=workload)
             except Exception as error:  # it is not taken; code generation says more where it is needed
                 _LOG.warning("kernel %s %s cannot be measured: %s", *_name(candidate), error)
                 continue
@@ -77,6 +84,10 @@ def _finalists(candidates: Sequence[Candidate]) -> list[Candidate]:
             by_kernel.setdefault(candidate.kernel.name, []).append(candidate)
     rounds = zip_longest(*by_kernel.values())
     return [c for group in rounds for c in group if c is not None][:_FINALISTS]
+
+
+def _key(workload: Workload) -> str:
+    return hashlib.blake2b(workload.key().encode(), digest_size=16).hexdigest()
 
 
 def _name(candidate: Candidate) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The pattern that the zeros of a weight follow best."""
+"""The pattern that the zeros of a weight follow best: of those that kernels use, or of all that there are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsc.sparsity import Pattern
+from dsc.sparsity import Pattern, matrix_of
 
 LARGEST = 16
 """Outputs of a block. Blocks along the depth are taken for their columns: kernels load no less for them."""
@@ -45,3 +45,29 @@ def _pairs(occupied: np.ndarray) -> np.ndarray:
     joined = even.copy()
     joined[: len(odd)] |= odd
     return joined
+
+
+_DEPTHS = (16, 8, 4, 2)
+"""Inputs of a block, the largest first."""
+_LIMITS = ((1, 4), (2, 8), (2, 4), (4, 8))
+"""Blocks that are kept, of how many neighbours along the depth: the strictest first."""
+
+
+def best_pattern(weight: np.ndarray, axis: int) -> Zeros:
+    """The most that can be said of where a weight has zeros: blocks of outputs, longer ones along the depth if these
+    hold hardly more, else so many of each few neighbours, where nearly as many are there.
+
+    axis: of the outputs.
+    """
+    matrix, found = matrix_of(weight, axis), zeros_of(weight, axis)
+    elements, outputs = np.count_nonzero(matrix), found.pattern.outputs
+    for depth in _DEPTHS:
+        pattern = Pattern(outputs, depth)
+        occupied = pattern.occupied(matrix)
+        if elements and pattern.spread(occupied, (matrix.shape[0], matrix.shape[1])).sum() <= SLACK * elements:
+            return Zeros(pattern, float(occupied.mean()))
+    for limit in _LIMITS:
+        pattern = Pattern(outputs, limit=limit)
+        if SLACK * found.density >= limit[0] / limit[1] and pattern.holds(matrix):
+            return Zeros(pattern, found.density)
+    return found

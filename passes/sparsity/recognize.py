@@ -7,24 +7,23 @@ weights together, and changes types alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from xdsl.ir import Operation, SSAValue
 
 from dsc.errors import UsageError
-from dsc.ir import FusionOp, Graph, OnnxOp, SparseAttr, WeightOp, encoding_of, onnx, shape_of
+from dsc.ir import FusionOp, Graph, SparseAttr, WeightOp, encoding_of, shape_of
 from dsc.ir.types import with_encoding
 from dsc.passes.base import Pass, PassRecord
+from dsc.passes.sparsity.factors import factors
 from dsc.passes.sparsity.patterns import zeros_of
 from dsc.sparsity import sparsity
 
-_PRODUCTS = onnx.MatMul | onnx.Gemm | onnx.MatMulInteger
-_CONVOLUTIONS = onnx.Conv | onnx.ConvInteger
 SMALLEST = 1024
 """Elements of a weight that is worth a look."""
+LEAST = 0.15
+"""The share of zeros from which a weight counts as sparse."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,14 @@ class Sparsity(Pass):
 
     name: ClassVar[str] = "sparsity"
 
-    least: float = 0.15
+    least: float = LEAST
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
         if not 0 < self.least <= 1:
             raise UsageError(f"sparsity: least is a share above 0 and up to 1, not {self.least}")
-        for op, weight, axis in _factors(graph):
-            if encoding_of(weight.out.type) is not None:
+        for factor in factors(graph):
+            op, weight, axis = factor.op, factor.weight, factor.axis
+            if encoding_of(weight.out.type) is not None or obstacle(graph, weight):
                 continue
             data = graph.weights.get(weight.weight)
             share = sparsity(data)
@@ -59,30 +59,12 @@ def _band(share: float) -> str:
     return "no zeros" if share == 0 else "fewer than 1 % are zeros" if share < 0.01 else "few are zeros"
 
 
-def _factors(graph: Graph) -> Iterator[tuple[OnnxOp, WeightOp, int]]:
-    """The weights that products and convolutions multiply, each with the axis of its outputs."""
-    for outer in graph.ops():
-        for op in outer.block.ops if isinstance(outer, FusionOp) else (outer,):
-            if isinstance(op, _PRODUCTS | _CONVOLUTIONS):
-                weight = _outside(outer, op.operands[1]).owner
-                rows = isinstance(op, _CONVOLUTIONS) or (isinstance(op, onnx.Gemm) and op.attr("transB", 0))
-                axis = 0 if rows else 1
-                if isinstance(weight, WeightOp) and _counts(graph, op, weight):
-                    yield op, weight, axis
-
-
-def _counts(graph: Graph, op: OnnxOp, weight: WeightOp) -> bool:
-    shape = shape_of(weight.out.type) or ()
+def obstacle(graph: Graph, weight: WeightOp) -> str:
+    """Why a weight is none that is looked at, in words; empty where it is one."""
     dtype = graph.weights.dtype(weight.weight)
-    taken = dtype == np.int8 or np.issubdtype(dtype, np.floating)
-    return taken and math.prod(shape) >= SMALLEST and (isinstance(op, _CONVOLUTIONS) or len(shape) == 2)
-
-
-def _outside(outer: Operation, value: SSAValue) -> SSAValue:
-    """What a value of a region is outside of it, where it is an input."""
-    if isinstance(outer, FusionOp) and value in outer.block.args:
-        return outer.inputs[outer.block.args.index(value)]
-    return value
+    if dtype != np.int8 and not np.issubdtype(dtype, np.floating):
+        return f"a weight of {dtype.name}"
+    return f"fewer than {SMALLEST} weights" if math.prod(shape_of(weight.out.type) or ()) < SMALLEST else ""
 
 
 def _state(weight: WeightOp, encoding: SparseAttr) -> None:

@@ -17,13 +17,15 @@ from dsc.bundle.runtime import LIBRARIES, runtime_files
 from dsc.errors import ArtifactError, UsageError
 from dsc.files import writing_folder
 from dsc.needs import Needs
+from dsc.pipeline import compile_model
 from dsc.runtime import inspect
 from dsc.runtime.container import write_artifact
 from dsc.runtime.manifest import Manifest, TensorSpec
 from dsc.runtime.weights import Weight
-from tests.bundle.bundles import Bundled
+from tests.bundle.bundles import Bundled, bundle
 from tests.bundle.models import IMAGES
 from tests.cli.conftest import Cli, cli
+from tests.compiled import TextModel
 
 __all__ = ["cli"]
 
@@ -257,3 +259,22 @@ def test_the_folder_is_named_as_the_module(
     assert done.code == 0, done.err
     assert done.out.startswith("wrote images, ")
     assert left(tmp_path) == ["images"]
+
+
+def test_a_compressed_artifact_gives_the_same_bundle(tmp_path: Path) -> None:
+    """Weights are expanded when the bundle is written: the runner maps them."""
+    random = np.random.default_rng(3)
+    zeros = random.standard_normal((128, 160), np.float32) * (random.random((128, 160)) < 0.1)
+    weights = {"w": zeros.astype(np.float32), "b": random.standard_normal(160, np.float32)}
+    text = "(float[n,128] x) => (float[n,160] y) { a = MatMul(x, w) y = Add(a, b) }"
+    model = TextModel(text, weights)
+    compiled = compile_model(model.proto()).model
+    packed = compiled.compressed()
+    assert {weight.compressed is None for weight in packed.weights} == {True, False}
+    for name, each in (("plain", compiled), ("small", packed)):
+        (tmp_path / name).mkdir()
+        each.write(tmp_path / name / "m.dsc")
+    plain, small = (bundle(tmp_path / name / "m.dsc", tmp_path / name / "m") for name in ("plain", "small"))
+    assert contents(small.folder) == contents(plain.folder)
+    x = random.standard_normal((7, 128)).astype(np.float32)
+    np.testing.assert_allclose(small.run({"x": x}, tmp_path)[0], model.reference({"x": x})[0], atol=1e-4)

@@ -12,7 +12,9 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
+from dsc.runtime import inspect
 from tests.cli.conftest import Cli, small_model
+from tests.compiled import TextModel
 
 
 @pytest.fixture
@@ -138,3 +140,29 @@ def test_disk_full_leaves_the_old_file(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out" / "big.dsc").read_text() == "the old one"
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_compressed_artifact(cli: Cli, tmp_path: Path) -> None:
+    """It is smaller, gives the same numbers, and is refused like others where it is damaged."""
+    random, path, plain = np.random.default_rng(2), tmp_path / "small.dsc", tmp_path / "plain.dsc"
+    w = random.standard_normal((128, 96), np.float32) * (random.random((128, 96)) < 0.2).astype(np.float32)
+    proto = TextModel("(float[4,128] x) => (float[4,96] y) { y = MatMul(x, w) }", {"w": w}).proto()
+    onnx.save(proto, tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", random.standard_normal((4, 128), np.float32))
+    assert cli("compile", tmp_path / "m.onnx", "-o", plain).code == 0
+    assert cli("compile", tmp_path / "m.onnx", "--compress", "-o", path).code == 0
+    sizes = [inspect(each).members["weights.safetensors"].size for each in (path, plain)]
+    assert sizes[0] < 0.8 * sizes[1]
+    for each, output in ((plain, "a.npz"), (path, "b.npz")):
+        assert cli("run", each, "--input", tmp_path / "x.npy", "--output", tmp_path / output).code == 0
+    with np.load(tmp_path / "a.npz") as expected, np.load(tmp_path / "b.npz") as found:
+        np.testing.assert_array_equal(found["y"], expected["y"])
+    assert cli("verify", tmp_path / "m.onnx", "--module", path).code == 0
+    data = bytearray(path.read_bytes())
+    data[inspect(path).members["weights.safetensors"].offset + 3000] ^= 1
+    (tmp_path / "changed.dsc").write_bytes(data)
+    said = cli("run", tmp_path / "changed.dsc", "--input", tmp_path / "x.npy").failed(2)
+    assert "changed.dsc: weights.safetensors was changed after it was written" in said
+    (tmp_path / "cut.dsc").write_bytes(path.read_bytes()[:-100])
+    said = cli("run", tmp_path / "cut.dsc", "--input", tmp_path / "x.npy").failed(2)
+    assert "cut.dsc is not a whole model.dsc file" in said

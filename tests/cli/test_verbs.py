@@ -17,7 +17,9 @@ import dsc.cli
 import dsc.cli.app
 import dsc.cli.compile
 from dsc import __version__
+from dsc.sparsity import Pattern
 from tests.cli.conftest import Cli
+from tests.compiled import TextModel
 
 
 def test_version_and_help(cli: Cli) -> None:
@@ -219,6 +221,43 @@ def test_inspect(cli: Cli, model: Path, artifact: Path, tmp_path: Path) -> None:
     assert "all hashes match" in done.out
     assert json.loads((tmp_path / "i.json").read_text())["name"] == "small"
     assert "onnx.Conv" in cli("inspect", model).out
+
+
+def test_inspect_sparsity(cli: Cli, tmp_path: Path) -> None:
+    """Of a model, what its zeros follow; of an artifact, what they brought, and what its weights take."""
+    random = np.random.default_rng(9)
+    mask = Pattern.parse("4x1").keep(random.random((192, 256)), 0.1).T
+    weights = {
+        "w": (random.standard_normal((256, 192)) * mask).astype(np.float32),
+        "v": random.standard_normal((192, 64)).astype(np.float32),
+    }
+    text = "(float[64,256] x) => (float[64,64] y) { [first] a = MatMul(x, w) [second] y = MatMul(a, v) }"
+    onnx.save(TextModel(text, weights).proto(), tmp_path / "m.onnx")
+    done = cli("inspect", tmp_path / "m.onnx", "--sparsity", "--json", tmp_path / "i.json")
+    assert done.code == 0, done.err
+    row = next(line.split() for line in done.out.splitlines() if line.startswith("first"))
+    assert row[:6] == ["first", "MatMul", "256x192", "float32", "90.0", "4x1"]
+    assert "% of 61,440 weights of products and convolutions are 0" in done.out
+    first, second = json.loads((tmp_path / "i.json").read_text())["weights"]
+    assert (first["pattern"], second["pattern"], second["zeros"]) == ("4x1", "", 0.0)
+    cli("inspect", tmp_path / "m.onnx", "--json", tmp_path / "i.json")
+    assert "weights" not in json.loads((tmp_path / "i.json").read_text())
+
+    done = cli("compile", tmp_path / "m.onnx", "--compress", "-o", tmp_path / "m.dsc", "--json", tmp_path / "c.json")
+    assert "zeros are skipped in 1 layers of 2; 1 could" in done.out
+    first, second = json.loads((tmp_path / "c.json").read_text())["layers"]
+    assert (first["kernel"], first["reason"], second["reason"]) == ("cpu.sparse_matmul", "", "no zeros")
+    done = cli("inspect", tmp_path / "m.dsc", "--sparsity", "--json", tmp_path / "i.json")
+    assert done.code == 0, done.err
+    row = next(line.split() for line in done.out.splitlines() if line.startswith("first"))
+    assert row[:5] == ["first", "MatMul", "256x192", "90.0", "4x1"]
+    assert row[6] == "cpu.sparse_matmul"
+    assert float(row[7]) == pytest.approx(first["predicted"], abs=0.01)
+    report = json.loads((tmp_path / "i.json").read_text())
+    assert report["verdicts"] == [first, second]
+    kinds = {kind["name"]: kind for kind in report["weights"]}
+    assert set(kinds) == {"float32", "float32 of weights without zeros", "int32 of weights without zeros"}
+    assert all(kind["bytes"] < kind["expanded_bytes"] for kind in kinds.values())
 
 
 def test_bench(cli: Cli, model: Path, artifact: Path, tmp_path: Path) -> None:

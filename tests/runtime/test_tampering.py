@@ -96,6 +96,10 @@ def test_a_manifest_that_was_edited_is_one_message(artifact: Path) -> None:
     """Every value of it, each in turn, replaced by nonsense: refused, or as harmless as another name."""
     original, content = artifact.read_bytes(), manifest_of(artifact)
     content["kernels"] = [{"kind": "k", "kernel": "cpu.generic", "point": "p", "estimate": 1e-6}]
+    content["layers"] = [
+        {"name": "f", "op": "Conv", "shape": [8, 8, 3, 3], "zeros": 0.5, "pattern": "4x1", "kept": 0.5, "obstacle": "",
+         "choice": 0, "parameters": ["w0"]},
+    ]  # fmt: skip
     content["provenance"] = {"opt_level": 2, "passes": "canonicalize", "model": {"a": "b"}}
     for path in _paths(content):
         for nonsense in _NONSENSE:

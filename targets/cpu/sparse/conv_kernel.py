@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsc.ir import SparseAttr
 from dsc.lower.workload import Workload
@@ -22,6 +23,7 @@ class SparseConv:
     """
 
     name: str = "cpu.conv2d.sparse"
+    skips_zeros: ClassVar[bool] = True
 
     def match(self, workload: Workload, machine: Cpu) -> SparseConvSpace | Refusal:
         """The tilings of the convolution in `workload`."""

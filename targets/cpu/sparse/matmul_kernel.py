@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsc.ir import SparseAttr
 from dsc.lower.workload import Workload
@@ -21,6 +22,7 @@ class SparseMatmul:
     """
 
     name: str = "cpu.sparse_matmul"
+    skips_zeros: ClassVar[bool] = True
 
     def match(self, workload: Workload, machine: Cpu) -> SparseMatmulSpace | Refusal:
         """The tilings of the product in `workload`."""

@@ -18,6 +18,7 @@ _BUILTIN = {
     "precision": "dsc.passes.precision:Precision",
     "quantize-rows": "dsc.passes.weight_only:QuantizeRows",
     "requantize": "dsc.passes.integers:Requantize",
+    "sparse-inputs": "dsc.passes.sparsity:SparseInputs",
     "sparsity": "dsc.passes.sparsity:Sparsity",
     "unsigned": "dsc.passes.unsigned:Unsigned",
     "weight-only": "dsc.passes.weight_only:WeightOnly",

@@ -47,20 +47,20 @@ class Tuner:
         known = {(r.kernel, r.point): r.seconds for r in self._database.lookup(key, self._identity)}
         finalists = _finalists(candidates)
         pending = [c for c in finalists if _name(c) not in known]
-        found = self._measure(key, pending)
+        found = self._measure(key, pending, workload.expected_zeros)
         self._database.add(found)
         known.update({(r.kernel, r.point): r.seconds for r in found})
         timed = [c for c in candidates if _name(c) in known]
         return min(timed, key=lambda c: known[_name(c)]) if timed else candidates[0]
 
-    def _measure(self, key: str, pending: Sequence[Candidate]) -> list[Record]:
+    def _measure(self, key: str, pending: Sequence[Candidate], zeros: float) -> list[Record]:
         stop = time.monotonic() + _SHARE * (self._deadline - time.monotonic())
         records = []
         for candidate in pending:
             if time.monotonic() >= stop:
                 break
             try:
-                seconds = measure(candidate.build(), self._target, self._device)
+                seconds = measure(candidate.build(), self._target, self._device, zeros=zeros)
             except Exception as error:  # it is not taken; code generation says more where it is needed
                 _LOG.warning("kernel %s %s cannot be measured: %s", *_name(candidate), error)
                 continue

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from xdsl.ir import Operation, SSAValue
 
 from dsc.errors import UsageError
 from dsc.ir import FusionOp, Graph, OnnxOp, SparseAttr, WeightOp, encoding_of, onnx, shape_of
 from dsc.ir.types import with_encoding
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.sparsity.patterns import zeros_of
+from dsc.passes.sparsity.regions import outside
 from dsc.sparsity import sparsity
 
 _PRODUCTS = onnx.MatMul | onnx.Gemm | onnx.MatMulInteger
@@ -64,7 +64,7 @@ def _factors(graph: Graph) -> Iterator[tuple[OnnxOp, WeightOp, int]]:
     for outer in graph.ops():
         for op in outer.block.ops if isinstance(outer, FusionOp) else (outer,):
             if isinstance(op, _PRODUCTS | _CONVOLUTIONS):
-                weight = _outside(outer, op.operands[1]).owner
+                weight = outside(outer, op.operands[1]).owner
                 rows = isinstance(op, _CONVOLUTIONS) or (isinstance(op, onnx.Gemm) and op.attr("transB", 0))
                 axis = 0 if rows else 1
                 if isinstance(weight, WeightOp) and _counts(graph, op, weight):
@@ -76,13 +76,6 @@ def _counts(graph: Graph, op: OnnxOp, weight: WeightOp) -> bool:
     dtype = graph.weights.dtype(weight.weight)
     taken = dtype == np.int8 or np.issubdtype(dtype, np.floating)
     return taken and math.prod(shape) >= SMALLEST and (isinstance(op, _CONVOLUTIONS) or len(shape) == 2)
-
-
-def _outside(outer: Operation, value: SSAValue) -> SSAValue:
-    """What a value of a region is outside of it, where it is an input."""
-    if isinstance(outer, FusionOp) and value in outer.block.args:
-        return outer.inputs[outer.block.args.index(value)]
-    return value
 
 
 def _state(weight: WeightOp, encoding: SparseAttr) -> None:

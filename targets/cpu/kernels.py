@@ -10,6 +10,7 @@ from dsc.targets.cpu.generic.kernel import GenericKernel
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.quantized_rows import QuantizedRows
 from dsc.targets.cpu.sparse import SparseConv, SparseMatmul
+from dsc.targets.cpu.sparse_inputs import SparseInputs
 from dsc.targets.cpu.transpose import Transpose
 from dsc.targets.cpu.weight_only import WeightOnly
 from dsc.targets.kernel import Kernel
@@ -19,5 +20,5 @@ def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
     return (
         Empty(), Depthwise(), Winograd(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(),
-        SparseMatmul(), Gemm(), Transpose(), GenericKernel(),
+        SparseMatmul(), SparseInputs(), Gemm(), Transpose(), GenericKernel(),
     )  # fmt: skip

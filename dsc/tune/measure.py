@@ -32,7 +32,11 @@ Arguments: TypeAlias = "list[object]"
 
 
 def measure(
-    implementation: Implementation, target: AnyTarget, device: Device, seconds: float = 0.05, seed: int = 0,
+    implementation: Implementation,
+    target: AnyTarget,
+    device: Device,
+    seconds: float = 0.05,
+    seed: int = 0,
     zeros: float = 0.0,
 ) -> float:
     """Median seconds of a run on all cores that this process may use, as in a model.

@@ -2,7 +2,8 @@
 
 The weights of one input for the columns of a panel lie side by side, some thousand of them, so that memory is read in
 long runs whichever inputs are left out: leaving out a few lines of cache here and there saves no time, as processors
-fetch them all the same. A panel's sums are too many for registers and stay in L1. They are loaded once for a few inputs.
+fetch them all the same. A panel's sums are too many for registers and stay in L1. They are loaded once for a few
+inputs.
 """
 
 from __future__ import annotations

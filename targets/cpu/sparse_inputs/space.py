@@ -92,4 +92,5 @@ class SparseInputsSpace:
         assert source.weight is not None
         packing = Panels(point.tiling.columns, 1, source.packed, source.transposed_weight)
         packed = packing.arrays(ArrayType.of(source.params[source.weight]))
-        return Implementation(write(source, point, self._instruction, {source.weight: packed}), {source.weight: packing})
+        code = write(source, point, self._instruction, {source.weight: packed})
+        return Implementation(code, {source.weight: packing})

@@ -10,6 +10,7 @@ from dsc.passes.base import Pass
 
 _BUILTIN = {
     "canonicalize": "dsc.passes.canonicalize:Canonicalize",
+    "chosen-weights": "dsc.passes.sparsity:ChosenWeights",
     "expand-functions": "dsc.passes.canonicalize:ExpandFunctions",
     "fold": "dsc.passes.canonicalize:Fold",
     "fuse": "dsc.passes.fuse:Fuse",

@@ -1,6 +1,7 @@
-"""What the types of weights say of their zeros, and products of those that are made at run time."""
+"""What the types of weights say of their zeros, and of what is known at run time only: inputs of 0, experts that are chosen."""
 
+from dsc.passes.sparsity.chosen_weights import ChosenWeights
 from dsc.passes.sparsity.inputs import SparseInputs
 from dsc.passes.sparsity.recognize import Sparsity
 
-__all__ = ["SparseInputs", "Sparsity"]
+__all__ = ["ChosenWeights", "SparseInputs", "Sparsity"]

@@ -25,7 +25,7 @@ def expected_zeros(graph: Graph, value: SSAValue) -> float:
     """The share of the elements of a tensor that may be expected to be 0; 0 where nothing tells."""
     op = value.owner
     if isinstance(op, FusionOp):
-        return expected_zeros(graph, op.block.last_op.operands[op.results.index(value)])  # type: ignore[union-attr, arg-type]
+        return expected_zeros(graph, op.block.last_op.operands[op.results.index(value)])  # type: ignore[union-attr]
     if not isinstance(op, Operation):
         region = op.parent_op()
         return expected_zeros(graph, outside(region, value)) if isinstance(region, FusionOp) else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsc.targets.cpu.attention import Attention
+from dsc.targets.cpu.chosen_weights import ChosenWeights
 from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from dsc.targets.cpu.empty import Empty
 from dsc.targets.cpu.gemm import Gemm
@@ -20,5 +21,5 @@ def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
     return (
         Empty(), Depthwise(), Winograd(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(),
-        SparseMatmul(), SparseInputs(), Gemm(), Transpose(), GenericKernel(),
+        SparseMatmul(), SparseInputs(), ChosenWeights(), Gemm(), Transpose(), GenericKernel(),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx.helper
 
-from dsc.exchange.upgrade import packed_weights
+from dsc.exchange.upgrade import mixture, packed_weights
 from dsc.exchange.upgrade.edit import Edit, Rule
 
 DOMAIN = "com.microsoft"
@@ -63,6 +63,7 @@ RULES: dict[str, Rule] = {
     "QuickGelu": _quick_gelu,
     "SkipLayerNormalization": _skip_layer_norm,
     "SkipSimplifiedLayerNormalization": _skip_rms_norm,
+    **mixture.RULES,
     **packed_weights.RULES,
 }
 """The rule of each operator that has an equal."""

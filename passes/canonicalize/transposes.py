@@ -80,7 +80,7 @@ class TransposeIsReshape(Rule):
 class TransposeOfGather(Rule):
     """transpose(gather(c, i), p) => gather(transpose(c, q), i), where p moves dims within what is taken"""
 
-    pattern = ops.Transpose(ops.Gather(const("c"), value("i"), label="gather"))
+    pattern = ops.Transpose(ops.Gather(const("c", owned=True), value("i"), label="gather"))
 
     def check(self, m: Match) -> str | None:
         perm, taken = permutation(m.root), rank(m.i)
@@ -92,7 +92,7 @@ class TransposeOfGather(Rule):
         perm, taken = permutation(m.root), rank(m.i)
         assert perm is not None
         assert taken is not None
-        turned = m.emit(onnx.Transpose, m.c, perm=[0, *(axis - taken + 1 for axis in perm[taken:])]).out
+        turned = m.constant(m.array("c").transpose([0, *(axis - taken + 1 for axis in perm[taken:])]), "turned")
         made: SSAValue = m.emit(onnx.Gather, turned, m.i, axis=0).out
         return made
 

@@ -1,4 +1,4 @@
-"""What the types of weights say of their zeros, and of what is known at run time only: inputs of 0, experts that are chosen."""
+"""Zeros of weights, which their types tell, and what is known at run time only: inputs of 0, experts not chosen."""
 
 from dsc.passes.sparsity.chosen_weights import ChosenWeights
 from dsc.passes.sparsity.inputs import SparseInputs

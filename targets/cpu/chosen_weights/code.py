@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import ceildiv
+from dsc.lower.exprs import ceildiv, dims
 from dsc.lower.ops.gather import wrapped
 from dsc.targets.cpu.chosen_weights.problem import ChosenProduct
 from dsc.targets.cpu.gemm.code import Writer
@@ -59,7 +59,7 @@ class _Chosen(Writer):
                 self._matrix(found, T.Bind(first + i), matrix)
 
     def _choice(self, pair: Expr) -> Expr:
-        at = self.loops.unravel(pair, self.source.batch)
+        at = self.loops.unravel(pair, dims(self.problem.choice.shape))
         index = wrapped(self.frame.buffers[self.problem.choice][tuple(at)], self.problem.matrices)
         return T.Bind(index.astype(self.loops.dtype))
 
@@ -89,7 +89,8 @@ class _Chosen(Writer):
         rows = self.tiling.rows
         first = T.Bind(found.starts[matrix])
         count = T.Bind(found.starts[matrix + 1] - first)
-        base = T.Bind((matrix * self.loops.const(self.frame.panels) + panel) * (self.problem.depth * self.tiling.columns))
+        size = self.problem.depth * self.tiling.columns
+        base = T.Bind((matrix * self.loops.const(self.frame.panels) + panel) * size)
         tiles = T.Bind(tirx.floordiv(count, rows))
         with self.loops.each(tiles) as tile:
             self._rows(found, T.Bind(first + tile * rows), rows, panel, base)

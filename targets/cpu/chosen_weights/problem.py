@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from tvm import te
 
 from dsc.ir import onnx
-from dsc.lower.exprs import product
+from dsc.lower.exprs import Dim, dims, product
 from dsc.lower.te import lowered
 from dsc.lower.workload import Workload
 from dsc.targets.cpu.gemm.product import FLOAT32, Product, checked, product_of, same_dims
@@ -44,11 +44,11 @@ def chosen_product(workload: Workload) -> ChosenProduct | Refusal:
     found = product_of(workload)
     if isinstance(found, Refusal):
         return found
-    known = all(isinstance(size, int) for size in (*found.batch, *found.rows, *shape))
     indices = lowered(workload).inputs[choice]
+    known = all(isinstance(size, int) for size in (*found.batch, *found.rows, *shape))
     if not known or found.operands != FLOAT32:
         return Refusal("sizes that are not known")
-    if found.rows != (1,) or len(indices.shape) != len(found.batch) or not same_dims(indices.shape, found.batch):
+    if found.m != 1 or not _one_each(indices, found.batch):
         return Refusal("a matrix is chosen for several rows at once")
     whole = checked(replace(found, weight=weight))
     if isinstance(whole, Refusal):
@@ -56,4 +56,11 @@ def chosen_product(workload: Workload) -> ChosenProduct | Refusal:
     if whole.weight is None:
         return Refusal("more than the product reads the weights")
     matrices, depth, columns = map(int, shape)
-    return ChosenProduct(whole, indices, matrices, int(product(found.batch)), depth, columns)
+    return ChosenProduct(whole, indices, matrices, int(product(dims(indices.shape))), depth, columns)
+
+
+def _one_each(choice: te.Tensor, batch: tuple[Dim, ...]) -> bool:
+    """Whether each of the batch has a choice of its own; that of a single one is no batch."""
+    if not batch:
+        return product(dims(choice.shape)) == 1
+    return len(choice.shape) == len(batch) and same_dims(choice.shape, batch)

@@ -20,6 +20,8 @@ TILE_CYCLES = 30.0
 """Starting a tile, its epilogue, and a loop whose end is a wrong guess."""
 SORT_CYCLES = 6.0
 """Of a pair or a matrix, in each task."""
+VISIBLE = 0.25
+"""Share of loading a panel that multiplying does not hide: it comes from L2 for each tile. A guess."""
 VECTORS = (1, 2, 4, 8)
 ROWS = (1, 2, 4, 6, 8)
 
@@ -59,8 +61,8 @@ class ChosenWeightsSpace:
         """Seconds: tiles, or the stream of what is chosen if that takes longer, and sorting in each task."""
         source, machine = self.source, self.machine
         each = source.pairs / self._chosen
-        tiles = math.floor(each / point.rows)
-        left = each - tiles * point.rows if point.rows > 1 else each - tiles
+        tiles = max(0.0, (each - (point.rows - 1) / 2) / point.rows)  # choices are uneven: half a tile is left over
+        left = each - tiles * point.rows
         panels = math.ceil(source.columns / point.columns)
         strips = math.ceil(panels / point.strip) if point.by_columns else 1
         of_matrix = tiles * self._tile_cycles(point, point.rows) + left * self._tile_cycles(point, 1)
@@ -72,8 +74,10 @@ class ChosenWeightsSpace:
 
     def _tile_cycles(self, point: Tiling, rows: int) -> float:
         row, machine = self._instruction, self.machine
-        load = 32 * point.lanes * point.vectors / machine.load_bits + rows / machine.broadcasts
-        return self.source.depth * max(rows * point.vectors / row.rate, load, row.latency) + TILE_CYCLES
+        far = 4 * point.columns * machine.frequency / machine.l2_bandwidth
+        load = max(far, 32 * point.columns / machine.load_bits + rows / machine.broadcasts)
+        step = max(rows * point.vectors / row.rate, load, row.latency) + VISIBLE * far
+        return self.source.depth * step + TILE_CYCLES
 
     def build(self, point: Tiling) -> Implementation:
         """The code, and how the matrices are packed: each as `cpu.gemm` has one."""

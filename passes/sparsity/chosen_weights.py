@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from xdsl.ir import Block, Operation, Region, SSAValue
 
-from dsc.ir import FusionOp, Graph, WeightOp, onnx, shape_of
+from dsc.ir import FusionOp, Graph, OnnxOp, WeightOp, onnx, shape_of
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.canonicalize.facts import static_shape
 from dsc.passes.sparsity.regions import outside
@@ -42,7 +42,7 @@ class ChosenWeights(Pass):
                 record.miss(_RULE, product, reason)
 
 
-def _product(op: Operation) -> onnx.MatMul | None:
+def _product(op: Operation) -> OnnxOp | None:
     """The product of a region of that kind."""
     if not isinstance(op, FusionOp) or op.kind.data != "matmul":
         return None
@@ -53,7 +53,7 @@ def _is_stack(value: SSAValue) -> bool:
     return isinstance(value.owner, WeightOp) and len(shape_of(value.type) or ()) == 3
 
 
-def _refusal(gather: onnx.Gather, product: onnx.MatMul) -> str | None:
+def _refusal(gather: OnnxOp, product: OnnxOp) -> str | None:
     if gather.attr("axis", 0) != 0:
         return "parts of matrices are chosen"
     if len(list(gather.output.uses)) > 1:
@@ -66,7 +66,7 @@ def _refusal(gather: onnx.Gather, product: onnx.MatMul) -> str | None:
     return None
 
 
-def _take_in(graph: Graph, fusion: FusionOp, gather: onnx.Gather) -> None:
+def _take_in(graph: Graph, fusion: FusionOp, gather: OnnxOp) -> None:
     """The region again, with the Gather at its beginning."""
     before = [value for value in fusion.inputs if value is not gather.output]
     inputs = list(dict.fromkeys([*before, gather.data, gather.indices]))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dsc.errors import UsageError
 from dsc.ir import Graph
 from dsc.ir import onnx as operators
 from dsc.passes import Pipeline
@@ -66,3 +67,14 @@ def test_a_compiled_mixture_is_that_of_onnx_runtime(tokens: int, transposed: boo
     compiled = compile_model(graph, target="native").model
     assert "cpu.chosen_weights" in {kernel["kernel"] for kernel in compiled.manifest.kernels}
     np.testing.assert_allclose(compiled.load(1).run(arrays)["out0"], expected[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_choice_that_there_is_not_is_an_error() -> None:
+    net = Net(x=(3, 2, 1, 8), choice=(3, 2))
+    x, choice = net.inputs()
+    graph = net.done(net.MatMul(x, net.Gather(net.random(4, 8, 16), net.Cast(choice, to=7), axis=0)))
+    compiled = compile_model(graph, target="native").model
+    assert "cpu.chosen_weights" in {kernel["kernel"] for kernel in compiled.manifest.kernels}
+    arrays = {"x": np.ones((3, 2, 1, 8), np.float32), "choice": np.full((3, 2), 4, np.float32)}
+    with pytest.raises(UsageError, match="index 4 is outside of dim 0"):
+        compiled.load(1).run(arrays)

@@ -22,8 +22,9 @@ LISTING_CYCLES = 2.0
 GROUP_CYCLES = 40.0
 """Beginning a group of inputs in a panel: where their weights are, and the first of them from beyond L1."""
 SCATTERED = 1.15
-"""What weights take longer that are not all read: measured, 1.02 to 1.2 where none is left out."""
-MOST_INPUTS = 8
+"""What weights take longer that are not all read: measured, 1.04 to 1.2 where none is left out."""
+MOST_INPUTS, MOST_ASKED = 16, 8
+"""Inputs that are multiplied at once, and how many where their weights are asked for ahead: each is a stream."""
 VECTORS = 2
 """Of a row's sums in registers."""
 MOST_ROWS = 4
@@ -59,7 +60,7 @@ class SparseInputsSpace:
     def _inputs(self, rows: int) -> int:
         """As many as have their values in registers, beside the sums and a vector of weights."""
         left = self.machine.vector_registers - VECTORS * rows - 1
-        return min(MOST_INPUTS, max(1, left // rows))
+        return min(MOST_ASKED if self._from_memory else MOST_INPUTS, max(1, left // rows))
 
     @cached_property
     def _instruction(self) -> MultiplyAdd:

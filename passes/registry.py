@@ -10,6 +10,7 @@ from dsc.passes.base import Pass
 
 _BUILTIN = {
     "canonicalize": "dsc.passes.canonicalize:Canonicalize",
+    "chosen-weights": "dsc.passes.sparsity:ChosenWeights",
     "expand-functions": "dsc.passes.canonicalize:ExpandFunctions",
     "fold": "dsc.passes.canonicalize:Fold",
     "fuse": "dsc.passes.fuse:Fuse",
@@ -18,6 +19,7 @@ _BUILTIN = {
     "precision": "dsc.passes.precision:Precision",
     "quantize-rows": "dsc.passes.weight_only:QuantizeRows",
     "requantize": "dsc.passes.integers:Requantize",
+    "sparse-inputs": "dsc.passes.sparsity:SparseInputs",
     "sparsity": "dsc.passes.sparsity:Sparsity",
     "unsigned": "dsc.passes.unsigned:Unsigned",
     "weight-only": "dsc.passes.weight_only:WeightOnly",

@@ -25,6 +25,7 @@ from dsc.errors import UsageError
 from dsc.ir.types import DimsAttr, SparseAttr, dims_of, tensor_of_dims
 
 _MULTIPLIED_AS = "multiplied_as"
+_EXPECTED_ZEROS = "expected_zeros"
 
 
 @irdl_op_definition
@@ -61,6 +62,18 @@ def multiplied_as(op: Operation) -> str | None:
 def set_multiplied_as(op: Operation, element: str) -> None:
     """State it."""
     op.attributes[_MULTIPLIED_AS] = StringAttr(element)
+
+
+def expected_zeros(op: Operation) -> float:
+    """The share of elements that are expected to be 0 of what the product in a fusion or a lone op multiplies by a
+    weight; see `dsc.lower.workload.Workload.expected_zeros`."""
+    stated = op.attributes.get(_EXPECTED_ZEROS)
+    return stated.value.data / 256 if isinstance(stated, IntegerAttr) else 0.0
+
+
+def set_expected_zeros(op: Operation, share: float) -> None:
+    """State it, in 256ths."""
+    op.attributes[_EXPECTED_ZEROS] = IntegerAttr(round(share * 256), i64)
 
 
 @irdl_op_definition

@@ -112,6 +112,10 @@ class Workload:
     ``cast(half, float32)`` of a tensor in memory, which no rounding changes; others (an input of the model, the
     probabilities of an attention) a kernel rounds itself, if it multiplies in that type.
     """
+    expected_zeros: float = 0.0
+    """The share of the elements of its product's left factor that is expected to be 0 at run time, where the right one
+    is a weight without infinities and NaN: then nothing is added where they are. (The pass `sparse-inputs` states it.)
+    """
 
     @cached_property
     def inputs(self) -> tuple[SSAValue, ...]:
@@ -159,6 +163,8 @@ class Workload:
     def _key(self) -> str:
         names: dict[SSAValue, str] = {}
         lines = [self.kind if self.multiplied_as is None else f"{self.kind} multiplied as {self.multiplied_as}"]
+        if self.expected_zeros:
+            lines[0] += f" of inputs with {self.expected_zeros:.0%} zeros"
         integers = _read_at_compile_time(self.body)
         for index, operand in enumerate(self.operands):
             names[operand.value] = f"%{index}"
@@ -228,6 +234,7 @@ class _Builder:
             known=self._known(),
             symbols=self.symbols,
             multiplied_as=dialect.multiplied_as(self.op),
+            expected_zeros=dialect.expected_zeros(self.op),
         )
 
     def _operand(self, source: SSAValue, value: SSAValue) -> Operand:

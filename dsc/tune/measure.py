@@ -46,11 +46,11 @@ def measure(
     About `seconds` are spent running, after a warm-up that also fills the caches as a loop over a model would not:
     the figure ranks candidates of one workload and is not a share of a model's latency. Where launches are queued,
     several are timed between two waits, one after the other on tensors of their own, as many as no cache has.
-    workload: what is computed; its sparse weights are as its types say then.
+    workload: what is computed: its sparse weights are as its types say then, and as many floats are 0 as it expects.
     """
     function = load_kernel(implementation.func, target.backend(), device, usable_cores())
     random = np.random.default_rng(seed)
-    host = _arguments(implementation.func, random)
+    host = _arguments(implementation.func, random, 0.0 if workload is None else workload.expected_zeros)
     if workload is not None:
         for position, array in sparse_arguments(workload, implementation, random).items():
             host[position] = array
@@ -82,10 +82,10 @@ def _sets(machine: Machine, size: int, most: int) -> int:
     return next((n for n in counts if machine.bandwidth(n * size, machine.cores) == from_memory), most)
 
 
-def _arguments(func: tirx.PrimFunc, random: np.random.Generator) -> Arguments:
+def _arguments(func: tirx.PrimFunc, random: np.random.Generator, zeros: float) -> Arguments:
     """Arrays for the parameters that are buffers, numbers for the others; of nominal sizes."""
     return [
-        _random([nominal(d) for d in p.shape], str(p.dtype), random) if tirx.is_buffer_var(p) else NOMINAL
+        _random([nominal(d) for d in p.shape], str(p.dtype), random, zeros) if tirx.is_buffer_var(p) else NOMINAL
         for p in func.params
     ]
 
@@ -95,10 +95,13 @@ def _on(device: Device, arguments: Arguments) -> Arguments:
     return [tvm.runtime.tensor(given, device.handle) if isinstance(given, np.ndarray) else given for given in arguments]
 
 
-def _random(shape: list[int], dtype: str, random: np.random.Generator) -> np.ndarray:
+def _random(shape: list[int], dtype: str, random: np.random.Generator, zeros: float) -> np.ndarray:
     """Values that any op accepts: indices stay below two, floats are normal."""
     if dtype == "bool":
         return random.integers(0, 2, shape).astype(bool)
     if dtype.startswith(("int", "uint")):
         return random.integers(0, 2, shape).astype(dtype)
-    return random.standard_normal(shape).astype(dtype)
+    values = random.standard_normal(shape).astype(dtype)
+    if zeros:
+        values[random.random(shape) < zeros] = 0
+    return values

@@ -1,4 +1,4 @@
-"""Transposes that do nothing, merge, or only move dims of size 1."""
+"""Transposes that do nothing, merge, only move dims of size 1, or turn what is taken from a constant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, onnx
 from dsc.passes.canonicalize.facts import rank, static_shape
-from dsc.passes.pattern import ops, value
+from dsc.passes.pattern import const, ops, value
 from dsc.passes.rule import Match, Rule
 
 x = value("x")
@@ -77,4 +77,24 @@ class TransposeIsReshape(Rule):
         return made
 
 
-RULES: tuple[Rule, ...] = (DropTranspose(), TransposeOfTranspose(), TransposeIsReshape())
+class TransposeOfGather(Rule):
+    """transpose(gather(c, i), p) => gather(transpose(c, q), i), where p moves dims within what is taken"""
+
+    pattern = ops.Transpose(ops.Gather(const("c", owned=True), value("i"), label="gather"))
+
+    def check(self, m: Match) -> str | None:
+        perm, taken = permutation(m.root), rank(m.i)
+        if m.gather.attr("axis", 0) != 0 or perm is None or taken is None:
+            return "the axis is not the first, or a rank is not known"
+        return None if perm[:taken] == tuple(range(taken)) else "it moves dims of the indices"
+
+    def rewrite(self, m: Match) -> SSAValue:
+        perm, taken = permutation(m.root), rank(m.i)
+        assert perm is not None
+        assert taken is not None
+        turned = m.constant(m.array("c").transpose([0, *(axis - taken + 1 for axis in perm[taken:])]), "turned")
+        made: SSAValue = m.emit(onnx.Gather, turned, m.i, axis=0).out
+        return made
+
+
+RULES: tuple[Rule, ...] = (DropTranspose(), TransposeOfTranspose(), TransposeIsReshape(), TransposeOfGather())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 
 from dsc.ir import FusionOp, Graph, OnnxOp, WeightOp, onnx, shape_of
+from dsc.passes.sparsity.regions import outside
 
 _PRODUCTS = (onnx.MatMul, onnx.Gemm, onnx.MatMulInteger)
 _CONVOLUTIONS = (onnx.Conv, onnx.ConvInteger)
@@ -36,7 +37,7 @@ def factors(graph: Graph, through_casts: bool = False) -> Iterator[Factor]:
                 value = op.operands[1]
                 while through_casts and isinstance(value.owner, onnx.Cast):
                     value = value.owner.operands[0]
-                weight = _outside(outer, value).owner
+                weight = outside(outer, value).owner
                 if isinstance(weight, WeightOp) and (_is_filter(op) or len(shape_of(weight.out.type) or ()) == 2):
                     yield Factor(op, outer, weight, _outputs_axis(op))
 
@@ -50,10 +51,3 @@ def _outputs_axis(op: OnnxOp) -> int:
     """The axis of a weight's outputs, by what multiplies by it."""
     rows = _is_filter(op) or (isinstance(op, onnx.Gemm) and op.attr("transB", 0))
     return 0 if rows else 1
-
-
-def _outside(outer: Operation, value: SSAValue) -> SSAValue:
-    """What a value of a region is outside of it, where it is an input."""
-    if isinstance(outer, FusionOp) and value in outer.block.args:
-        return outer.inputs[outer.block.args.index(value)]
-    return value

@@ -39,8 +39,9 @@ class CpuFamily(MachineTable[Cpu]):
         return True
 
     def passes(self, machine: Cpu) -> str:
-        """Channels in blocks of a vector; and weights whose zeros are not multiplied."""
-        return f"layout{{block={machine.lanes()}}},sparsity"
+        """Channels in blocks of a vector; weights, and inputs of few rows, whose zeros are not multiplied; weights that
+        rows choose."""
+        return f"layout{{block={machine.lanes()}}},sparsity,sparse-inputs,chosen-weights"
 
     def backend(self, machine: Cpu) -> Backend:
         """Code by LLVM, linked with dsc's thread pool by the system's C compiler, or across from another host."""

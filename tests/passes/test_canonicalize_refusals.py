@@ -76,6 +76,12 @@ REFUSED = [
     ),
     Refusal("TransposeIsReshape", (2, 3), lambda b, x: b("Transpose", x), "it moves data"),
     Refusal("TransposeIsReshape", ("n", 1), lambda b, x: b("Transpose", x), "the shape is not known"),
+    Refusal(
+        "TransposeOfGather",
+        (3, 4),
+        lambda b, x: b("Transpose", b("Gather", b.c(4, 5, 6), b("ArgMax", x, axis=1, keepdims=0)), perm=[1, 0, 2]),
+        "it moves dims of the indices",
+    ),
     Refusal("ConvBatchNorm", IMAGE, shared, "the Conv is used elsewhere: it is an output of the model"),
     Refusal("ConvMul", IMAGE, shared_weight, "w is shared: by a Conv"),
     Refusal("ConvMul", IMAGE, lambda b, x: b("Mul", conv(b, x), b.c(4)), "c is not per channel"),

@@ -95,6 +95,12 @@ FIRES = [
         ["Transpose"],
     ),
     Case("TransposeIsReshape", (1, 3, 4), lambda b, x: b("Transpose", x, perm=[1, 0, 2]), ["Reshape"]),
+    Case(
+        "TransposeOfGather",
+        (3, 4),
+        lambda b, x: b("Transpose", b("Gather", b.c(4, 5, 6), b("ArgMax", x, axis=1, keepdims=0)), perm=[0, 2, 1]),
+        ["ArgMax", "Gather"],
+    ),
     Case("ConstantIf", (3,), if_constant, ["Neg"]),
     Case("ConvBatchNorm", IMAGE, lambda b, x: b("BatchNormalization", conv(b, x), *norm_params(b, 5)), ["Conv"]),
     Case(

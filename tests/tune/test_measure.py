@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import tvm
 
@@ -70,14 +72,15 @@ class Waiting(Cpu):
         self.moved()
 
 
-def measured(clock: Clock, device: Device, text: str, monkeypatch: pytest.MonkeyPatch) -> float:
+def measured(clock: Clock, device: Device, text: str, monkeypatch: pytest.MonkeyPatch, zeros: float = 0.0) -> float:
     """Seconds of a run of a region for a GPU, by that clock."""
     measuring = sys.modules[measure.__module__]
     monkeypatch.setattr(measuring, "load_kernel", lambda *_: clock.launch)
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock.now)
-    space = Generic().match(Region(text).workload(), machine())
+    workload = dataclasses.replace(Region(text).workload(), expected_zeros=zeros)
+    space = Generic().match(workload, machine())
     (point,) = best(space)
-    return measure(space.build(point), target("cuda:sm_80"), device, seconds=0.01)
+    return measure(space.build(point), target("cuda:sm_80"), device, seconds=0.01, workload=workload)
 
 
 SMALL = "(float[3,5] x) => (float[3,5] y) { y = Tanh(x) }"
@@ -109,3 +112,12 @@ def test_tensors_come_from_memory_where_no_cache_has_all(text: str, sets: int, m
     assert len({address for both in addresses for address in both}) == 2 * sets
     last = addresses[-clock.queued[-1] :]
     assert len(set(last[:sets])) == sets  # no set comes again before the others
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.7])
+def test_as_many_floats_are_zero_as_are_asked_for(zeros: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(3e-6)
+    measured(clock, Waiting(moved=clock.wait), LARGE, monkeypatch, zeros)
+    x, *_ = clock.given[0]
+    assert isinstance(x, tvm.runtime.Tensor)
+    assert np.mean(x.numpy() == 0) == pytest.approx(zeros, abs=0.01)

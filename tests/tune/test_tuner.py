@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,6 +61,20 @@ def test_without_time_the_estimate_decides() -> None:
     tuner = Tuner(HERE, 0.0, Database())
     assert tuner(workload, found) is found[0]
     assert tuner.measured == 0
+
+
+def test_inputs_are_measured_with_the_zeros_that_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload, found = matmul()
+    asked: list[float] = []
+
+    def measured(*_: object, workload: Workload) -> float:
+        asked.append(workload.expected_zeros)
+        return 1.0
+
+    monkeypatch.setattr(sys.modules[Tuner.__module__], "measure", measured)
+    Tuner(HERE, 6000.0, Database())(dataclasses.replace(workload, expected_zeros=0.5), found)
+    assert asked
+    assert set(asked) == {0.5}
 
 
 def test_one_candidate_is_not_measured() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx.helper
 
-from dsc.exchange.upgrade import linear, packed_weights
+from dsc.exchange.upgrade import linear, mixture, packed_weights
 from dsc.exchange.upgrade.edit import Edit, Rule
 
 DOMAIN = "com.microsoft"
@@ -64,6 +64,7 @@ RULES: dict[str, Rule] = {
     "SkipLayerNormalization": _skip_layer_norm,
     "SkipSimplifiedLayerNormalization": _skip_rms_norm,
     **linear.RULES,
+    **mixture.RULES,
     **packed_weights.RULES,
 }
 """The rule of each operator that has an equal."""

@@ -1,4 +1,4 @@
-"""`dsc prune`: a model with zeros where it suffers least, and why there."""
+"""`dsc prune`: a model with zeros, or without channels, where it suffers least, and why there."""
 
 from __future__ import annotations
 
@@ -29,16 +29,23 @@ def prune(
         typer.Option("-o", "--output", metavar="FILE.onnx", callback=options.output, help="The pruned model."),
     ],
     sparsity: Annotated[
-        str | None, typer.Option(metavar="SHARE", help="How many weights become 0, as 70% or 0.7.")
+        str | None, typer.Option(metavar="SHARE", help="How many weights become 0, or go, as 70% or 0.7.")
     ] = None,
     pattern: Annotated[
-        str, typer.Option(metavar="unstructured|4x1|2:4|...", help="Blocks (outputs x inputs), or n of m inputs.")
+        str, typer.Option(
+            metavar="unstructured|4x1|2:4|channels|...",
+            help="Blocks (outputs x inputs), n of m inputs, or channels, which are removed.",
+        ),
     ] = "unstructured",
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="magnitude|global-magnitude|wanda|obs|admm", help="admm by default, magnitude without data."
+            metavar="magnitude|global-magnitude|wanda|obs|admm",
+            help="admm by default, obs of channels, magnitude without data.",
         ),
+    ] = None,
+    multiple: Annotated[
+        int | None, typer.Option(min=1, help="What divides the number of channels that stay; 8 by default.")
     ] = None,
     calibration: Annotated[
         str | None,
@@ -59,7 +66,7 @@ def prune(
     ] = None,
     json: options.JsonFile = None,
 ) -> None:
-    """Make zeros of a model's weights, and say what that costs each layer.
+    """Make zeros of a model's weights, or remove channels, and say what that costs each layer.
 
     With --eval and --max-accuracy-drop, the largest sparsity that keeps the accuracy; exit 4 if none does.
     """
@@ -89,6 +96,7 @@ def prune(
             sparsity=share,
             pattern=pattern,
             method=method,
+            multiple=multiple,
             policy=rules,
             evaluate=evaluate,
             max_accuracy_drop=drop,
@@ -105,9 +113,10 @@ def print_report(report: Report) -> None:
     """The layers in the model's order, and what it comes to."""
     total = sum(layer.size for layer in report.layers) or 1
     rows = [_row(layer, total) for layer in report.layers]
-    print_table(["layer", "op", "shape", "weights %", "zeros %", "SNR dB", "why, and what is to be said"], rows)
+    share, are = ("gone %", "gone") if report.pattern == CHANNELS else ("zeros %", "0")
+    print_table(["layer", "op", "shape", "weights %", share, "SNR dB", "why, and what is to be said"], rows)
     outputs = "" if report.snr is None else f"; outputs at {decibels(report.snr)} dB"
-    print(f"{report.sparsity:.1%} of weights are 0: {report.pattern} by {report.method}{outputs}")
+    print(f"{report.sparsity:.1%} of weights are {are}: {report.pattern} by {report.method}{outputs}")
     accuracy = report.accuracy
     if accuracy is not None:
         print(f"accuracy {_compared(accuracy.decided)}; {accuracy.evaluations} evaluations")

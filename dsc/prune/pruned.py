@@ -37,6 +37,14 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A model as it was asked for, and its layers."""
+
+    model: onnx.ModelProto
+    layers: tuple[LayerReport, ...]
+
+
+@dataclass(frozen=True)
 class Compared:
     """An evaluation of the float model and of the pruned one, on so many samples; None where that is not known."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
@@ -13,10 +13,11 @@ from dsc.check.deviation import decibels
 from dsc.errors import UnsupportedModelError, UsageError
 from dsc.prune.biases import shift_bias
 from dsc.prune.densities import CHOICES, Loss, by_loss, by_magnitude, uniform
+from dsc.prune.plan import SHARES, Plan
 from dsc.prune.policy import SparsityPolicy
 from dsc.prune.problem import Problem
-from dsc.prune.pruned import LayerReport
-from dsc.prune.request import Request
+from dsc.prune.pruned import LayerReport, Made
+from dsc.prune.request import PatternRequest
 from dsc.prune.sums import Sums
 from dsc.prune.twins import Twins
 from dsc.prune.weights import Weight, find_weights
@@ -28,15 +29,7 @@ from dsc.quantize.prepare import drop_unused
 from dsc.quantize.work import Progress
 
 
-@dataclass(frozen=True)
-class Made:
-    """A model with the densities that were asked for, and its layers."""
-
-    model: onnx.ModelProto
-    layers: tuple[LayerReport, ...]
-
-
-class Work:
+class PatternWork:
     """samples: read once and kept, for methods that need them.
 
     Raises UsageError for names in the policy that are no layer's and samples that the model does not take,
@@ -44,7 +37,12 @@ class Work:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, request: Request, policy: SparsityPolicy, samples: Iterable[Feed], tell: Progress
+        self,
+        request: PatternRequest,
+        model: onnx.ModelProto,
+        policy: SparsityPolicy,
+        samples: Iterable[Feed],
+        tell: Progress,
     ) -> None:
         self.float_model, self._network, self._request, self._tell = model, Network(model), request, tell
         self._weights = find_weights(self._network, request.pattern)
@@ -57,6 +55,29 @@ class Work:
             raise UnsupportedModelError(f"there is nothing to prune in the model: {why or 'no products'}")
         self.samples = [{name: np.array(array) for name, array in feed.items()} for feed in samples]
         self._losses: dict[str, Loss] | None = None
+
+    def asked(self) -> Plan:
+        """What is asked for, where that says how sparse it is."""
+        sparsity = self._request.sparsity
+        if sparsity is None:
+            return Plan(f"pattern {self._request.pattern}", partial(self._fixed, 0))
+        return Plan(f"a sparsity of {sparsity:.0%}", partial(self._shared, sparsity))
+
+    def plans(self) -> list[Plan]:
+        """What may be tried where it does not: the sparsest first."""
+        if self._request.fixed is not None:
+            return [
+                Plan(f"{dense} of {self.count} layers dense", partial(self._fixed, dense))
+                for dense in range(self.count)
+            ]
+        shares = [share for share in SHARES if share <= self.most]
+        return [Plan(f"a sparsity of {share:.0%}", partial(self._shared, share)) for share in shares]
+
+    def _fixed(self, dense: int) -> Made:
+        return self.made(self.fixed_densities(dense))
+
+    def _shared(self, sparsity: float) -> Made:
+        return self.made(self.densities(sparsity))
 
     @property
     def _open(self) -> list[Weight]:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from dsc.check.segments import read_names
-from dsc.prune.channels.dims import Dim, Dims, Tensor, UnknownRank, Use
+from dsc.prune.channels.dims import Dim, Dims, Tensor, UnknownRankError, Use
 from dsc.prune.channels.partition import Partition
 from dsc.quantize.network import Network
 
@@ -44,16 +44,17 @@ class Coupling:
         self.network = network
         self._partition = Partition()
         self._dims = Dims(network, self._partition)
+        self._nodes = {node.name: node for node in network.nodes}
         self.contractions: list[Contraction] = []
         self._pins: list[tuple[Dim, str]] = []
         self._merges: list[_Merge] = []
 
     def operand(self, node: onnx.NodeProto, index: int) -> tuple[Dim, ...]:
-        """The dims of what a node reads. Raises UnknownRank."""
+        """The dims of what a node reads. Raises UnknownRankError."""
         return self._dims.operand(node, index)
 
     def result(self, node: onnx.NodeProto, index: int = 0) -> tuple[Dim, ...]:
-        """The dims of what a node makes. Raises UnknownRank."""
+        """The dims of what a node makes. Raises UnknownRankError."""
         return self._dims.computed(node.output[index])
 
     def dims_of(self, tensor: Tensor) -> tuple[Dim, ...]:
@@ -64,6 +65,12 @@ class Coupling:
         """`dims_of` an operand."""
         name = node.input[index]
         return self.dims_of(Use(node.name, index) if self.network.is_constant(name) else name)
+
+    def constant(self, use: Use) -> np.ndarray:
+        """The array of a constant, as the float model has it."""
+        array = self.network.constant(self._nodes[use.node].input[use.operand])
+        assert array is not None  # it is a use
+        return array
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -158,7 +165,7 @@ class Coupling:
         pinned = np.zeros(len(sets), dtype=bool)
         for dim, _ in self._pins:
             pinned[sets[dim.atoms]] = True
-        return ~pinned[sets]
+        return np.asarray(~pinned[sets])
 
     def reason(self, dim: Dim) -> str:
         """Why indices of a dim stay, in words: the first thing that says so; nothing where all may go."""
@@ -169,7 +176,7 @@ class Coupling:
         """The dims of a computed tensor; none where nothing is known of them."""
         try:
             return self._dims.computed(name)
-        except UnknownRank:
+        except UnknownRankError:
             return ()
 
 

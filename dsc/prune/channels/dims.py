@@ -39,7 +39,7 @@ class Dim:
         return len(self.atoms)
 
 
-class UnknownRank(Exception):
+class UnknownRankError(Exception):
     """Nothing is known of a tensor's dims."""
 
 
@@ -52,7 +52,7 @@ class Dims:
         self.made: dict[Tensor, tuple[Dim, ...]] = {}
 
     def operand(self, node: onnx.NodeProto, index: int) -> tuple[Dim, ...]:
-        """Of what a node reads. Raises UnknownRank."""
+        """Of what a node reads. Raises UnknownRankError."""
         name = node.input[index]
         array = self._network.constant(name)
         if array is None:
@@ -60,10 +60,10 @@ class Dims:
         return self._of(Use(node.name, index), array.shape)
 
     def computed(self, name: str) -> tuple[Dim, ...]:
-        """Of an input, or of what a node makes. Raises UnknownRank."""
+        """Of an input, or of what a node makes. Raises UnknownRankError."""
         shape = self._shapes.get(name)
         if shape is None:
-            raise UnknownRank(name)
+            raise UnknownRankError(name)
         return self._of(name, shape)
 
     def _of(self, tensor: Tensor, shape: tuple[int | None, ...]) -> tuple[Dim, ...]:

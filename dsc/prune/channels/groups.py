@@ -1,4 +1,4 @@
-"""Sets of indices that may go, in groups of those that are alike: the channels of a stage, the heads of an attention."""
+"""Sets of indices that may go, in groups of those that are alike: channels of a stage, heads of an attention."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ class Group:
     counts: Mapping[tuple[Tensor, int], int]
     contractions: tuple[Contraction, ...]
 
-    def columns(self, coupling: Coupling, contraction: Contraction) -> np.ndarray:
-        """[units, indices of each] of the axis that is summed over."""
-        own = coupling.sets[coupling.dims_of(contraction.weight)[contraction.axis].atoms]
+    def columns(self, coupling: Coupling, tensor: Tensor, axis: int) -> np.ndarray:
+        """[units, indices of each] of a dim."""
+        own = coupling.sets[coupling.dims_of(tensor)[axis].atoms]
         order = np.argsort(own, kind="stable")
         first = np.searchsorted(own[order], self.units)
-        width = self.counts[contraction.weight, contraction.axis]
-        return np.asarray(order[first[:, None] + np.arange(width)])
+        return np.asarray(order[first[:, None] + np.arange(self.counts[tensor, axis])])
 
 
 def find_groups(coupling: Coupling) -> list[Group]:
@@ -43,14 +42,14 @@ def find_groups(coupling: Coupling) -> list[Group]:
             for unit, count in zip(units, times, strict=True):
                 counts[int(unit)][tensor, axis] = int(count)
     alike: dict[tuple[tuple[tuple[Tensor, int], int], ...], list[int]] = defaultdict(list)
-    for unit, found in counts.items():
-        alike[tuple(found.items())].append(unit)
+    for one, found in counts.items():
+        alike[tuple(found.items())].append(one)
     made = []
-    for key, units in alike.items():
+    for key, members in alike.items():
         of = dict(key)
         contractions = tuple(c for c in coupling.contractions if (c.weight, c.axis) in of)
-        if len(units) > 1 and contractions:
-            made.append(Group(tuple(sorted(units)), of, contractions))
+        if len(members) > 1 and contractions:
+            made.append(Group(tuple(sorted(members)), of, contractions))
     order = {contraction: index for index, contraction in enumerate(coupling.contractions)}
     return sorted(made, key=lambda group: order[group.contractions[0]])
 
@@ -74,6 +73,10 @@ class Gone:
     def size(self, dim: Dim) -> int:
         """How many indices stay."""
         return int(np.count_nonzero(self.kept(dim)))
+
+    def cuts(self, contraction: Contraction) -> bool:
+        """Whether something goes that a product sums over."""
+        return not self.kept(self.coupling.dims_of(contraction.weight)[contraction.axis]).all()
 
     def weight_size(self, weight: Use) -> int:
         """How many numbers of a constant stay."""

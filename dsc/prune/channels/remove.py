@@ -32,9 +32,7 @@ def zeroed(network: Network, gone: Gone) -> onnx.ModelProto:
 
 def removed(network: Network, gone: Gone) -> onnx.ModelProto:
     """The model without what goes. Names of nodes and tensors stay; types of inner tensors are not stated."""
-    model = _with_constants(
-        network, lambda use: _masks(gone, use, range(len(gone.coupling.dims_of(use)))), _without
-    )
+    model = _with_constants(network, lambda use: _masks(gone, use, range(len(gone.coupling.dims_of(use)))), _without)
     del model.graph.value_info[:]
     added, nodes = Added(model), []
     for node, before in zip(model.graph.node, network.nodes, strict=True):
@@ -52,7 +50,7 @@ def _masks(gone: Gone, use: Use, axes: range | list[int]) -> _Masks:
 
 
 def _with_zeros(array: np.ndarray, axis: int, mask: np.ndarray) -> np.ndarray:
-    return array * mask.reshape(-1, *[1] * (array.ndim - 1 - axis)).astype(array.dtype)
+    return np.asarray(array * mask.reshape(-1, *[1] * (array.ndim - 1 - axis)).astype(array.dtype))
 
 
 def _without(array: np.ndarray, axis: int, mask: np.ndarray) -> np.ndarray:
@@ -90,9 +88,7 @@ def _with_constants(
     return model
 
 
-def _reads(
-    network: Network, masks_of: Callable[[Use], _Masks]
-) -> tuple[set[str], dict[Use, tuple[str, _Masks]]]:
+def _reads(network: Network, masks_of: Callable[[Use], _Masks]) -> tuple[set[str], dict[Use, tuple[str, _Masks]]]:
     """The constants that something reads as they are, and those that nodes read changed."""
     as_before = {*network.outputs, *(value.name for value in network.model.graph.input)}
     changed = {}

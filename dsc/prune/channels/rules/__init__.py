@@ -12,7 +12,7 @@ import onnx
 
 from dsc.ir.onnx.facts import Fact, facts_of
 from dsc.prune.channels.coupling import Coupling
-from dsc.prune.channels.dims import UnknownRank
+from dsc.prune.channels.dims import UnknownRankError
 from dsc.prune.channels.rules import joining, moving, products, reducing, views
 from dsc.quantize.network import Network
 
@@ -52,5 +52,5 @@ def _apply(node: onnx.NodeProto, coupling: Coupling) -> None:
         return
     try:
         rule(node, coupling)
-    except UnknownRank as error:
+    except UnknownRankError as error:
         coupling.pin_all(node, f"{node.name}: nothing is known of the dims of {error}")

@@ -28,9 +28,7 @@ def conv(node: onnx.NodeProto, coupling: Coupling) -> None:
         coupling.contract(node, 1, 1)
 
 
-def _whole_groups(
-    node: onnx.NodeProto, coupling: Coupling, data: Dim, weight: tuple[Dim, ...], groups: int
-) -> None:
+def _whole_groups(node: onnx.NodeProto, coupling: Coupling, data: Dim, weight: tuple[Dim, ...], groups: int) -> None:
     """Groups go as a whole, with their inputs and outputs; those of a depthwise convolution are its channels."""
     inputs, outputs = data.atoms.reshape(groups, -1), weight[0].atoms.reshape(groups, -1)
     coupling.join_atoms(inputs, inputs[:, :1])
@@ -108,7 +106,7 @@ def _inner(
     if sum(constant) != 1:
         coupling.pin(dims, f"{node.name} sums over it, and both factors are computed")
         return
-    coupling.join(*dims, node.name)
+    coupling.join(dims[0], dims[1], node.name)
     index = constant.index(True)
     coupling.contract(node, index, (first, second)[index][1])
 

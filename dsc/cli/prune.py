@@ -111,6 +111,8 @@ def prune(
 
 def print_report(report: Report) -> None:
     """The layers in the model's order, and what it comes to."""
+    from dsc.prune.request import CHANNELS
+
     total = sum(layer.size for layer in report.layers) or 1
     rows = [_row(layer, total) for layer in report.layers]
     share, are = ("gone %", "gone") if report.pattern == CHANNELS else ("zeros %", "0")

@@ -21,6 +21,8 @@ def conv(node: onnx.NodeProto, coupling: Coupling) -> None:
     if groups == 1:
         coupling.join(weight[1], data[1], node.name)
         coupling.contract(node, 1, 1)
+    elif data[1].size != groups * weight[1].size or weight[0].size % groups:
+        coupling.pin([data[1], *weight], f"{node.name} has {groups} groups, which do not divide its channels")
     elif groups > weight[1].size:
         _whole_groups(node, coupling, data[1], weight, groups)
     else:

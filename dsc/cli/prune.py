@@ -32,7 +32,8 @@ def prune(
         str | None, typer.Option(metavar="SHARE", help="How many weights become 0, or go, as 70% or 0.7.")
     ] = None,
     pattern: Annotated[
-        str, typer.Option(
+        str,
+        typer.Option(
             metavar="unstructured|4x1|2:4|channels|...",
             help="Blocks (outputs x inputs), n of m inputs, or channels, which are removed.",
         ),

@@ -6,7 +6,7 @@ between two makes the sum less, so one number, the price, gives all counts, as i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -50,15 +50,28 @@ def allocated(choices: Sequence[Choice], left: Callable[[Sequence[int]], float],
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if left([choice.at(middle) for choice in choices]) > wanted else (low, middle)
-    counts, more = ([choice.at(price) for choice in choices] for price in (low, high))
-    return _between(counts, more, left, wanted)
+    return _filled(choices, [choice.at(low) for choice in choices], left, wanted)
 
 
-def _between(counts: list[int], more: list[int], left: Callable[[Sequence[int]], float], wanted: float) -> list[int]:
-    """Counts of which some are of one list and the others of the other, that leave what is nearest to the wanted."""
-    best = min((counts, more), key=lambda each: abs(left(each) - wanted))
-    for index, count in enumerate(more):
-        if count != counts[index]:
-            counts = [*counts[:index], count, *counts[index + 1 :]]
-            best = min((best, counts), key=lambda each: abs(left(each) - wanted))
-    return best
+def _filled(
+    choices: Sequence[Choice], counts: list[int], left: Callable[[Sequence[int]], float], wanted: float
+) -> list[int]:
+    """Counts that leave too much, and what else may go, the cheapest first, as long as that is nearer to the wanted."""
+    while True:
+        off = abs(left(counts) - wanted)
+        for _, index, after in sorted(_steps(choices, counts)):
+            more = [*counts[:index], after, *counts[index + 1 :]]
+            if abs(left(more) - wanted) < off:
+                counts = more
+                break
+        else:
+            return counts
+
+
+def _steps(choices: Sequence[Choice], counts: Sequence[int]) -> Iterator[tuple[float, int, int]]:
+    """What the next option of each group costs for what it brings, the group, and the option."""
+    for index, (choice, count) in enumerate(zip(choices, counts, strict=True)):
+        after = min((option for option in choice.options if option > count), default=None)
+        if after is not None:
+            cost = float(choice.errors[after] - choice.errors[count])
+            yield cost / (choice.gain * (after - count)), index, after

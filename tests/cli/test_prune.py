@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.prune.nets import SHARED, rows
+from tests.prune.nets import CHAIN, SHARED, rows
 
 EVALUATIONS = """
 import numpy as np
@@ -52,6 +52,21 @@ def test_a_model_a_table_and_a_report(cli: Cli, work: Path) -> None:
     (feed,) = rows(1, seed=8)
     wanted, got = (onnxruntime.InferenceSession(f).run(None, feed)[0] for f in ("m.onnx", "p.onnx"))
     assert 0 < np.linalg.norm(got - wanted) < 0.5 * np.linalg.norm(wanted)
+
+
+def test_channels_that_are_gone(cli: Cli, work: Path) -> None:
+    words = ("--pattern", "channels", "--sparsity", "40%", "--multiple", "2", "--calibration", "data.npz")
+    onnx.save(CHAIN.proto(), "m.onnx")
+    ran = cli("prune", "m.onnx", *words, "-o", "p.onnx", "--json", "p.json")
+    assert ran.code == 0, ran
+    report, model = json.loads(Path("p.json").read_text()), onnx.load("p.onnx")
+    left = {t.name: int(np.prod(t.dims)) for t in model.graph.initializer}
+    assert {layer["name"]: layer["size"] - layer["zeros"] for layer in report["layers"]} == {
+        "first": left["w"], "second": left["u"], "out": left["v"],
+    }  # fmt: skip
+    assert f"{report['sparsity']:.1%} of weights are gone: channels by obs; outputs at" in ran.out
+    assert "now 24x" in ran.out
+    assert cli("prune", "m.onnx", "--sparsity", "40%", "--multiple", "2", "-o", "q.onnx").code == 2
 
 
 def test_an_accuracy_that_is_kept(cli: Cli, work: Path) -> None:

@@ -49,8 +49,8 @@ _SLICE_BY_OPERAND = 10
 
 def _conv(node: onnx.NodeProto, before: onnx.NodeProto, gone: Gone, _added: Added) -> list[onnx.NodeProto]:
     """Fewer groups, where whole groups went."""
-    if attribute(node, "group", 1) > 1:
-        data, weight = (gone.coupling.read_by(before, index) for index in (0, 1))
+    data, weight = (gone.coupling.read_by(before, index) for index in (0, 1))
+    if data and weight and attribute(node, "group", 1) > 1:
         _set(node, "group", gone.size(data[1]) // gone.size(weight[1]))
     return [node]
 
@@ -73,7 +73,7 @@ def _split(node: onnx.NodeProto, _before: onnx.NodeProto, gone: Gone, added: Add
 def _slice(node: onnx.NodeProto, before: onnx.NodeProto, gone: Gone, added: Added) -> list[onnx.NodeProto]:
     """Where it begins and ends."""
     data = gone.coupling.read_by(before, 0)
-    cuts = ends_of(before, gone.coupling.network, [dim.size for dim in data]) or {}
+    cuts = (data and ends_of(before, gone.coupling.network, [dim.size for dim in data])) or {}
     if all(gone.size(data[axis]) == data[axis].size for axis in cuts):
         return [node]
     placed = {axis: _placed(gone, data[axis], cut) for axis, cut in cuts.items()}

@@ -133,6 +133,23 @@ def test_a_constant_that_two_read_becomes_two() -> None:
     assert shapes == {"w": [9, 12], "c": [12], "w_1": [9, 7], "c_1": [7], "v": [7, 12]}
 
 
+def test_tensors_of_which_nothing_is_known() -> None:
+    """A Reshape to dims that are an input: what comes of it stays, convolutions in groups and slices too."""
+    text = """(float[n,6] x, int64[k] dims) => (float[n,6] z, float y) {
+        [one] a = MatMul(x, w)  [relu] r = Relu(a)  [two] z = MatMul(r, v)
+        [any] q = Reshape(x, dims)  [grouped] g = Conv<group=2>(q, u)  [cut] y = Slice(g, starts, ends)
+    }"""
+    numbers = {"starts": np.array([0], np.int64), "ends": np.array([2], np.int64)}
+    net = TextModel(text, {"w": weight(6, 16), "v": weight(16, 6), "u": weight(4, 1, 1, 1), **numbers}, 17)
+    model = net.proto()
+    model.graph.output[1].type.tensor_type.ClearField("shape")
+    random = np.random.default_rng(2)
+    with_zeros, smaller, groups = both(model, random)
+    assert groups == 1
+    feed = {"x": random.standard_normal((4, 6)).astype(np.float32), "dims": np.array([3, 2, 2, 2], np.int64)}
+    np.testing.assert_allclose(run(smaller, feed), run(with_zeros, feed), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["efficientnet-lite0", "squeezenet"])
 def test_models_of_the_zoo(name: str) -> None:
     random = np.random.default_rng(3)

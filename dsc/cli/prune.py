@@ -9,7 +9,7 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import print_table, progress, write_json
-from dsc.cli.figures import decibels, parse_share
+from dsc.cli.figures import decibels, parse_share, parse_times
 from dsc.cli.outputs import claim
 from dsc.cli.source import find_model
 from dsc.errors import UsageError
@@ -65,16 +65,24 @@ def prune(
     max_accuracy_drop: Annotated[
         str | None, typer.Option(metavar="DROP", help="How much of it may be lost, as 1% or 0.01.")
     ] = None,
+    speedup: Annotated[
+        str | None, typer.Option(metavar="TIMES", help="How many times as fast it is to be, as 2x, when compiled.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Machine for --speedup, as arm:cortex-a76; the one that is here by default.")
+    ] = None,
     json: options.JsonFile = None,
 ) -> None:
     """Make zeros of a model's weights, or remove channels, and say what that costs each layer.
 
-    With --eval and --max-accuracy-drop, the largest sparsity that keeps the accuracy; exit 4 if none does.
+    With --eval and --max-accuracy-drop, the largest sparsity that keeps the accuracy; with --speedup, the model that is
+    as fast and loses the least; exit 4 if there is none.
     """
     if calibration is None:
         options.refuse(context, "is of calibration data, and there is none", "samples", "preprocessing")
     share = None if sparsity is None else parse_share("--sparsity", sparsity)
     drop = None if max_accuracy_drop is None else parse_share("--max-accuracy-drop", max_accuracy_drop)
+    times = None if speedup is None else parse_times("--speedup", speedup)
     source = find_model(model)
     reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
     claim({"-o": output, "--json": json}, [path for path in reads if path is not None and Path(path).is_file()])
@@ -101,6 +109,8 @@ def prune(
             policy=rules,
             evaluate=evaluate,
             max_accuracy_drop=drop,
+            speedup=times,
+            target=target,
             progress=tell,
         )
     pruned.save(output)
@@ -120,6 +130,9 @@ def print_report(report: Report) -> None:
     print_table(["layer", "op", "shape", "weights %", share, "SNR dB", "why, and what is to be said"], rows)
     outputs = "" if report.snr is None else f"; outputs at {decibels(report.snr)} dB"
     print(f"{report.sparsity:.1%} of weights are {are}: {report.pattern} by {report.method}{outputs}")
+    if report.speed is not None:
+        measured = "not measured" if report.speed.measured is None else f"measured {report.speed.measured:.2f}"
+        print(f"{report.speed.estimated:.2f} times as fast by estimate on {report.speed.target}, {measured}")
     accuracy = report.accuracy
     if accuracy is not None:
         print(f"accuracy {_compared(accuracy.decided)}; {accuracy.evaluations} evaluations")

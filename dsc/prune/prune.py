@@ -10,14 +10,17 @@ from dsc.prune.channels.work import ChannelWork
 from dsc.prune.judge import Evaluate, Judge
 from dsc.prune.plan import Work
 from dsc.prune.policy import SparsityPolicy
-from dsc.prune.pruned import Accuracy, Made, Pruned, Report
+from dsc.prune.pruned import Accuracy, Made, Pruned, Report, Speed
 from dsc.prune.request import CHANNELS, ChannelRequest, PatternRequest, checked_request
 from dsc.prune.search import Search
+from dsc.prune.speed.budget import made_faster
+from dsc.prune.speed.draft import Drafting
 from dsc.prune.work import PatternWork
 from dsc.quantize.calibration import Feed
 from dsc.quantize.prepare import prepare
 from dsc.quantize.session import output_decibels, runner
 from dsc.quantize.work import Progress
+from dsc.targets.registry import NATIVE
 
 _SHOWN = 32
 """Samples on which outputs are compared."""
@@ -34,6 +37,8 @@ def prune(
     policy: SparsityPolicy | None = None,
     evaluate: Evaluate | None = None,
     max_accuracy_drop: float | None = None,
+    speedup: float | None = None,
+    target: str | None = None,
     progress: Progress | None = None,
 ) -> Pruned:
     """Make zeros of a model's weights where outputs suffer least, or remove channels.
@@ -44,24 +49,26 @@ def prune(
     ("obs") with data, "magnitude" without, if None. multiple: of channels, what divides the number that stays, 8 if
     None. policy: sparsities of single layers. evaluate: how good a model is. max_accuracy_drop: how much of that may be
     lost: without a sparsity, the largest that keeps to it is found (of patterns with their own: as few dense layers as
-    keep to it).
+    keep to it). speedup: how many times as fast the compiled model is to be as the float one, where it loses the least
+    for it. target: the machine for that; the one that is here, if None, where it is measured too.
     Raises UsageError for data the model does not take, unknown names, and arguments of no effect; BudgetError where the
-    accuracy is not reached, with the best that was; UnsupportedModelError where there is nothing to prune.
+    accuracy or the speed is not reached, with the best that was; UnsupportedModelError where there is nothing to prune.
     """
     request = checked_request(
         pattern, sparsity, method, multiple,
         has_data=calibration is not None, has_judge=evaluate is not None, drop=max_accuracy_drop,
+        speedup=speedup, target=target,
     )  # fmt: skip
     prepared = prepare(model, 0, folds_norms=False)
     arguments = prepared, policy or SparsityPolicy(), calibration or (), progress or _silent
-    work: Work = (
+    work: Drafting = (
         ChannelWork(request, *arguments) if isinstance(request, ChannelRequest) else PatternWork(request, *arguments)
     )
     judge = None if evaluate is None else Judge(evaluate, prepared)
     if judge is None or max_accuracy_drop is None:
-        made = work.asked().make()
+        made, speed = (work.asked().make(), None) if speedup is None else made_faster(work, speedup, target or NATIVE)
         accuracy = None if judge is None else judge.accuracy(judge.scores(made.model), decided=False)
-        return _pruned(work, request, made, accuracy)
+        return _pruned(work, request, made, accuracy, speed)
     if sparsity is not None:
         return _checked(work, request, judge, max_accuracy_drop)
     search = Search(judge, max_accuracy_drop)
@@ -87,11 +94,17 @@ def _checked(work: Work, request: PatternRequest | ChannelRequest, judge: Judge,
     )
 
 
-def _pruned(work: Work, request: PatternRequest | ChannelRequest, made: Made, accuracy: Accuracy | None) -> Pruned:
+def _pruned(
+    work: Work,
+    request: PatternRequest | ChannelRequest,
+    made: Made,
+    accuracy: Accuracy | None,
+    speed: Speed | None = None,
+) -> Pruned:
     samples = work.samples[:_SHOWN]
     snr = output_decibels(runner(work.float_model), runner(made.model), samples) if samples else None
     pattern = CHANNELS if isinstance(request, ChannelRequest) else str(request.pattern)
-    return Pruned(made.model, Report(made.layers, snr, accuracy, pattern, request.method))
+    return Pruned(made.model, Report(made.layers, snr, accuracy, pattern, request.method, speed))
 
 
 def _silent(phase: str, done: int, total: int) -> None:

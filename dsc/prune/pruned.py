@@ -70,14 +70,30 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How many times as fast a model is as the float one: what was asked for, by estimate, and measured on this
+    machine, None where the target's code does not run here.
+    """
+
+    asked: float
+    estimated: float
+    measured: float | None
+    target: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """layers: in the order of the model. snr: of the model's outputs on calibration samples, None without any."""
+    """layers: in the order of the model. snr: of the model's outputs on calibration samples, None without any.
+
+    speed: None where none was asked for.
+    """
 
     layers: tuple[LayerReport, ...]
     snr: float | None
     accuracy: Accuracy | None
     pattern: str
     method: str
+    speed: Speed | None = None
 
     @property
     def sparsity(self) -> float:
@@ -94,6 +110,7 @@ class Report:
             "sparsity": self.sparsity,
             "snr": _finite(self.snr),
             "accuracy": None if self.accuracy is None else asdict(self.accuracy),
+            "speed": None if self.speed is None else asdict(self.speed),
             "layers": layers,
         }
 

@@ -62,6 +62,8 @@ def checked_request(
     has_data: bool,
     has_judge: bool,
     drop: float | None,
+    speedup: float | None,
+    target: str | None,
 ) -> PatternRequest | ChannelRequest:
     """The request. Raises UsageError for numbers that are none, what is missing and what would be ignored."""
     if sparsity is not None and not 0 <= sparsity < 1:
@@ -70,9 +72,11 @@ def checked_request(
         raise UsageError("an accuracy drop is allowed, and nothing says what the accuracy is: give an evaluation")
     if drop is not None and not 0 <= drop < math.inf:
         raise UsageError(f"an accuracy drop of {drop} was asked for; expected 0 or more")
+    _check_speed(sparsity, drop, speedup, target)
     if pattern == CHANNELS:
         named = _method(method or ("obs" if has_data else "magnitude"), CHANNEL_METHODS, has_data)
-        _check_how_sparse(sparsity, drop)
+        if speedup is None:
+            _check_how_sparse(sparsity, drop)
         if multiple is not None and multiple < 1:
             raise UsageError(f"multiples of {multiple} channels were asked for; expected 1 or more")
         return ChannelRequest(named, sparsity, multiple or MULTIPLE)
@@ -83,9 +87,22 @@ def checked_request(
     named = _method(method or ("admm" if has_data else "magnitude"), uses_data, has_data)
     if known.limit is not None and sparsity is not None:
         raise UsageError(f"pattern {known} has a sparsity of its own: leave out {sparsity}")
-    if known.limit is None:
+    if known.limit is not None and speedup is not None:
+        raise UsageError(f"pattern {known} has a sparsity of its own, and no speedup decides it")
+    if known.limit is None and speedup is None:
         _check_how_sparse(sparsity, drop)
     return PatternRequest(known, named, sparsity)
+
+
+def _check_speed(sparsity: float | None, drop: float | None, speedup: float | None, target: str | None) -> None:
+    if speedup is None:
+        if target is not None:
+            raise UsageError("a target is for a speedup, and none is asked for")
+        return
+    if not 1 < speedup < math.inf:
+        raise UsageError(f"a speedup of {speedup} was asked for; expected more than 1, as 2 for twice as fast")
+    if sparsity is not None or drop is not None:
+        raise UsageError("one budget decides: a speedup, a sparsity, or an accuracy; leave out the others")
 
 
 def _method(name: str, uses_data: Mapping[str, bool], has_data: bool) -> str:
@@ -100,4 +117,4 @@ def _method(name: str, uses_data: Mapping[str, bool], has_data: bool) -> str:
 
 def _check_how_sparse(sparsity: float | None, drop: float | None) -> None:
     if sparsity is None and drop is None:
-        raise UsageError("how sparse? Give a sparsity, or an evaluation and how much of the accuracy may be lost")
+        raise UsageError("how sparse? Give a sparsity, a speedup, or an evaluation and how much may be lost")

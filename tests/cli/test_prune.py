@@ -69,6 +69,22 @@ def test_channels_that_are_gone(cli: Cli, work: Path) -> None:
     assert cli("prune", "m.onnx", "--sparsity", "40%", "--multiple", "2", "-o", "q.onnx").code == 2
 
 
+def test_a_speed(cli: Cli, work: Path) -> None:
+    onnx.save(CHAIN.proto(), "m.onnx")
+    words = ("--pattern", "channels", "--target", "arm:cortex-a76", "-o", "p.onnx", "--json", "p.json")
+    ran = cli("prune", "m.onnx", "--speedup", "1.2x", *words)
+    assert ran.code == 0, ran
+    speed = json.loads(Path("p.json").read_text())["speed"]
+    assert (speed["asked"], speed["measured"], speed["target"]) == (1.2, None, "arm:cortex-a76")
+    assert f"{speed['estimated']:.2f} times as fast by estimate on arm:cortex-a76, not measured" in ran.out
+    Path("p.onnx").unlink()
+    ran = cli("prune", "m.onnx", "--speedup", "1000", *words)
+    assert ran.code == 4, ran
+    assert "1000 times as fast was asked for, on arm:cortex-a76: by estimate" in ran.err
+    assert not Path("p.onnx").exists()
+    assert cli("prune", "m.onnx", "--speedup", "fast", *words).code == 2
+
+
 def test_an_accuracy_that_is_kept(cli: Cli, work: Path) -> None:
     words = ("--calibration", "data.npz", "--eval", "e.py:near", "--max-accuracy-drop", "0.2")
     ran = cli("prune", "m.onnx", *words, "-o", "p.onnx")

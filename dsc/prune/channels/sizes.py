@@ -40,8 +40,8 @@ class Sizes:
         """Of all weights."""
         return sum(map(self.size, self.nodes))
 
-    def left(self, gone: Mapping[Group, int]) -> int:
-        """Of all weights, when so many units of groups are gone."""
+    def left(self, gone: Mapping[Group, int], worth: Mapping[Use, float] | None = None) -> float:
+        """Of all weights, when so many units of groups are gone. worth: what each number of a weight counts, else 1."""
         lost: dict[tuple[Use, int], int] = defaultdict(int)
         for group, count in gone.items():
             for (tensor, axis), times in group.counts.items():
@@ -49,15 +49,17 @@ class Sizes:
                     lost[tensor, axis] += times * count
         return sum(
             prod(dim.size - lost[use, axis] for axis, dim in enumerate(self._coupling.dims_of(use)))
+            * (1 if worth is None else worth[use])
             for use in self.nodes
         )
 
-    def gain(self, group: Group) -> float:
-        """How many numbers go with the first unit of a group."""
+    def gain(self, group: Group, worth: Mapping[Use, float] | None = None) -> float:
+        """How many numbers go with the first unit of a group, or what they are worth."""
         found = 0.0
         for (tensor, axis), times in group.counts.items():
             if isinstance(tensor, Use) and tensor in self.nodes:
-                found += times * self.size(tensor) / self._coupling.dims_of(tensor)[axis].size
+                each = 1 if worth is None else worth[tensor]
+                found += times * each * self.size(tensor) / self._coupling.dims_of(tensor)[axis].size
         return found
 
     def makers(self, group: Group) -> list[str]:

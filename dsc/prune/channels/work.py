@@ -22,12 +22,16 @@ from dsc.prune.plan import SHARES, Plan
 from dsc.prune.policy import SparsityPolicy
 from dsc.prune.pruned import LayerReport, Made
 from dsc.prune.request import ChannelRequest
+from dsc.prune.speed.draft import Draft
 from dsc.prune.twins import Twins
 from dsc.prune.weights import find_weights
 from dsc.quantize.calibration import Feed
 from dsc.quantize.network import Network
 from dsc.quantize.work import Progress
 from dsc.sparsity import Pattern
+
+_NOTHING = 1e-3
+"""What a product that nothing is known of costs, of the cheapest one."""
 
 
 class ChannelWork:
@@ -75,7 +79,7 @@ class ChannelWork:
         least = self._left([choice.options[-1] for choice in self._choices])
         if least > wanted:
             raise UsageError(
-                f"a sparsity of {share:g} leaves {wanted:.0f} of {self._sizes.total} weights, and {least} are left "
+                f"a sparsity of {share:g} leaves {wanted:.0f} of {self._sizes.total} weights, and {least:.0f} are left "
                 "when as many channels go as may"
             )
         return self.made(allocated(self._choices, self._left, wanted))
@@ -93,11 +97,30 @@ class ChannelWork:
 
     @cached_property
     def _choices(self) -> list[Choice]:
-        whole = self._sizes.total
+        return self._chosen_by(None)
+
+    def _chosen_by(self, worth: Mapping[Use, float] | None) -> list[Choice]:
+        """What each group may lose, and what that brings."""
+        whole = self._sizes.left({}, worth)
         return [
-            Choice(ranking.errors, self._sizes.gain(group) / whole, self._options(group))
+            Choice(ranking.errors, self._sizes.gain(group, worth) / whole, self._options(group))
             for group, ranking in zip(self._groups, self._rankings, strict=True)
         ]
+
+    def draft(self, left: float, costs: Mapping[str, float]) -> Draft:
+        """The model of which a share of what its products cost is left, or as little as can be, and the least is lost.
+
+        costs: of each product, by name; those that are not there cost next to nothing.
+        """
+        least = min(costs.values()) * _NOTHING
+        worth = {use: costs.get(use.node, least) / self._sizes.size(use) for use in self._sizes.weights}
+
+        def found(counts: Sequence[int]) -> float:
+            return self._sizes.left(dict(zip(self._groups, counts, strict=True)), worth)
+
+        counts = allocated(self._chosen_by(worth), found, left * self._sizes.left({}, worth))
+        gone = self._gone(counts)
+        return Draft(removed(self._coupling.network, gone), partial(self.made, counts))
 
     def _options(self, group: Group) -> list[int]:
         """Counts of units that may go: all that leave a multiple, or the one next to what a policy has."""
@@ -108,21 +131,20 @@ class ChannelWork:
             return [min(found, key=lambda count: abs(count - rules[0].sparsity * len(group.units)))]
         return found
 
-    def _left(self, counts: Sequence[int]) -> int:
+    def _left(self, counts: Sequence[int]) -> float:
         """How many weights are left when so many units of each group are gone."""
         return self._sizes.left(dict(zip(self._groups, counts, strict=True)))
 
     def made(self, counts: Sequence[int]) -> Made:
         """The model without so many units of each group."""
-        units = {
-            group.units[place]
-            for group, ranking, count in zip(self._groups, self._rankings, counts, strict=True)
-            for place in ranking.order[:count]
-        }
-        gone = Gone(self._coupling, units)
+        gone = self._gone(counts)
         model = zeroed(self._coupling.network, gone)
         snrs = refit(model, gone, self.samples, self._tell) if self._request.updates else {}
         return Made(removed(Network(model), gone), tuple(self._report(use, gone, snrs) for use in self._sizes.weights))
+
+    def _gone(self, counts: Sequence[int]) -> Gone:
+        places = zip(self._groups, self._rankings, counts, strict=True)
+        return Gone(self._coupling, {group.units[at] for group, ranking, n in places for at in ranking.order[:n]})
 
     def _report(self, use: Use, gone: Gone, snrs: Mapping[str, float]) -> LayerReport:
         node, dims = self._sizes.nodes[use], self._coupling.dims_of(use)

@@ -10,7 +10,7 @@ import onnx.numpy_helper
 
 from dsc.exchange.names import unique
 from dsc.prune.biases import names_of
-from dsc.prune.twins import Pair
+from dsc.prune.twins import Pair, Twins, are_same
 from dsc.quantize.network import Network
 
 _LEAST = 1e-3
@@ -26,12 +26,18 @@ def has_constants(network: Network, node: onnx.NodeProto) -> bool:
     )
 
 
-def reestimate(model: onnx.ModelProto, node: onnx.NodeProto, pairs: Iterable[Pair]) -> None:
-    """Give a batch norm of `model` the mean and variance with which its results have those of the float model.
+def reestimate(model: onnx.ModelProto, name: str, twins: Twins) -> None:
+    """Give a batch norm of the pruned model the mean and variance with which its results have those of the float model.
 
-    pairs: what it reads of samples, in the float model and in the pruned one. With mean m and variance v of a channel
-    there and n and w here, its own mean a becomes ``n - (m - a) sqrt(w / v)``, its own variance times w / v.
+    What it reads may be the same in both: then it stays as it is. With mean m and variance v of a channel in the float
+    model, and n and w in the pruned one, its own mean a becomes ``n - (m - a) sqrt(w / v)``, its own variance times
+    w / v.
     """
+    node = next(node for node in model.graph.node if node.name == name)
+    pairs = twins.pairs(node.input[0])
+    if are_same(pairs):
+        return
+    twins.change(node.output[0])
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     mean, variance = (known[name].astype(np.float64) for name in node.input[3:5])
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)

@@ -13,6 +13,7 @@ from dsc.check.deviation import decibels
 from dsc.prune.biases import shift_bias
 from dsc.prune.decisions import Decisions
 from dsc.prune.methods.magnitude import magnitude
+from dsc.prune.norms import has_constants, reestimate
 from dsc.prune.plan import SHARES, Plan
 from dsc.prune.policy import SparsityPolicy
 from dsc.prune.pruned import LayerReport, Made
@@ -100,10 +101,14 @@ class PatternWork:
         twins = Twins(self.float_model, model, self.samples) if self._request.how.uses_data else None
         reports, tensors = {}, {tensor.name: tensor for tensor in model.graph.initializer}
         able = [weight for weight in self._decisions.weights if weight.refusal is None]
-        layers = [(layer, weight) for weight in able for layer in weight.layers]
-        order = {node.name: index for index, node in enumerate(self._network.nodes)}
-        for index, (layer, weight) in enumerate(sorted(layers, key=lambda each: order[each[0].name])):
-            self._tell("prune", index, len(layers))
+        layers = {layer.name: (layer, weight) for weight in able for layer in weight.layers}
+        for index, node in enumerate(self._network.nodes):
+            self._tell("prune", index, len(self._network.nodes))
+            if twins is not None and self._request.how.updates and has_constants(self._network, node):
+                reestimate(model, node.name, twins)
+            if node.name not in layers:
+                continue
+            layer, weight = layers[node.name]
             sums = None if twins is None else self._sums(twins, layer)
             if weight.name not in reports:
                 joint = self._joint(weight) if sums is not None and len(weight.layers) > 1 else sums

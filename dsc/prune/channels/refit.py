@@ -20,7 +20,7 @@ from dsc.prune.channels.groups import Gone
 from dsc.prune.norms import has_constants, reestimate
 from dsc.prune.problem import Problem
 from dsc.prune.sums import Sums
-from dsc.prune.twins import Pair, Twins
+from dsc.prune.twins import Twins, are_same
 from dsc.quantize.calibration import Feed
 from dsc.quantize.layers import Layer, find_layers, weight_of
 from dsc.quantize.matrices import Matrices
@@ -84,16 +84,13 @@ class _Refit:
                 if snr is not None:
                     found[node.name] = snr
             elif has_constants(self._before, node):
-                pairs = self._twins.pairs(node.input[0])
-                if not _are_same(pairs):
-                    reestimate(self._model, self._nodes[node.name], pairs)
-                    self._twins.change(node.output[0])
+                reestimate(self._model, node.name, self._twins)
         return found
 
     def _layer(self, layer: Layer) -> float | None:
         """Of a product: its weights, where some go, and its bias, where anything it reads is another."""
         pairs = self._twins.pairs(layer.data)
-        if layer.name not in self._cut and _are_same(pairs):
+        if layer.name not in self._cut and are_same(pairs):
             return None
         matrices, now = Matrices.of(self._before, layer), self._now[layer.name]
         sums = Sums(matrices, weight_of(self._before, layer))
@@ -125,8 +122,3 @@ def _least_squares(problem: Problem, kept: np.ndarray) -> np.ndarray:
     wanted = (problem.target @ problem.hessian)[:, kept]
     found[:, kept] = np.linalg.solve(problem.hessian[np.ix_(kept, kept)], wanted.T).T
     return found
-
-
-def _are_same(pairs: Sequence[Pair]) -> bool:
-    """Whether a tensor is in the pruned model what it is in the float one."""
-    return all(some is other for some, other in pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,6 +134,12 @@ def print_report(report: Report) -> None:
     if report.speed is not None:
         measured = "not measured" if report.speed.measured is None else f"measured {report.speed.measured:.2f}"
         print(f"{report.speed.estimated:.2f} times as fast by estimate on {report.speed.target}, {measured}")
+    if report.needed_samples is not None:
+        print(
+            f"dsc: warning: {report.samples} samples are too few to fit what stays: some layers have fewer rows of "
+            f"data than inputs; at least {report.needed_samples} are needed",
+            file=sys.stderr,
+        )
     accuracy = report.accuracy
     if accuracy is not None:
         print(f"accuracy {_compared(accuracy.decided)}; {accuracy.evaluations} evaluations")

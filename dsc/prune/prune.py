@@ -104,7 +104,7 @@ def _pruned(
     samples = work.samples[:_SHOWN]
     snr = output_decibels(runner(work.float_model), runner(made.model), samples) if samples else None
     pattern = CHANNELS if isinstance(request, ChannelRequest) else str(request.pattern)
-    return Pruned(made.model, Report(made.layers, snr, accuracy, pattern, request.method, speed))
+    return Pruned(made.model, Report(made.layers, snr, accuracy, pattern, request.method, speed, len(work.samples)))
 
 
 def _silent(phase: str, done: int, total: int) -> None:

@@ -161,7 +161,16 @@ class PatternWork:
             sum(problem.error(part) for problem, part in zip(problems, parts, strict=True)),
         )
         return found, LayerReport(
-            weight.name, weight.layer.op, weight.shape, weight.size, _zeros(found), snr, "", tuple(notes)
+            weight.name,
+            weight.layer.op,
+            weight.shape,
+            weight.size,
+            _zeros(found),
+            snr,
+            "",
+            tuple(notes),
+            sums.count if sums is not None and self._request.how.updates else None,
+            matrices.depth,
         )
 
     def _reason(self, weight: Weight, density: float) -> str:

@@ -69,6 +69,15 @@ def test_channels_that_are_gone(cli: Cli, work: Path) -> None:
     assert cli("prune", "m.onnx", "--sparsity", "40%", "--multiple", "2", "-o", "q.onnx").code == 2
 
 
+def test_too_few_samples(cli: Cli, work: Path) -> None:
+    words = ("--sparsity", "40%", "--calibration", "data.npz", "-o", "p.onnx")
+    ran = cli("prune", "m.onnx", *words, "--samples", "2")
+    assert ran.code == 0, ran
+    assert "dsc: warning: 2 samples are too few to fit what stays" in ran.err
+    assert "at least 3 are needed" in ran.err
+    assert "warning" not in cli("prune", "m.onnx", *words).err
+
+
 def test_a_speed(cli: Cli, work: Path) -> None:
     onnx.save(CHAIN.proto(), "m.onnx")
     words = ("--pattern", "channels", "--target", "arm:cortex-a76", "-o", "p.onnx", "--json", "p.json")

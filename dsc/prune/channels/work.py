@@ -150,12 +150,12 @@ class ChannelWork:
         node, dims = self._sizes.nodes[use], self._coupling.dims_of(use)
         shape, left = tuple(dim.size for dim in dims), tuple(gone.size(dim) for dim in dims)
         size, notes = self._sizes.size(use), []
-        rows, depth = self._rows.get(use.node, (0, 0))
+        rows, depth = self._rows.get(use.node, (None, 0))
         if left != shape:
             notes.append("now " + "x".join(map(str, left)))
-        if rows < depth:
+        if rows is not None and rows < depth:
             notes.append(f"{rows} rows of data for a depth of {depth}")
         reason = self._sizes.reason(use) if left == shape else ""
-        return LayerReport(
-            use.node, node.op_type, shape, size, size - gone.weight_size(use), snrs.get(use.node), reason, tuple(notes)
-        )
+        went, snr = size - gone.weight_size(use), snrs.get(use.node)
+        fitted = rows if self._request.updates else None
+        return LayerReport(use.node, node.op_type, shape, size, went, snr, reason, tuple(notes), fitted, depth)

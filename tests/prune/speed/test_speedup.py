@@ -16,6 +16,7 @@ from dsc.prune.speed.faster import Faster
 from dsc.prune.speed.measured import Measured
 from dsc.targets import target
 from tests.compiled import TextModel
+from tests.prune.channels.nets import RESIDUAL
 from tests.quantize.nets import weight
 
 ARM = "arm:cortex-a76"
@@ -42,6 +43,8 @@ def test_estimates_are_of_products_by_name() -> None:
     assert found.products.keys() == {"up", "mid", "down"}
     assert found.products["mid"] > found.products["up"] > found.products["down"] > 0
     assert sum(found.products.values()) <= found.total * (1 + 1e-9)
+    images = Estimates(target(ARM), {"x": (1, 3, 8, 8)}).of(RESIDUAL.proto())
+    assert images.products.keys() == {"stem", "expand", "deep", "squeeze", "project", "head"}
     larger = Estimates(target(ARM), {"x": (256, 96)}).of(NET.proto())
     assert larger.total > 1.5 * found.total
 

@@ -19,6 +19,17 @@ def parse_share(option: str, text: str) -> float:
     return share
 
 
+def parse_times(option: str, text: str) -> float:
+    """The number of "2x" or "2". Raises UsageError for anything else, in the name of the option."""
+    try:
+        times = float(text.strip().removesuffix("x"))
+    except ValueError:
+        times = math.nan
+    if not 0 < times < math.inf:
+        raise UsageError(f"{option} {text}: expected how many times, as 2x or 1.5")
+    return times
+
+
 def decibels(ratio: float | None) -> str:
     """A ratio of signal to noise; nothing where it is not known."""
     if ratio is None:

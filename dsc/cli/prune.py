@@ -1,7 +1,8 @@
-"""`dsc prune`: a model with zeros where it suffers least, and why there."""
+"""`dsc prune`: a model with zeros, or without channels, where it suffers least, and why there."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from dsc.cli import options
 from dsc.cli.console import print_table, progress, write_json
-from dsc.cli.figures import decibels, parse_share
+from dsc.cli.figures import decibels, parse_share, parse_times
 from dsc.cli.outputs import claim
 from dsc.cli.source import find_model
 from dsc.errors import UsageError
@@ -29,16 +30,24 @@ def prune(
         typer.Option("-o", "--output", metavar="FILE.onnx", callback=options.output, help="The pruned model."),
     ],
     sparsity: Annotated[
-        str | None, typer.Option(metavar="SHARE", help="How many weights become 0, as 70% or 0.7.")
+        str | None, typer.Option(metavar="SHARE", help="How many weights become 0, or go, as 70% or 0.7.")
     ] = None,
     pattern: Annotated[
-        str, typer.Option(metavar="unstructured|4x1|2:4|...", help="Blocks (outputs x inputs), or n of m inputs.")
+        str,
+        typer.Option(
+            metavar="unstructured|4x1|2:4|channels|...",
+            help="Blocks (outputs x inputs), n of m inputs, or channels, which are removed.",
+        ),
     ] = "unstructured",
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="magnitude|global-magnitude|wanda|obs|admm", help="admm by default, magnitude without data."
+            metavar="magnitude|global-magnitude|wanda|obs|admm",
+            help="admm by default, obs of channels, magnitude without data.",
         ),
+    ] = None,
+    multiple: Annotated[
+        int | None, typer.Option(min=1, help="What divides the number of channels that stay; 8 by default.")
     ] = None,
     calibration: Annotated[
         str | None,
@@ -57,16 +66,24 @@ def prune(
     max_accuracy_drop: Annotated[
         str | None, typer.Option(metavar="DROP", help="How much of it may be lost, as 1% or 0.01.")
     ] = None,
+    speedup: Annotated[
+        str | None, typer.Option(metavar="TIMES", help="How many times as fast it is to be, as 2x, when compiled.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Machine for --speedup, as arm:cortex-a76; the one that is here by default.")
+    ] = None,
     json: options.JsonFile = None,
 ) -> None:
-    """Make zeros of a model's weights, and say what that costs each layer.
+    """Make zeros of a model's weights, or remove channels, and say what that costs each layer.
 
-    With --eval and --max-accuracy-drop, the largest sparsity that keeps the accuracy; exit 4 if none does.
+    With --eval and --max-accuracy-drop, the largest sparsity that keeps the accuracy; with --speedup, the model that is
+    as fast and loses the least; exit 4 if there is none.
     """
     if calibration is None:
         options.refuse(context, "is of calibration data, and there is none", "samples", "preprocessing")
     share = None if sparsity is None else parse_share("--sparsity", sparsity)
     drop = None if max_accuracy_drop is None else parse_share("--max-accuracy-drop", max_accuracy_drop)
+    times = None if speedup is None else parse_times("--speedup", speedup)
     source = find_model(model)
     reads = [source.path, policy, preprocessing, *(text.partition(":")[0] for text in (calibration, eval_) if text)]
     claim({"-o": output, "--json": json}, [path for path in reads if path is not None and Path(path).is_file()])
@@ -89,9 +106,12 @@ def prune(
             sparsity=share,
             pattern=pattern,
             method=method,
+            multiple=multiple,
             policy=rules,
             evaluate=evaluate,
             max_accuracy_drop=drop,
+            speedup=times,
+            target=target,
             progress=tell,
         )
     pruned.save(output)
@@ -103,11 +123,23 @@ def prune(
 
 def print_report(report: Report) -> None:
     """The layers in the model's order, and what it comes to."""
+    from dsc.prune.request import CHANNELS
+
     total = sum(layer.size for layer in report.layers) or 1
     rows = [_row(layer, total) for layer in report.layers]
-    print_table(["layer", "op", "shape", "weights %", "zeros %", "SNR dB", "why, and what is to be said"], rows)
+    share, are = ("gone %", "gone") if report.pattern == CHANNELS else ("zeros %", "0")
+    print_table(["layer", "op", "shape", "weights %", share, "SNR dB", "why, and what is to be said"], rows)
     outputs = "" if report.snr is None else f"; outputs at {decibels(report.snr)} dB"
-    print(f"{report.sparsity:.1%} of weights are 0: {report.pattern} by {report.method}{outputs}")
+    print(f"{report.sparsity:.1%} of weights are {are}: {report.pattern} by {report.method}{outputs}")
+    if report.speed is not None:
+        measured = "not measured" if report.speed.measured is None else f"measured {report.speed.measured:.2f}"
+        print(f"{report.speed.estimated:.2f} times as fast by estimate on {report.speed.target}, {measured}")
+    if report.needed_samples is not None:
+        print(
+            f"dsc: warning: {report.samples} samples are too few to fit what stays: some layers have fewer rows of "
+            f"data than inputs; at least {report.needed_samples} are needed",
+            file=sys.stderr,
+        )
     accuracy = report.accuracy
     if accuracy is not None:
         print(f"accuracy {_compared(accuracy.decided)}; {accuracy.evaluations} evaluations")

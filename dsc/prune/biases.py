@@ -20,7 +20,7 @@ def shift_bias(model: onnx.ModelProto, layer: Layer, shift: np.ndarray) -> str:
     bias = "" if layer.bias is None else layer.bias.tensor
     before = onnx.numpy_helper.to_array(known[bias]) if bias else 0.0
     array = (before + shift).astype(np.float32)
-    name = unique(bias or f"{layer.name}_bias", _names(model))
+    name = unique(bias or f"{layer.name}_bias", names_of(model))
     model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     if bias:
         node.input[list(node.input).index(bias)] = name
@@ -29,7 +29,7 @@ def shift_bias(model: onnx.ModelProto, layer: Layer, shift: np.ndarray) -> str:
     return str(node.output[0])
 
 
-def _names(model: onnx.ModelProto) -> set[str]:
+def names_of(model: onnx.ModelProto) -> set[str]:
     """Of all tensors of the graph."""
     made = {name for node in model.graph.node for name in (*node.input, *node.output)}
     return made | {each.name for each in (*model.graph.initializer, *model.graph.input)}

@@ -18,7 +18,8 @@ class LayerReport:
 
     size, zeros: of its numbers. snr: signal-to-noise ratio of the outputs in decibels, noise being what pruning adds on
     the calibration data to the best that dense weights would give there; of the weights without data; None where it was
-    not pruned. reason: why it is as it is. notes: what else is to be said.
+    not pruned. reason: why it is as it is. notes: what else is to be said. rows: of calibration data, where what stays
+    was fitted to it, else None; depth: how many numbers of an output are fitted at most.
     """
 
     name: str
@@ -29,11 +30,21 @@ class LayerReport:
     snr: float | None
     reason: str = ""
     notes: tuple[str, ...] = ()
+    rows: int | None = None
+    depth: int = 0
 
     @property
     def sparsity(self) -> float:
         """The share of zeros."""
         return self.zeros / self.size if self.size else 0.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model as it was asked for, and its layers."""
+
+    model: onnx.ModelProto
+    layers: tuple[LayerReport, ...]
 
 
 @dataclass(frozen=True)
@@ -62,20 +73,45 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How many times as fast a model is as the float one: what was asked for, by estimate, and measured on this
+    machine, None where the target's code does not run here.
+    """
+
+    asked: float
+    estimated: float
+    measured: float | None
+    target: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """layers: in the order of the model. snr: of the model's outputs on calibration samples, None without any."""
+    """layers: in the order of the model. snr: of the model's outputs on calibration samples, None without any.
+
+    speed: None where none was asked for. samples: of calibration data; 0 without any.
+    """
 
     layers: tuple[LayerReport, ...]
     snr: float | None
     accuracy: Accuracy | None
     pattern: str
     method: str
+    speed: Speed | None = None
+    samples: int = 0
 
     @property
     def sparsity(self) -> float:
         """The share of zeros in the weights of all layers that the pattern fits."""
         sizes, zeros = (sum(getattr(layer, key) for layer in self.layers) for key in ("size", "zeros"))
         return zeros / sizes if sizes else 0.0
+
+    @property
+    def needed_samples(self) -> int | None:
+        """How many samples there should be at least for second order, where there are fewer: those with which each
+        layer has as many rows as numbers that are fitted to them. None where there are enough.
+        """
+        short = [layer for layer in self.layers if layer.rows and layer.rows < layer.depth]
+        return max((-(-self.samples * layer.depth // (layer.rows or 1)) for layer in short), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """All of it; ratios that are infinite, as of a layer that lost nothing, are null."""
@@ -85,7 +121,10 @@ class Report:
             "method": self.method,
             "sparsity": self.sparsity,
             "snr": _finite(self.snr),
+            "samples": self.samples,
+            "needed_samples": self.needed_samples,
             "accuracy": None if self.accuracy is None else asdict(self.accuracy),
+            "speed": None if self.speed is None else asdict(self.speed),
             "layers": layers,
         }
 

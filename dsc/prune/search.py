@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dsc.errors import BudgetError
 from dsc.prune.judge import Judge, Scores
-from dsc.prune.pruned import Accuracy
-from dsc.prune.work import Made, Work
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Densities of all weights, and what they are in words."""
-
-    title: str
-    densities: Callable[[], Mapping[str, float]]
+from dsc.prune.plan import Plan
+from dsc.prune.pruned import Accuracy, Made
 
 
 @dataclass
@@ -26,7 +18,6 @@ class Search:
     Losses are taken to rise with the sparsity, which they do but for noise; so a few evaluations find the sparsest.
     """
 
-    work: Work
     judge: Judge
     drop: float
     _losses: dict[str, float] = field(default_factory=dict)
@@ -49,7 +40,7 @@ class Search:
 
     def will_do(self, plan: Plan) -> bool:
         """Whether a plan's model keeps to the drop; the last that does is `best`."""
-        made = self.work.made(plan.densities())
+        made = plan.make()
         scores = self.judge.scores(made.model)
         self._losses[plan.title] = self.judge.drop(scores)
         if self._losses[plan.title] > self.drop:

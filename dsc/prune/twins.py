@@ -24,6 +24,11 @@ Pair = tuple[np.ndarray, np.ndarray]
 """A tensor of a sample, in the float model and in the pruned one; one array where they are the same."""
 
 
+def are_same(pairs: Sequence[Pair]) -> bool:
+    """Whether a tensor is in the pruned model what it is in the float one."""
+    return all(some is other for some, other in pairs)
+
+
 class Twins:
     """float_model: its nodes in order. pruned: the same nodes by name; its constants are changed between calls.
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
 import onnx.numpy_helper
 
 from dsc.check.deviation import decibels
-from dsc.errors import UnsupportedModelError, UsageError
 from dsc.prune.biases import shift_bias
-from dsc.prune.densities import CHOICES, Loss, by_loss, by_magnitude, uniform
+from dsc.prune.decisions import Decisions
 from dsc.prune.methods import METHODS
+from dsc.prune.methods.magnitude import magnitude
+from dsc.prune.norms import has_constants, reestimate
+from dsc.prune.plan import SHARES, Plan
 from dsc.prune.policy import SparsityPolicy
-from dsc.prune.problem import Problem
-from dsc.prune.pruned import LayerReport
-from dsc.prune.request import Request
+from dsc.prune.pruned import LayerReport, Made
+from dsc.prune.request import PatternRequest
+from dsc.prune.speed.draft import Draft
 from dsc.prune.sums import Sums
 from dsc.prune.twins import Twins
-from dsc.prune.weights import Weight, find_tables, find_weights
+from dsc.prune.weights import Weight
 from dsc.quantize.calibration import Feed
 from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.matrices import Matrices
@@ -29,15 +31,7 @@ from dsc.quantize.prepare import drop_unused
 from dsc.quantize.work import Progress
 
 
-@dataclass(frozen=True)
-class Made:
-    """A model with the densities that were asked for, and its layers."""
-
-    model: onnx.ModelProto
-    layers: tuple[LayerReport, ...]
-
-
-class Work:
+class PatternWork:
     """samples: read once and kept, for methods that need them.
 
     Raises UsageError for names in the policy that are no layer's and samples that the model does not take,
@@ -45,118 +39,61 @@ class Work:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, request: Request, policy: SparsityPolicy, samples: Iterable[Feed], tell: Progress
+        self,
+        request: PatternRequest,
+        model: onnx.ModelProto,
+        policy: SparsityPolicy,
+        samples: Iterable[Feed],
+        tell: Progress,
     ) -> None:
         self.float_model, self._network, self._request, self._tell = model, Network(model), request, tell
-        products, tables = (find(self._network, request.pattern) for find in (find_weights, find_tables))
-        self._rules = policy.decisions(self._network, [*products, *tables])
-        self._weights = [*(table for table in tables if table.name in self._rules), *products]
-        for weight in self._weights:
-            if weight.refusal and weight.name in self._rules and self._rules[weight.name].sparsity:
-                raise UsageError(f"the policy wants zeros in {weight.name}, which cannot be: {weight.refusal}")
-        if not any(not weight.refusal and self._decided(weight) != 1.0 for weight in self._weights):
-            why = "; ".join(sorted({f"{w.layer.op}: {w.refusal or w.dense or 'the policy'}" for w in self._weights}))
-            raise UnsupportedModelError(f"there is nothing to prune in the model: {why or 'no products'}")
         self.samples = [{name: np.array(array) for name, array in feed.items()} for feed in samples]
-        self._losses: dict[str, Loss] | None = None
+        self._decisions = Decisions(self._network, request, policy, self.samples, tell)
 
-    @property
-    def _open(self) -> list[Weight]:
-        """The weights whose densities are to be found."""
-        return [weight for weight in self._weights if weight.refusal is None and self._decided(weight) is None]
+    def asked(self) -> Plan:
+        """What is asked for, where that says how sparse it is."""
+        sparsity = self._request.sparsity
+        if sparsity is None:
+            return Plan(f"pattern {self._request.pattern}", partial(self._fixed, 0))
+        return Plan(f"a sparsity of {sparsity:.0%}", partial(self._shared, sparsity))
 
-    def _decided(self, weight: Weight) -> float | None:
-        """The density that a policy gives a weight, or that it has for what it is."""
-        rule = self._rules.get(weight.name)
-        if rule is not None:
-            return (self._request.fixed if rule.sparsity else None) or 1 - rule.sparsity
-        return 1.0 if weight.dense is not None else None
+    def plans(self) -> list[Plan]:
+        """What may be tried where it does not: the sparsest first."""
+        if self._request.fixed is not None:
+            return [
+                Plan(f"{dense} of {self._decisions.count} layers dense", partial(self._fixed, dense))
+                for dense in range(self._decisions.count)
+            ]
+        shares = [share for share in SHARES if share <= self._decisions.most]
+        return [Plan(f"a sparsity of {share:.0%}", partial(self._shared, share)) for share in shares]
 
-    def densities(self, sparsity: float) -> dict[str, float]:
-        """Of all weights that are pruned. sparsity: of all that are not the policy's, those that stay dense included.
+    def _fixed(self, dense: int) -> Made:
+        return self.made(self._decisions.fixed_densities(dense))
 
-        Raises UsageError where the weights that stay dense are too many for it.
+    def _shared(self, sparsity: float) -> Made:
+        return self.made(self._decisions.densities(sparsity))
+
+    def draft(self, left: float, costs: Mapping[str, float]) -> Draft:
+        """The model of which a share of what its products cost is left, or as little as can be, and the least is lost.
+
+        costs: of each product, by name.
         """
-        sizes = {weight.name: weight.size for weight in self._open}
-        total = sum(sizes.values()) + self._dense
-        kept = (1 - sparsity) * total - self._dense
-        if kept < 0:
-            raise UsageError(
-                f"a sparsity of {sparsity:g} leaves {(1 - sparsity) * total:.0f} of {total} weights, and {self._dense} "
-                "are of depthwise convolutions, which stay dense unless a policy names them"
-            )
-        allocation = self._request.how.allocation
-        if allocation == "error":
-            found = by_loss({name: self.losses[name] for name in sizes}, kept)
-        elif allocation == "magnitude":
-            matrices = {weight.name: self._matrix(weight) for weight in self._open}
-            found = by_magnitude(matrices, kept, self._request.pattern)
-        else:
-            found = uniform(sizes, kept)
-        return found | self._by_policy
+        densities = self._decisions.by_cost(left, costs)
+        return Draft(self._zeroed(densities), partial(self.made, densities))
 
-    @property
-    def _dense(self) -> int:
-        """Numbers in weights that stay dense for what they are."""
-        return sum(w.size for w in self._weights if w.refusal is None and w.dense and w.name not in self._rules)
-
-    @property
-    def most(self) -> float:
-        """The largest sparsity that there is."""
-        open_ = sum(weight.size for weight in self._open)
-        return open_ / (open_ + self._dense)
-
-    def fixed_densities(self, dense: int) -> dict[str, float]:
-        """Of a pattern with a density of its own: so many of the most sensitive layers stay dense."""
-        fixed = self._request.fixed
-        assert fixed is not None  # else `densities` gives them
-        named = [weight.name for weight in self._open]
-        kept = set(sorted(named, key=lambda name: -self._at(name, fixed))[:dense]) if dense else set()
-        return {name: 1.0 if name in kept else fixed for name in named} | self._by_policy
-
-    def _at(self, name: str, density: float) -> float:
-        """What a layer loses at a density, more or less."""
-        return float(np.interp(1 - density, CHOICES, self.losses[name].curve))
-
-    @property
-    def count(self) -> int:
-        """How many weights there are whose density is to be found."""
-        return len(self._open)
-
-    @property
-    def _by_policy(self) -> dict[str, float]:
-        found = {w.name: self._decided(w) for w in self._weights if w.refusal is None}
-        return {name: density for name, density in found.items() if density is not None}
-
-    @property
-    def losses(self) -> Mapping[str, Loss]:
-        """What each layer loses at some sparsities when it alone is pruned, found on first use."""
-        if self._losses is None:
-            self._losses = self._measured()
-        return self._losses
-
-    def _measured(self) -> dict[str, Loss]:
-        twins = Twins(self.float_model, self.float_model, self.samples) if self.samples else None
-        found = {}
-        for index, weight in enumerate(self._open):
-            self._tell("measure layers", index, self.count)
-            array = weight_of(self._network, weight.layer)
-            problems = self._without_data(weight)
-            if twins is not None:
-                sums = Sums(Matrices.of(self._network, weight.layer), array)
-                sums.add(twins.pairs(weight.layer.data))
-                problems = sums.problems(centered=weight.layer.takes_shift)
-            found[weight.name] = Loss.of(problems, weight.size, self._request.pattern)
-        return found
-
-    def _matrix(self, weight: Weight) -> np.ndarray:
-        """[outputs, depth]."""
-        columns = Matrices.of(self._network, weight.layer).columns(weight_of(self._network, weight.layer))
-        return np.asarray(columns.transpose(0, 2, 1).reshape(-1, columns.shape[1]), np.float64)
-
-    def _without_data(self, weight: Weight) -> list[Problem]:
-        groups = Matrices.of(self._network, weight.layer).groups
-        return [Problem.without_data(part) for part in np.split(self._matrix(weight), groups)]
+    def _zeroed(self, densities: Mapping[str, float]) -> onnx.ModelProto:
+        """The model with zeros in the least weights: about as many of the pattern as any method makes."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.float_model)
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        for weight in self._decisions.weights:
+            if weight.refusal is None and densities[weight.name] < 1:
+                problems = self._decisions.without_data(weight)
+                parts = [magnitude(each, self._request.pattern, densities[weight.name]) for each in problems]
+                array = Matrices.of(self._network, weight.layer).weight(np.stack([part.T for part in parts]))
+                made = onnx.numpy_helper.from_array(np.ascontiguousarray(array, np.float32), weight.layer.weight)
+                tensors[weight.layer.weight].CopyFrom(made)
+        return model
 
     def made(self, densities: Mapping[str, float]) -> Made:
         """The model with these densities of its weights."""
@@ -164,10 +101,15 @@ class Work:
         model.CopyFrom(self.float_model)
         twins = Twins(self.float_model, model, self.samples) if self._request.how.uses_data else None
         reports, tensors = {}, {tensor.name: tensor for tensor in model.graph.initializer}
-        layers = [(layer, weight) for weight in self._weights if weight.refusal is None for layer in weight.layers]
-        order = {node.name: index for index, node in enumerate(self._network.nodes)}
-        for index, (layer, weight) in enumerate(sorted(layers, key=lambda each: order[each[0].name])):
-            self._tell("prune", index, len(layers))
+        able = [weight for weight in self._decisions.weights if weight.refusal is None]
+        layers = {layer.name: (layer, weight) for weight in able for layer in weight.layers}
+        for index, node in enumerate(self._network.nodes):
+            self._tell("prune", index, len(self._network.nodes))
+            if twins is not None and self._request.how.updates and has_constants(self._network, node):
+                reestimate(model, node.name, twins)
+            if node.name not in layers:
+                continue
+            layer, weight = layers[node.name]
             sums = None if twins is None or weight.is_table else self._sums(twins, layer)
             if weight.name not in reports:
                 joint = self._joint(weight) if sums is not None and len(weight.layers) > 1 else sums
@@ -182,12 +124,12 @@ class Work:
                     shift = sums.shift([part.T for part in matrices.columns(array)])
                     twins.change(shift_bias(model, layer, shift))
         drop_unused(model.graph)  # biases that others took the place of
-        for weight in self._weights:
+        for weight in self._decisions.weights:
             if weight.refusal is not None:
                 reports[weight.name] = LayerReport(
                     weight.name, weight.layer.op, weight.shape, 0, 0, None, weight.refusal
                 )
-        return Made(model, tuple(reports[weight.name] for weight in self._weights))
+        return Made(model, tuple(reports[weight.name] for weight in self._decisions.weights))
 
     def _joint(self, weight: Weight) -> Sums:
         """Of all products that read a weight, in the float model: what the later ones read is not known yet."""
@@ -207,7 +149,7 @@ class Work:
         matrices, array = Matrices.of(self._network, weight.layer), weight_of(self._network, weight.layer)
         notes, reason = [weight.padded] if weight.padded and density < 1 else [], self._reason(weight, density)
         centered = self._request.how.updates and weight.layer.takes_shift and len(weight.layers) == 1
-        problems = self._without_data(weight) if sums is None else sums.problems(centered=centered)
+        problems = self._decisions.without_data(weight) if sums is None else sums.problems(centered=centered)
         if sums is not None and sums.count < matrices.depth:
             notes.append(f"{sums.count} rows of data for a depth of {matrices.depth}")
         if reason or density >= 1:
@@ -221,12 +163,21 @@ class Work:
             sum(problem.error(part) for problem, part in zip(problems, parts, strict=True)),
         )
         return found, LayerReport(
-            weight.name, weight.layer.op, weight.shape, weight.size, _zeros(found), snr, "", tuple(notes)
+            weight.name,
+            weight.layer.op,
+            weight.shape,
+            weight.size,
+            _zeros(found),
+            snr,
+            "",
+            tuple(notes),
+            sums.count if sums is not None and self._request.how.updates else None,
+            matrices.depth,
         )
 
     def _reason(self, weight: Weight, density: float) -> str:
         """Why a weight stays dense, in words; nothing where it does not."""
-        rule = self._rules.get(weight.name)
+        rule = self._decisions.rules.get(weight.name)
         if density < 1:
             return ""
         if rule is not None:

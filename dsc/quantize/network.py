@@ -29,6 +29,11 @@ class Network:
         """In the order in which they are computed."""
         return list(self.model.graph.node)
 
+    @property
+    def opset(self) -> int:
+        """Of ONNX's own operators; 0 where none is stated."""
+        return next((known.version for known in self.model.opset_import if known.domain in ("", "ai.onnx")), 0)
+
     @cached_property
     def inputs(self) -> list[str]:
         """The inputs that a run is given: not the constants that are listed among them."""

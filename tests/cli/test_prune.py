@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.prune.nets import SHARED, rows
+from tests.prune.nets import CHAIN, SHARED, rows
 
 EVALUATIONS = """
 import numpy as np
@@ -52,6 +52,46 @@ def test_a_model_a_table_and_a_report(cli: Cli, work: Path) -> None:
     (feed,) = rows(1, seed=8)
     wanted, got = (onnxruntime.InferenceSession(f).run(None, feed)[0] for f in ("m.onnx", "p.onnx"))
     assert 0 < np.linalg.norm(got - wanted) < 0.5 * np.linalg.norm(wanted)
+
+
+def test_channels_that_are_gone(cli: Cli, work: Path) -> None:
+    words = ("--pattern", "channels", "--sparsity", "40%", "--multiple", "2", "--calibration", "data.npz")
+    onnx.save(CHAIN.proto(), "m.onnx")
+    ran = cli("prune", "m.onnx", *words, "-o", "p.onnx", "--json", "p.json")
+    assert ran.code == 0, ran
+    report, model = json.loads(Path("p.json").read_text()), onnx.load("p.onnx")
+    left = {t.name: int(np.prod(t.dims)) for t in model.graph.initializer}
+    assert {layer["name"]: layer["size"] - layer["zeros"] for layer in report["layers"]} == {
+        "first": left["w"], "second": left["u"], "out": left["v"],
+    }  # fmt: skip
+    assert f"{report['sparsity']:.1%} of weights are gone: channels by obs; outputs at" in ran.out
+    assert "now 24x" in ran.out
+    assert cli("prune", "m.onnx", "--sparsity", "40%", "--multiple", "2", "-o", "q.onnx").code == 2
+
+
+def test_too_few_samples(cli: Cli, work: Path) -> None:
+    words = ("--sparsity", "40%", "--calibration", "data.npz", "-o", "p.onnx")
+    ran = cli("prune", "m.onnx", *words, "--samples", "2")
+    assert ran.code == 0, ran
+    assert "dsc: warning: 2 samples are too few to fit what stays" in ran.err
+    assert "at least 3 are needed" in ran.err
+    assert "warning" not in cli("prune", "m.onnx", *words).err
+
+
+def test_a_speed(cli: Cli, work: Path) -> None:
+    onnx.save(CHAIN.proto(), "m.onnx")
+    words = ("--pattern", "channels", "--target", "arm:cortex-a76", "-o", "p.onnx", "--json", "p.json")
+    ran = cli("prune", "m.onnx", "--speedup", "1.2x", *words)
+    assert ran.code == 0, ran
+    speed = json.loads(Path("p.json").read_text())["speed"]
+    assert (speed["asked"], speed["measured"], speed["target"]) == (1.2, None, "arm:cortex-a76")
+    assert f"{speed['estimated']:.2f} times as fast by estimate on arm:cortex-a76, not measured" in ran.out
+    Path("p.onnx").unlink()
+    ran = cli("prune", "m.onnx", "--speedup", "1000", *words)
+    assert ran.code == 4, ran
+    assert "1000 times as fast was asked for, on arm:cortex-a76: by estimate" in ran.err
+    assert not Path("p.onnx").exists()
+    assert cli("prune", "m.onnx", "--speedup", "fast", *words).code == 2
 
 
 def test_an_accuracy_that_is_kept(cli: Cli, work: Path) -> None:

@@ -21,6 +21,16 @@ SHARED = TextModel(
 )
 """One weight that two products read."""
 
+CHAIN = TextModel(
+    """(float[n,24] x) => (float[n,6] y) {
+        [first] a = MatMul(x, w)  [sum] b = Add(a, c)  [relu] r = Relu(b)
+        [second] d = Gemm(r, u)  [relu2] e = Relu(d)  [out] y = Gemm(e, v)
+    }""",
+    {"w": weight(24, 40), "c": weight(40, seed=3), "u": weight(40, 30), "v": weight(30, 6)},
+    14,
+)
+"""Three products with nothing between them but what is of each channel."""
+
 NORM = TextModel(
     """(float[1,4,9,7] x) => (float[1,10,c,d] y) {
         [conv] a = Conv<pads=[1,1,1,1]>(x, w0)

@@ -185,6 +185,26 @@ def test_what_is_refused(options: dict, said: str) -> None:
 def test_too_few_samples_are_said() -> None:
     found = prune(DENSE.proto(), samples(DENSE, 2), sparsity=0.5)
     assert found.report.layers[0].notes == ("6 rows of data for a depth of 19",)
+    assert (found.report.samples, found.report.needed_samples) == (2, 8)  # of 3 rows each, for a depth of 23
+    assert prune(DENSE.proto(), samples(DENSE, 8), sparsity=0.5).report.needed_samples is None
+    assert prune(DENSE.proto(), samples(DENSE, 2), sparsity=0.5, method="wanda").report.needed_samples is None
+    few = prune(DENSE.proto(), samples(DENSE, 2), pattern="channels", sparsity=0.3)
+    assert few.report.needed_samples == 8
+    assert few.report.to_json()["needed_samples"] == 8
+
+
+def test_what_a_batch_norm_gives_has_the_moments_of_float() -> None:
+    """Of each channel, on the calibration data: weights before it were changed, and its own statistics for that."""
+    model, data = NORM.proto(), samples(NORM, 30)
+    found = prune(model, data, sparsity=0.6).model
+    normed = []
+    for each in (model, found):
+        each.graph.output.insert(0, onnx.ValueInfoProto(name="b"))
+        normed.append(np.concatenate([run(each, feed) for feed in data]))
+    wanted, got = normed
+    assert np.abs(got - wanted).max() > 0.1
+    for moment in (np.mean, np.std):
+        np.testing.assert_allclose(moment(got, axis=(0, 2, 3)), moment(wanted, axis=(0, 2, 3)), rtol=1e-3, atol=1e-4)
 
 
 def test_what_is_written_is_the_model(tmp_path: Path) -> None:

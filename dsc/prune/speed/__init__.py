@@ -1,0 +1,1 @@
+"""Models that take less time: by the estimates of dsc's kernels, and measured."""

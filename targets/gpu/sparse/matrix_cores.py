@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -84,13 +85,13 @@ class MatrixCores:
         found = [self.fragments.held(tirx.const(lane, "int32"), element, CHUNK) for element in range(self.elements)]
         return [(int(simplify(column)), int(simplify(slot))) for column, slot in found]
 
-    @property
+    @cached_property
     def layout(self) -> Sequence[int]:
         """Lane by lane, as the operand's registers are."""
         held = [each for lane in range(self.lanes) for each in self._held(lane)]
         return tuple(slot * self.columns + column for column, slot in held)
 
-    @property
+    @cached_property
     def order(self) -> Sequence[int]:
         """What lanes read at once is the same element of each."""
         slots = [[slot for _, slot in self._held(lane)] for lane in range(self.lanes)]

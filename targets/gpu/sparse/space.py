@@ -129,10 +129,17 @@ class SparseSpace:
             is_direct=point.direct,
         )
         stored = groups * steps * average * (weight_bytes + by.deep * WORD_BYTES)
-        loaded = down * across * (stored + point.rows * k * self.side.bytes)
+        loaded = down * across * (stored + point.rows * k * self._fetched)
         others = (*(param for i, param in enumerate(source.params) if i != self.weight), *source.outputs)
         moved = sum(volume(tensor.shape) * element_bytes(tensor) for tensor in others) + across * stored
         return steps_seconds(machine, step, row, down * across, steps, moved, loaded)
+
+    @property
+    def _fetched(self) -> int:
+        """Bytes from memory for an element of the left factor: of inputs that are loaded one by one, row by row, a piece
+        of memory each."""
+        is_single = self.side.together_in_lines == 1 and turned(self.side) == 1
+        return self.machine.sector_bytes if is_single else self.side.bytes
 
     def _loads(self, point: SparseTiling) -> float:
         """Of threads, in a step, to bring the left factor to shared memory; and stores of words that are turned."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tvm import tirx
 from tvm.ir import Expr
@@ -68,7 +69,7 @@ class TensorCores:
     def inputs(self) -> int:
         return self.fragments.words
 
-    @property
+    @cached_property
     def layout(self) -> Sequence[int]:
         """Lane by lane, as the right operand's registers are."""
         return tuple(self._weight(lane, element) for lane in range(WARP) for element in range(PAIR * self.words))

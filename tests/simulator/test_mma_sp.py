@@ -1,4 +1,4 @@
-"""mma.sp computes the product by the matrix that its left operand and metadata stand for, as the PTX ISA lays them out."""
+"""mma.sp multiplies by the matrix that its left operand and metadata stand for, as the PTX ISA lays them out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kernel(row: Mma, selector: int) -> str:
 
 
 def launched(row: Mma, selector: int, draw: np.random.Generator, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the instruction makes of random numbers, and what it should. kept: ``[16, k / 4, 2]``, of each four columns."""
+    """What the instruction makes of random numbers, and what it should. kept: ``[16, k / 4, 2]``, of four columns."""
     dtype = STORED[row.a]
     stored = draw.standard_normal((16, row.k // 2)).astype(dtype)
     dense = np.zeros((16, row.k // 4, 4))

@@ -14,7 +14,8 @@ from typing import Protocol
 from tvm import tirx
 from tvm.ir import Expr
 
-from dsc.targets.gpu.matrix.fragments import ChunkPlace, Sums
+from dsc.targets.gpu.matrix.fragments import ChunkPlace
+from dsc.targets.gpu.sparse.tiling import Registers
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Weights:
         return self.lines[self.first_line + i]
 
 
-class Gathering(Sums, Protocol):
+class Gathering(Registers, Protocol):
     """A warp's part of a product: ``sums[rows, columns] += inputs[rows, kept] * weights[kept, columns]``, `deep` kept
     inputs at a time, which are in `slots` of a fragment."""
 
@@ -52,17 +53,6 @@ class Gathering(Sums, Protocol):
 
     @property
     def deep(self) -> int: ...
-    @property
-    def parts(self) -> int:
-        """Of a fragment, that are multiplied one after the other; where it is one alone, the next is loaded to other
-        registers meanwhile."""
-        ...
-
-    @property
-    def words(self) -> int:
-        """Registers of a lane for the weights of a part."""
-        ...
-
     @property
     def word(self) -> str:
         """The type of these registers."""
@@ -76,16 +66,6 @@ class Gathering(Sums, Protocol):
     @property
     def order(self) -> Sequence[int]:
         """The slots, those whose lines are read at once side by side: these had better lie in different banks."""
-        ...
-
-    @property
-    def known(self) -> int:
-        """Lines of inputs that a lane knows, for a part."""
-        ...
-
-    @property
-    def inputs(self) -> int:
-        """Registers of a lane that a fragment of inputs takes."""
         ...
 
     @property

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from dsc.ir import SparseAttr
 from dsc.lower.workload import Workload
-from dsc.sparsity import Pattern
 from dsc.targets.gpu.contraction.factors import Factor
 from dsc.targets.gpu.contraction.packing import constant_input
 from dsc.targets.gpu.contraction.source import Contraction, contraction_of
@@ -45,38 +44,60 @@ class SparseMatmul:
         source = contraction_of(workload)
         if isinstance(source, Refusal):
             return source
-        found = _weight(source, workload)
+        found = sparse_weight(source, workload)
         if isinstance(found, Refusal):
             return found
-        index, encoding = found
-        element = _multiplied_as(source, workload)
-        if isinstance(element, Refusal):
-            return element
-        instructions = tuple(_gatherings(machine, element))
+        side = left_side(source, workload)
+        if isinstance(side, Refusal):
+            return side
+        instructions = tuple(_gatherings(machine, side.element))
         if not instructions:
-            return Refusal(f"no instruction on matrices of {element}")
-        side = Side(source.a, source.rows, source.depth, source.params, element)
-        if Side(source.b, source.columns, source.depth, source.params, element).is_converted:
-            return Refusal(f"the weight is not kept in {element}")
-        access = source.b.access
-        assert access is not None  # see constant_input
-        sizes, steps = ([int(each) for each in given] for given in (access.sizes, access.steps))
-        view = View(tuple(sizes), tuple(steps), int(source.n))
-        space = SparseSpace(source, side, index, view, encoding, machine, instructions)
+            return Refusal(f"no instruction on matrices of {side.element}")
+        space = SparseSpace(source, side, found.index, found.view, found.encoding, machine, instructions)
         return space if space.points() else Refusal("no tile fits the machine")
 
 
-def _weight(source: Contraction, workload: Workload) -> tuple[int, SparseAttr] | Refusal:
-    """Which input is the right factor, and where it has zeros."""
+@dataclass(frozen=True)
+class SparseWeight:
+    """The right factor of a contraction."""
+
+    index: int
+    """Among the inputs."""
+    encoding: SparseAttr
+    """Where it has zeros."""
+    view: View
+
+
+def sparse_weight(source: Contraction, workload: Workload) -> SparseWeight | Refusal:
+    """The right factor, if its type says where it has zeros, by outputs, and nothing else reads it."""
     if source.batch:
         return Refusal("a weight for each of a batch, or of a group")
     index = constant_input(source, workload, source.b, source.a)
     encoding = None if index is None else workload.operands[index].encoding
     if index is None or not isinstance(encoding, SparseAttr):
         return Refusal("what is sparse is not the right factor alone")
-    if Pattern.parse(encoding.pattern.data).limit is not None:
-        return Refusal("so many of each few inputs are kept: of several outputs together, that is most of them")
-    return (index, encoding) if _is_by_outputs(source.b, encoding.axis.data) else Refusal("zeros are in blocks of inputs")
+    if not _is_by_outputs(source.b, encoding.axis.data):
+        return Refusal("zeros are in blocks of inputs")
+    access = source.b.access
+    assert access is not None  # see constant_input
+    sizes, steps = (tuple(int(each) for each in given) for given in (access.sizes, access.steps))
+    return SparseWeight(index, encoding, View(sizes, steps, int(source.n)))
+
+
+def left_side(source: Contraction, workload: Workload) -> Side | Refusal:
+    """The left factor, in the type in which both are multiplied: one that both are exact in, or may be rounded to, but
+    for tf32: float32, then."""
+    if str(source.acc.dtype) == SUM:
+        return Refusal("a product of integers")
+    element = multiplied_as(source, workload)
+    if isinstance(element, Refusal):
+        return element
+    element = SINGLE if element == TF32 else element
+    left, right = (
+        Side(factor, lines, source.depth, source.params, element)
+        for factor, lines in ((source.a, source.rows), (source.b, source.columns))
+    )
+    return Refusal(f"the weight is not kept in {element}") if right.is_converted else left
 
 
 def _is_by_outputs(weight: Factor, axis: int) -> bool:
@@ -88,14 +109,6 @@ def _is_by_outputs(weight: Factor, axis: int) -> bool:
     columns = math.prod(int(weight.sizes[i]) for i in weight.side_axes)
     in_order = steps == sorted(steps, reverse=True)
     return in_order and steps[-1] == math.prod(shape[axis + 1 :]) and columns == shape[axis]
-
-
-def _multiplied_as(source: Contraction, workload: Workload) -> str | Refusal:
-    """float16 or bfloat16 where both are exact in it or may be rounded to it; else float32, as it is."""
-    if str(source.acc.dtype) == SUM:
-        return Refusal("a product of integers")
-    element = multiplied_as(source, workload)
-    return SINGLE if element == TF32 else element
 
 
 def _gatherings(machine: Gpu, element: str) -> Iterator[tuple[MultiplyAdd, Gathering]]:

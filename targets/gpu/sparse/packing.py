@@ -16,6 +16,11 @@ MAGNITUDE = 0x7FFF
 """Of a bfloat16 in its bits, without the sign."""
 
 
+def is_weight(values: np.ndarray) -> np.ndarray:
+    """Which are not 0, of whatever sign: of bfloat16, in its bits."""
+    return (values & MAGNITUDE) != 0 if values.dtype == np.uint16 else values != 0
+
+
 @dataclass(frozen=True)
 class View:
     """A weight as a matrix ``[outputs, depth]``, its depth in the order in which a kernel walks it."""
@@ -82,8 +87,7 @@ class KeptInputs:
         padded = np.zeros((self.groups * self.columns, self.steps * self.depth), array.dtype)
         padded[: matrix.shape[0], : matrix.shape[1]] = matrix
         split = padded.reshape(self.groups, self.columns, self.steps, self.depth)
-        is_weight = (split & MAGNITUDE) != 0 if array.dtype == np.uint16 else split != 0
-        cell, line = np.nonzero(is_weight.any(axis=1).reshape(-1, self.depth))
+        cell, line = np.nonzero(is_weight(split).any(axis=1).reshape(-1, self.depth))
         cell, line = self._ordered(cell, line)
         counts = np.bincount(cell, minlength=self.groups * self.steps)
         starts = np.zeros(len(counts) + 1, np.int32)

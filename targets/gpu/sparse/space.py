@@ -68,7 +68,10 @@ class SparseSpace:
     def _points(self) -> tuple[SparseTiling, ...]:
         width = turned(self.side)
         return tuple(
-            tiling for _, by in self.instructions for tiling in self._tilings(by) if tiling.has_room(by, self.machine, width)
+            tiling
+            for _, by in self.instructions
+            for tiling in self._tilings(by)
+            if tiling.has_room(by, self.machine, width)
         )
 
     def _tilings(self, by: Gathering) -> Iterator[SparseTiling]:
@@ -169,5 +172,3 @@ class SparseSpace:
         fragments = room(self.encoding, self.view, by.columns, depth, by.deep)
         layout, order = tuple(by.layout), tuple(by.order)
         return KeptInputs(self.view, by.columns, groups, depth, by.deep, layout, order, lines.banks(), fragments)
-
-

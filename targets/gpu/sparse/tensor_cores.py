@@ -111,5 +111,3 @@ class TensorCores:
         # The line of the slot that this lane is asked for is in a register already.
         load(lane, values, zero, shared, lambda _, across: place(line, chunk + across))
         self.fragments.multiply(sums, at, values, zero, weights.weights, tirx.const(weights.first, str(lane.expr_ty())))
-
-

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from dsc.lower.exprs import ceildiv
 from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.fragments import Sums
 from dsc.targets.gpu.matrix.results import VECTOR
 from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS, REGISTERS_PLANNED, Tiling
-from dsc.targets.gpu.sparse.gathering import Gathering
 
 STAGES = 2
 """Steps in shared memory at once: one is multiplied, the other is on its way."""
 OWN_REGISTERS = 40
 """Of a thread, beside sums, weights and inputs: addresses, loops."""
+
+
+class Registers(Sums, Protocol):
+    """What a warp has in registers to multiply by a sparse weight."""
+
+    @property
+    def parts(self) -> int:
+        """Of a fragment of weights, that are multiplied one after the other; where it is one alone, the next is loaded
+        to other registers meanwhile."""
+        ...
+
+    @property
+    def words(self) -> int:
+        """Of a lane, for the weights of a part."""
+        ...
+
+    @property
+    def known(self) -> int:
+        """Lines of inputs that a lane knows, for a part."""
+        ...
+
+    @property
+    def inputs(self) -> int:
+        """Of a lane, for a fragment of inputs."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,11 +56,11 @@ class SparseTiling(Tiling):
         """Of one step."""
         return self.rows * self.chunks * CHUNK_WORDS * 4
 
-    def groups(self, by: Gathering) -> int:
+    def groups(self, by: Registers) -> int:
         """Of outputs, of a warp."""
         return self.warp_columns // by.columns
 
-    def has_room(self, by: Gathering, machine: Gpu, turned: int) -> bool:
+    def has_room(self, by: Registers, machine: Gpu, turned: int) -> bool:
         """Whether warps have whole fragments, threads as much to load as one another, and a block no more than the
         machine gives it. turned: neighbours in depth that a thread loads at once."""
         threads, registers = self.warps * machine.warp, self.thread_registers(by, machine)
@@ -48,7 +74,7 @@ class SparseTiling(Tiling):
             and registers * threads <= machine.registers
         )
 
-    def thread_registers(self, by: Gathering, machine: Gpu) -> int:
+    def thread_registers(self, by: Registers, machine: Gpu) -> int:
         """Of a thread, about."""
         sums = self.warp_rows // by.rows * self.groups(by) * by.sums
         weights = self.groups(by) * (2 if by.parts == 1 else by.parts) * (by.words + by.known)

@@ -69,7 +69,7 @@ def ampere(halves: int, source: str) -> Rows:
 
 
 def structured(halves: int, source: str) -> Rows:
-    """``mma.sp`` of 16 rows, of which two of four elements are there, 8 columns and a depth of 32: in the time of a dense
+    """``mma.sp`` of 16 rows, half of whose elements are there, 8 columns and a depth of 32: in the time of a dense
     product of half the depth."""
     types = {"float16": "f16", "bfloat16": "bf16"}
     return tuple(

@@ -91,15 +91,18 @@ MACHINES: tuple[Gpu, ...] = (
         copies=False, reserved=0,
     ),
     _gpu(
-        "sm_80", product=_A100, multiprocessors=108, ghz=1.41, lanes=64, tensor=ampere(1024, _A100), sparse=structured(1024, _A100),
+        "sm_80", product=_A100, multiprocessors=108, ghz=1.41, lanes=64, tensor=ampere(1024, _A100),
+        sparse=structured(1024, _A100),
         threads=2048, blocks=32, shared_kib=164, l2_mib=40, l2_gb=5400, dram_gb=1555, memory_gib=40,
     ),
     _gpu(
-        "sm_86", product=_A10, multiprocessors=72, ghz=1.695, lanes=128, tensor=ampere(512, _A10), sparse=structured(512, _A10),
+        "sm_86", product=_A10, multiprocessors=72, ghz=1.695, lanes=128, tensor=ampere(512, _A10),
+        sparse=structured(512, _A10),
         threads=1536, blocks=16, shared_kib=100, l2_mib=6, l2_gb=2000, dram_gb=600, memory_gib=24,
     ),
     _gpu(
-        "sm_89", product=_L4, multiprocessors=58, ghz=2.04, lanes=128, tensor=ampere(512, _L4), sparse=structured(512, _L4),
+        "sm_89", product=_L4, multiprocessors=58, ghz=2.04, lanes=128, tensor=ampere(512, _L4),
+        sparse=structured(512, _L4),
         threads=1536, blocks=24, shared_kib=100, l2_mib=48, l2_gb=2000, dram_gb=300, memory_gib=24,
     ),
     _gpu(
@@ -108,7 +111,8 @@ MACHINES: tuple[Gpu, ...] = (
         threads=2048, blocks=32, shared_kib=228, l2_mib=50, l2_gb=5500, dram_gb=3350, memory_gib=80,
     ),
     _gpu(
-        "sm_100", product=_B200, multiprocessors=148, ghz=1.85, lanes=128, tensor=ampere(1024, _B200), sparse=structured(1024, _B200),
+        "sm_100", product=_B200, multiprocessors=148, ghz=1.85, lanes=128, tensor=ampere(1024, _B200),
+        sparse=structured(1024, _B200),
         threads=2048, blocks=32, shared_kib=228, l2_mib=126, l2_gb=8000, dram_gb=8000, memory_gib=180,
     ),
 )  # fmt: skip

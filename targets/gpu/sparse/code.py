@@ -111,7 +111,7 @@ class _Stream:
         self, by: Gathering, starts: tirx.Buffer, lines: tirx.Buffer, values: tirx.Buffer, bits: int, cell: Expr,
         lane: Expr,
     ) -> None:  # fmt: skip
-        """Allocates the registers, and starts to load the first fragment. bits: of a weight. cell: the group's first."""
+        """Allocates the registers, and starts to load the first fragment. bits: of a weight. cell: the first one."""
         self.by, self.starts, self.lines, self.values, self.cell, self.lane = by, starts, lines, values, cell, lane
         self.words = len(by.layout) * bits // WORD_BITS
         self.current, self.following = self._registers(), None

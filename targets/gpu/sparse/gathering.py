@@ -1,6 +1,6 @@
 """How a warp multiplies by a sparse weight: the contract.
 
-Shared memory has a step's inputs as lines of depth: line ``k`` holds input ``k`` of all rows of the tile. Outputs are in
+Shared memory has a step's inputs as lines of depth: line ``k`` holds input ``k`` of all rows of a tile. Outputs are in
 groups, and what a group's weights do not share with zeros alone are its *kept* inputs. So a fragment of the left factor
 is gathered by where its lines begin, and what is multiplied is dense.
 """

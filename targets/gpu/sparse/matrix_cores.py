@@ -1,7 +1,7 @@
 """Halves by AMD's matrix instructions (MFMA, WMMA), whose lanes have several inputs of one row.
 
-Memory that is read from row to row has no such neighbours, and nothing transposes on the way. So a lane reads words, each
-of two rows at one input, and has two fragments of them in the end: of even rows, and of odd ones.
+Memory that is read from row to row has no such neighbours, and nothing transposes on the way. So a lane reads words, of
+two rows at one input, and has two fragments of them in the end: of even rows, and of odd ones.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ class SparseSpace:
 
     @property
     def _fetched(self) -> int:
-        """Bytes from memory for an element of the left factor: of inputs that are loaded one by one, row by row, a piece
-        of memory each."""
+        """Bytes from memory for an element of the left factor: of inputs that are loaded one by one, row by row,
+        a piece of memory each."""
         is_single = self.side.together_in_lines == 1 and turned(self.side) == 1
         return self.machine.sector_bytes if is_single else self.side.bytes
 

@@ -1,4 +1,4 @@
-"""Products by a constant of which two of each four neighbouring inputs are kept, by instructions that skip the others."""
+"""Products by a constant of which two of each four neighbouring inputs are kept: instructions skip the others."""
 
 from dsc.targets.gpu.structured.kernel import StructuredMatmul
 

@@ -19,8 +19,8 @@ TWO_OF_FOUR = (2, 4)
 
 @dataclass(frozen=True)
 class StructuredMatmul:
-    """Matrix products, and convolutions of single pixels, of halves by a weight in the pattern 2:4, with sums in float32
-    and an elementwise epilogue, on machines that multiply such matrices."""
+    """Matrix products, and convolutions of single pixels, of halves by a weight in the pattern 2:4, with sums in
+    float32 and an elementwise epilogue, on machines that multiply such matrices."""
 
     name: str = "gpu.structured_matmul"
 

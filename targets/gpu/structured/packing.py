@@ -18,7 +18,8 @@ class TwoOfFour:
     """A weight to ``values [pieces + 1, 512]`` and ``metadata [pieces + 1, 32]``.
 
     A piece is what a pair of instructions multiplies: 16 outputs by a depth of 64, of which 32 are there, as lanes have
-    them in registers, of one instruction after the other. Pieces of a group of outputs lie side by side. One more lies behind the last: kernels load ahead.
+    them in registers, of one instruction after the other. Pieces of a group of outputs lie side by side. One more lies
+    behind the last: kernels load ahead.
     """
 
     view: View

@@ -18,7 +18,7 @@ MAGNITUDE = 0x7FFF
 
 def is_weight(values: np.ndarray) -> np.ndarray:
     """Which are not 0, of whatever sign: of bfloat16, in its bits."""
-    return (values & MAGNITUDE) != 0 if values.dtype == np.uint16 else values != 0
+    return np.asarray((values & MAGNITUDE) != 0 if values.dtype == np.uint16 else values != 0)
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class KeptInputs:
     """A weight to ``starts [cells + 1]``, ``lines [fragments, deep]`` and ``values [fragments, ...]``.
 
     A cell is what a group of outputs has in a step of the depth; cells lie one after the other, steps of a group side
-    by side. Of its inputs only those that one of the outputs has a weight for are stored, `deep` to a fragment: each has
-    a line, counted in the step, and the weights of all outputs. What is left of a cell's last fragment has weights of
-    0, and lines that it has already. One more fragment lies behind the last: kernels load ahead.
+    by side. Of its inputs only those that one of the outputs has a weight for are stored, `deep` to a fragment: each
+    has a line, counted in the step, and the weights of all outputs. What is left of a cell's last fragment has weights
+    of 0, and lines that it has already. One more fragment lies behind the last: kernels load ahead.
     """
 
     view: View

@@ -14,6 +14,12 @@ SLACK = 1.05
 """How many more elements may be in occupied blocks than there are that are not 0."""
 
 
+STRUCTURED = (2, 4)
+"""Of each so many neighbouring inputs, that are kept: what instructions multiply as such."""
+HARDLY = 0.25
+"""Density of a weight up to which skipping all zeros is worth more than that."""
+
+
 @dataclass(frozen=True)
 class Zeros:
     """Where a weight has zeros."""
@@ -24,7 +30,8 @@ class Zeros:
 
 
 def zeros_of(weight: np.ndarray, axis: int) -> Zeros:
-    """The largest blocks of outputs that hold hardly an element more than is not 0.
+    """The largest blocks of outputs that hold hardly an element more than is not 0; and whether of each four inputs two
+    are kept, at most.
 
     axis: of the outputs.
     """
@@ -36,7 +43,9 @@ def zeros_of(weight: np.ndarray, axis: int) -> Zeros:
         blocks = np.count_nonzero(occupied)
         if blocks * outputs <= SLACK * elements:
             found = Zeros(Pattern(outputs), blocks / occupied.size)
-    return found
+    matrix, structured = matrix_of(weight, axis), Pattern(found.pattern.outputs, limit=STRUCTURED)
+    says_something = found.density > HARDLY and matrix.shape[1] >= STRUCTURED[1]
+    return Zeros(structured, found.density) if says_something and structured.holds(matrix) else found
 
 
 def _pairs(occupied: np.ndarray) -> np.ndarray:

@@ -68,6 +68,21 @@ def ampere(halves: int, source: str) -> Rows:
     )
 
 
+def structured(halves: int, source: str) -> Rows:
+    """``mma.sp`` of 16 rows, half of whose elements are there, 8 columns and a depth of 32: in the time of a dense
+    product of half the depth."""
+    types = {"float16": "f16", "bfloat16": "bf16"}
+    return tuple(
+        MultiplyAdd(
+            name="mma.sp", a=element, b=element, accumulator="float32", m=16, n=8, k=32,
+            rate=2 * halves / (16 * 8 * 32), latency=33,
+            intrinsic=f"mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.{type_}.{type_}.f32",
+            source=f"{source}; {PTX}.sp",
+        )
+        for element, type_ in types.items()
+    )  # fmt: skip
+
+
 def wgmma(halves: int, source: str) -> Rows:
     """``wgmma.mma_async`` of 64 rows and a depth of 16, by the columns of a tile; all tensor cores do `halves`
     multiply-adds per cycle. The latency is that of its widest (Luo et al., 2024)."""

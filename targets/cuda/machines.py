@@ -7,7 +7,7 @@ capability, named in its row.
 
 from __future__ import annotations
 
-from dsc.targets.cuda.instructions import WARP, Rows, ampere, dp4a, ffma, turing, wgmma
+from dsc.targets.cuda.instructions import WARP, Rows, ampere, dp4a, ffma, structured, turing, wgmma
 from dsc.targets.gpu.machine import Gpu
 
 KIB, MIB, GIB, GB = 1 << 10, 1 << 20, 1 << 30, 1e9
@@ -30,6 +30,7 @@ def _gpu(
     ghz: float,
     lanes: int,
     tensor: Rows,
+    sparse: Rows = (),
     threads: int,
     blocks: int,
     shared_kib: int,
@@ -51,6 +52,7 @@ def _gpu(
         launch_seconds=LAUNCH_SECONDS,
         graph_launch_seconds=GRAPH_LAUNCH_SECONDS,
         instructions=(ffma(lanes), *dp4a(64), *tensor),
+        structured=sparse,
         warp=WARP,
         max_threads=1024,
         resident_threads=threads,
@@ -90,23 +92,27 @@ MACHINES: tuple[Gpu, ...] = (
     ),
     _gpu(
         "sm_80", product=_A100, multiprocessors=108, ghz=1.41, lanes=64, tensor=ampere(1024, _A100),
+        sparse=structured(1024, _A100),
         threads=2048, blocks=32, shared_kib=164, l2_mib=40, l2_gb=5400, dram_gb=1555, memory_gib=40,
     ),
     _gpu(
         "sm_86", product=_A10, multiprocessors=72, ghz=1.695, lanes=128, tensor=ampere(512, _A10),
+        sparse=structured(512, _A10),
         threads=1536, blocks=16, shared_kib=100, l2_mib=6, l2_gb=2000, dram_gb=600, memory_gib=24,
     ),
     _gpu(
         "sm_89", product=_L4, multiprocessors=58, ghz=2.04, lanes=128, tensor=ampere(512, _L4),
+        sparse=structured(512, _L4),
         threads=1536, blocks=24, shared_kib=100, l2_mib=48, l2_gb=2000, dram_gb=300, memory_gib=24,
     ),
     _gpu(
         "sm_90", product=_H100, multiprocessors=132, ghz=1.83, lanes=128,
-        tensor=(*wgmma(2048, _H100), *ampere(1270, _H100)),
+        tensor=(*wgmma(2048, _H100), *ampere(1270, _H100)), sparse=structured(1270, _H100),
         threads=2048, blocks=32, shared_kib=228, l2_mib=50, l2_gb=5500, dram_gb=3350, memory_gib=80,
     ),
     _gpu(
         "sm_100", product=_B200, multiprocessors=148, ghz=1.85, lanes=128, tensor=ampere(1024, _B200),
+        sparse=structured(1024, _B200),
         threads=2048, blocks=32, shared_kib=228, l2_mib=126, l2_gb=8000, dram_gb=8000, memory_gib=180,
     ),
 )  # fmt: skip

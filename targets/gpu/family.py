@@ -27,5 +27,5 @@ class GpuFamily(MachineTable[Gpu]):
         return False
 
     def passes(self, machine: Gpu) -> str:
-        """Images with channels in blocks, which then are what neighbouring threads work on."""
-        return "layout{block=16}"
+        """Images with channels in blocks, which neighbouring threads then work on; and where weights have zeros."""
+        return "layout{block=16},sparsity"

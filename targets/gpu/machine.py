@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsc.targets.machine import Machine
+from dsc.targets.machine import Machine, MultiplyAdd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,10 @@ class Gpu(Machine):
     """What one thread loads or stores at once, at most."""
     copies_to_shared: bool = False
     """Whether memory is copied to shared memory while threads do other things, without their registers (cp.async)."""
+
+    structured: tuple[MultiplyAdd, ...] = ()
+    """Instructions of whose left operand two of each four neighbours in depth are there, as metadata tells; their depth
+    is that of all four. They multiply no other matrices, so no peak follows from them."""
 
     @property
     def most_shared_bytes(self) -> int:

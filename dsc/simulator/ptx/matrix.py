@@ -81,6 +81,36 @@ def _mma(match: re.Match[str], operands: list[Rendered]) -> str | None:
     return f"{{ static constexpr SimulatorMma shape = {{{shape}}}; {arrays} {call} {results} }}"
 
 
+SPARSE_MMAS = tuple(Mma(16, 8, k, element, element, "f32") for element in ("f16", "bf16") for k in (16, 32))
+"""All of mma.sp that are known, of whose left operand half is in registers; core/mma.cpp has a row for each."""
+
+
+def _sparse_mma(match: re.Match[str], operands: list[Rendered]) -> str | None:
+    wanted = (*(int(match[letter]) for letter in "mnk"), match["a"], match["b"], match["c"])
+    found = next((each for each in SPARSE_MMAS if (each.m, each.n, each.k, each.a, each.b, each.c) == wanted), None)
+    if found is None or match["c"] != match["d"] or len(operands) != 6:
+        return None
+    d, a, b, c = map(members, operands[:4])
+    sizes = (
+        (a, found.registers(found.m, found.k // 2, found.a)),
+        (b, found.registers(found.k, found.n, found.b)),
+        (c, found.registers(found.m, found.n, found.c)),
+        (d, found.registers(found.m, found.n, found.c)),
+    )
+    if any(len(registers) != count for registers, count in sizes):
+        return None
+    type = f"SIMULATOR_{found.a.upper()}"
+    shape = f"{found.m}, {found.n}, {found.k}, {type}, {type}, SIMULATOR_F32, SIMULATOR_F32, false"
+    arrays = "".join(
+        f"const uint32_t {name}[] = {{{', '.join(take('uint32_t', register) for register in registers)}}};"
+        for name, registers in zip("abc", (a, b, c), strict=True)
+    )
+    metadata, selector = (take("uint32_t", single(operand)) for operand in operands[4:])
+    results = "".join(put("uint32_t", register, f"d[{i}]") for i, register in enumerate(d))
+    call = f"uint32_t d[{len(d)}]; simulator_mma_sp(&shape, a, b, c, {metadata}, {selector}, d);"
+    return f"{{ static constexpr SimulatorMma shape = {{{shape}}}; {arrays} {call} {results} }}"
+
+
 def _load_matrix(match: re.Match[str], operands: list[Rendered]) -> str | None:
     registers, address = members(operands[0]), single(operands[1])
     count = int(match["count"])
@@ -109,6 +139,11 @@ RULES: tuple[Rule, ...] = (
         r"mma\.sync\.aligned\.m(?P<m>\d+)n(?P<n>\d+)k(?P<k>\d+)\.row\.col(?P<saturates>\.satfinite)?"
         r"\.(?P<d>\w+)\.(?P<a>\w+)\.(?P<b>\w+)\.(?P<c>\w+)",
         _mma,
+    ),
+    rule(
+        r"mma\.sp::ordered_metadata\.sync\.aligned\.m(?P<m>\d+)n(?P<n>\d+)k(?P<k>\d+)\.row\.col"
+        r"\.(?P<d>\w+)\.(?P<a>\w+)\.(?P<b>\w+)\.(?P<c>\w+)",
+        _sparse_mma,
     ),
     rule(rf"ldmatrix\.sync\.aligned\.m8n8\.x(?P<count>[124]){_TRANSPOSED}(?:\.shared(?:::cta)?)\.b16", _load_matrix),
     rule(rf"stmatrix\.sync\.aligned\.m8n8\.x(?P<count>[124]){_TRANSPOSED}(?:\.shared(?:::cta)?)\.b16", _store_matrix),

@@ -26,7 +26,7 @@ MOST = 4
 def packed(source: Contraction, workload: Workload, arrange: Arrange) -> Contraction:
     """`source` with each constant factor arranged anew, if `arrange` says how."""
     for name, factor, other in (("a", source.a, source.b), ("b", source.b, source.a)):
-        index = _constant(source, workload, factor, other)
+        index = constant_input(source, workload, factor, other)
         order = None if index is None else arrange(factor)
         if index is None or order is None:
             continue
@@ -49,7 +49,7 @@ def by_depth(factor: Factor) -> list[int] | None:
     return [*range(factor.side_axes.start), *factor.depth_axes, *factor.side_axes]
 
 
-def _constant(source: Contraction, workload: Workload, factor: Factor, other: Factor) -> int | None:
+def constant_input(source: Contraction, workload: Workload, factor: Factor, other: Factor) -> int | None:
     """The constant input that a factor is, if nothing else reads it."""
     if factor.access is None or factor.access.inside is not None or other.access is None:
         return None

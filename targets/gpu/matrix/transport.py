@@ -373,10 +373,10 @@ def transport(
     return Vectors(*given, as_words(buffer, side.bits))
 
 
-def as_words(buffer: tirx.Buffer, bits: int) -> tirx.Buffer:
-    """Memory whose elements have so many bits, as one long array of words."""
+def as_words(buffer: tirx.Buffer, bits: int, word: str = WORD) -> tirx.Buffer:
+    """Memory whose elements have so many bits, as one long array of words, in that type."""
     words = ceildiv(product(dims(buffer.shape)) * bits, WORD_BITS)
-    return T.decl_buffer((words,), WORD, data=buffer.data)
+    return T.decl_buffer((words,), word, data=buffer.data)
 
 
 def _guarded(inside: Expr | None, position: Expr, loops: Loops) -> Expr:

@@ -95,6 +95,20 @@ def test_ragged_blocks_are_found() -> None:
     assert zeros_of(pruned((67, 50), 0, "4x1", 0.2), 0).pattern == Pattern(4)
 
 
+@pytest.mark.parametrize("text", ["2:4", "4x2:4"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_two_of_four_inputs_are_found(text: str, axis: int) -> None:
+    zeros = zeros_of(pruned((96, 96), axis, text, 0.5), axis)
+    assert zeros.pattern == Pattern.parse(text)
+    assert zeros.density == 0.5
+
+
+def test_three_of_four_inputs_are_not_two() -> None:
+    weight = pruned((96, 96), 0, "2:4", 0.5)
+    weight[3, 8:11] = 1.0
+    assert zeros_of(weight, 0).pattern == Pattern()
+
+
 def test_a_weight_of_zeros_has_no_blocks() -> None:
     assert zeros_of(np.zeros((32, 32), np.float32), 0).density == 0.0
 

@@ -138,6 +138,53 @@ void multiply_quads(Lanes &lanes) {
   });
 }
 
+// mma.sp of halves: of each four columns of a row of a two are there, and metadata says which. A word of it has 8 elements
+// of each of the rows g and g + 8, two bits for one, the lowest first; of a quad as many lanes as a row has times 8
+// elements give it, and the selector says which (PTX ISA, "Warp-level matrix instructions for sparse mma").
+struct SparseMma : AlignedCollective {
+  const SimulatorMma *shape;
+  const uint32_t *a, *b, *c;
+  uint32_t metadata, selector;
+  float *d;
+
+  SparseMma(void (*execute)(Lanes &), const SimulatorMma *shape, const uint32_t *a, const uint32_t *b,
+            const uint32_t *c, uint32_t metadata, uint32_t selector, float *d)
+      : AlignedCollective("mma.sp", execute, shape), shape(shape), a(a), b(b), c(c), metadata(metadata),
+        selector(selector), d(d) {}
+};
+
+template <int K, SimulatorType A>
+void multiply_sparse(Lanes &lanes) {
+  constexpr int kRows = 16, kColumns = 8, kStored = K / 2, kPerWord = 8, kGiving = kStored / kPerWord;
+  float stored[kRows][kStored], b[K][kColumns];
+  uint32_t metadata[kCudaWarp], places[kRows][kStored], selector = 0;
+  for_each_lane<SparseMma>(lanes, [&](unsigned lane, SparseMma &part) {
+    int group = static_cast<int>(lane) / 4, t = static_cast<int>(lane) % 4;
+    for (int q = 0; q < kRows * kStored / 64; ++q)
+      for (int i = 0; i < 2; ++i) stored[group + q % 2 * 8][t * 2 + i + q / 2 * 8] = Operand<A>::get(part.a[q], i);
+    for (int q = 0; q < K * kColumns / 64; ++q)
+      for (int i = 0; i < 2; ++i) b[t * 2 + i + q * 8][group] = Operand<A>::get(part.b[q], i);
+    metadata[lane] = part.metadata;
+    selector = part.selector;
+  });
+  for (int row = 0; row < kRows; ++row)
+    for (int i = 0; i < kStored; i += 2) {
+      uint32_t word = metadata[static_cast<uint32_t>(row % 8 * 4 + i / kPerWord) + selector * kGiving];
+      int shift = row / 8 * 16 + i % kPerWord * 2;
+      uint32_t first = word >> shift & 3, second = word >> (shift + 2) & 3;
+      places[row][i] = static_cast<uint32_t>(i * 2) + first;
+      places[row][i + 1] = static_cast<uint32_t>(i * 2) + second;
+    }
+  for_each_lane<SparseMma>(lanes, [&](unsigned lane, SparseMma &part) {
+    for (int i = 0; i < 4; ++i) {
+      int row = static_cast<int>(lane) / 4 + i / 2 * 8, column = static_cast<int>(lane) % 4 * 2 + i % 2;
+      float sum = 0.0f;
+      for (int k = 0; k < kStored; ++k) sum += stored[row][k] * b[places[row][k]][column];
+      part.d[i] = sum + float_of(part.c[i]);
+    }
+  });
+}
+
 struct Row {
   SimulatorMma shape;
   void (*execute)(Lanes &);
@@ -170,8 +217,18 @@ const Row kRows[] = {
     {{8, 8, 4, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F16, false}, multiply_quads},
 };
 
-const Row *find(const SimulatorMma &shape) {
-  for (const Row &row : kRows)
+const Row kSparseRows[] = {
+    {{16, 8, 16, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F32, SIMULATOR_F32, false}, multiply_sparse<16, SIMULATOR_F16>},
+    {{16, 8, 32, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F32, SIMULATOR_F32, false}, multiply_sparse<32, SIMULATOR_F16>},
+    {{16, 8, 16, SIMULATOR_BF16, SIMULATOR_BF16, SIMULATOR_F32, SIMULATOR_F32, false},
+     multiply_sparse<16, SIMULATOR_BF16>},
+    {{16, 8, 32, SIMULATOR_BF16, SIMULATOR_BF16, SIMULATOR_F32, SIMULATOR_F32, false},
+     multiply_sparse<32, SIMULATOR_BF16>},
+};
+
+template <size_t kCount>
+const Row *find(const Row (&rows)[kCount], const SimulatorMma &shape) {
+  for (const Row &row : rows)
     if (row.shape.m == shape.m && row.shape.n == shape.n && row.shape.k == shape.k && row.shape.a == shape.a &&
         row.shape.b == shape.b && row.shape.c == shape.c && row.shape.d == shape.d &&
         row.shape.saturates == shape.saturates)
@@ -183,7 +240,7 @@ const Row *find(const SimulatorMma &shape) {
 
 extern "C" void simulator_mma(const SimulatorMma *shape, const uint32_t *a, const uint32_t *b, const uint32_t *c,
                               uint32_t *d) {
-  const Row *row = find(*shape);
+  const Row *row = find(kRows, *shape);
   if (!row) fault(nullptr, "executes an mma.sync that the simulator does not know");
   uint32_t result[8];  // d may be c
   Mma part(row->execute, &row->shape, a, b, c, result);
@@ -196,4 +253,24 @@ extern "C" void simulator_mma(const SimulatorMma *shape, const uint32_t *a, cons
   if (worker.thread().lane) return;
   ++worker.counters().matrix_multiplies;
   worker.counters().matrix_macs += static_cast<uint64_t>(shape->m) * shape->n * shape->k * products;
+}
+
+extern "C" void simulator_mma_sp(const SimulatorMma *shape, const uint32_t *a, const uint32_t *b, const uint32_t *c,
+                                 uint32_t metadata, uint32_t selector, uint32_t *d) {
+  const Row *row = find(kSparseRows, *shape);
+  if (!row) fault(nullptr, "executes an mma.sp that the simulator does not know");
+  if (selector >= 64u / static_cast<uint32_t>(shape->k)) fault(nullptr, "executes an mma.sp with a selector that there is not");
+  uint32_t giving = static_cast<uint32_t>(shape->k) / 16;
+  if (Worker::current()->thread().lane % 4 / giving == selector)
+    for (int shift = 0; shift < 32; shift += 4)
+      if ((metadata >> shift & 3) >= (metadata >> (shift + 2) & 3))
+        fault(nullptr, "executes an mma.sp whose metadata is not in order");
+  float result[4];  // d may be c
+  SparseMma part(row->execute, &row->shape, a, b, c, metadata, selector, result);
+  take_part(part);
+  memcpy(d, result, sizeof result);
+  Worker &worker = *Worker::current();
+  if (worker.thread().lane) return;
+  ++worker.counters().matrix_multiplies;
+  worker.counters().matrix_macs += static_cast<uint64_t>(shape->m) * shape->n * shape->k / 2;
 }

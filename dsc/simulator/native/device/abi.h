@@ -67,6 +67,10 @@ struct SimulatorMma {
   bool saturates;
 };
 void simulator_mma(const SimulatorMma *shape, const uint32_t *a, const uint32_t *b, const uint32_t *c, uint32_t *d);
+// Halves of which two of each four columns of a are there, told by metadata of the lanes that the selector says. Counted as
+// multiply-adds are those of what is there.
+void simulator_mma_sp(const SimulatorMma *shape, const uint32_t *a, const uint32_t *b, const uint32_t *c,
+                      uint32_t metadata, uint32_t selector, uint32_t *d);
 void simulator_ldmatrix(int matrices, bool transposed, uint32_t address, uint32_t *registers);
 void simulator_stmatrix(int matrices, bool transposed, uint32_t address, const uint32_t *registers);
 

@@ -1,0 +1,128 @@
+"""The kernel for products by a constant that is mostly zeros, in blocks of outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dsc.ir import SparseAttr
+from dsc.lower.workload import Workload
+from dsc.targets.gpu.contraction.factors import Factor
+from dsc.targets.gpu.contraction.packing import constant_input
+from dsc.targets.gpu.contraction.source import Contraction, contraction_of
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.exact import SINGLE, TF32
+from dsc.targets.gpu.matrix.instructions import fragments_of
+from dsc.targets.gpu.matrix.kernel import SUM, multiplied_as
+from dsc.targets.gpu.matrix.mma_sync import MmaSync
+from dsc.targets.gpu.matrix.side import Side
+from dsc.targets.gpu.sparse.elements import Elements
+from dsc.targets.gpu.sparse.gathering import Gathering
+from dsc.targets.gpu.sparse.matrix_cores import MatrixCores
+from dsc.targets.gpu.sparse.packing import View
+from dsc.targets.gpu.sparse.space import SparseSpace
+from dsc.targets.gpu.sparse.tensor_cores import TensorCores
+from dsc.targets.kernel import Refusal
+from dsc.targets.machine import MultiplyAdd
+
+TALL, WIDE = (4, 2, 1), (4, 8, 16)
+"""Rows, and outputs, that a thread multiplies where there are ordinary multiply-adds."""
+
+
+@dataclass(frozen=True)
+class SparseMatmul:
+    """Matrix products, and convolutions, by a weight whose type says that few of its inputs are kept, with an
+    elementwise epilogue: halves by instructions on matrices, float32 by ordinary multiply-adds. Sums are float32."""
+
+    skips_zeros: ClassVar[bool] = True
+    name: str = "gpu.sparse_matmul"
+
+    def match(self, workload: Workload, machine: Gpu) -> SparseSpace | Refusal:
+        """The tilings of the contraction in `workload`."""
+        if not any(isinstance(operand.encoding, SparseAttr) for operand in workload.operands):
+            return Refusal("no weight with a pattern of zeros")
+        source = contraction_of(workload)
+        if isinstance(source, Refusal):
+            return source
+        found = sparse_weight(source, workload)
+        if isinstance(found, Refusal):
+            return found
+        side = left_side(source, workload)
+        if isinstance(side, Refusal):
+            return side
+        instructions = tuple(_gatherings(machine, side.element))
+        if not instructions:
+            return Refusal(f"no instruction on matrices of {side.element}")
+        space = SparseSpace(source, side, found.index, found.view, found.encoding, machine, instructions)
+        return space if space.points() else Refusal("no tile fits the machine")
+
+
+@dataclass(frozen=True)
+class SparseWeight:
+    """The right factor of a contraction."""
+
+    index: int
+    """Among the inputs."""
+    encoding: SparseAttr
+    """Where it has zeros."""
+    view: View
+
+
+def sparse_weight(source: Contraction, workload: Workload) -> SparseWeight | Refusal:
+    """The right factor, if its type says where it has zeros, by outputs, and nothing else reads it."""
+    if source.batch:
+        return Refusal("a weight for each of a batch, or of a group")
+    index = constant_input(source, workload, source.b, source.a)
+    encoding = None if index is None else workload.operands[index].encoding
+    if index is None or not isinstance(encoding, SparseAttr):
+        return Refusal("what is sparse is not the right factor alone")
+    if not _is_by_outputs(source.b, encoding.axis.data):
+        return Refusal("zeros are in blocks of inputs")
+    access = source.b.access
+    assert access is not None  # see constant_input
+    sizes, steps = (tuple(int(each) for each in given) for given in (access.sizes, access.steps))
+    return SparseWeight(index, encoding, View(sizes, steps, int(source.n)))
+
+
+def left_side(source: Contraction, workload: Workload) -> Side | Refusal:
+    """The left factor, in the type in which both are multiplied: one that both are exact in, or may be rounded to, but
+    for tf32: float32, then."""
+    if str(source.acc.dtype) == SUM:
+        return Refusal("a product of integers")
+    element = multiplied_as(source, workload)
+    if isinstance(element, Refusal):
+        return element
+    element = SINGLE if element == TF32 else element
+    left, right = (
+        Side(factor, lines, source.depth, source.params, element)
+        for factor, lines in ((source.a, source.rows), (source.b, source.columns))
+    )
+    return Refusal(f"the weight is not kept in {element}") if right.is_converted else left
+
+
+def _is_by_outputs(weight: Factor, axis: int) -> bool:
+    """Whether the outputs of which blocks are made are the columns, in that order."""
+    access = weight.access
+    assert access is not None  # see constant_input
+    shape = [int(size) for size in access.memory.shape]
+    steps = [int(access.steps[i]) for i in weight.side_axes]
+    columns = math.prod(int(weight.sizes[i]) for i in weight.side_axes)
+    in_order = steps == sorted(steps, reverse=True)
+    return in_order and steps[-1] == math.prod(shape[axis + 1 :]) and columns == shape[axis]
+
+
+def _gatherings(machine: Gpu, element: str) -> Iterator[tuple[MultiplyAdd, Gathering]]:
+    """The ways to multiply elements of a type."""
+    for row in machine.multiply_adds(element, element, SINGLE):
+        fragments = fragments_of(row)
+        if element == SINGLE and row.m == row.k == 1:
+            yield from ((row, Elements(machine.warp, tall, wide)) for tall in TALL for wide in WIDE)
+            return
+        if element == SINGLE or fragments is None:
+            continue
+        if isinstance(fragments, MmaSync):
+            yield row, TensorCores(fragments.interleaved)
+        else:
+            yield row, MatrixCores(str(row.intrinsic), fragments, machine.warp)

@@ -1,0 +1,127 @@
+"""The code of a product by a weight of which two of four inputs are kept: the dense factor goes to shared memory, as in
+`dsc.targets.gpu.matrix.code`, weights to registers of the warps that have their outputs, a piece ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvm import te, tirx
+from tvm.ir import Expr
+from tvm.tirx.script.builder import ir as T
+
+from dsc.targets.gpu.contraction.epilogue import leaves
+from dsc.targets.gpu.contraction.source import Contraction
+from dsc.targets.gpu.launch import shared_scope
+from dsc.targets.gpu.machine import Gpu
+from dsc.targets.gpu.matrix.operand import Corner, Operand
+from dsc.targets.gpu.matrix.pipeline import Pipeline
+from dsc.targets.gpu.matrix.results import Results, WarpTile
+from dsc.targets.gpu.matrix.side import Side
+from dsc.targets.gpu.matrix.tiling import WORD_BYTES
+from dsc.targets.gpu.matrix.transport import WORD, as_words, transport
+from dsc.targets.gpu.matrix.writer import TileWriter
+from dsc.targets.gpu.sparse.tiling import SparseTiling
+from dsc.targets.gpu.structured.instruction import DEPTH, PAIR, WORDS, MmaSparse
+from dsc.targets.gpu.structured.packing import LANES
+from dsc.targets.gpu.tile import unrolled
+from dsc.targets.tir.loops import Loops, flat
+
+REGISTER = "uint32"
+
+
+def write(
+    source: Contraction, side: Side, packed: tuple[te.Tensor, te.Tensor], tiling: SparseTiling, by: MmaSparse,
+    machine: Gpu,
+) -> tirx.PrimFunc:  # fmt: skip
+    """The function that computes `source`, among whose parameters are those of `packed`: values and metadata. side: the
+    left factor."""
+    return _Writer(source, side, packed, tiling, by, machine).written()
+
+
+class _Writer(TileWriter):
+    def __init__(
+        self, source: Contraction, side: Side, packed: tuple[te.Tensor, te.Tensor], tiling: SparseTiling,
+        by: MmaSparse, machine: Gpu,
+    ) -> None:  # fmt: skip
+        super().__init__(source, (side, side), tiling, machine)
+        self.side, self.packed, self.by = side, packed, by
+        self.pieces = self.depth // (PAIR * DEPTH)
+        """Of a step."""
+
+    def block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
+        tiling, by, machine, loops = self.tiling, self.by, self.machine, self.loops
+        size = tiling.shared_bytes(by)
+        shared = T.alloc_buffer((size // WORD_BYTES,), WORD, scope=shared_scope(size, machine))
+        corner = Corner(batch, row, tiling.rows)
+        inputs = Operand(self.side, corner, self.depth, False, loops, 0, sector_bytes=machine.sector_bytes)
+        way = transport(inputs, shared, thread, threads, self.buffers, leaves(self.buffers), machine)
+        warp, lane = loops.split(thread, machine.warp)
+        down, across = loops.split(warp, tiling.warps_across)
+        first_row, first_column = T.Bind(down * tiling.warp_rows), T.Bind(across * tiling.warp_columns)
+        at = WarpTile(batch, T.Bind(row + first_row), T.Bind(column + first_column), loops.const(0), warp, lane)
+        group = T.Bind(tirx.floordiv(at.column, by.columns))
+        streams = [self._stream(group + j, lane) for j in range(tiling.warp_columns // by.columns)]
+        fragments = tiling.warp_rows // by.rows
+        sums = T.alloc_buffer((fragments * len(streams) * by.sums,), WORD, scope="local")
+        with unrolled(fragments * len(streams) * by.sums) as i:
+            T.buffer_store(sums, tirx.const(0, WORD), [i])
+        dense = T.alloc_buffer((fragments * by.inputs,), REGISTER, scope="local")
+        pipeline = Pipeline(machine, self.steps, tiling.stages, [[way]], loops)
+        pipeline.begin()
+
+        def load(i: Expr, stage: Expr, chunk: int) -> None:
+            def place(line: Expr, number: Expr) -> Expr:
+                return inputs.tile.place(stage, first_row + i * by.rows + line, number + chunk)
+
+            by.load(lane, dense, i * by.inputs, shared, place)
+
+        def step(number: Expr, stage: Expr) -> None:
+            for piece in range(self.pieces):
+                for stream in streams:
+                    stream.take(number * self.pieces + piece)
+                for which in range(PAIR):
+                    with unrolled(fragments) as i:
+                        load(i, stage, (piece * PAIR + which) * (DEPTH // self.side.chunk))
+                    for j, stream in enumerate(streams):
+                        with unrolled(fragments) as i:
+                            first = (i * len(streams) + j) * by.sums
+                            metadata = stream.metadata[0]
+                            by.multiply(sums, first, stream.weights, which, metadata, dense, i * by.inputs)
+
+        pipeline.run(step)
+        if not tiling.direct:
+            pipeline.finish()
+        results = Results(self.source, tiling, by, self.buffers, self.outputs, loops, machine.sector_bytes)
+        results.store(sums, shared, at, machine.warp)
+
+    def _stream(self, group: Expr, lane: Expr) -> _Stream:
+        """The pieces of a group of outputs."""
+        values, metadata = (self.buffers[each] for each in self.packed)
+        first = T.Bind(group * self.loops.const(self.steps) * self.pieces)
+        return _Stream(as_words(values, self.side.bits, REGISTER), flat(metadata), first, lane)
+
+
+class _Stream:
+    """Pieces of a weight, one after the other: one in registers, the next on its way to others."""
+
+    def __init__(self, values: tirx.Buffer, metadata: tirx.Buffer, first: Expr, lane: Expr) -> None:
+        """Allocates the registers, and starts to load the first piece, which is that of the group."""
+        self._values, self._metadata, self._first, self._lane = values, metadata, first, lane
+        self.weights, self._next_weights = (T.alloc_buffer((PAIR * WORDS,), REGISTER, scope="local") for _ in range(2))
+        self.metadata, self._next_metadata = (T.alloc_buffer((1,), REGISTER, scope="local") for _ in range(2))
+        self._load(first)
+
+    def _load(self, piece: Expr) -> None:
+        own, start = Loops(), T.Bind(piece * (PAIR * LANES * WORDS) + self._lane * WORDS)
+        for which in range(PAIR):
+            loaded = self._values[own.span(start + which * (LANES * WORDS), WORDS)]
+            T.buffer_store(self._next_weights, loaded, [own.span(which * WORDS, WORDS)])
+        bits = tirx.reinterpret(REGISTER, self._metadata[piece * LANES + self._lane])
+        T.buffer_store(self._next_metadata, bits, [0])
+
+    def take(self, piece: Expr) -> None:
+        """A piece, by its number in the group, is that of the registers; the next is loaded."""
+        with unrolled(PAIR * WORDS) as i:
+            T.buffer_store(self.weights, self._next_weights[i], [i])
+        T.buffer_store(self.metadata, self._next_metadata[0], [0])
+        self._load(T.Bind(self._first + piece + 1))

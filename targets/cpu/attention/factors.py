@@ -78,13 +78,13 @@ def _invertible(number: float) -> bool:
     return _NORMAL <= abs(number) <= 1 / _NORMAL
 
 
-def by_reciprocals_of(value: Expr, reciprocals: Mapping[tirx.Var, Expr]) -> Expr:
-    """As `by_reciprocals`, and quotients by elements of the buffers whose data `reciprocals` has. Where a scale has no
+def by_reciprocals_of(value: Expr, reciprocals: Mapping[tirx.Buffer, Expr]) -> Expr:
+    """As `by_reciprocals`, and quotients by elements of the buffers that `reciprocals` has. Where a scale has no
     reciprocal that is a normal number, nothing is left of its quotients; such scales are below 2^-126."""
 
     def quotient(node: tirx.Div, mutator: StructuralMutator) -> Expr:
         divisor = node.b
-        found = reciprocals.get(divisor.source.data) if isinstance(divisor, TensorLoad) else None
+        found = reciprocals.get(divisor.source) if isinstance(divisor, TensorLoad) else None
         return mutator.default_mutate(node) if found is None else mutator.mutate(node.a) * found
 
     return tvm_ffi.structural_mutate(by_reciprocals(value), [(tirx.Div, quotient)])

@@ -44,8 +44,8 @@ class InFours(Writer):
     """What a sum of the first product is multiplied by."""
     step: Expr
     """What a sum of the second product is multiplied by."""
-    reciprocals: dict[tirx.Var, Expr]
-    """Of the scales among the parameters, by the buffers' data."""
+    reciprocals: dict[tirx.Buffer, Expr]
+    """Of the scales among the parameters."""
     begins: tirx.Buffer
     """For each query, what its sums begin with: what the zero point of the keys adds is taken off."""
     of_rows: tirx.Buffer
@@ -64,7 +64,7 @@ class InFours(Writer):
             if str(tensor.dtype) == "float32" and all(size == 1 for size in dims(tensor.shape)):
                 made = T.alloc_buffer((1,), "float32", scope="local")
                 T.buffer_store(made, tirx.const(1.0, "float32") / self._number(tensor), [0])
-                self.reciprocals[buffer.data] = made[0]
+                self.reciprocals[buffer] = made[0]
         super().task(block)
 
     # the first product

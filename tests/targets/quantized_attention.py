@@ -1,4 +1,4 @@
-"""Attention whose factors are bytes: regions with any signs and zero points, and what exact arithmetic makes of them."""
+"""Attention whose factors are bytes: regions of any signs and zero points, and exact results."""
 
 from __future__ import annotations
 

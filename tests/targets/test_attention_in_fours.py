@@ -65,15 +65,19 @@ def test_where_it_is_not(tag: str) -> None:
     assert not in_bytes(CASES[0], tag)
 
 
+WEIGHTS = "b = QuantizeLinear(s, sw, zw) w = DequantizeLinear(b, sw, zw)"
+QUERIES = "qf = DequantizeLinear(q, sq, zq)"
+
+
 @pytest.mark.parametrize(
     ("why", "old", "new"),
     [
-        ("queries are scaled afterwards", "qf = DequantizeLinear(q, sq, zq)", "q0 = DequantizeLinear(q, sq, zq) qf = Mul(q0, sq)"),
+        ("queries are scaled afterwards", QUERIES, "q0 = DequantizeLinear(q, sq, zq) qf = Mul(q0, sq)"),
         ("keys are floats", "kf = DequantizeLinear(kt, sk, zk)", "kf = Cast<to=1>(kt)"),
-        ("weights are not quantized", "b = QuantizeLinear(s, sw, zw) w = DequantizeLinear(b, sw, zw)", "w = Identity(s)"),
+        ("weights are not quantized", WEIGHTS, "w = Identity(s)"),
         ("values are floats", "vf = DequantizeLinear(v, sv, zv)", "vf = Cast<to=1>(v)"),
     ],
-)  # fmt: skip
+)
 def test_factors_that_are_not_bytes(why: str, old: str, new: str) -> None:
     assert old in CASES[0].text
     assert not in_bytes(replace(CASES[0], text=CASES[0].text.replace(old, new))), why

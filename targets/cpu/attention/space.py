@@ -109,7 +109,8 @@ class AttentionSpace:
         problem = self.problem
         keys = nominal(problem.keys)
         together = self._kind.together
-        score = self._tile_cycles(point.keys, point.vectors, point.lanes, math.ceil(problem.depth / together), near=True)
+        depth = math.ceil(problem.depth / together)
+        score = self._tile_cycles(point.keys, point.vectors, point.lanes, depth, near=True)
         groups = math.ceil(math.ceil(problem.width / self.machine.lanes()) / point.widths)
         near = 4 * keys * problem.width // together <= self.machine.l1_bytes // 2
         weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), math.ceil(keys / together), near)

@@ -113,7 +113,11 @@ class InFours(Writer):
         bits = T.alloc_buffer((len(keys), K * fours), "uint8")
         zero = self._zero(self.bytes_of.q, row.b)
         for i, key in enumerate(keys):
-            self._copy(k, lambda d, key=key: self.of(k.values, block, [d, key]), bits, i, row.a)
+
+            def element(d: Expr, key: Expr = key) -> Expr:
+                return self.of(k.values, block, [d, key])
+
+            self._copy(k, element, bits, i, row.a)
             sums = RegisterTile(row, 1, row.n)
             sums.clear()
             for start, lanes in pieces(fours, row.n):

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import te
 from xdsl.ir import SSAValue
 
-from dsc.ir import element_of, onnx
+from dsc.ir import OnnxOp, element_of, onnx
 from dsc.lower.te import Lowered
 from dsc.lower.workload import is_scalar
 
@@ -34,9 +34,9 @@ class QuantizedFactors:
     v: Quantized
 
 
-def quantized_factors(first: onnx.MatMul, second: onnx.MatMul, body: Lowered) -> QuantizedFactors | None:
+def quantized_factors(first: OnnxOp, second: OnnxOp, body: Lowered) -> QuantizedFactors | None:
     """The factors of the products `first` and `second`, if all four of them are quantized."""
-    found = [_quantized(value, body) for product in (first, second) for value in (product.A, product.B)]
+    found = [_quantized(value, body) for product in (first, second) for value in product.operands]
     q, k, weights, v = found
     return None if q is None or k is None or weights is None or v is None else QuantizedFactors(q, k, weights, v)
 

@@ -104,7 +104,7 @@ class Writer:
                 self.present = AllKeys(self.loops, self.problem.keys)
             else:
                 self.present = skipping.present(head, batch, block, lambda row: self.query(first + row))
-            self._task(Block(batch, first))
+            self.task(Block(batch, first))
 
     def _skipping(self, masking: Masking, kind: Kind) -> Skipping:
         """What is to be known before the tasks."""
@@ -113,9 +113,10 @@ class Writer:
         skipping.write(kind)
         return skipping
 
-    def _task(self, block: Block) -> None:
+    def task(self, block: Block) -> None:
+        """The context of a block of queries."""
         problem, rows = self.problem, self.blocking.rows
-        queries = T.alloc_buffer((problem.depth // self.together, rows), self.element)
+        queries = T.alloc_buffer((ceildiv(problem.depth, self.together), rows), self.element)
         padded = ceildiv(problem.keys, self.blocking.keys) * self.blocking.keys
         scores = T.alloc_buffer((padded, rows), "float32")
         largest = T.alloc_buffer((rows,), "float32", scope="local")
@@ -146,21 +147,28 @@ class Writer:
         exact = isinstance(self.problem.keys, int) and self.problem.keys % count == 0
         last = self.loops.const(self.problem.keys) - 1
         keys = [T.Bind(first + i if exact else tirx.min(first + i, last)) for i in range(count)]
-        given = self.keys(block, keys)
-        tile.clear()
-        with self.loops.each(self.problem.depth // self.together) as step:
+        given = self.begin(tile, block, keys)
+        with self.loops.each(ceildiv(self.problem.depth, self.together)) as step:
             scalars = [T.Bind(given(i, key, step)) for i, key in enumerate(keys)]
             tile.step(scalars, [queries[step, self.loops.span(*vector)] for vector in tile.vectors])
+        found = tile.sums
+        if found.dtype != "float32":
+            found = T.alloc_buffer((count, self.blocking.rows), "float32", scope="local")
         kept = Kept(self.problem.kept[0], lanes)
         for i, key in enumerate(keys):
             for start in self.columns:
                 with self.lanes() as lane:
                     column = start + lane
                     at = [*block.at, self.query(block.first + column), key]
-                    score = self._elementwise(0, kept, lane, at, tile.sums[i, column])
-                    T.buffer_store(tile.sums, score, [i, column])
-                    T.buffer_store(scores, tile.sums[i, column], [first + i, column])
-                    T.buffer_store(largest, tirx.max(largest[column], tile.sums[i, column]), [column])
+                    score = self._elementwise(0, kept, lane, at, self.product(tile.sums[i, column]))
+                    T.buffer_store(found, score, [i, column])
+                    T.buffer_store(scores, found[i, column], [first + i, column])
+                    T.buffer_store(largest, tirx.max(largest[column], found[i, column]), [column])
+
+    def begin(self, tile: RegisterTile, block: Block, keys: Sequence[Expr]) -> Callable[[int, Expr, Expr], Expr]:
+        """Sets the sums of a tile of scores to what they begin with, and gives the elements of its keys."""
+        tile.clear()
+        return self.keys(block, keys)
 
     def keys(self, block: Block, keys: Sequence[Expr]) -> Callable[[int, Expr, Expr], Expr]:
         """What gives an element of the keys of a tile: of its number, of itself, and the step of the depth.
@@ -176,6 +184,10 @@ class Writer:
                 with self.loops.each(width, T.vectorized) as lane:
                     T.buffer_store(floats, self.of(problem.k, block, [start + lane, key]), [i, start + lane])
         return lambda i, _, d: floats[i, d]
+
+    def product(self, found: Expr) -> Expr:
+        """An element of the first product, from a sum of the tile."""
+        return found
 
     def score(self, value: Expr) -> Expr:
         """A step from a sum to a score as it is computed: as the model has it."""
@@ -219,17 +231,9 @@ class Writer:
                 self._fill(scale, one)
         if final:
             return weights
-        kept = Kept(self.problem.kept[1], self.blocking.lanes)
-        with self.present.each() as key:
-            for start in self.columns:
-                with self.lanes() as lane:
-                    column = start + lane
-                    at = [*block.at, self.query(block.first + column), key]
-                    T.buffer_store(scores, scores[key, column] * scale[column], [key, column])
-                    weight = self._elementwise(1, kept, lane, at, scores[key, column])
-                    T.buffer_store(scores, weight, [key, column])
-        self._fill(scale, tirx.const(1.0, "float32"))
-        return self.weights(scores)
+        found = self.weights(block, scores, scale)
+        self._fill(scale, one)
+        return found
 
     def exponentials(self, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
         """In place of the scores; their sums are added to `scale`."""
@@ -244,6 +248,19 @@ class Writer:
     def factors(self, scores: tirx.Buffer, largest: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
         """Exponentials that are multiplied as they are."""
         return self.exponentials(scores, largest, scale)
+
+    def weights(self, block: Block, scores: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
+        """The weights as factors of the second product, from exponentials in `scores` and what they are scaled by."""
+        kept = Kept(self.problem.kept[1], self.blocking.lanes)
+        with self.present.each() as key:
+            for start in self.columns:
+                with self.lanes() as lane:
+                    column = start + lane
+                    at = [*block.at, self.query(block.first + column), key]
+                    T.buffer_store(scores, scores[key, column] * scale[column], [key, column])
+                    weight = self._elementwise(1, kept, lane, at, scores[key, column])
+                    T.buffer_store(scores, weight, [key, column])
+        return scores
 
     def _clear_rows(self, weights: tirx.Buffer, scale: tirx.Buffer) -> None:
         """Zeros in the rows that are not divided by their sum, but multiplied by 0: rare, so not in the loops."""
@@ -275,8 +292,10 @@ class Writer:
     ) -> None:  # fmt: skip
         """A tile of the context, divided by the sums of the exponentials, to its place in the output."""
         rows, lanes = self.blocking.queries, self.machine.lanes()
-        tile = RegisterTile(self._instruction(lanes), rows, width, lanes)
-        values = T.alloc_buffer((width,), self.element, scope="local")
+        instruction = self._instruction(lanes)
+        columns = width if instruction.intrinsic is None else ceildiv(width, lanes) * lanes
+        tile = RegisterTile(instruction, rows, columns, lanes)
+        values = T.alloc_buffer((columns,), self.element, scope="local")
         tile.clear()
         with self.present.each(self.together) as step:
             scalars = [T.Bind(weights[step, first + i]) for i in range(rows)]
@@ -287,23 +306,28 @@ class Writer:
         for i in range(rows):
             s = block.first + first + i
             with when(s < self.loops.const(self.problem.queries) if self.ragged else None):
-                factor = T.Bind(scale[first + i])
-                for column, count in tile.vectors:
+                weighed = self.weighed(first + i, scale)
+                for column, count in pieces(width, lanes):
                     with self.loops.each(count, T.vectorized) as lane:
                         place = self.problem.place(block.at, s, start + column + lane)
-                        value = self.problem.stored(tile.sums[i, column + lane] * factor, self.elements.leaves())
-                        T.buffer_store(self.output, value, [place])
+                        value = weighed(tile.sums[i, column + lane], start + column + lane)
+                        T.buffer_store(self.output, self.stored(value), [place])
 
-    def weights(self, scores: tirx.Buffer) -> tirx.Buffer:
-        """The weights as factors of the second product."""
-        return scores
+    def weighed(self, row: Expr, scale: tirx.Buffer) -> Callable[[Expr, Expr], Expr]:
+        """What makes an element of the context, of a row of the block, from a sum and its place in the row."""
+        factor = T.Bind(scale[row])
+        return lambda found, _: found * factor
+
+    def stored(self, value: Expr) -> Expr:
+        """An element of the context as the output has it."""
+        return self.problem.stored(value, self.elements.leaves())
 
     # elements, loops
 
     @property
     def _steps(self) -> Dim:
         """Of the second product."""
-        return self.problem.keys if self.together == 1 else self.problem.keys // self.together
+        return ceildiv(self.problem.keys, self.together)
 
     def _instruction(self, lanes: int) -> MultiplyAdd:
         return instruction_of(self.problem, self.machine, lanes)

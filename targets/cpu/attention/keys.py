@@ -19,8 +19,8 @@ class Keys(Protocol):
     """Loops over the keys of a task."""
 
     def each(self, together: int = 1) -> AbstractContextManager[Expr]:
-        """Over so many keys at a time, which divide all that is gone through: the number of the first, divided by
-        `together`."""
+        """Over so many keys at a time: the number of the first, divided by `together`. Of the last of all there may be
+        fewer."""
         ...
 
     def tiles(self, keys: int) -> AbstractContextManager[Expr]:
@@ -38,7 +38,7 @@ class AllKeys:
     @contextmanager
     def each(self, together: int = 1) -> Iterator[Expr]:
         """One loop."""
-        with self.loops.each(self.count if together == 1 else self.count // together) as step:
+        with self.loops.each(self.count if together == 1 else ceildiv(self.count, together)) as step:
             yield step
 
     @contextmanager
@@ -78,7 +78,7 @@ class Runs:
         """A loop in a loop over the runs; what is together lies in one block."""
         with self._each_run() as (begin, count):
             first = begin if together == 1 else T.Bind(begin // together)
-            with self._loops.each(count if together == 1 else T.Bind(count // together)) as step:
+            with self._loops.each(count if together == 1 else T.Bind(ceildiv(count, together))) as step:
                 yield first + step
 
     @contextmanager

@@ -76,8 +76,9 @@ class InPairs(Writer):
                     T.buffer_store(made, pair(both.element(0, lane), both.element(1, lane)), [step, column])
         return made
 
-    def weights(self, scores: tirx.Buffer) -> tirx.Buffer:
+    def weights(self, block: Block, scores: tirx.Buffer, scale: tirx.Buffer) -> tirx.Buffer:
         """Two rows of weights in one."""
+        super().weights(block, scores, scale)
         made = T.alloc_buffer((self._steps, self.blocking.rows), self.element)
         with self.present.each(2) as step:
             for start in self.columns:

@@ -13,6 +13,7 @@ from dsc.ir import Fact, OnnxOp, dims_of, has, onnx
 from dsc.lower.exprs import Dim, dims
 from dsc.lower.te import Lowered, lowered
 from dsc.lower.workload import Workload, is_constant, is_scalar
+from dsc.targets.cpu.attention.quantized import QuantizedFactors, quantized_factors
 from dsc.targets.cpu.gemm.product import same_place, unproven_dims, zero
 from dsc.targets.cpu.inline import Inliner, Leaf, kept_types
 from dsc.targets.kernel import Refusal
@@ -68,6 +69,8 @@ class Problem:
     """Types of the values that a kernel keeps on the way to scores and to weights; none where it must not."""
     rounds: bool
     """Whether factors may be rounded to bfloat16 before they are multiplied."""
+    quantized: QuantizedFactors | None
+    """The factors of both products as bytes, if they are made of such."""
 
     def stored(self, value: Expr, parameters: Mapping[te.Tensor, Leaf] | None = None) -> Expr:
         """An element of the context, in float32, as the output has it; `parameters` give scales and zero points."""
@@ -107,9 +110,8 @@ def _unravel(position: Expr, shape: Sequence[Dim]) -> list[Expr]:
 
 def problem_of(workload: Workload) -> Problem | Refusal:
     """The attention that `workload` is, or why it is none."""
-    ops = [op for op in workload.body if isinstance(op, OnnxOp)]
-    softmaxes = [op for op in ops if op.name == "onnx.Softmax"]
-    products = [op for op in ops if op.name == "onnx.MatMul"]
+    softmaxes = [op for op in workload.body if isinstance(op, onnx.Softmax)]
+    products = [op for op in workload.body if isinstance(op, onnx.MatMul)]
     if len(softmaxes) != 1 or len(products) != 2 or len(workload.outputs) != 1:
         return Refusal(f"{len(products)} products, {len(softmaxes)} softmaxes, {len(workload.outputs)} outputs")
     (softmax,), (first, second) = softmaxes, products
@@ -142,7 +144,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     found = Problem(
         tuple(body.inputs), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v, multiplied, scores,
         probabilities, weights, guard is not None, context, output, converted, steps, tuple(same_batch), ((), ()),
-        workload.multiplied_as == "bfloat16",
+        workload.multiplied_as == "bfloat16", quantized_factors(first, second, body),
     )  # fmt: skip
     return _checked(found)
 

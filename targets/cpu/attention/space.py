@@ -9,11 +9,11 @@ from functools import cached_property
 
 from dsc.lower.nominal import batch, nominal
 from dsc.targets.cpu.attention.code import Blocking, Writer
-from dsc.targets.cpu.attention.factors import in_pairs, instruction_of
+from dsc.targets.cpu.attention.factors import in_fours, in_pairs, instruction_of, instructions_of
+from dsc.targets.cpu.attention.fours import InFours
 from dsc.targets.cpu.attention.masking import Masking
 from dsc.targets.cpu.attention.pairs import InPairs
 from dsc.targets.cpu.attention.problem import Problem
-from dsc.targets.cpu.gemm.bfloat16_product import BFLOAT16
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.tile import most_rows
 from dsc.targets.kernel import Implementation, Refusal
@@ -25,6 +25,8 @@ TRANSPOSE_CYCLES = 1.0
 """For one element of the queries."""
 PAIR_OPERATIONS = 7
 """Vector operations that make a vector of pairs of two of float32: loads, rounding, a shift, a store."""
+FOUR_OPERATIONS = 16
+"""Those that make a vector of fours of four of bytes: loads, shifts, the sum, a store."""
 TILE_CYCLES = 30
 STORE_CYCLES = 2
 """For one vector of a tile: clearing, scale and mask, store."""
@@ -34,6 +36,7 @@ LEAST_QUERIES = 16
 """Of a head, for keys to be skipped: to know that products cannot matter, queries, keys and values are read once."""
 FAR = 1.3
 """Cost of scores that do not stay in L2."""
+_OPERATIONS: dict[type[Writer], int] = {Writer: 0, InPairs: PAIR_OPERATIONS, InFours: FOUR_OPERATIONS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,7 @@ class AttentionSpace:
 
         No alternative that an estimate or a measurement chooses: both know nothing of what masks will remove.
         """
-        several = keys * 2 if self._in_pairs else keys
+        several = keys * self._kind.together
         size = several * math.ceil(BLOCK / several)
         few = nominal(self.problem.queries) < LEAST_QUERIES or nominal(self.problem.keys) <= size
         return 0 if few or isinstance(self.masking, Refusal) else size
@@ -86,7 +89,8 @@ class AttentionSpace:
         rows = nominal(self.problem.queries)
         widest = self.machine.lanes()
         if isinstance(self.problem.queries, int) and rows <= widest // 2:
-            least = min(row.n for row in self.machine.multiply_adds(*BFLOAT16)) if self._in_pairs else 2
+            rows_of = instructions_of(self.problem, self.machine)
+            least = 2 if self._kind is Writer else min(row.n for row in rows_of)
             yield max(least, 1 << (rows - 1).bit_length()), 1
             return
         for vectors in range(1, min(6, math.ceil(rows / widest)) + 1):
@@ -104,11 +108,12 @@ class AttentionSpace:
     def _task_cycles(self, point: Blocking) -> float:
         problem = self.problem
         keys = nominal(problem.keys)
-        together = 2 if self._in_pairs else 1
-        score = self._tile_cycles(point.keys, point.vectors, point.lanes, problem.depth // together, near=True)
+        together = self._kind.together
+        depth = math.ceil(problem.depth / together)
+        score = self._tile_cycles(point.keys, point.vectors, point.lanes, depth, near=True)
         groups = math.ceil(math.ceil(problem.width / self.machine.lanes()) / point.widths)
-        near = 4 * keys * problem.width <= self.machine.l1_bytes // 2
-        weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), keys // together, near)
+        near = 4 * keys * problem.width // together <= self.machine.l1_bytes // 2
+        weigh = self._tile_cycles(point.queries, point.widths, self.machine.lanes(), math.ceil(keys / together), near)
         rate = self.machine.multiply_add(point.lanes).rate
         spilled = 4 * point.rows * (keys + problem.depth) > self.machine.l2_bytes / 2
         return (FAR if spilled else 1.0) * (
@@ -120,15 +125,17 @@ class AttentionSpace:
         )
 
     def _rounding(self, point: Blocking) -> float:
-        """Vector operations that make pairs of bfloat16 of keys, values and weights."""
-        if not self._in_pairs:
-            return 0.0
+        """Vector operations that make pairs or fours of keys, values and weights."""
         keys, lanes = nominal(self.problem.keys), self.machine.lanes()
-        return PAIR_OPERATIONS * keys / 2 * (point.vectors + (self.problem.width + self.problem.depth) / lanes)
+        vectors = point.vectors + (self.problem.width + self.problem.depth) / lanes
+        return _OPERATIONS[self._kind] * keys / self._kind.together * vectors
 
     @cached_property
-    def _in_pairs(self) -> bool:
-        return in_pairs(self.problem, self.machine)
+    def _kind(self) -> type[Writer]:
+        """In what it is computed."""
+        if in_fours(self.problem, self.machine):
+            return InFours
+        return InPairs if in_pairs(self.problem, self.machine) else Writer
 
     def _tile_cycles(self, rows: int, vectors: int, lanes: int, steps: int, near: bool) -> float:
         """A register tile of `steps` updates; its vectors come from L1 if they are `near`, else from L2."""
@@ -142,8 +149,7 @@ class AttentionSpace:
 
     def build(self, point: Blocking) -> Implementation:
         """The code."""
-        kind = InPairs if self._in_pairs else Writer
         masking = None if isinstance(self.masking, Refusal) or not point.skipped else self.masking
         with function() as made:
-            kind(self.problem, point, self.machine, masking).write()
+            self._kind(self.problem, point, self.machine, masking).write()
         return Implementation(made.get())

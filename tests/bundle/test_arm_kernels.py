@@ -137,6 +137,18 @@ PARTS = [
         "s = Transpose<perm=[0,2,1]>(z) p = MatMul(x, s) m = Mul(p, scale) w = Softmax<axis=-1>(m) y = MatMul(w, z)",
         floats(2, 37, 16), floats(2, 29, 16), {"scale": np.float32(0.25)},
     ),
+    *(
+        Part("r = Relu(x) y = MatMul(r, w)", floats(1, 768), weights={"w": floats(768, 1024)}) for _ in range(2)
+    ),
+    *(
+        Part(
+            "g = MatMul(x, gate) p = Softmax<axis=-1>(g) c = ArgMax<axis=-1>(p) w = Gather<axis=0>(stack, c)"
+            " u = Unsqueeze(x, middle) v = Unsqueeze(u, middle) y = MatMul(v, w)",
+            floats(5, 32),
+            weights={"gate": floats(32, 8), "stack": floats(8, 32, 48), "middle": np.array([1])},
+        )
+        for _ in range(2)
+    ),
     Part("y = LayerNormalization<axis=-1>(x, s, b)", floats(5, 83), weights={"s": floats(83), "b": floats(83)}),
     Part("y = Softmax<axis=-1>(x)", floats(7, 101) * 20),
     Part("y = Transpose<perm=[1,0]>(x)", floats(67, 45)),

@@ -72,11 +72,13 @@ class Syntax:
 
 _SCALAR = re.compile(r"v?(fn?m(add|sub)\d{3}|add|sub|mul|div|max|min|sqrt)s[sd]")
 _ZEROED = re.compile(r"v?p?xor\w*\s+(%\w+), \1(, %\w+)?$")
+_INSERTED = re.compile(r"vinsert[fi]\d+\w*\s")
 
 
 def _x86_widths(instructions: list[str]) -> set[int]:
-    """Zeroing a register is written as a narrow one and clears all of it."""
-    kinds = re.findall(r"%([xyz])mm\d", "\n".join(line for line in instructions if not _ZEROED.match(line)))
+    """Zeroing a register is written as a narrow one and clears all of it; half a register is put beside another."""
+    plain = (line for line in instructions if not _ZEROED.match(line) and not _INSERTED.match(line))
+    kinds = re.findall(r"%([xyz])mm\d", "\n".join(plain))
     return {{"x": 128, "y": 256, "z": 512}[kind] for kind in kinds}
 
 

@@ -181,7 +181,7 @@ def test_special_values_of_removed_keys(which: str, value: float) -> None:
 class Present(Writer):
     """Writes 1 to where the first query of a task and a key meet, if the task computes that key."""
 
-    def _task(self, block: Block) -> None:
+    def task(self, block: Block) -> None:
         with self.present.each() as key:
             place = self.problem.place(block.at, block.first, key)
             T.buffer_store(self.output, tirx.const(1.0, "float32"), [place])

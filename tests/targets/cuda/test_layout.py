@@ -63,7 +63,7 @@ def test_ragged_convolutions() -> None:
 
 def test_images_are_packed_on_gpus() -> None:
     for tag in ("cuda:sm_80", "rocm:gfx942"):
-        assert target(tag).passes() == "layout{block=16}"
+        assert target(tag).passes() == "layout{block=16},sparsity"
 
 
 def test_how_a_packed_convolution_is_a_product() -> None:

@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import ceildiv, dims
+from dsc.lower.exprs import dims
 from dsc.lower.ops.gather import wrapped
 from dsc.targets.cpu.chosen_weights.problem import ChosenProduct
 from dsc.targets.cpu.gemm.code import Writer
@@ -49,12 +49,9 @@ class _Chosen(Writer):
 
     def tasks(self) -> None:
         """The whole product."""
-        tiling, loops = self.tiling, self.loops
-        kind = T.parallel if tiling.by_columns else T.serial
-        strips = ceildiv(self.frame.panels, tiling.strip) if tiling.by_columns else 1
-        with loops.each(strips, kind) as strip:
+        loops = self.loops
+        with self.strips() as first:
             found = self._sorted()
-            first = strip * tiling.strip
             with loops.each(self._panels_from(first)) as i, loops.each(self.problem.matrices) as matrix:
                 self._matrix(found, T.Bind(first + i), matrix)
 

@@ -9,7 +9,8 @@ Ragged rows read the last row again and are not stored; ragged columns are zeros
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeAlias
 
@@ -64,6 +65,14 @@ class Writer:
             first_panel = strip * tiling.strip
             with self.loops.each(self._panels_from(first_panel)) as panel:
                 self._panel(task, first_panel + panel, rows)
+
+    @contextmanager
+    def strips(self) -> Iterator[Expr]:
+        """Tasks of all rows and some panels each: the first panel of each."""
+        kind = T.parallel if self.tiling.by_columns else T.serial
+        count = ceildiv(self.frame.panels, self.tiling.strip) if self.tiling.by_columns else 1
+        with self.loops.each(count, kind) as strip:
+            yield strip * self.tiling.strip
 
     def _panels_from(self, first: Expr) -> Dim:
         """Panels of the task whose first one is `first`."""

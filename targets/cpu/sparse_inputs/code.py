@@ -15,7 +15,6 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import ceildiv
 from dsc.targets.cpu.gemm.code import Writer
 from dsc.targets.cpu.gemm.frame import Frame, Packed, Place, Task
 from dsc.targets.cpu.gemm.product import Product
@@ -68,13 +67,10 @@ class _Skipping(Writer):
 
     def tasks(self) -> None:
         """The whole product: a task is some panels."""
-        tiling, loops = self.tiling, self.loops
-        kind = T.parallel if tiling.by_columns else T.serial
-        strips = ceildiv(self.frame.panels, tiling.strip) if tiling.by_columns else 1
-        with loops.each(strips, kind) as strip:
+        loops = self.loops
+        with self.strips() as first:
             task = Task(loops.const(0), [], loops.const(0), 1)
             inputs = self._listed(task)
-            first = strip * tiling.strip
             with loops.each(self._panels_from(first)) as i:
                 place = Place(task, loops.const(0), T.Bind(first + i))
                 self._finished(place, self._summed(inputs, place.panel))

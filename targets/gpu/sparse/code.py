@@ -8,7 +8,7 @@ are, with the weights of the next one on their way to registers, also from step 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,18 +18,15 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
-from dsc.targets.gpu.launch import shared_scope
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.matrix.operand import Corner
-from dsc.targets.gpu.matrix.pipeline import Pipeline
-from dsc.targets.gpu.matrix.results import Results, WarpTile
+from dsc.targets.gpu.matrix.operand import Corner, Operand
 from dsc.targets.gpu.matrix.side import WORD_BITS, Side
-from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS, WORD_BYTES
-from dsc.targets.gpu.matrix.transport import WORD, as_words
-from dsc.targets.gpu.matrix.writer import TileWriter
+from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS
+from dsc.targets.gpu.matrix.transport import Transport, as_words
 from dsc.targets.gpu.sparse.gathering import Gathering, Weights
 from dsc.targets.gpu.sparse.lines import LinesOfDepth, bring
 from dsc.targets.gpu.sparse.tiling import SparseTiling
+from dsc.targets.gpu.sparse.warps import Step, Warp, WarpWriter
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, flat
 
@@ -50,58 +47,41 @@ def write(
     return _Writer(source, side, kept, tiling, by, machine).written()
 
 
-class _Writer(TileWriter):
+class _Writer(WarpWriter["_Stream"]):
     def __init__(
         self, source: Contraction, side: Side, kept: Kept, tiling: SparseTiling, by: Gathering, machine: Gpu
     ) -> None:
-        super().__init__(source, (side, side), tiling, machine)
-        self.side, self.kept, self.by, self.points = side, kept, by, tiling
+        super().__init__(source, side, tiling, by, machine)
+        self.kept, self.gathering = kept, by
 
-    def block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
-        tiling, by, machine, loops = self.points, self.by, self.machine, self.loops
-        size = tiling.shared_bytes(by)
-        shared = T.alloc_buffer((size // WORD_BYTES,), WORD, scope=shared_scope(size, machine))
-        corner = Corner(batch, row, tiling.rows)
-        inputs = LinesOfDepth(self.side, corner, self.depth, True, loops, 0, sector_bytes=machine.sector_bytes)
-        way = bring(inputs, shared, thread, threads, self.buffers, leaves(self.buffers), machine)
-        warp, lane = loops.split(thread, machine.warp)
-        down, across = loops.split(warp, tiling.warps_across)
-        first_row, first_column = T.Bind(down * tiling.warp_rows), T.Bind(across * tiling.warp_columns)
-        at = WarpTile(batch, T.Bind(row + first_row), T.Bind(column + first_column), loops.const(0), warp, lane)
-        group = T.Bind(tirx.floordiv(at.column, by.columns))
-        streams = [self._stream(group + j, lane) for j in range(tiling.groups(by))]
-        fragments = tiling.warp_rows // by.rows
-        sums = T.alloc_buffer((fragments * len(streams) * by.sums,), WORD, scope="local")
-        with unrolled(fragments * len(streams) * by.sums) as i:
-            T.buffer_store(sums, tirx.const(0, WORD), [i])
-        pipeline = Pipeline(machine, self.steps, tiling.stages, [[way]], loops)
-        pipeline.begin()
+    def inputs(self, corner: Corner, shared: tirx.Buffer, thread: Expr, threads: int) -> tuple[Operand, Transport]:
+        machine = self.machine
+        found = LinesOfDepth(self.side, corner, self.depth, True, self.loops, 0, sector_bytes=machine.sector_bytes)
+        return found, bring(found, shared, thread, threads, self.buffers, leaves(self.buffers), machine)
+
+    def step(self, warp: Warp[_Stream]) -> Step:
+        by, streams, tile = self.gathering, warp.streams, warp.inputs.tile
 
         def step(number: Expr, stage: Expr) -> None:
             def place(line: Expr, chunk: Expr) -> Expr:
-                return inputs.tile.place(stage, line, chunk)
+                return tile.place(stage, line, chunk)
 
             for j, stream in enumerate(streams):
                 with stream.fragments(number) as fragment:
                     for part in range(by.parts):
                         weights = stream.registers(fragment, part)
-                        with unrolled(fragments) as i:
-                            first = (i * len(streams) + j) * by.sums
-                            by.multiply(sums, first, lane, shared, place, first_row + i * by.rows, weights)
+                        with unrolled(warp.fragments) as i:
+                            first, row = (i * len(streams) + j) * by.sums, warp.first_row + i * by.rows
+                            by.multiply(warp.sums, first, warp.lane, warp.shared, place, row, weights)
                         stream.release(fragment, part)
 
-        pipeline.run(step)
-        if not tiling.direct:
-            pipeline.finish()
-        results = Results(self.source, tiling, by, self.buffers, self.outputs, loops, machine.sector_bytes)
-        results.store(sums, shared, at, machine.warp)
+        return step
 
-    def _stream(self, group: Expr, lane: Expr) -> _Stream:
-        """The fragments of a group of outputs."""
+    def stream(self, group: Expr, lane: Expr) -> _Stream:
         starts, lines, values = (self.buffers[each] for each in (self.kept.starts, self.kept.lines, self.kept.values))
-        words = as_words(values, self.side.bits, self.by.word)
+        words = as_words(values, self.side.bits, self.gathering.word)
         cell = T.Bind(group * self.loops.const(self.steps))
-        return _Stream(self.by, flat(starts), flat(lines), words, self.side.bits, cell, lane)
+        return _Stream(self.gathering, flat(starts), flat(lines), words, self.side.bits, cell, lane)
 
 
 class _Stream:

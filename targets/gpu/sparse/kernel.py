@@ -41,21 +41,14 @@ class SparseMatmul:
 
     def match(self, workload: Workload, machine: Gpu) -> SparseSpace | Refusal:
         """The tilings of the contraction in `workload`."""
-        if not any(isinstance(operand.encoding, SparseAttr) for operand in workload.operands):
-            return Refusal("no weight with a pattern of zeros")
-        source = contraction_of(workload)
-        if isinstance(source, Refusal):
-            return source
-        found = sparse_weight(source, workload)
+        found = sparse_product(workload)
         if isinstance(found, Refusal):
             return found
-        side = left_side(source, workload)
-        if isinstance(side, Refusal):
-            return side
-        instructions = tuple(_gatherings(machine, side.element))
+        instructions = tuple(_gatherings(machine, found.side.element))
         if not instructions:
-            return Refusal(f"no instruction on matrices of {side.element}")
-        space = SparseSpace(source, side, found.index, found.view, found.encoding, machine, instructions)
+            return Refusal(f"no instruction on matrices of {found.side.element}")
+        weight = found.weight
+        space = SparseSpace(found.source, found.side, weight.index, weight.view, weight.encoding, machine, instructions)
         return space if space.points() else Refusal("no tile fits the machine")
 
 
@@ -70,7 +63,31 @@ class SparseWeight:
     view: View
 
 
-def sparse_weight(source: Contraction, workload: Workload) -> SparseWeight | Refusal:
+@dataclass(frozen=True)
+class SparseProduct:
+    """A contraction whose right factor is a weight with zeros."""
+
+    source: Contraction
+    side: Side
+    """The left factor."""
+    weight: SparseWeight
+
+
+def sparse_product(workload: Workload) -> SparseProduct | Refusal:
+    """The contraction in `workload`, or why it is none by a weight with zeros."""
+    if not any(isinstance(operand.encoding, SparseAttr) for operand in workload.operands):
+        return Refusal("no weight with a pattern of zeros")
+    source = contraction_of(workload)
+    if isinstance(source, Refusal):
+        return source
+    weight = _sparse_weight(source, workload)
+    if isinstance(weight, Refusal):
+        return weight
+    side = _left_side(source, workload)
+    return side if isinstance(side, Refusal) else SparseProduct(source, side, weight)
+
+
+def _sparse_weight(source: Contraction, workload: Workload) -> SparseWeight | Refusal:
     """The right factor, if its type says where it has zeros, by outputs, and nothing else reads it."""
     if source.batch:
         return Refusal("a weight for each of a batch, or of a group")
@@ -86,7 +103,7 @@ def sparse_weight(source: Contraction, workload: Workload) -> SparseWeight | Ref
     return SparseWeight(index, encoding, View(sizes, steps, int(source.n)))
 
 
-def left_side(source: Contraction, workload: Workload) -> Side | Refusal:
+def _left_side(source: Contraction, workload: Workload) -> Side | Refusal:
     """The left factor, in the type in which both are multiplied: one that both are exact in, or may be rounded to, but
     for tf32: float32, then."""
     if str(source.acc.dtype) == SUM:
@@ -125,4 +142,4 @@ def _gatherings(machine: Gpu, element: str) -> Iterator[tuple[MultiplyAdd, Gathe
         if isinstance(fragments, MmaSync):
             yield row, TensorCores(fragments.interleaved)
         else:
-            yield row, MatrixCores(str(row.intrinsic), fragments, machine.warp)
+            yield row, MatrixCores(fragments, str(row.intrinsic), machine.warp)

@@ -15,23 +15,21 @@ from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import simplify
-from dsc.targets.gpu.matrix.fragments import ChunkPlace, Fragments
+from dsc.targets.gpu.matrix.fragments import ChunkPlace
 from dsc.targets.gpu.matrix.side import PAIR, joined
 from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS
 from dsc.targets.gpu.sparse.gathering import Weights
+from dsc.targets.gpu.sparse.halves import CHUNK, Halves
 
-CHUNK = 8
-"""Halves of a chunk."""
 INDEX_INSTRUCTIONS = 6
 """For each input of a lane: the place of its line, the line of the next one."""
 
 
 @dataclass(frozen=True)
-class MatrixCores:
+class MatrixCores(Halves):
     """See `Gathering`."""
 
     name: str
-    fragments: Fragments
     lanes: int
     parts: int = 1
 
@@ -40,28 +38,8 @@ class MatrixCores:
         return PAIR * self.fragments.rows
 
     @property
-    def columns(self) -> int:
-        return self.fragments.columns
-
-    @property
     def sums(self) -> int:
         return PAIR * self.fragments.sums
-
-    @property
-    def run(self) -> int:
-        return self.fragments.run
-
-    @property
-    def deep(self) -> int:
-        return self.fragments.chunks * CHUNK
-
-    @property
-    def words(self) -> int:
-        return self.fragments.words
-
-    @property
-    def word(self) -> str:
-        return self.fragments.word
 
     @property
     def elements(self) -> int:
@@ -96,10 +74,6 @@ class MatrixCores:
         """What lanes read at once is the same element of each."""
         slots = [[slot for _, slot in self._held(lane)] for lane in range(self.lanes)]
         return tuple(dict.fromkeys(of[element] for element in range(self.elements) for of in slots))
-
-    def first_word(self, lane: Expr, part: int) -> Expr:
-        """All registers of a lane are side by side."""
-        return lane * self.words
 
     def slots(self, lane: Expr, part: int) -> Sequence[Expr]:
         """Those of a lane's elements."""

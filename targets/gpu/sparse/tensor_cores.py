@@ -16,15 +16,16 @@ from dsc.targets.gpu.matrix.fragments import ChunkPlace
 from dsc.targets.gpu.matrix.mma_sync import MmaSync, interleaved_column
 from dsc.targets.gpu.matrix.side import PAIR
 from dsc.targets.gpu.sparse.gathering import Weights
+from dsc.targets.gpu.sparse.halves import CHUNK, Halves
 
-WARP, CHUNK = 32, 8
-"""Lanes, and halves of a chunk."""
+WARP = 32
+"""Lanes."""
 INSTRUCTIONS = 24
 """Weights and lines of the next fragment, where its lines are, the loop."""
 
 
 @dataclass(frozen=True)
-class TensorCores:
+class TensorCores(Halves):
     """See `Gathering`."""
 
     fragments: MmaSync
@@ -42,28 +43,8 @@ class TensorCores:
         return self.fragments.rows
 
     @property
-    def columns(self) -> int:
-        return self.fragments.columns
-
-    @property
     def sums(self) -> int:
         return self.fragments.sums
-
-    @property
-    def run(self) -> int:
-        return self.fragments.run
-
-    @property
-    def deep(self) -> int:
-        return self.fragments.chunks * CHUNK
-
-    @property
-    def words(self) -> int:
-        return self.fragments.words
-
-    @property
-    def word(self) -> str:
-        return self.fragments.word
 
     @property
     def inputs(self) -> int:
@@ -85,10 +66,6 @@ class TensorCores:
     def order(self) -> Sequence[int]:
         """A matrix of ldmatrix is eight slots."""
         return range(self.deep)
-
-    def first_word(self, lane: Expr, part: int) -> Expr:
-        """All registers of a lane are side by side."""
-        return lane * self.words
 
     def slots(self, lane: Expr, part: int) -> Sequence[Expr]:
         """Of the four matrices, lanes 0 to 7 give lines of the first slots, so do 8 to 15; the others of the rest."""

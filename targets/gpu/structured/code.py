@@ -3,24 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
 from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
-from dsc.targets.gpu.launch import shared_scope
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Corner, Operand
-from dsc.targets.gpu.matrix.pipeline import Pipeline
-from dsc.targets.gpu.matrix.results import Results, WarpTile
 from dsc.targets.gpu.matrix.side import Side
-from dsc.targets.gpu.matrix.tiling import WORD_BYTES
-from dsc.targets.gpu.matrix.transport import WORD, as_words, transport
-from dsc.targets.gpu.matrix.writer import TileWriter
+from dsc.targets.gpu.matrix.transport import Transport, as_words, transport
 from dsc.targets.gpu.sparse.tiling import SparseTiling
+from dsc.targets.gpu.sparse.warps import Step, Warp, WarpWriter
 from dsc.targets.gpu.structured.instruction import DEPTH, PAIR, WORDS, MmaSparse
 from dsc.targets.gpu.structured.packing import LANES
 from dsc.targets.gpu.tile import unrolled
@@ -38,42 +32,30 @@ def write(
     return _Writer(source, side, packed, tiling, by, machine).written()
 
 
-class _Writer(TileWriter):
+class _Writer(WarpWriter["_Stream"]):
     def __init__(
         self, source: Contraction, side: Side, packed: tuple[te.Tensor, te.Tensor], tiling: SparseTiling,
         by: MmaSparse, machine: Gpu,
     ) -> None:  # fmt: skip
-        super().__init__(source, (side, side), tiling, machine)
-        self.side, self.packed, self.by = side, packed, by
+        super().__init__(source, side, tiling, by, machine)
+        self.packed, self.instruction = packed, by
         self.pieces = self.depth // (PAIR * DEPTH)
         """Of a step."""
 
-    def block(self, batch: Sequence[Expr], row: Expr, column: Expr, thread: Expr, threads: int) -> None:
-        tiling, by, machine, loops = self.tiling, self.by, self.machine, self.loops
-        size = tiling.shared_bytes(by)
-        shared = T.alloc_buffer((size // WORD_BYTES,), WORD, scope=shared_scope(size, machine))
-        corner = Corner(batch, row, tiling.rows)
-        inputs = Operand(self.side, corner, self.depth, False, loops, 0, sector_bytes=machine.sector_bytes)
-        way = transport(inputs, shared, thread, threads, self.buffers, leaves(self.buffers), machine)
-        warp, lane = loops.split(thread, machine.warp)
-        down, across = loops.split(warp, tiling.warps_across)
-        first_row, first_column = T.Bind(down * tiling.warp_rows), T.Bind(across * tiling.warp_columns)
-        at = WarpTile(batch, T.Bind(row + first_row), T.Bind(column + first_column), loops.const(0), warp, lane)
-        group = T.Bind(tirx.floordiv(at.column, by.columns))
-        streams = [self._stream(group + j, lane) for j in range(tiling.warp_columns // by.columns)]
-        fragments = tiling.warp_rows // by.rows
-        sums = T.alloc_buffer((fragments * len(streams) * by.sums,), WORD, scope="local")
-        with unrolled(fragments * len(streams) * by.sums) as i:
-            T.buffer_store(sums, tirx.const(0, WORD), [i])
+    def inputs(self, corner: Corner, shared: tirx.Buffer, thread: Expr, threads: int) -> tuple[Operand, Transport]:
+        machine = self.machine
+        found = Operand(self.side, corner, self.depth, False, self.loops, 0, sector_bytes=machine.sector_bytes)
+        return found, transport(found, shared, thread, threads, self.buffers, leaves(self.buffers), machine)
+
+    def step(self, warp: Warp[_Stream]) -> Step:
+        by, streams, fragments = self.instruction, warp.streams, warp.fragments
         dense = T.alloc_buffer((fragments * by.inputs,), REGISTER, scope="local")
-        pipeline = Pipeline(machine, self.steps, tiling.stages, [[way]], loops)
-        pipeline.begin()
 
         def load(i: Expr, stage: Expr, chunk: int) -> None:
             def place(line: Expr, number: Expr) -> Expr:
-                return inputs.tile.place(stage, first_row + i * by.rows + line, number + chunk)
+                return warp.inputs.tile.place(stage, warp.first_row + i * by.rows + line, number + chunk)
 
-            by.load(lane, dense, i * by.inputs, shared, place)
+            by.load(warp.lane, dense, i * by.inputs, warp.shared, place)
 
         def step(number: Expr, stage: Expr) -> None:
             for piece in range(self.pieces):
@@ -86,16 +68,11 @@ class _Writer(TileWriter):
                         with unrolled(fragments) as i:
                             first = (i * len(streams) + j) * by.sums
                             metadata = stream.metadata[0]
-                            by.multiply(sums, first, stream.weights, which, metadata, dense, i * by.inputs)
+                            by.multiply(warp.sums, first, stream.weights, which, metadata, dense, i * by.inputs)
 
-        pipeline.run(step)
-        if not tiling.direct:
-            pipeline.finish()
-        results = Results(self.source, tiling, by, self.buffers, self.outputs, loops, machine.sector_bytes)
-        results.store(sums, shared, at, machine.warp)
+        return step
 
-    def _stream(self, group: Expr, lane: Expr) -> _Stream:
-        """The pieces of a group of outputs."""
+    def stream(self, group: Expr, lane: Expr) -> _Stream:
         values, metadata = (self.buffers[each] for each in self.packed)
         first = T.Bind(group * self.loops.const(self.steps) * self.pieces)
         return _Stream(as_words(values, self.side.bits, REGISTER), flat(metadata), first, lane)

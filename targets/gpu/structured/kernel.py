@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dsc.ir import SparseAttr
 from dsc.lower.workload import Workload
 from dsc.sparsity import Pattern
-from dsc.targets.gpu.contraction.source import contraction_of
 from dsc.targets.gpu.machine import Gpu
-from dsc.targets.gpu.sparse.kernel import left_side, sparse_weight
+from dsc.targets.gpu.sparse.kernel import sparse_product
 from dsc.targets.gpu.structured.instruction import mma_sparse
 from dsc.targets.gpu.structured.space import StructuredSpace
 from dsc.targets.kernel import Refusal
@@ -28,25 +26,18 @@ class StructuredMatmul:
 
     def match(self, workload: Workload, machine: Gpu) -> StructuredSpace | Refusal:
         """The tilings of the contraction in `workload`."""
-        if not any(isinstance(operand.encoding, SparseAttr) for operand in workload.operands):
-            return Refusal("no weight with a pattern of zeros")
-        source = contraction_of(workload)
-        if isinstance(source, Refusal):
-            return source
-        found = sparse_weight(source, workload)
+        found = sparse_product(workload)
         if isinstance(found, Refusal):
             return found
-        if Pattern.parse(found.encoding.pattern.data).limit != TWO_OF_FOUR:
+        source, side, weight = found.source, found.side, found.weight
+        if Pattern.parse(weight.encoding.pattern.data).limit != TWO_OF_FOUR:
             return Refusal("not two of each four inputs are kept")
-        depth = found.view.steps[len(found.view.steps) - len(source.depth) :]
+        depth = weight.view.steps[len(weight.view.steps) - len(source.depth) :]
         if list(depth) != sorted(depth, reverse=True):
             return Refusal("inputs are not walked in the order of the pattern")
-        side = left_side(source, workload)
-        if isinstance(side, Refusal):
-            return side
         rows = [row for row in machine.structured if row.operands == (side.element, side.element, "float32")]
         made = [(row, by) for row in rows if (by := mma_sparse(row)) is not None]
         if not made:
             return Refusal(f"no instruction on matrices of {side.element} of which half is there")
-        space = StructuredSpace(source, side, found.index, found.view, machine, *made[0])
+        space = StructuredSpace(source, side, weight.index, weight.view, machine, *made[0])
         return space if space.points() else Refusal("no tile fits the machine")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from dsc.errors import ArtifactError
 from dsc.needs import Needs
@@ -28,6 +31,11 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int | str | None, ...]
+
+    @cached_property
+    def element(self) -> np.dtype[np.generic]:
+        """`dtype` as numpy has it; looking that up by name takes longer than a small kernel."""
+        return np.dtype(self.dtype)
 
     def __str__(self) -> str:
         dims = ", ".join("?" if dim is None else str(dim) for dim in self.shape)

@@ -65,9 +65,10 @@ class Module:
         self._sessions = SessionPool(
             library, self.device, weights, self.manifest.inputs, self.manifest.checks, captures
         )
-        with self._sessions.borrow() as session:
-            if session.arity != len(self.manifest.inputs) + len(weights):
-                raise ArtifactError(f"{source}: its code takes other inputs than its manifest says; compile it again")
+        session = self._sessions.take()
+        if session.arity != len(self.manifest.inputs) + len(weights):
+            raise ArtifactError(f"{source}: its code takes other inputs than its manifest says; compile it again")
+        self._sessions.give_back(session)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -86,21 +87,23 @@ class Module:
         Raises `UsageError` for inputs that do not fit the model's interface, or what it computes of them.
         """
         arrays = checked_inputs(self.manifest.inputs, inputs)
-        with self._sessions.borrow() as session:
-            try:
-                passed, results = session(arrays)
-                owned = self._owned(passed, results)
-            except ValueError as error:
-                if any(sign in str(error) for sign in _DISAGREEMENT):
-                    raise ArtifactError(
-                        f"{self._source}: its code takes or gives other than its manifest says"
-                    ) from error
+        session = self._sessions.take()
+        try:
+            passed, results = session(arrays)
+            owned = self._owned(passed, results)
+        except UsageError:
+            self._sessions.give_back(session)
+            raise
+        except ValueError as error:
+            if any(sign in str(error) for sign in _DISAGREEMENT):
+                raise ArtifactError(f"{self._source}: its code takes or gives other than its manifest says") from error
+            raise
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
                 raise
-            except (RuntimeError, MemoryError) as error:
-                if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
-                    raise
-                shapes = ", ".join(f"{spec.name}: {list(a.shape)}" for spec, a in zip(self.inputs, arrays, strict=True))
-                raise UsageError(f"not enough memory for what is computed of inputs of shapes {shapes}") from error
+            shapes = ", ".join(f"{spec.name}: {list(a.shape)}" for spec, a in zip(self.inputs, arrays, strict=True))
+            raise UsageError(f"not enough memory for what is computed of inputs of shapes {shapes}") from error
+        self._sessions.give_back(session)
         return {spec.name: array for spec, array in zip(self.manifest.outputs, owned, strict=True)}
 
     def profile(self, inputs: Mapping[str, ArrayLike]) -> list[tuple[str, float]]:
@@ -160,7 +163,9 @@ class Module:
         taken = [*self._held, *passed]
         arrays = []
         for spec, tensor in zip(self.manifest.outputs, results, strict=True):
-            begin, array = tensor.data_ptr(), self.device.get(tensor).view(spec.dtype)
+            begin, array = tensor.data_ptr(), self.device.get(tensor)
+            if array.dtype != spec.element:
+                array = array.view(spec.element)
             end = begin + array.nbytes
             if any(begin < other_end and other_begin < end for other_begin, other_end in taken):
                 array = array.copy()

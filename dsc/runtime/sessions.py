@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -61,7 +59,7 @@ class Session:
         self._check_sizes(inputs)
         put = self._device.put
         tensors = [put(stored(array), staging) for array, staging in zip(inputs, self._staging, strict=True)]
-        results = list(self._call(*tensors))
+        results = list(self._call(*tensors)[:])  # a slice is a list already where TVM gives the results
         if self._checks.indices:
             check_indices(self._device.get(results.pop()), self._checks, self._inputs)
         return [(t.data_ptr(), t.data_ptr() + a.nbytes) for t, a in zip(tensors, inputs, strict=True)], results
@@ -91,25 +89,17 @@ class SessionPool:
         # TVM's pool keeps every size it ever gave out, which is right for one set of sizes and a leak for many.
         self._allocator = "pooled" if static else "naive"
         self._idle: list[Session] = []
-        self._lock = threading.Lock()
 
-    @contextmanager
-    def borrow(self) -> Iterator[Session]:
-        """A session nobody else uses until the block ends. One whose run failed is not used again, but for inputs
-        that did not fit."""
-        with self._lock:
-            session = self._idle.pop() if self._idle else None
-        session = session or self.new()
+    def take(self) -> Session:
+        """A session nobody else uses until it is given back."""
         try:
-            yield session
-        except UsageError:
-            self._give_back(session)
-            raise
-        self._give_back(session)
+            return self._idle.pop()  # of lists, `pop` and `append` are atomic
+        except IndexError:
+            return self.new()
 
-    def _give_back(self, session: Session) -> None:
-        with self._lock:
-            self._idle.append(session)
+    def give_back(self, session: Session) -> None:
+        """Let other runs have it; one whose run failed is left to be freed, but for inputs that did not fit."""
+        self._idle.append(session)
 
     def new(self) -> Session:
         """A session outside the pool."""

@@ -36,6 +36,7 @@ from dsc.ir.onnx import (
     operator_name,
     register_operator,
 )
+from dsc.ir.rounded import rounded_between
 from dsc.ir.types import (
     DYNAMIC,
     DimsAttr,
@@ -87,6 +88,7 @@ __all__ = [
     "operator_name",
     "packed_type",
     "register_operator",
+    "rounded_between",
     "set_expected_zeros",
     "set_multiplied_as",
     "shape_of",

@@ -11,7 +11,6 @@ import tvm_ffi
 from tvm.relax import VirtualMachine
 
 from dsc.elements import stored
-from dsc.errors import UsageError
 from dsc.runtime.checks import SizeCheck, check_indices
 from dsc.runtime.devices import Device, Staging
 from dsc.runtime.graphs import CapturedRun, Run

@@ -46,9 +46,10 @@ class ClampOfDequantized(Rule):
 
 
 class ClampOfBytes(Rule):
-    """clip(byte(clip(x, a, b)), c, d) => byte(clip(x, a', b')), a' and b' being a and b between c and d"""
+    """clip(byte(round(clip(x, a, b))), c, d) => byte(round(clip(x, a', b'))), a', b' being a, b between c and d"""
 
-    pattern = ops.Clip(ops.Cast(ops.Clip(value("x"), const("a"), const("b"), label="inner"), label="cast"), ...)
+    inner = ops.Clip(value("x"), const("a"), const("b"), label="inner")
+    pattern = ops.Clip(ops.Cast(ops.Round(inner, label="round"), label="cast"), ...)
 
     def check(self, m: Match) -> str | None:
         if element_of(m.root.results[0].type).dtype not in BYTES or element_of(m.x.type).dtype != FLOAT32:
@@ -63,7 +64,7 @@ class ClampOfBytes(Rule):
         low, high = (None if end is None else end.item() for end in (*ends, None, None)[:2])
         limits = (m.array(name).item() for name in "ab")
         within = (m.constant(np.array(_between(limit, low, high), np.float32)) for limit in limits)
-        made: SSAValue = m.like(m.cast, m.like(m.inner, m.x, *within).out).out
+        made: SSAValue = m.like(m.cast, m.like(m.round, m.like(m.inner, m.x, *within).out).out).out
         return made
 
 

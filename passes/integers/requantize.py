@@ -19,7 +19,7 @@ from dsc.passes.rule import Match, Rule
 
 
 class OneScale(Rule):
-    """q(a * c + b; s, z) => byte(clip(round(a * (c / s) + b / s + z))), also of sums, relu and clip of such"""
+    """q(a * c + b; s, z) => byte(round(clip(a * (c / s) + b / s + z))), also of sums, relu and clip of such"""
 
     pattern = ops.QuantizeLinear(value("x"), ...)
 
@@ -46,9 +46,10 @@ class OneScale(Rule):
         if isinstance(source.owner, (onnx.Relu, onnx.Clip)):
             low, high = quantized_limits(m.graph, source.owner, m.root)
             source = source.owner.operands[0]
-        rounded = m.emit(onnx.Round, _scaled(m, source, factor, zero)).out
-        clipped = m.emit(onnx.Clip, rounded, *(m.constant(np.array(end, np.float32)) for end in (low, high))).out
-        made: SSAValue = m.emit(onnx.Cast, clipped, to=element_of(m.root.results[0].type).code).out
+        limits = (m.constant(np.array(end, np.float32)) for end in (low, high))
+        clipped = m.emit(onnx.Clip, _scaled(m, source, factor, zero), *limits).out
+        rounded = m.emit(onnx.Round, clipped).out
+        made: SSAValue = m.emit(onnx.Cast, rounded, to=element_of(m.root.results[0].type).code).out
         return made
 
 

@@ -63,7 +63,7 @@ def _refuse_maker(graph: Graph, value: SSAValue) -> str | None:
     op = value.owner
     if not isinstance(op, Operation):
         return "it is an input of the model"
-    if passes_on(op) or cast_from(graph, op) is not None:
+    if passes_on(op) or cast_from(op) is not None:
         return None
     quantizes = isinstance(op, onnx.QuantizeLinear) and is_encoded(op) and _is_zero_known(graph, op)
     return None if quantizes else f"it is made by {_name(op)}"

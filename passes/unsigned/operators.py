@@ -8,9 +8,8 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import Fact, Graph, OnnxOp, dims_of, element_of, has, onnx
+from dsc.ir import Fact, OnnxOp, dims_of, element_of, has, onnx, rounded_between
 from dsc.passes.fuse.roles import looks_up_bytes
-from dsc.passes.integers.scales import FLOAT32
 
 _COMPARES = frozenset("Clip Concat Max MaxPool Min ReduceMax ReduceMin Where".split())
 """Operators that give bytes they were given, chosen by their order if not by their places."""
@@ -55,15 +54,8 @@ def zero_point(op: OnnxOp) -> SSAValue | None:
     return inputs[_ZERO_POINT] if len(inputs) > _ZERO_POINT else None
 
 
-def cast_from(graph: Graph, op: Operation) -> tuple[float, float] | None:
+def cast_from(op: Operation) -> tuple[float, float] | None:
     """Between which numbers the whole numbers of float32 are that an op casts to signed bytes; None where it does not,
     or they may be no whole numbers or no bytes."""
-    if not isinstance(op, onnx.Cast) or element_of(op.input.type).dtype != FLOAT32:
-        return None
-    clip = op.input.owner
-    if not isinstance(clip, onnx.Clip) or not isinstance(clip.operands[0].owner, onnx.Round):
-        return None
-    known = [end.item() for end in map(graph.constant, clip.node_inputs()[1:]) if end is not None]
-    if len(known) < 2 or not -128 <= known[0] <= known[1] <= 127 or any(end != int(end) for end in known):
-        return None
-    return known[0], known[1]
+    found = rounded_between(op)
+    return found if found is not None and -128 <= found[0] <= found[1] <= 127 else None

@@ -43,7 +43,7 @@ class _Signs:
                 below = zero is None or (array is not None and not (array > 0).any())
                 return below and self._has(op.x) and self._has(op.x_scale)
             case onnx.Cast():
-                return self._has(op.input) and (_is_float(op) or cast_from(self.graph, op) is not None)
+                return self._has(op.input) and (_is_float(op) or cast_from(op) is not None)
             case onnx.Round():
                 return self._has(op.X)
             case onnx.Add() | onnx.Mul() | onnx.Div():

@@ -9,6 +9,7 @@ from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
 from dsc.targets.cpu.bfloat16 import bfloat16_operands, hidden_roundings, plain_roundings
 from dsc.targets.cpu.float16 import integer_conversions
+from dsc.targets.cpu.nearest import nearest_conversions
 from dsc.targets.cpu.stack import on_stack
 from dsc.targets.tir.lets import flat_lets
 from dsc.targets.tir.passes import any_alignment, compacted_blocks, each, flat_loops
@@ -44,6 +45,7 @@ def tir_passes(functions: Expansions, float16: bool = True, bfloat16: bool = Fal
             tirx.transform.LowerTVMBuiltin(),
             each(plain_shapes, "dsc.plain_shapes"),
             *show,
+            each(nearest_conversions, "dsc.nearest"),
             each(plain, "dsc.plain_floats"),
             tirx.transform.LowerIntrin(),
             *conversions,

@@ -7,6 +7,7 @@ from tvm import s_tir, tirx
 
 from dsc.lower.floats import opaque, plain
 from dsc.lower.functions import Expansions, expanded
+from dsc.lower.nearest import rounded_first
 from dsc.targets.backend import ON_HOST, Backend
 from dsc.targets.tir.passes import compacted_blocks, each, flat_loops
 from dsc.targets.tir.plain_shapes import plain_shapes
@@ -69,6 +70,7 @@ def _kernel_passes(functions: Expansions) -> tvm.transform.Pass:
     return tvm.transform.Sequential(
         [
             each(lambda func: expanded(func, functions), "dsc.expanded_functions"),
+            each(rounded_first, "dsc.rounded_first"),
             each(opaque, "dsc.opaque_floats"),
             s_tir.transform.CanonicalizeLoop(),
             s_tir.transform.LowerCrossThreadReduction(),

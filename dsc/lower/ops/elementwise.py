@@ -6,13 +6,19 @@ import operator
 from collections.abc import Callable
 
 from tvm import te, tirx
-from tvm.ir import Expr
+from tvm.ir import Call as Called
+from tvm.ir import Expr, Op
 
 from dsc.elements import FloatEncoding
 from dsc.ir import onnx
 from dsc.lower import floats, functions, integers, minifloats
+from dsc.lower.nearest import nearest
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
 from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float, let
+
+_ROUNDING = Op.get("tirx.nearbyint")
+_NEAREST = ("int8", "uint8", "int16", "uint16", "int32")
+"""The types of integers to which int32 leads."""
 
 
 def is_number(x: Expr) -> Expr:
@@ -174,6 +180,14 @@ def is_inf(call: Call) -> te.Tensor:
     return elementwise(element, call.inputs[0], name="isinf")
 
 
+def _rounded(tensor: te.Tensor) -> te.Tensor | None:
+    """The float32 tensor that `tensor` is, rounded; None where it is something else."""
+    value = tensor.op.body[0] if isinstance(tensor.op, te.ComputeOp) else None
+    if not isinstance(value, Called) or not value.op.same_as(_ROUNDING) or dtype_of(tensor) != "float32":
+        return None
+    return tensor.op.input_tensors[0]
+
+
 @lowers(onnx.Cast, onnx.CastLike)
 def cast_op(call: Call) -> te.Tensor:
     """x in another element type: floats truncate to integers, anything but zero is true."""
@@ -183,6 +197,8 @@ def cast_op(call: Call) -> te.Tensor:
     if isinstance(encoding, FloatEncoding):
         saturate, mode = bool(call.attr("saturate", 1)), call.attr("round_mode", "up")
         return elementwise(lambda x: minifloats.converted(x, encoding, saturate, mode), call.inputs[0], name="cast")
+    if target in _NEAREST and (source := _rounded(call.inputs[0])) is not None:
+        return elementwise(lambda x: nearest(x).astype(target), source, name="nearest")
     if call.element().stored == "float16":
         return elementwise(minifloats.single, call.inputs[0], name="cast")  # and rounded to half as all results are
     return elementwise(lambda x: integers.converted(x, target), call.inputs[0], name="cast")

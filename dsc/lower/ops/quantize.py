@@ -7,16 +7,18 @@ from typing import TypeAlias
 
 from tvm import te, tirx
 from tvm.ir import Expr
+from xdsl.ir import Operation
 
 from dsc.elements import ElementType, FloatEncoding, integer_encoding
-from dsc.ir import onnx
+from dsc.ir import element_of, onnx, rounded_between
 from dsc.lower import minifloats
 from dsc.lower.exprs import Dim, floordiv, simplify
+from dsc.lower.nearest import is_nearest, nearest
 from dsc.lower.ops.conv import centered, convolve
 from dsc.lower.ops.matmul import matmul
 from dsc.lower.ops.reduce import reduce
 from dsc.lower.registry import Call, UnsupportedOpError, lowers
-from dsc.lower.tensors import const_like, dtype_of, elementwise, is_float, let, normalize_axis
+from dsc.lower.tensors import const_like, elementwise, is_float, let, normalize_axis
 from dsc.lower.windows import windows
 
 Place: TypeAlias = Callable[[Sequence[Expr], te.Tensor], Sequence[Dim]]
@@ -36,13 +38,19 @@ def parameter(call: Call, tensor: te.Tensor, shape: Sequence[Dim], indices: Sequ
     return tensor(*(floordiv(i, block) if a == axis else i for a, i in enumerate(indices)))
 
 
-def saturated(value: Expr, element: ElementType) -> Expr:
-    """A whole float as an integer, cut down to what the type holds."""
+def saturated(value: Expr, zero: Expr | None, element: ElementType) -> Expr:
+    """The integer nearest to a float32, plus a zero point, cut down to what the type holds, which is 16 bits at most.
+
+    It is cut down first, so that its place in the type's range is found at once.
+    """
     encoding = integer_encoding(element.dtype)
     assert encoding is not None
     assert element.computed is not None
-    low, high = (tirx.const(float(limit), dtype_of(value)) for limit in (encoding.least, encoding.largest))
-    return tirx.Min(high, tirx.Max(low, value)).astype(element.computed)
+    low, high = (tirx.const(float(limit), "float32") for limit in (encoding.least, encoding.largest))
+    if zero is not None:
+        low, high = low - zero.astype("float32"), high - zero.astype("float32")
+    found = nearest(tirx.Min(high, tirx.Max(low, value)))
+    return (found if zero is None else found + zero.astype("int32")).astype(element.computed)
 
 
 @lowers(onnx.QuantizeLinear)
@@ -54,12 +62,11 @@ def quantize(call: Call) -> te.Tensor:
     def element(*i: Expr) -> Expr:
         step = parameter(call, scale, x.shape, i).astype("float32")
         value = x(*i).astype("float32") / step
+        offset = None if zero is None else parameter(call, zero, x.shape, i)
         if not isinstance(target.encoding, FloatEncoding):
-            value = tirx.nearbyint(value)
-        if zero is not None:
-            value = value + parameter(call, zero, x.shape, i).astype("float32")
-        if not isinstance(target.encoding, FloatEncoding):
-            return saturated(value, target)
+            return saturated(value, offset, target)
+        if offset is not None:
+            value = value + offset.astype("float32")
         return minifloats.saturated(value, target.encoding) if call.attr("saturate", 1) else value
 
     return te.compute(x.shape, element, name="quantize")
@@ -71,15 +78,33 @@ def dequantize(call: Call) -> te.Tensor:
     x, scale, zero = call.inputs
 
     exact = "float32" if is_float(x) else "int32"
+    whole = _before_narrowing(call) or (lambda *i: x(*i).astype(exact))
 
     def element(*i: Expr) -> Expr:
-        value = x(*i).astype(exact)
+        value = whole(*i)
         if zero is not None:
             value = value - parameter(call, zero, x.shape, i).astype(exact)
         step = parameter(call, scale, x.shape, i)
         return (value.astype("float32") * step.astype("float32")).astype(call.dtype())
 
     return te.compute(x.shape, element, name="dequantize")
+
+
+def _before_narrowing(call: Call) -> Callable[..., Expr] | None:
+    """The elements of the operand as int32, before they were cast to bytes, which they are: that need not be done then.
+
+    None where it was made otherwise, or elsewhere.
+    """
+    cast, made = call.op.operands[0].owner, call.inputs[0].op
+    limits = rounded_between(cast) if isinstance(cast, Operation) else None
+    narrowed = made.body[0] if isinstance(made, te.ComputeOp) else None
+    if limits is None or not isinstance(narrowed, tirx.Cast) or not is_nearest(narrowed.value):
+        return None
+    encoding = integer_encoding(element_of(call.op.operands[0].type).dtype)
+    if encoding is None or not encoding.least <= limits[0] <= limits[1] <= encoding.largest:
+        return None
+    rounded = made.input_tensors[0]
+    return lambda *i: nearest(rounded(*i))
 
 
 @lowers(onnx.DynamicQuantizeLinear)
@@ -99,12 +124,12 @@ def dynamic_quantize(call: Call) -> list[te.Tensor]:
 
     def origin() -> Expr:
         least = tirx.Min(low(), const_like(0, x))
-        return let(scale(), lambda s: saturated(tirx.nearbyint(_over(-least, s)), byte))
+        return let(scale(), lambda s: saturated(_over(-least, s), None, byte))
 
     zero_point = te.compute((), origin, name="zero_point")
 
     def element(v: Expr) -> Expr:
-        return saturated(tirx.nearbyint(_over(v, scale())) + zero_point().astype("float32"), byte)
+        return saturated(_over(v, scale()), zero_point(), byte)
 
     return [elementwise(element, x, name="quantized"), scale, zero_point]
 
@@ -140,8 +165,7 @@ def _shifted(x: te.Tensor, zero: te.Tensor | None, place: Place) -> te.Tensor:
 
 def _requantized(total: te.Tensor, factor: Factor, zero: te.Tensor, target: ElementType) -> te.Tensor:
     def element(*i: Expr) -> Expr:
-        value = tirx.nearbyint(total(*i).astype("float32") * factor(i))
-        return saturated(value + zero(*[0] * len(zero.shape)).astype("float32"), target)
+        return saturated(total(*i).astype("float32") * factor(i), zero(*[0] * len(zero.shape)), target)
 
     return te.compute(total.shape, element, name="requantized")
 

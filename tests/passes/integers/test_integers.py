@@ -132,7 +132,7 @@ def quantized_weights() -> Graph:
 CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     "conv": (
         convolution,
-        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Clip Round Cast DequantizeLinear)"],
     ),
     "matmul": (product, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul Add)"]),
     "gemm": (gemm, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul Add)"]),
@@ -141,7 +141,7 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
         residual,
         [
             "QuantizeLinear",
-            "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear DequantizeLinear Add Round Clip Cast "
+            "conv(ConvInteger Cast Mul Add Clip Round Cast DequantizeLinear DequantizeLinear Add Clip Round Cast "
             "DequantizeLinear)",
         ],
     ),
@@ -150,24 +150,24 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
         divided,
         [
             "QuantizeLinear",
-            "matmul(MatMulInteger Cast Mul Add Round Clip Cast DequantizeLinear Add Round Clip Cast DequantizeLinear)",
+            "matmul(MatMulInteger Cast Mul Add Clip Round Cast DequantizeLinear Add Clip Round Cast DequantizeLinear)",
         ],
     ),
     "relu of bytes": (
         lambda: clamped(zero=np.int8(-4)),
-        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Clip Round Cast DequantizeLinear)"],
     ),
     "clip of bytes": (
         lambda: clamped("Clip"),
-        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Clip Round Cast DequantizeLinear)"],
     ),
     "a clip alone": (
         lambda: cut(np.uint8(7)),
-        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Clip Round Cast DequantizeLinear)"],
     ),
     "a clip alone, of signed bytes": (
         lambda: cut(np.int8(-3)),
-        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear)"],
+        ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Clip Round Cast DequantizeLinear)"],
     ),
     "quantized weights": (quantized_weights, ["QuantizeLinear", "matmul(MatMulInteger Cast Mul)"]),
     "a pool of bytes": (moved, ["QuantizeLinear", "pool(MaxPool)", "conv(ConvInteger Cast Mul)"]),
@@ -175,7 +175,7 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
         joined,
         [
             "QuantizeLinear",
-            *["conv(ConvInteger Cast Mul Add Round Clip Cast DequantizeLinear Add Round Clip Cast)"] * 2,
+            *["conv(ConvInteger Cast Mul Add Clip Round Cast DequantizeLinear Add Clip Round Cast)"] * 2,
             "Concat",
             "DequantizeLinear",
         ],
@@ -404,14 +404,15 @@ def test_clamps_that_stay_floats(name: str) -> None:
     assert any(CLAMP in str(miss) and reason in str(miss) for miss in record.near_misses())
 
 
-TWICE = "clip(byte(clip(x, a, b)), c, d) => byte(clip(x, a', b')), a' and b' being a and b between c and d"
+TWICE = "clip(byte(round(clip(x, a, b))), c, d) => byte(round(clip(x, a', b'))), a', b' being a, b between c and d"
 
 
 def clipped_twice(
     first: tuple[float, float], second: tuple[int | None, int | None], dtype: type[np.generic] = np.int8
 ) -> Graph:
     net = Net(x=(600,))
-    byte = net.Cast(net.Clip(net.inputs()[0], *map(np.float32, first)), to=element_of_dtype(dtype).code)
+    clipped = net.Clip(net.inputs()[0], *map(np.float32, first))
+    byte = net.Cast(net.Round(clipped), to=element_of_dtype(dtype).code)
     return net.done(net.Clip(byte, *(None if end is None else dtype(end) for end in second)))
 
 
@@ -432,7 +433,7 @@ def test_two_clips_are_one(
     before, after = clipped_twice(first, second), clipped_twice(first, second)
     (record,) = rewritten(after, "requantize")
     assert record.fired[TWICE] == 1
-    assert summary(after) == ["Clip", "Cast"]
+    assert summary(after) == ["Clip", "Round", "Cast"]
     (clip,) = (op for op in after.ops() if isinstance(op, onnx.Clip))
     assert [after.constant(end).item() for end in clip.node_inputs()[1:]] == expected
     inputs = {"x": np.linspace(-150, 150, 600, dtype=np.float32)}
@@ -442,7 +443,7 @@ def test_two_clips_are_one(
 
 def limit_of_bytes() -> Graph:
     net = Net(x=(4,), limit=())
-    x, limit = (net.Cast(net.Clip(v, np.float32(-9), np.float32(9)), to=3) for v in net.inputs())
+    x, limit = (net.Cast(net.Round(net.Clip(v, np.float32(-9), np.float32(9))), to=3) for v in net.inputs())
     return net.done(net.Clip(x, limit))
 
 

@@ -40,8 +40,8 @@ def product(*, columns: bool = False, zero: np.generic = WEIGHT_ZERO, rows: int 
     return net.done(net.QLinearMatMul(x, SCALE, ZERO, w, scales, zeros, OUT_SCALE, OUT_ZERO))
 
 
-CONV = ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Round Clip Cast)"]
-MATMUL = ["QuantizeLinear", "matmul(MatMulInteger Cast Mul Add Round Clip Cast)"]
+CONV = ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Clip Round Cast)"]
+MATMUL = ["QuantizeLinear", "matmul(MatMulInteger Cast Mul Add Clip Round Cast)"]
 CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     "conv": (convolution, CONV),
     "conv with a bias": (lambda: convolution(bias=True, pads=[1, 1, 0, 1], strides=[2, 1]), CONV),

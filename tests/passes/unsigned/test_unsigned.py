@@ -144,8 +144,8 @@ def multiplied(net: Net, x: SSAValue, zero: SSAValue | None = None) -> SSAValue:
 
 def cast(low: float, high: float, rounded: bool = True) -> Graph:
     net = Net(x=(2, 8))
-    x = net.Round(net.inputs()[0]) if rounded else net.inputs()[0]
-    return net.done(multiplied(net, net.Cast(net.Clip(x, np.float32(low), np.float32(high)), to=3)))
+    x = net.Clip(net.inputs()[0], np.float32(low), np.float32(high))
+    return net.done(multiplied(net, net.Cast(net.Round(x) if rounded else x, to=3)))
 
 
 CASES: dict[str, tuple[Callable[[], Graph], str, list[Zero]]] = {
@@ -330,7 +330,7 @@ def test_which_signs_are_known() -> None:
     net = Net(x=(2, 8), y=(2, 8))
     x, y = net.inputs()
     positive = net.Relu(x)
-    whole = net.Cast(net.Clip(net.Round(positive), np.float32(0), np.float32(100)), to=3)
+    whole = net.Cast(net.Round(net.Clip(positive, np.float32(0), np.float32(100))), to=3)
     large = net.Cast(positive, to=6)
     known = [
         positive,

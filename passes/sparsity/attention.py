@@ -58,7 +58,7 @@ class SparsifyAttention(Pass):
                 set_attention_window(fusion, self.window)
                 record.fire(RULE)
             else:
-                record.miss(RULE, fusion, reason)
+                record.miss(RULE, _named(fusion), reason)
 
     def _refusal(self, fusion: FusionOp) -> str | None:
         if attention_window(fusion) is not None:
@@ -82,6 +82,18 @@ class SparsifyAttention(Pass):
 def attentions(graph: Graph) -> Iterator[FusionOp]:
     """The regions that are attentions, in the order of the graph."""
     return (op for op in graph.ops() if isinstance(op, FusionOp) and op.kind.data == "attention")
+
+
+def name_of(attention: FusionOp) -> str:
+    """The name of the node that it comes from; "" where its nodes have none."""
+    named = _named(attention)
+    return named.node if isinstance(named, OnnxOp) else ""
+
+
+def _named(fusion: FusionOp) -> Operation:
+    """The op by whose node an attention is known: the softmax, if it has a name."""
+    named = [op for op in fusion.block.ops if isinstance(op, OnnxOp) and op.node]
+    return next((op for op in named if isinstance(op, onnx.Softmax)), named[0] if named else fusion)
 
 
 def _after(softmax: OnnxOp) -> Iterator[OnnxOp]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import onnx
 from xdsl.ir import SSAValue
 
 from dsc.check.deviation import Deviation, Deviations
@@ -84,6 +85,24 @@ def approximates(pipeline: Pipeline) -> bool:
     return count == 1
 
 
+@dataclass(frozen=True)
+class Approximated:
+    """A model as it is computed on purpose: the graph before the pass that approximates, and the model after it."""
+
+    exact: Graph
+    model: onnx.ModelProto
+
+    @staticmethod
+    def of(graph: Graph, passes: str) -> Approximated | None:
+        """What the passes of an artifact make of a model, imported; None where they approximate nothing."""
+        pipeline = Pipeline.parse(passes)
+        if not approximates(pipeline):
+            return None
+        watch = Approximating(graph)
+        pipeline.upto(SparsifyAttention).run(graph.clone(), [watch])
+        return Approximated(watch.exact, export_model(watch.approximated))
+
+
 class Approximating:
     """An observer for `Pipeline.run` that keeps the graph before and after the pass that approximates."""
 
@@ -112,7 +131,7 @@ class Approximating:
             return Approximation((), self._refused)
         try:
             on = samples or self._random(max(window for _, window in windows))
-            errors, outputs = self._errors(on.feeds, len(windows))
+            errors, outputs = self._errors(on, len(windows))
         except DscError as error:
             if samples is not None:
                 raise
@@ -138,7 +157,7 @@ class Approximating:
         raise refusal
 
     def _errors(
-        self, feeds: Iterable[Feed], count: int
+        self, samples: Samples, count: int
     ) -> tuple[list[tuple[Deviation, Deviation]], dict[str, Deviation]]:
         """Each attention's own and accumulated errors, and those of the outputs."""
         exact = Reference(export_model(_with_twins(self.exact.clone(), self.approximated)))
@@ -146,13 +165,16 @@ class Approximating:
         approximated = Reference(export_model(_with_results(copy, _windowed(copy))))
         errors = [(Deviations(), Deviations()) for _ in range(count)]
         outputs = {name: Deviations() for name in self.imported.output_names}
-        for feed in feeds:
+        done = 0
+        for done, feed in enumerate(samples.feeds, 1):
             expected, found = exact.run(feed), approximated.run(feed)
             for i, (own, accumulated) in enumerate(errors):
                 own.add(expected[_RESULT.format(i)], expected[_RESULT.format(i + count)])
                 accumulated.add(expected[_RESULT.format(i)], found[_RESULT.format(i)])
             for name, error in outputs.items():
                 error.add(expected[name], found[name])
+        if not done:
+            raise UsageError(f"there is no sample in {samples.source}")
         results = [(own.result(), accumulated.result()) for own, accumulated in errors]
         return results, {name: error.result() for name, error in outputs.items()}
 

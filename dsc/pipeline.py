@@ -159,7 +159,9 @@ def compile_model(
     compress: have weights in fewer bytes in the artifact, without loss; loading it expands them.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
-    check_request(source, target, opt_level, shapes, passes, tuning_seconds, database, precision, activations, attention_window)
+    check_request(
+        source, target, opt_level, shapes, passes, tuning_seconds, database, precision, activations, attention_window
+    )
     shapes = checked_shapes(shapes or {})
     tell, clock = progress or _silent, _Clock()
     onto = target if isinstance(target, Target) else named_target(target)

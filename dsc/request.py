@@ -136,7 +136,9 @@ def check_approximated(graph: Graph, attention_window: int | None, records: Sequ
     """Raise UsageError where an optimized model has no attention that got the window that was asked for."""
     if attention_window is None or any(attention_window_of(op) is not None for op in graph.ops()):
         return
-    misses = [miss for record in records if record.name.startswith("sparsify-attention") for miss in record.near_misses()]
+    misses = [
+        miss for record in records if record.name.startswith("sparsify-attention") for miss in record.near_misses()
+    ]
     why = "; ".join(f"{miss.count}: {miss.reason}" for miss in misses) or "it has none"
     raise UsageError(f"no attention of the model can have a window of {attention_window}: {why}")
 

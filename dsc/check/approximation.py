@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import onnx
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dsc.check.deviation import Deviation, Deviations
 from dsc.check.reference import Reference
@@ -156,24 +156,23 @@ class Approximating:
         assert refusal is not None
         raise refusal
 
-    def _errors(
-        self, samples: Samples, count: int
-    ) -> tuple[list[tuple[Deviation, Deviation]], dict[str, Deviation]]:
+    def _errors(self, samples: Samples, count: int) -> tuple[list[tuple[Deviation, Deviation]], dict[str, Deviation]]:
         """Each attention's own and accumulated errors, and those of the outputs."""
         exact = Reference(export_model(_with_twins(self.exact.clone(), self.approximated)))
         copy = self.approximated.clone()
         approximated = Reference(export_model(_with_results(copy, _windowed(copy))))
         errors = [(Deviations(), Deviations()) for _ in range(count)]
         outputs = {name: Deviations() for name in self.imported.output_names}
-        done = 0
-        for done, feed in enumerate(samples.feeds, 1):
+        measured = 0
+        for feed in samples.feeds:
+            measured += 1
             expected, found = exact.run(feed), approximated.run(feed)
             for i, (own, accumulated) in enumerate(errors):
                 own.add(expected[_RESULT.format(i)], expected[_RESULT.format(i + count)])
                 accumulated.add(expected[_RESULT.format(i)], found[_RESULT.format(i)])
             for name, error in outputs.items():
                 error.add(expected[name], found[name])
-        if not done:
+        if not measured:
             raise UsageError(f"there is no sample in {samples.source}")
         results = [(own.result(), accumulated.result()) for own, accumulated in errors]
         return results, {name: error.result() for name, error in outputs.items()}
@@ -183,7 +182,7 @@ def _windowed(graph: Graph) -> list[FusionOp]:
     return [op for op in attentions(graph) if attention_window(op) is not None]
 
 
-def _with_results(graph: Graph, regions: Sequence[FusionOp]) -> Graph:
+def _with_results(graph: Graph, regions: Sequence[Operation]) -> Graph:
     """The graph, which has these regions, with their results as further outputs."""
     named = list(zip(graph.output_names, graph.outputs, strict=True))
     graph.set_outputs([*named, *((_RESULT.format(i), op.results[0]) for i, op in enumerate(regions))])
@@ -194,7 +193,8 @@ def _with_twins(exact: Graph, approximated: Graph) -> Graph:
     """The exact graph with each attention that is approximated twice, on the same values: its results, and then those
     of its twins, are further outputs."""
     values: dict[SSAValue, SSAValue] = dict(zip(approximated.inputs, exact.inputs, strict=True))
-    regions, twins = [], []
+    regions: list[Operation] = []
+    twins: list[Operation] = []
     for op, other in zip(list(exact.ops()), approximated.ops(), strict=True):
         values.update(zip(other.results, op.results, strict=True))
         if isinstance(op, FusionOp) and attention_window(other) is not None:

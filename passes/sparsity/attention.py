@@ -1,4 +1,4 @@
-"""sparsify-attention: queries see the keys near them and no others. It changes results, so only who asks for it gets it.
+"""sparsify-attention: queries see the keys near them and no others. It changes results: only who asks for it gets it.
 
 The body of a region says it in plain operators, a band that chooses between scores and -inf, so that the graph can be
 run and exported at any stage; and the region has the window as an attribute, by which kernels leave out whole blocks of
@@ -136,7 +136,9 @@ def _mask(fusion: FusionOp, window: int) -> None:
     softmax.operands[0] = made.add(onnx.Where.make(near, scores, low, result_types=[scores.type]))
     if not _is_masked(scores) or any(isinstance(use.operation, onnx.IsNaN) for use in probabilities.uses):
         return
-    made = _Before(block, softmax.next_op)
+    following = softmax.next_op
+    assert following is not None
+    made = _Before(block, following)
     zero = made.constant(np.array(0, element_of(probabilities.type).dtype))
     test = onnx.IsNaN.make(probabilities)
     guard = onnx.Where.make(made.add(test), zero, probabilities, result_types=[probabilities.type])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dsc.check import examine, verify_each
-from dsc.check.approximation import Approximation, Approximating, Samples, approximates
+from dsc.check.approximation import Approximating, Approximation, Samples, approximates
 from dsc.check.stages import Stages
 from dsc.errors import UsageError
 from dsc.exchange import import_model
@@ -64,7 +64,9 @@ def test_own_and_accumulated_errors_are_those_of_exact_arithmetic() -> None:
     near.append(layer(near[0], far))
     first, second = found.attentions
     assert (first.window, second.window, found.inputs) == (6, 6, "mine")
-    assert first.own is not None and second.own is not None and second.accumulated is not None
+    assert first.own is not None
+    assert second.own is not None
+    assert second.accumulated is not None
     assert first.own == first.accumulated
     assert first.own.snr == pytest.approx(snr(exact[0], near[0]), abs=0.05)
     assert second.own.snr == pytest.approx(snr(exact[1], layer(exact[0], far)), abs=0.05)
@@ -107,7 +109,7 @@ def test_requests_that_would_do_nothing_are_refused() -> None:
         compile_model(proto, samples=Samples("mine", samples()))
     with pytest.raises(UsageError, match="which -O2 and -O3 form; this is -O1"):
         compile_model(proto, attention_window=3, opt_level=1)
-    with pytest.raises(UsageError, match="have sparsify-attention{window=3} after fuse"):
+    with pytest.raises(UsageError, match=r"have sparsify-attention\{window=3\} after fuse"):
         compile_model(proto, attention_window=3, passes="canonicalize")
     for window in (0, True, 2.5, "3"):
         with pytest.raises(UsageError, match="an attention window is a number of positions, 1 or more"):

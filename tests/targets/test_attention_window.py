@@ -168,7 +168,9 @@ def test_which_keys_a_task_goes_through() -> None:
         assert point.skipped
         # a query that sees padding only keeps what it sees, and so do those of its block
         alone = ~(seen & kept).any(-1)
-        whole = np.repeat([alone[first : first + point.rows].any() for first in range(0, length, point.rows)], point.rows)
+        whole = np.repeat(
+            [alone[first : first + point.rows].any() for first in range(0, length, point.rows)], point.rows
+        )
         left = seen & (kept | whole[:length, None])
         np.testing.assert_array_equal(found, blocks(left, point.rows, point.skipped))
 
@@ -187,7 +189,10 @@ def test_pairs() -> None:
     given = of.arrays()
     given[3] = np.where(np.arange(150) < np.array([150, 60])[:, None, None, None], 0, -1e4).astype(np.float32)
     expected = of.reference(given)[0]
-    found = [outputs(code, given) for code in library([space.build(replace(point, skipped=n)) for n in (point.skipped, 0)], space.machine)]
+    found = [
+        outputs(code, given)
+        for code in library([space.build(replace(point, skipped=n)) for n in (point.skipped, 0)], space.machine)
+    ]
     some = np.arange(150) < np.array([150, 60 + 9])[:, None]
     for each in found:
         np.testing.assert_allclose(each[some], expected[some], atol=6e-2)  # as without a window

@@ -132,7 +132,8 @@ def _before_the_window(scores: SSAValue) -> SSAValue:
     """The scores of an attention with a window, without it."""
     band = scores.owner
     assert isinstance(band, onnx.Where)
-    return band.X
+    before: SSAValue = band.X
+    return before
 
 
 def _number(value: SSAValue) -> float | None:

@@ -91,7 +91,8 @@ def test_as_a_model_with_the_mask_written_out(window: int, free: bool) -> None:
             lambda net, p: net.Where(net.IsNaN(p), np.float32(0), p),
         )
         near = attending(
-            qkv_net() if free else sized(), lambda net, scores, mask=mask: net.Add(scores, mask) if mask.any() else scores
+            qkv_net() if free else sized(),
+            lambda net, scores, mask=mask: net.Add(scores, mask) if mask.any() else scores,
         )
         sparsified(near, window)
         inputs = feeds(whole)

@@ -22,6 +22,8 @@ def print_approximation(approximation: Recorded) -> None:
         columns = ["approximated", "window", "own SNR dB", "SNR dB", "max error", "cosine"]
         print_table(columns, rows, title="attention within a window against all of it")
         print(f"  measured on: {approximation['inputs']}" if outputs else f"  {approximation['inputs']}")
+    else:
+        print("no attention was approximated")
     for reason, count in approximation["refused"].items():
         print(f"  not approximated, {count}: {reason}")
 

@@ -82,6 +82,8 @@ def test_every_value_of_an_approximation_replaced_by_nonsense(capsys: pytest.Cap
     ]
     assert "  measured on: random" in printed
     assert "  not approximated, 2: it has a window already" in printed
+    print_approximation(APPROXIMATION | {"attentions": [], "outputs": {}})
+    assert capsys.readouterr().out.splitlines()[0] == "no attention was approximated"
     refusals = []
     for path in _paths(APPROXIMATION):
         for nonsense in _NONSENSE:

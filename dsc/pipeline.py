@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from dsc.check.approximation import Approximating, Samples, approximates
 from dsc.codegen import CompiledModel, build, dump_kernels
 from dsc.exchange import ModelSource, fingerprint, has_definition, import_model
 from dsc.exchange.shapes import Shapes, checked_shapes
@@ -19,12 +20,16 @@ from dsc.passes import Observer, PassRecord, Pipeline
 from dsc.precision import PRECISIONS
 from dsc.request import (
     check_activations,
+    check_approximated,
+    check_attention_window,
     check_multiplies,
     check_multiplies_bytes,
     check_opt_level,
     check_precision,
+    check_regions,
     check_request,
     check_rounded,
+    check_samples,
 )
 from dsc.targets import DEFAULT_TARGET, AnyTarget, Target
 from dsc.targets import target as named_target
@@ -46,7 +51,13 @@ class Compilation:
     """Time of each phase."""
 
 
-def preset(opt_level: int, target: AnyTarget, precision: str = "fp32", activations: str = "fp32") -> Pipeline:
+def preset(
+    opt_level: int,
+    target: AnyTarget,
+    precision: str = "fp32",
+    activations: str = "fp32",
+    attention_window: int | None = None,
+) -> Pipeline:
     """The passes of an optimization level for a target.
 
     0: only what makes ops compilable: definitions of operators, and constants. 1: canonicalize, and compute in single
@@ -55,6 +66,7 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32", activatio
     bits where kernels make floats of them; kernels by estimate. 3: the same passes; kernels by measurement.
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     activations: fp32, int16 or int8: what they are rounded to, row by row, where weights of few bits multiply them.
+    attention_window: how many positions from a query keys may lie, which approximates; all of them where it is None.
     Raises UsageError for other levels, precisions and activations, and for those that the target cannot multiply in.
     """
     check_opt_level(opt_level)
@@ -62,6 +74,8 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32", activatio
     check_multiplies(target, precision)
     check_activations(activations)
     check_multiplies_bytes(target, activations, opt_level)
+    check_attention_window(attention_window)
+    check_regions(attention_window, opt_level)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
     unsigned = "unsigned" if before and target.machine.multiplies_unsigned else ""
@@ -70,7 +84,8 @@ def preset(opt_level: int, target: AnyTarget, precision: str = "fp32", activatio
     canonical, weights = keeping if target.unpacks_weights() else plain
     fuse = "fuse{quantized-attention=true}" if target.multiplies_bytes() else "fuse"
     rows = "" if activations == "fp32" else f"quantize-rows{{type={activations}}}"
-    best = [before, canonical, widen, weights, after, unsigned, fuse, target.passes(), rows]
+    window = "" if attention_window is None else f"sparsify-attention{{window={attention_window}}}"
+    best = [before, canonical, widen, weights, after, unsigned, fuse, window, target.passes(), rows]
     levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
@@ -122,6 +137,8 @@ def compile_model(
     passes: str | Pipeline | None = None,
     precision: str = "fp32",
     activations: str = "fp32",
+    attention_window: int | None = None,
+    samples: Samples | None = None,
     tuning_seconds: float = 60.0,
     database: Path | None = None,
     observers: Sequence[Observer] = (),
@@ -135,17 +152,22 @@ def compile_model(
     passes: instead of the preset of `opt_level`.
     precision: fp32, tf32, bf16 or fp16, as `preset` has it: what tensors are stored and multiplied in.
     activations: fp32, int16 or int8, likewise: what is multiplied by weights of few bits.
+    attention_window: approximates attention, as `preset` has it; by how much that is off is in the manifest.
+    samples: on what that is measured, where a pass approximates; on random inputs where none are given.
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
     dump: a folder for the code of each kernel, from its schedule to its assembly.
     compress: have weights in fewer bytes in the artifact, without loss; loading it expands them.
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
-    check_request(source, target, opt_level, shapes, passes, tuning_seconds, database, precision, activations)
+    check_request(
+        source, target, opt_level, shapes, passes, tuning_seconds, database, precision, activations, attention_window
+    )
     shapes = checked_shapes(shapes or {})
     tell, clock = progress or _silent, _Clock()
     onto = target if isinstance(target, Target) else named_target(target)
     given = Pipeline.parse(passes) if isinstance(passes, str) else passes
-    pipeline = given or preset(opt_level, onto, precision, activations)
+    pipeline = given or preset(opt_level, onto, precision, activations, attention_window)
+    check_samples(samples is not None, approximates(pipeline))
     chooser = Tuner(onto, tuning_seconds, Database(database)) if opt_level == 3 else None
 
     tell("import", 0, 1)
@@ -155,9 +177,16 @@ def compile_model(
     clock.lap("import")
 
     required = size_requirements(graph)
-    records = optimize(graph, pipeline, observers, progress)
+    watch = Approximating(graph) if approximates(pipeline) else None
+    records = optimize(graph, pipeline, [*([] if watch is None else [watch]), *observers], progress)
     check_rounded(graph, activations)
+    check_approximated(graph, attention_window, records)
     clock.lap("optimize")
+    approximation = None
+    if watch is not None:
+        tell("measure errors", 0, 1)
+        approximation = watch.measure(samples).to_json()
+        clock.lap("measure errors")
 
     provenance = {
         "passes": str(pipeline),
@@ -169,7 +198,7 @@ def compile_model(
         "sha256": None if isinstance(source, Graph) else fingerprint(source),
     }
     observe = None if dump is None else dump_kernels(dump, onto.backend())
-    model = build(graph, onto, chooser, progress, provenance, required, observe)
+    model = build(graph, onto, chooser, progress, provenance, required, observe, approximation)
     clock.lap("build")
     if compress:
         model = model.compressed(lambda done, total: tell("compress", done, total))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from dsc.errors import ArtifactError, UsageError
 from dsc.exchange.shapes import Shapes
 from dsc.ir import Graph, multiplied_as
-from dsc.passes import Pipeline
+from dsc.ir import attention_window as attention_window_of
+from dsc.passes import PassRecord, Pipeline
 from dsc.precision import ACTIVATIONS, PRECISIONS
 from dsc.runtime.devices import needed_device
 from dsc.targets import AnyTarget, Target, families
@@ -29,11 +31,12 @@ def check_request(
     database: Path | None,
     precision: object,
     activations: object,
+    attention_window: object,
 ) -> None:
     """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
     check_target(target)
     check_opt_level(opt_level)
-    check_passes(passes, precision, activations)
+    check_passes(passes, precision, activations, attention_window)
     is_number = isinstance(tuning_seconds, int | float) and not isinstance(tuning_seconds, bool)
     if not is_number or not math.isfinite(tuning_seconds) or tuning_seconds < 0:  # type: ignore[arg-type, operator]
         raise UsageError(f"tuning_seconds must be a number of seconds, not {tuning_seconds!r}")
@@ -71,12 +74,19 @@ def check_opt_level(opt_level: object) -> None:
         raise UsageError(f"there is no optimization level {opt_level!r}: choose one of 0, 1, 2, 3")
 
 
-def check_passes(passes: object, precision: object, activations: object) -> None:
-    """Raise UsageError for what is no pipeline, no precision, no type of activations, or a pipeline beside these."""
+def check_passes(passes: object, precision: object, activations: object, attention_window: object = None) -> None:
+    """Raise UsageError for what is no pipeline, no precision, no type of activations, no window, or a pipeline beside
+    these."""
     if not isinstance(passes, str | Pipeline | None):
         raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
     check_precision(precision)
     check_activations(activations)
+    check_attention_window(attention_window)
+    if passes is not None and attention_window is not None:
+        raise UsageError(
+            "an attention window adds a pass to the preset, and passes are given in its place: "
+            f"have sparsify-attention{{window={attention_window}}} after fuse"
+        )
     if passes is not None and activations != ACTIVATIONS[0]:
         raise UsageError(
             f"activations {activations} adds a pass to the preset, and passes are given in its place: "
@@ -99,6 +109,38 @@ def check_activations(activations: object) -> None:
     """Raise UsageError for what activations cannot be rounded to."""
     if not isinstance(activations, str) or activations not in ACTIVATIONS:
         raise UsageError(f"activations cannot be {activations!r}: choose one of {', '.join(ACTIVATIONS)}")
+
+
+def check_attention_window(window: object) -> None:
+    """Raise UsageError for what is no number of positions."""
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+        raise UsageError(f"an attention window is a number of positions, 1 or more, not {window!r}")
+
+
+def check_regions(attention_window: int | None, opt_level: int) -> None:
+    """Raise UsageError where no regions are formed that could have a window."""
+    if attention_window is not None and opt_level < 2:
+        raise UsageError(f"attention windows are of regions, which -O2 and -O3 form; this is -O{opt_level}")
+
+
+def check_samples(given: bool, approximates: bool) -> None:
+    """Raise UsageError for samples on which nothing would be measured."""
+    if given and not approximates:
+        raise UsageError(
+            "samples are to measure by how much an approximation is off, and no pass approximates: have an attention "
+            "window, or sparsify-attention among the passes"
+        )
+
+
+def check_approximated(graph: Graph, attention_window: int | None, records: Sequence[PassRecord]) -> None:
+    """Raise UsageError where an optimized model has no attention that got the window that was asked for."""
+    if attention_window is None or any(attention_window_of(op) is not None for op in graph.ops()):
+        return
+    misses = [
+        miss for record in records if record.name.startswith("sparsify-attention") for miss in record.near_misses()
+    ]
+    why = "; ".join(f"{miss.count}: {miss.reason}" for miss in misses) or "it has none"
+    raise UsageError(f"no attention of the model can have a window of {attention_window}: {why}")
 
 
 def check_multiplies_bytes(target: AnyTarget, activations: str, opt_level: int) -> None:

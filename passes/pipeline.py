@@ -51,6 +51,11 @@ class Pipeline:
                 observer(index, pass_, graph, records[-1])
         return records
 
+    def upto(self, kind: type[Pass]) -> Pipeline:
+        """The passes up to the first one of a kind, which is the last of them."""
+        last = next(index for index, pass_ in enumerate(self.passes) if isinstance(pass_, kind))
+        return Pipeline(self.passes[: last + 1])
+
     def __str__(self) -> str:
         return ",".join(str(p) for p in self.passes)
 

@@ -20,6 +20,7 @@ _BUILTIN = {
     "quantize-rows": "dsc.passes.weight_only:QuantizeRows",
     "requantize": "dsc.passes.integers:Requantize",
     "sparse-inputs": "dsc.passes.sparsity:SparseInputs",
+    "sparsify-attention": "dsc.passes.sparsity:SparsifyAttention",
     "sparsity": "dsc.passes.sparsity:Sparsity",
     "unsigned": "dsc.passes.unsigned:Unsigned",
     "weight-only": "dsc.passes.weight_only:WeightOnly",

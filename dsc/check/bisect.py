@@ -50,14 +50,16 @@ def find_culprit(
     expected: Arrays,
     progress: Tell,
     tolerance: Tolerance | None = None,
+    exact: Arrays | None = None,
 ) -> Culprit:
     """What makes `module` differ from the model on a sample.
 
     graph: the model imported, with the shapes that the module was compiled for. expected: the reference's outputs on
     `inputs`. progress: told a phase, the steps done and how many there are. tolerance: the user's, of the outputs;
-    passes and kernels are judged by the usual one.
+    passes and kernels are judged by the usual one. exact: the model's outputs, where the module approximates it and
+    `expected` are those of the approximation.
     """
-    stages = Stages(graph, inputs, expected)
+    stages = Stages(graph, inputs, expected if exact is None else exact)
     final = graph.clone()
     try:
         if wrong := stages.wrong(final):

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from dsc.check import sensitivity
+from dsc.check.approximation import Approximated
 from dsc.check.bisect import Culprit, find_culprit
 from dsc.check.judge import Arrays
 from dsc.check.reference import Model, Reference
 from dsc.check.stability import Tell
+from dsc.check.stages import Stages
 from dsc.check.tolerance import Tolerance, element_of_module, of_module
 from dsc.check.verify import Report, verify
+from dsc.exchange import import_model
 from dsc.ir import Graph
 from dsc.runtime import Module
 
+_APPROXIMATED = (
+    "attention is approximated on purpose, in what it is compared with too; by how much that is off says dsc inspect"
+)
 _FAULTS = frozenset(("import", "rewrite", "kernel", "packing", "buffer"))
 
 
@@ -64,21 +70,30 @@ def examine(
     """Compare the outputs on all samples, and find what is to blame where they differ.
 
     graph: the model imported, with the shapes that the module was compiled for. tolerance: that of the precision of the
-    module where none is given. Raises as `verify` does.
+    module where none is given. A module that approximates is held against the model with the same approximation, and
+    the passes before that against the model itself. Raises as `verify` does.
     """
     tell = progress or (lambda phase, done, total: None)
     if tolerance is None or not tolerance.given:
         tolerance = of_module(module.manifest)
-    report = verify(model, module, samples, tolerance, threads, graph=graph, progress=tell)
+    near = Approximated.of(graph, str(module.manifest.provenance.get("passes", "")))
+    reference, imported = (model, graph) if near is None else (near.model, import_model(near.model))
+    report = verify(reference, module, samples, tolerance, threads, graph=imported, progress=tell)
     element = element_of_module(module.manifest)
     if report.failed and element is not None:
         said = sensitivity.notes(graph, element, samples[report.failed[0]], threads, tell)
         report = replace(report, notes=(*report.notes, *said))
     doubtful = report.failed or report.blurred[:1]
+    if near is not None:
+        report = replace(report, notes=(*report.notes, _APPROXIMATED))
+        exact = Reference(model, threads).run(samples[0])
+        if not doubtful and Stages(graph, samples[0], exact).wrong(near.exact):
+            doubtful = (0,)
     culprit = None
     for index in doubtful:
-        expected = Reference(model, threads).run(samples[index])
-        culprit = find_culprit(graph, module, samples[index], expected, tell, report.tolerance)
+        expected = Reference(reference, threads).run(samples[index])
+        exact = expected if near is None else Reference(model, threads).run(samples[index])
+        culprit = find_culprit(graph, module, samples[index], expected, tell, report.tolerance, exact)
         if culprit.fault != "reference":
             break
     if report.passed and culprit is not None and culprit.fault not in _FAULTS:

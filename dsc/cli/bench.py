@@ -54,6 +54,7 @@ def bench(
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
+    attention_window: options.AttentionWindow = None,
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -68,14 +69,16 @@ def bench(
     claim({"--json": json}, [model, module, *(plugin or ())], database=db)
     options.check_tuning(context, opt_level, db)
     if module is not None:
-        compiling = ("opt_level", "target", "passes", "precision", "activations", "plugin", "time", "db")
+        compiling = (
+            "opt_level", "target", "passes", "precision", "activations", "attention_window", "plugin", "time", "db",
+        )  # fmt: skip
         options.refuse(context, f"says how to compile, {module} is compiled already", *compiling)
     load_plugins(plugin)
     from dsc.request import check_runs_here
 
     if module is None:
         check_runs_here(target, "dsc bench")
-    compiler = _Compiler(target, opt_level, shapes, passes, precision, activations, time, db)
+    compiler = _Compiler(target, opt_level, shapes, passes, precision, activations, attention_window, time, db)
     wanted = [f"zoo:{name}" for name in SPEED_BAR] if zoo else [model or ""]
     before, found = environment(), []
     for text in wanted:
@@ -101,6 +104,7 @@ class _Compiler:
     passes: str | None
     precision: str
     activations: str
+    attention_window: int | None
     tuning_seconds: float
     database: Path | None
 
@@ -127,6 +131,7 @@ class _Compiler:
                 passes=self.passes,
                 precision=self.precision,
                 activations=self.activations,
+                attention_window=self.attention_window,
                 tuning_seconds=self.tuning_seconds,
                 database=self.database,
                 progress=tell,

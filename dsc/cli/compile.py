@@ -17,6 +17,8 @@ from dsc.errors import BudgetError, UsageError
 from dsc.host import FAMILY
 
 if TYPE_CHECKING:
+    from dsc.check.approximation import Samples
+    from dsc.cli.source import Source
     from dsc.pipeline import Compilation
 
 
@@ -36,6 +38,12 @@ def compile_(
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
+    attention_window: options.AttentionWindow = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Inputs on which the error of an approximation is measured; random if none."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many of them at most.")] = 16,
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -60,10 +68,13 @@ def compile_(
     shapes = source.shapes(shape, pinned)
     target_file = output or Path(f"{source.name}.dsc")
     outputs = {"-o": None if dry_run else target_file, "--json": json}
-    claim(outputs, [source.path, *(plugin or ())], database=db, dump=dump_phases)
+    data = [Path(calibration.partition(":")[0])] if calibration is not None else []
+    claim(outputs, [source.path, *data, *(plugin or ())], database=db, dump=dump_phases)
     options.check_tuning(context, opt_level, db)
     if threads is not None and max_latency is None:
         raise UsageError("--threads says how --max-latency is measured; a module is told its threads when it is loaded")
+    if calibration is None:
+        options.refuse(context, "is of calibration data, and there is none", "samples")
     load_plugins(plugin)
     from dsc.pipeline import compile_model
     from dsc.request import check_runs_here
@@ -80,6 +91,8 @@ def compile_(
             passes=passes,
             precision=precision,
             activations=activations,
+            attention_window=attention_window,
+            samples=None if calibration is None else _samples(calibration, source, samples),
             tuning_seconds=time,
             database=db,
             observers=options.observers(dump_phases, print_ir_after),
@@ -106,6 +119,17 @@ def compile_(
         raise BudgetError("; ".join(missed) + ": nothing was written")
     if written is not None:
         print(f"wrote {written}, {compilation.model.size / 1e6:.1f} MB")
+
+
+def _samples(text: str, source: Source, most: int) -> Samples:
+    """The inputs that --calibration names. Raises UsageError."""
+    import onnx
+
+    from dsc.check.approximation import Samples
+    from dsc.quantize.calibration import find_samples
+
+    found = find_samples(text, onnx.load(source.path, load_external_data=False)).first(most)
+    return Samples(found.source, found)
 
 
 def _missed_budgets(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dsc.cli import options
+from dsc.cli.approximation import print_approximation
 from dsc.cli.console import print_table, write_json
 from dsc.cli.kernels import print_kernels
 from dsc.cli.layers import print_layers, verdicts
@@ -58,6 +59,8 @@ def _artifact(path: Path, check: bool, kernels: bool, sparsity: bool, json: Path
     print_table(["", ""], rows)
     stored = stored_kinds(manifest, stored_weights(path))
     print_table(["weights", "tensors", "bytes", "in memory"], [_kind_row(kind) for kind in stored])
+    if manifest.approximation is not None:
+        print_approximation(manifest.approximation)
     if kernels:
         print_kernels(manifest.kernels)
     if sparsity:

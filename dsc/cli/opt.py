@@ -24,6 +24,7 @@ def opt(
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
+    attention_window: options.AttentionWindow = None,
     opt_level: options.OptLevel = 2,
     target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
@@ -55,9 +56,10 @@ def opt(
     from dsc.request import check_passes
     from dsc.targets import target as named_target
 
-    check_passes(passes, precision, activations)
+    check_passes(passes, precision, activations, attention_window)
     onto = named_target(target)
-    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, onto, precision, activations)
+    preferred = precision, activations, attention_window
+    pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, onto, *preferred)
     graph = import_model(source.path, shapes=parse_shapes(shape))
     observers = options.observers(dump_phases, print_ir_after)
     if verify_each:

@@ -64,6 +64,12 @@ Activations: TypeAlias = Annotated[
         metavar="fp32|int16|int8", help="What is multiplied by weights of 4 or 8 bits; integers in steps of a row."
     ),
 ]
+AttentionWindow: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="POSITIONS", help="Approximate: no query sees keys further from it than that. All are seen by default."
+    ),
+]
 Plugins: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(

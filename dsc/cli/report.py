@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from dsc.cli.approximation import print_approximation
 from dsc.cli.console import print_table
 from dsc.cli.kernels import estimated
 from dsc.cli.layers import summary, verdicts
@@ -37,6 +38,7 @@ def to_json(compilation: Compilation) -> dict[str, object]:
         "regions": dict(_regions(compilation)),
         "kernels": [asdict(choice) for choice in model.choices],
         "layers": [asdict(verdict) for verdict in _verdicts(model)],
+        "approximation": model.manifest.approximation,
         "bytes": {"library": len(model.library), "library_and_weights": model.size},
         "seconds": dict(compilation.seconds),
         "versions": dict(model.manifest.versions),
@@ -74,6 +76,8 @@ def print_summary(compilation: Compilation) -> None:
         print(total)
     if found := _verdicts(compilation.model):
         print(summary(found))
+    if compilation.model.manifest.approximation is not None:
+        print_approximation(compilation.model.manifest.approximation)
     seconds = ", ".join(f"{phase} {time:.1f} s" for phase, time in compilation.seconds.items())
     print(f"{sum(regions.values())} regions for {compilation.model.manifest.target}: {seconds}")
 

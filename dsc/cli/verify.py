@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dsc.targets import AnyTarget
 
 _OF_COMPILING = (
-    "module", "opt_level", "target", "passes", "precision", "activations", "plugin", "time", "db", "atol", "rtol",
-    "simulate", "order",
+    "module", "opt_level", "target", "passes", "precision", "activations", "attention_window", "plugin", "time", "db",
+    "atol", "rtol", "simulate", "order",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ def verify(
     passes: options.Passes = None,
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
+    attention_window: options.AttentionWindow = None,
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -98,7 +99,8 @@ def verify(
     claim({"--json": json}, [source.path, module, *(plugin or ()), *(data or ()), *files_named(input)], database=db)
     options.check_tuning(context, opt_level, db)
     if module is not None:
-        options.refuse(context, f"says how to compile, {module} is compiled already", "precision", "activations")
+        said = f"says how to compile, {module} is compiled already"
+        options.refuse(context, said, "precision", "activations", "attention_window")
     _check_simulation(context, simulate, module, opt_level)
     load_plugins(plugin)
     from dsc import check
@@ -110,7 +112,9 @@ def verify(
     with _target(target, simulate, order) as (onto, simulation), progress() as tell:
         model_choices: tuple[Choice, ...] = ()
         if module is None:
-            compilation = _compiled(source, shapes, onto, opt_level, passes, precision, activations, time, db, tell)
+            compilation = _compiled(
+                source, shapes, onto, opt_level, passes, precision, activations, attention_window, time, db, tell
+            )
             model_choices = compilation.model.choices
             compiled = compilation.model.load(threads)
         else:
@@ -177,6 +181,7 @@ def _compiled(
     passes: str | None,
     precision: str,
     activations: str,
+    attention_window: int | None,
     tuning_seconds: float,
     database: Path | None,
     tell: Tell,
@@ -191,6 +196,7 @@ def _compiled(
         passes=passes,
         precision=precision,
         activations=activations,
+        attention_window=attention_window,
         tuning_seconds=tuning_seconds,
         database=database,
         progress=tell,

@@ -47,6 +47,7 @@ def build(
     provenance: Mapping[str, Any] | None = None,
     required: SizeRequirements | None = None,
     observe: KernelObserver | None = None,
+    approximation: Mapping[str, Any] | None = None,
 ) -> CompiledModel:
     """Compile a graph for a target.
 
@@ -54,6 +55,7 @@ def build(
     provenance: recorded in the artifact.
     required: of the model's sizes before it was rewritten.
     observe: told of the code of each kernel.
+    approximation: what was approximated, recorded as well.
     Raises `UnsupportedModelError` listing every op that cannot be compiled, `UsageError` without the
     tools of the target.
     """
@@ -93,7 +95,9 @@ def build(
     choices = [replace(choice, spilled=spills.of(choice)) for choice in choices]
     layers = sparse_layers(graph, emitted)
     manifest = _manifest(graph.name, target, backend, emitted, choices, layers, provenance or {})
-    manifest = replace(manifest, uncaptured=uncaptured or obstacle_in(emitted.module[MAIN]))
+    manifest = replace(
+        manifest, uncaptured=uncaptured or obstacle_in(emitted.module[MAIN]), approximation=approximation
+    )
     return CompiledModel(manifest, library, tuple(emitted.parameters.weights), tuple(choices))
 
 

@@ -26,6 +26,7 @@ from dsc.ir.types import DimsAttr, SparseAttr, dims_of, tensor_of_dims
 
 _MULTIPLIED_AS = "multiplied_as"
 _EXPECTED_ZEROS = "expected_zeros"
+_ATTENTION_WINDOW = "attention_window"
 
 
 @irdl_op_definition
@@ -74,6 +75,18 @@ def expected_zeros(op: Operation) -> float:
 def set_expected_zeros(op: Operation, share: float) -> None:
     """State it, in 256ths."""
     op.attributes[_EXPECTED_ZEROS] = IntegerAttr(round(share * 256), i64)
+
+
+def attention_window(op: Operation) -> int | None:
+    """How far from a query the keys of an attention may lie, if its body has masked those that lie further; see
+    `dsc.lower.workload.Workload.attention_window`."""
+    stated = op.attributes.get(_ATTENTION_WINDOW)
+    return stated.value.data if isinstance(stated, IntegerAttr) else None
+
+
+def set_attention_window(op: Operation, window: int) -> None:
+    """State it."""
+    op.attributes[_ATTENTION_WINDOW] = IntegerAttr(window, i64)
 
 
 @irdl_op_definition

@@ -19,7 +19,8 @@ class Demand:
     """Of one run."""
 
     multiply_adds: int
-    """In sums of products: of matrices, of convolutions, both of attention. Other arithmetic is not counted."""
+    """In sums of products: of matrices, of convolutions, both of attention (of what is within its window). Other
+    arithmetic is not counted."""
     element: str
     """Type of their factors as they may be multiplied; that of the most of them. ``float32`` where there are none."""
     weight_bytes: int
@@ -42,7 +43,19 @@ def demand(workload: Workload) -> Demand | None:
         size = min(volume(tensor.shape), sum(_reads(stage, tensor) for stage in computed)) * element_bytes(tensor)
         weights, activations = (weights + size, activations) if operand.constant else (weights, activations + size)
     activations += sum(volume(tensor.shape) * element_bytes(tensor) for tensor in body.outputs)
-    return Demand(sum(count for count, _ in products), element, weights, activations)
+    multiply_adds = sum(count for count, _ in products)
+    return Demand(round(multiply_adds * _seen(workload)), element, weights, activations)
+
+
+def _seen(workload: Workload) -> float:
+    """The share of the pairs of a query and a key that is within the window of an attention; 1 where there is none."""
+    window = workload.attention_window
+    if window is None:
+        return 1.0
+    (softmax,) = (op for op in workload.body if op.name == "onnx.Softmax")
+    length = volume(lowered(workload).tensor(softmax.results[0]).shape[-1:])
+    near = min(window, length - 1)
+    return (length * (2 * near + 1) - near * (near + 1)) / length**2
 
 
 def _products(stage: te.Tensor) -> tuple[int, str] | None:

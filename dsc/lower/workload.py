@@ -116,6 +116,11 @@ class Workload:
     """The share of the elements of its product's left factor that is expected to be 0 at run time, where the right one
     is a weight without infinities and NaN: then nothing is added where they are. (The pass `sparse-inputs` states it.)
     """
+    attention_window: int | None = None
+    """How many positions from a query the keys of an attention may lie: scores of all others are -inf before the
+    softmax, and their weights 0 after it, so that a kernel may leave them out. There are as many queries as keys. (The
+    pass `sparsify-attention` states it of the body that it makes.)
+    """
 
     @cached_property
     def inputs(self) -> tuple[SSAValue, ...]:
@@ -165,6 +170,8 @@ class Workload:
         lines = [self.kind if self.multiplied_as is None else f"{self.kind} multiplied as {self.multiplied_as}"]
         if self.expected_zeros:
             lines[0] += f" of inputs with {self.expected_zeros:.0%} zeros"
+        if self.attention_window is not None:
+            lines[0] += f" of keys within {self.attention_window}"
         integers = _read_at_compile_time(self.body)
         for index, operand in enumerate(self.operands):
             names[operand.value] = f"%{index}"
@@ -235,6 +242,7 @@ class _Builder:
             symbols=self.symbols,
             multiplied_as=dialect.multiplied_as(self.op),
             expected_zeros=dialect.expected_zeros(self.op),
+            attention_window=dialect.attention_window(self.op),
         )
 
     def _operand(self, source: SSAValue, value: SSAValue) -> Operand:

@@ -12,11 +12,11 @@ import numpy as np
 
 from dsc.errors import ArtifactError
 from dsc.needs import Needs
-from dsc.runtime.recorded import recorded_kernel, recorded_layer
+from dsc.runtime.recorded import recorded_approximation, recorded_kernel, recorded_layer
 from dsc.runtime.schema import MalformedError, Value, parse_json
 from dsc.runtime.weights import ELEMENT_TYPES
 
-FORMAT = 5
+FORMAT = 6
 """Version of the artifact's layout; a reader takes exactly the one it knows."""
 
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "lib.so", "weights.safetensors"
@@ -98,6 +98,8 @@ class Manifest:
     """The kernel chosen for each workload, for reports."""
     layers: tuple[Mapping[str, Any], ...] = ()
     """Where a model has zeros in its weights, and the kernel of each layer, for reports."""
+    approximation: Mapping[str, Any] | None = None
+    """What was approximated on purpose, and by how much it is off; None where nothing was."""
     members: Mapping[str, Member] = field(default_factory=dict)
 
     def with_members(self, members: Mapping[str, Member]) -> Manifest:
@@ -137,6 +139,7 @@ def _manifest(content: Value) -> Manifest:
         uncaptured=at["uncaptured"].text(),
         kernels=tuple(recorded_kernel(item) for item in at["kernels"].items()),
         layers=tuple(recorded_layer(item, len(at["kernels"].items())) for item in at["layers"].items()),
+        approximation=None if at["approximation"].value is None else recorded_approximation(at["approximation"]),
         members=dict(zip(MEMBERS, map(_member, at["members"].fields(*MEMBERS)), strict=True)),
     )
 

@@ -9,6 +9,8 @@ from dsc.runtime.schema import Value
 _TEXTS = ("kind", "kernel", "point")
 _DEMAND = ("multiply_adds", "weight_bytes", "activation_bytes")
 _BOUND = ("compute_seconds", "memory_seconds")
+_ERROR = ("snr", "max_abs", "cosine")
+_INFINITE = ("inf", "-inf")
 _RESOURCES = ("threads", "registers", "spilled_bytes", "stack_bytes", "shared_bytes", "resident_blocks")
 
 
@@ -49,6 +51,30 @@ def recorded_layer(content: Value, kernels: int) -> dict[str, Any]:
     for parameter in found["parameters"].items():
         parameter.text()
     return dict(content.value)
+
+
+def recorded_approximation(content: Value) -> dict[str, Any]:
+    """`Manifest.approximation`. Raises `MalformedError` where it is of another form."""
+    attentions, refused, outputs, inputs = content.fields("attentions", "refused", "outputs", "inputs")
+    for attention in attentions.items():
+        name, window, own, accumulated = attention.fields("name", "window", "own", "accumulated")
+        name.text()
+        window.integer(1)
+        for error in (own, accumulated):
+            if error.value is not None:
+                _error(error)
+    for count in refused.entries().values():
+        count.integer()
+    for error in outputs.entries().values():
+        _error(error)
+    inputs.text()
+    return dict(content.value)
+
+
+def _error(content: Value) -> None:
+    for number in content.fields(*_ERROR):
+        if number.value not in _INFINITE:
+            number.number()
 
 
 def _rival(content: Value) -> None:

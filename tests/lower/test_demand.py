@@ -18,6 +18,7 @@ from dsc.targets import target
 from dsc.targets.bound import bound
 from tests.compiled import TextModel
 from tests.targets.regions import Region
+from tests.targets.windowed_attention import WindowedAttention, band
 
 PASSES = "canonicalize,fuse,layout{block=16},precision{type=float16}"
 DEMANDS = {
@@ -33,6 +34,13 @@ DEMANDS = {
     "(float[6,50] x) => (float[6,50] y) { y = Softmax(x) }": (0, "float32", 4 * 600),
     "(float[9] x, int64[3] i, float[3] u) => (float[9] y) { y = ScatterElements(x, i, u) }": (0, "float32", 4 * 9 + 8 * 3 + 4 * 3 + 4 * 9),
 }  # fmt: skip
+
+
+def test_an_attention_within_a_window_multiplies_what_it_sees() -> None:
+    text = "(float[2,70,24] q, float[2,24,70] k, float[2,70,16] v) => (float[2,70,16] y) { p = MatMul(q, k) w = Softmax(p) y = MatMul(w, v) }"
+    found = demand(WindowedAttention(text, window=9).workload())
+    assert found is not None
+    assert found.multiply_adds == 2 * band(70, 9).sum() * (24 + 16)
 
 
 @pytest.mark.parametrize("text", DEMANDS)

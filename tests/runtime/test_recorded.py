@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from dsc.cli.approximation import print_approximation
 from dsc.cli.kernels import estimated, print_kernels
 from dsc.cli.layers import print_layers, verdicts
-from dsc.runtime.recorded import recorded_kernel, recorded_layer
+from dsc.runtime.recorded import recorded_approximation, recorded_kernel, recorded_layer
 from dsc.runtime.schema import MalformedError, Value
 from tests.runtime.test_tampering import _NONSENSE, _paths, _with
 
@@ -61,6 +62,38 @@ def test_every_value_of_a_layer_and_its_rivals_replaced_by_nonsense() -> None:
                 print_layers(recorded[:1], recorded[1:])
     assert len(refusals) > 150
     assert all(refusal.startswith(("layers[0]", "kernels[0]")) for refusal in refusals)
+
+
+ERROR = {"snr": 20.5, "max_abs": 0.1, "cosine": 0.99}
+APPROXIMATION = {
+    "attentions": [{"name": "/softmax", "window": 8, "own": ERROR, "accumulated": ERROR | {"snr": "-inf"}}],
+    "refused": {"it has a window already": 2},
+    "outputs": {"y": {"snr": "inf", "max_abs": 0, "cosine": 1}},
+    "inputs": "random",
+}
+
+
+def test_every_value_of_an_approximation_replaced_by_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
+    print_approximation(recorded_approximation(Value(APPROXIMATION, "approximation")))
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in printed if line.startswith(("/softmax", "y"))] == [
+        ["/softmax", "8", "20.5", "lost", "0.1", "0.99000"],
+        ["y", "exact", "0", "1.00000"],
+    ]
+    assert "  measured on: random" in printed
+    assert "  not approximated, 2: it has a window already" in printed
+    print_approximation(APPROXIMATION | {"attentions": [], "outputs": {}})
+    assert capsys.readouterr().out.splitlines()[0] == "no attention was approximated"
+    refusals = []
+    for path in _paths(APPROXIMATION):
+        for nonsense in _NONSENSE:
+            changed = json.loads(json.dumps(_with(APPROXIMATION, path, nonsense)))
+            try:
+                print_approximation(recorded_approximation(Value(changed, "approximation")))
+            except MalformedError as error:
+                refusals.append(str(error))
+    assert len(refusals) > 50
+    assert all(refusal.startswith("approximation") for refusal in refusals)
 
 
 def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,14 @@ def test_a_manifest_that_was_edited_is_one_message(artifact: Path) -> None:
         {"name": "f", "op": "Conv", "shape": [8, 8, 3, 3], "zeros": 0.5, "pattern": "4x1", "kept": 0.5, "obstacle": "",
          "choice": 0, "parameters": ["w0"]},
     ]  # fmt: skip
+    content["approximation"] = {
+        "attentions": [
+            {"name": "a", "window": 8, "own": {"snr": 20.5, "max_abs": 0.1, "cosine": 0.99}, "accumulated": None},
+        ],
+        "refused": {"no key lies further": 2},
+        "outputs": {"y": {"snr": "inf", "max_abs": 0.0, "cosine": 1.0}},
+        "inputs": "random",
+    }  # fmt: skip
     content["provenance"] = {"opt_level": 2, "passes": "canonicalize", "model": {"a": "b"}}
     for path in _paths(content):
         for nonsense in _NONSENSE:

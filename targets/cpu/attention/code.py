@@ -20,7 +20,7 @@ from dsc.lower import functions
 from dsc.lower.exprs import Dim, ceildiv, product
 from dsc.targets.cpu.attention.elements import Elements
 from dsc.targets.cpu.attention.factors import instruction_of
-from dsc.targets.cpu.attention.keys import AllKeys, Keys
+from dsc.targets.cpu.attention.keys import AllKeys, Blocks, Keys
 from dsc.targets.cpu.attention.masking import Masking
 from dsc.targets.cpu.attention.problem import Problem
 from dsc.targets.cpu.attention.skipping import Skipping
@@ -100,18 +100,24 @@ class Writer:
             head, block = self.loops.split(task, self.blocks)
             batch = self.loops.unravel(head, self.problem.batch)
             first = block * self.blocking.rows
-            if skipping is None:
-                self.present = AllKeys(self.loops, self.problem.keys)
-            else:
+            if skipping is not None:
                 self.present = skipping.present(head, batch, block, lambda row: self.query(first + row))
+            elif self.problem.window is not None:
+                self.present = self._near(self.blocking.keys * self.together).span(block)
+            else:
+                self.present = AllKeys(self.loops, self.problem.keys)
             self.task(Block(batch, first))
 
     def _skipping(self, masking: Masking, kind: Kind) -> Skipping:
         """What is to be known before the tasks."""
-        size, rows = self.blocking.skipped, self.blocking.rows
-        skipping = Skipping(masking, self.elements, self.loops, size, self.blocks, rows, self.machine.lanes())
+        near = self._near(self.blocking.skipped)
+        skipping = Skipping(masking, self.elements, self.loops, near, self.blocks, self.machine.lanes())
         skipping.write(kind)
         return skipping
+
+    def _near(self, size: int) -> Blocks:
+        """The keys in blocks of that size."""
+        return Blocks(self.loops, self.problem.keys, size, self.blocking.rows, self.problem.window)
 
     def task(self, block: Block) -> None:
         """The context of a block of queries."""

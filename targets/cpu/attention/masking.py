@@ -53,10 +53,12 @@ def masking_of(workload: Workload, problem: Problem) -> Masking | Refusal:
     slope = max(walk.slopes)
     if not math.isfinite(slope):
         return Refusal("a scale that is no number")
-    varies = _varies(problem)
+    body = lowered(workload)
+    varies = _varies(problem, problem.scores)
     if not varies[-1]:
         return Refusal("no mask: all keys of a query are treated alike")
-    body = lowered(workload)
+    if problem.window is not None and not _varies(problem, body.tensor(_before_the_window(softmax.input)))[-1]:
+        return Refusal("no mask but the window, of which kernels know without reading it")
     stages = tuple((body.tensor(value), factor) for value, factor in walk.stages)
     return Masking(slope, stages, varies[:-1])
 
@@ -69,7 +71,7 @@ class _Walk:
         self._computed = {product}
         """What is computed from the product."""
         for op in workload.body:
-            if any(operand in self._computed for operand in op.operands):
+            if not isinstance(op, onnx.Shape) and any(operand in self._computed for operand in op.operands):
                 self._computed.update(op.results)
         self.slopes: list[float] = []
         self.stages: list[tuple[SSAValue, float]] = []
@@ -126,13 +128,21 @@ def _stay_zero(workload: Workload, problem: Problem, weights: SSAValue) -> bool:
     return True
 
 
+def _before_the_window(scores: SSAValue) -> SSAValue:
+    """The scores of an attention with a window, without it."""
+    band = scores.owner
+    assert isinstance(band, onnx.Where)
+    before: SSAValue = band.X
+    return before
+
+
 def _number(value: SSAValue) -> float | None:
     constant = onnx.constant_value(value) if is_constant(value) and is_scalar(value) else None
     return None if constant is None else float(constant.reshape(()))
 
 
-def _varies(problem: Problem) -> tuple[bool, ...]:
-    """Along which axes of the batch, queries and keys the scores of products of 0 vary."""
+def _varies(problem: Problem, scores: te.Tensor) -> tuple[bool, ...]:
+    """Along which axes of the batch, queries and keys scores of products of 0 vary."""
     shape = (*problem.batch, problem.queries, problem.keys)
     at = [tirx.Var(f"i{axis}", str(tirx.convert(size).ty)) for axis, size in enumerate(shape)]
     found: list[Expr] = []
@@ -146,6 +156,6 @@ def _varies(problem: Problem) -> tuple[bool, ...]:
 
     leaves = {tensor: read(tensor) for tensor in problem.params}
     leaves[problem.product] = lambda _: tirx.const(0.0, "float32")
-    found.append(Inliner(leaves).at(problem.scores, at))
+    found.append(Inliner(leaves).at(scores, at))
     used = [variable for each in found for variable in tirx.analysis.undefined_vars(each)]
     return tuple(any(variable.same_as(place) for variable in used) for place in at)

@@ -71,6 +71,8 @@ class Problem:
     """Whether factors may be rounded to bfloat16 before they are multiplied."""
     quantized: QuantizedFactors | None
     """The factors of both products as bytes, if they are made of such."""
+    window: int | None
+    """How many positions from a query keys may lie; `scores` are -inf, and `weights` 0, of those that lie further."""
 
     def stored(self, value: Expr, parameters: Mapping[te.Tensor, Leaf] | None = None) -> Expr:
         """An element of the context, in float32, as the output has it; `parameters` give scales and zero points."""
@@ -144,7 +146,7 @@ def problem_of(workload: Workload) -> Problem | Refusal:
     found = Problem(
         tuple(body.inputs), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v, multiplied, scores,
         probabilities, weights, guard is not None, context, output, converted, steps, tuple(same_batch), ((), ()),
-        workload.multiplied_as == "bfloat16", quantized_factors(first, second, body),
+        workload.multiplied_as == "bfloat16", quantized_factors(first, second, body), workload.attention_window,
     )  # fmt: skip
     return _checked(found)
 

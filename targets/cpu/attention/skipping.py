@@ -18,7 +18,7 @@ from tvm.ir import Expr
 
 from dsc.lower.exprs import Dim
 from dsc.targets.cpu.attention.elements import Elements
-from dsc.targets.cpu.attention.keys import Runs
+from dsc.targets.cpu.attention.keys import Blocks, Runs
 from dsc.targets.cpu.attention.masking import Masking
 from dsc.targets.cpu.attention.reach import Reach
 from dsc.targets.cpu.attention.summary import Summary
@@ -29,15 +29,14 @@ class Skipping:
     """Decides for the tasks of one call."""
 
     def __init__(
-        self, masking: Masking, elements: Elements, loops: Loops, size: int, tiles: Dim, rows: int, lanes: int
+        self, masking: Masking, elements: Elements, loops: Loops, blocks: Blocks, tiles: Dim, lanes: int
     ) -> None:
         """Allocates what is kept in the current frame.
 
-        size: keys in a block; tiles, rows: blocks of queries, and queries in one.
+        blocks: of keys; tiles: how many blocks of queries there are.
         """
-        self._loops, self._size, self._keys = loops, size, elements.problem.keys
-        self._by_query, self._rows = masking.by_query, rows
-        self._summary = Summary(masking, elements, loops, tiles, rows, size, lanes)
+        self._by_query, self._blocks = masking.by_query, blocks
+        self._summary = Summary(masking, elements, loops, blocks, tiles, lanes)
         self._reach = Reach(masking, elements, loops, lanes)
 
     def write(self, kind: Kind) -> None:
@@ -52,7 +51,7 @@ class Skipping:
         """
         first = self._summary.first(batch)
         mask = first + tile if self._by_query else first
-        reach = self._reach.of(head, batch, self._rows, query)
-        runs = Runs(self._loops, self._keys, self._size)
-        runs.find(lambda block: tirx.Not(self._summary.removed(mask, block, reach)))
+        reach = self._reach.of(head, batch, self._blocks.rows, query)
+        runs = Runs(self._blocks)
+        runs.find(tile, lambda block: tirx.Not(self._summary.removed(mask, block, reach)))
         return runs

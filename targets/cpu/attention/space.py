@@ -107,7 +107,7 @@ class AttentionSpace:
 
     def _task_cycles(self, point: Blocking) -> float:
         problem = self.problem
-        keys = nominal(problem.keys)
+        keys = self._near(point)
         together = self._kind.together
         depth = math.ceil(problem.depth / together)
         score = self._tile_cycles(point.keys, point.vectors, point.lanes, depth, near=True)
@@ -124,9 +124,16 @@ class AttentionSpace:
             + point.rows // point.queries * groups * weigh
         )
 
+    def _near(self, point: Blocking) -> int:
+        """The keys of a task: all, or those of its window with what else is in their blocks."""
+        keys, window = nominal(self.problem.keys), self.problem.window
+        if window is None:
+            return keys
+        return min(keys, point.rows + 2 * window + max(point.skipped, point.keys * self._kind.together))
+
     def _rounding(self, point: Blocking) -> float:
         """Vector operations that make pairs or fours of keys, values and weights."""
-        keys, lanes = nominal(self.problem.keys), self.machine.lanes()
+        keys, lanes = self._near(point), self.machine.lanes()
         vectors = point.vectors + (self.problem.width + self.problem.depth) / lanes
         return _OPERATIONS[self._kind] * keys / self._kind.together * vectors
 

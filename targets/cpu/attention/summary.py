@@ -13,9 +13,10 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.lower.exprs import Dim, ceildiv, product
+from dsc.lower.exprs import Dim, product
 from dsc.lower.floats import f32
 from dsc.targets.cpu.attention.elements import Elements
+from dsc.targets.cpu.attention.keys import Blocks
 from dsc.targets.cpu.attention.masking import Masking
 from dsc.targets.cpu.inline import Inliner
 from dsc.targets.tir.loops import Kind, Loops, pieces, spread, when
@@ -32,21 +33,21 @@ class Summary:
     """Of each mask: of all elements of the batch, or blocks of queries, that have one of their own."""
 
     def __init__(
-        self, masking: Masking, elements: Elements, loops: Loops, tiles: Dim, rows: int, size: int, lanes: int
+        self, masking: Masking, elements: Elements, loops: Loops, near: Blocks, tiles: Dim, lanes: int
     ) -> None:
         """Allocates it in the current frame.
 
-        tiles, rows: blocks of queries, and queries in one; size: keys in a block.
+        near: the blocks of keys; tiles: how many blocks of queries there are.
         """
-        self._masking, self._elements, self._loops = masking, elements, loops
-        self._lanes, self._size, self._rows = lanes, size, rows if masking.by_query else 1
+        self._masking, self._elements, self._loops, self._near = masking, elements, loops, near
+        self._lanes, self._size, self._rows = lanes, near.size, near.rows if masking.by_query else 1
         self._problem = elements.problem
         self.tiles = tiles if masking.by_query else 1
         """Masks of an element of the batch."""
         batch = zip(self._problem.batch, masking.axes, strict=False)
         self._shape = [*(extent if varies else 1 for extent, varies in batch), self.tiles]
         self.masks = product(self._shape)
-        self.blocks = ceildiv(self._problem.keys, size)
+        self.blocks = near.count
         """Blocks of keys."""
         self._highest = T.alloc_buffer((self.masks * self.blocks,), "float32")
         self._lowest = T.alloc_buffer((self.masks,), "float32")
@@ -69,9 +70,9 @@ class Summary:
         """Whether so many masks remove any block, if products do not move scores."""
         found = T.alloc_buffer((1,), "int32")
         T.buffer_store(found, tirx.const(0, "int32"), [0])
-        with self._loops.each(masks * self.blocks) as place:
-            mask, block = self._loops.split(place, self.blocks)
-            with when(self.removed(first + mask, block, f32(MARGIN))):
+        with self._loops.each(masks) as mask:
+            _, tile = self._loops.split(mask, self.tiles)
+            with self._near.each(tile) as block, when(self.removed(first + mask, block, f32(MARGIN))):
                 T.buffer_store(found, tirx.const(1, "int32"), [0])
         return tirx.NE(found[0], tirx.const(0, "int32"))
 
@@ -84,7 +85,7 @@ class Summary:
             self._clear(of_block, [])
             with self._loops.each(self._rows) as row:
                 self._clear(of_query, [row])
-            for first, blocks, count in self._pieces():
+            for first, blocks, count in self._pieces(tile):
                 with self._loops.each(blocks) as block:
                     with self._loops.each(self._rows) as row:
                         query = T.Bind(self._query(tile * self._rows + row))
@@ -95,13 +96,24 @@ class Summary:
             with self._loops.each(self._rows) as row:
                 T.buffer_store(self._lowest, tirx.min(self._lowest[mask], self._across(of_query, [row])), [mask])
 
-    def _pieces(self) -> list[tuple[Expr, Dim, int]]:
-        """The first block, number of blocks, and keys in each: the last of all may have fewer, if that is known."""
+    def _pieces(self, tile: Expr) -> list[tuple[Expr, Dim, int]]:
+        """The first block, number of blocks, and keys in each, of the blocks near some queries: the last of all may
+        have fewer, if that is known."""
         zero, keys = self._loops.const(0), self._problem.keys
         if not isinstance(keys, int) or keys % self._size == 0:
-            return [(zero, self.blocks, self._size)]
-        full = keys // self._size
-        return [(zero, full, self._size), (self._loops.const(full), 1, keys % self._size)]
+            found: list[tuple[Expr, Dim, int]] = [(zero, self.blocks, self._size)]
+        else:
+            full = keys // self._size
+            found = [(zero, full, self._size), (self._loops.const(full), 1, keys % self._size)]
+        if self._near.window is None:
+            return found
+        begin, end = self._near.near(tile)
+        return [(*self._within(begin, end, first, blocks), count) for first, blocks, count in found]
+
+    def _within(self, begin: Expr, end: Expr, first: Expr, blocks: Dim) -> tuple[Expr, Expr]:
+        """What blocks have in common with those from `begin` to before `end`: the first, and how many."""
+        start = T.Bind(tirx.max(begin, first))
+        return start, T.Bind(tirx.max(tirx.min(end, first + blocks) - start, self._loops.const(0)))
 
     def _query(self, query: Expr) -> Expr:
         return tirx.min(query, self._loops.const(self._problem.queries) - 1)

@@ -15,6 +15,9 @@ from tests.gpu.device import Device
 from tests.targets.cuda.simulated import backend, check, device, every, library, machine
 from tests.targets.regions import Region
 from tests.targets.test_attention import CASES, MASKED, heads
+from tests.targets.windowed_attention import WindowedAttention
+
+WINDOWED = heads((2, 37, 2, 16), MASKED, "float[2,1,1,37] mask")
 
 
 def test_layouts_masks_and_lengths(simulation: Device) -> None:
@@ -25,6 +28,12 @@ def test_layouts_masks_and_lengths(simulation: Device) -> None:
         return [points[next(turn) % len(points)]]
 
     check(Attention(), CASES, simulation, in_turn)
+
+
+def test_windows(simulation: Device) -> None:
+    """As a mask that is computed: no key is skipped."""
+    near = WindowedAttention(WINDOWED.text, WINDOWED.sizes, window=9)
+    check(Attention(), [near], simulation, lambda space: space.points()[:2])
 
 
 def test_every_blocking(in_any_order: Device) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
 import pytest
 import tvm
 
+from dsc.lower.workload import Workload
 from dsc.simulator import KernelError, Simulation, simulated_cuda
 from dsc.targets import Point, Refusal, Space
 from dsc.targets.cuda.backend import CudaBackend
@@ -22,8 +23,9 @@ from tests.gpu.device import Device
 from tests.targets.cuda.simulated import backend, best, check, library, machine
 from tests.targets.cuda.test_contraction import ptxas
 from tests.targets.cuda.test_matrix import ROUNDED, run
-from tests.targets.half_attention import HALVES, HalfAttention, attention
+from tests.targets.half_attention import HALF_ULP, HALVES, HalfAttention, attention
 from tests.targets.test_attention import MASKED, SCALED, heads
+from tests.targets.windowed_attention import WindowedAttention
 
 PLAIN = "{ p = MatMul(q, k) w = Softmax<axis=-1>(p) y = MatMul(w, v) }"
 
@@ -58,6 +60,21 @@ def test_layouts_masks_and_lengths(simulation: Device) -> None:
     turn = count()
     cases = [HALVES[i] for i in (7, 11, 12)] if isinstance(simulation, Simulation) else HALVES
     check(AttendMatrices(), cases, simulation, lambda space: [small(space, next(turn))])  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _NearHalves(WindowedAttention):
+    """Factors of which are rounded to float16."""
+
+    def workload(self) -> Workload:
+        return replace(super().workload(), multiplied_as="float16")
+
+
+def test_windows(simulation: Device) -> None:
+    """As a mask that is computed: no key is skipped."""
+    whole = bert(2, 37, 2, 16)
+    near = _NearHalves(whole.text, whole.sizes, window=9, atol=HALF_ULP)
+    check(AttendMatrices(), [near], simulation, lambda space: [small(space)])  # type: ignore[arg-type]
 
 
 def test_more_queries_of_a_warp_and_more_steps_ahead() -> None:

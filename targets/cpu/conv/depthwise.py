@@ -4,8 +4,8 @@ Where the width is known, nothing is copied: the tiles at the ends of a row are 
 padding left out, the tiles between them share one loop, and a kernel row outside the image is skipped by a branch
 around all of it. Where the width is symbolic, padded rows are copied to scratch first.
 
-Bytes are multiplied as floats, since no instruction multiplies bytes without adding neighbours: less their zero point,
-which makes padding 0, and exactly, as sums of so few terms are below 2^24.
+Bytes are multiplied as floats, since no instruction multiplies bytes without adding neighbours: less their zero points,
+which makes padding 0, and exactly, as sums of so few terms are below 2^24. So weights may have any zero points.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.tile import RegisterTile, as_elements
 from dsc.targets.kernel import Implementation, Rearrange
-from dsc.targets.tir.loops import Loops, tile_widths, when
+from dsc.targets.tir.loops import Loops, spread, tile_widths, when
 
 WIDTHS = (8, 7, 6, 5, 4)
 """Tile widths tried. Wider tiles were slower wherever a row has several: see `BURST`."""
@@ -151,18 +151,38 @@ class _Nest:
 
     def _tile(self, row: _Row, lane: Expr, column: Expr, taps: Taps | None) -> None:
         tile = RegisterTile(self.instruction, self.point.width, self.point.lanes, self.point.lanes)
+        zero = self._weight_zero(row.block, lane)
         writer = Writer(self.frame.epilogue, gcd(self.point.lanes, self.frame.epilogue.block))
         tile.clear()
         if self.exact:
             for kh in range(self.conv.kernel[0]):
-                self._kernel_row(tile, row, lane, column, kh, taps)
+                self._kernel_row(tile, row, lane, column, kh, taps, zero)
         else:
             # Indices of symbolic sizes cost TVM's passes much time: those rows are not written out.
             with self.loops.each(self.conv.kernel[0]) as kh:
-                self._kernel_row(tile, row, lane, column, kh, taps)
+                self._kernel_row(tile, row, lane, column, kh, taps, zero)
         self._store(tile, writer, row, lane, column)
 
-    def _kernel_row(self, tile: RegisterTile, row: _Row, lane: Expr, column: Expr, kh: Dim, taps: Taps | None) -> None:
+    def _weight_zero(self, block: Expr, lane: Expr) -> Expr | None:
+        """The zero points of the weights of a vector of channels, as floats."""
+        zero, lanes = self.frame.weight_zero, self.point.lanes
+        if zero is None:
+            return None
+        if product(zero.shape) == 1:
+            return T.Bind(spread(zero[tuple(0 for _ in zero.shape)].astype(FLOAT32), lanes))
+        channels = self.loops.span(block * self.conv.block + lane, lanes)
+        return T.Bind(as_elements(zero[channels], FLOAT32))
+
+    def _kernel_row(
+        self,
+        tile: RegisterTile,
+        row: _Row,
+        lane: Expr,
+        column: Expr,
+        kh: Dim,
+        taps: Taps | None,
+        zero: Expr | None,
+    ) -> None:
         """The terms of one row of the kernel, where that is inside the image."""
         conv = self.conv
         columns = range(conv.kernel[1])
@@ -173,9 +193,12 @@ class _Nest:
         padded = self.exact and (conv.pads.top or conv.pads.bottom)
         with when(tirx.all(line >= 0, line < conv.h) if padded else None):
             for kw, i in terms:
-                self._term(tile, row, lane, column + i, kh, kw, i)
+                weight = self.frame.weight[row.block, kh, kw, self.loops.span(lane, self.point.lanes)]
+                self._term(tile, row, lane, column + i, kh, kw, i, weight if zero is None else weight - zero)
 
-    def _term(self, tile: RegisterTile, row: _Row, lane: Expr, pixel: Expr, kh: Dim, kw: int, i: int) -> None:
+    def _term(
+        self, tile: RegisterTile, row: _Row, lane: Expr, pixel: Expr, kh: Dim, kw: int, i: int, weight: Expr
+    ) -> None:
         """One vector multiplied into the sums of pixel `i` of the tile."""
         conv, lanes = self.conv, self.loops.span(lane, self.point.lanes)
         place, first_row = pixel * conv.strides[1] + kw * conv.dilations[1], row.first + row.r
@@ -183,7 +206,7 @@ class _Nest:
             x = self.source.above(row.n, row.block, lanes, first_row, kh, conv.pads.top, place - conv.pads.left)
         else:
             x = row.source.element(self.loops.const(0), lanes, row.r, kh, place)
-        tile.multiply_add(i, 0, x, self.frame.weight[row.block, kh, kw, lanes])
+        tile.multiply_add(i, 0, x, weight)
 
     def _store(self, tile: RegisterTile, writer: Writer, row: _Row, lane: Expr, column: Expr) -> None:
         """The epilogue of all pixels of a tile."""

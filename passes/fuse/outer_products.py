@@ -3,7 +3,7 @@ its result."""
 
 from __future__ import annotations
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from dsc.ir import dims_of, is_constant
 from dsc.passes.fuse.equation import equation
@@ -30,13 +30,13 @@ def _outer_products(plan: Plan, group: Group) -> list[Operation]:
 
 
 def _widens(op: Operation) -> bool:
-    """Whether no computed operand has as many elements as the result, as far as the types tell."""
-    dims = dims_of(op.results[0].type)
-    return dims is not None and all(
-        is_constant(value) or (given := dims_of(value.type)) is not None and _without_ones(given) != _without_ones(dims)
-        for value in op.operands
-    )
+    """Whether the result certainly has more elements than each of the computed operands."""
+    whole = _without_ones(op.results[0])
+    parts = [_without_ones(value) for value in op.operands if not is_constant(value)]
+    return whole is not None and all(part is not None and part != whole for part in parts)
 
 
-def _without_ones(dims: tuple[int | str, ...]) -> list[int | str]:
-    return [size for size in dims if size != 1]
+def _without_ones(value: SSAValue) -> list[int | str] | None:
+    """The dims that are not 1; None where the rank is not known."""
+    dims = dims_of(value.type)
+    return None if dims is None else [size for size in dims if size != 1]

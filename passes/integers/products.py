@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import OnnxOp, element_of_dtype, onnx
+from dsc.ir import element_of_dtype, onnx
 from dsc.passes.canonicalize.facts import rank, static_shape
 from dsc.passes.integers.scales import multiplied, refuse_tensor, refuse_weight, signed_weights, zero_point
 from dsc.passes.integers.signed_weights import SignedWeights, is_depthwise

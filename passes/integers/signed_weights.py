@@ -3,7 +3,7 @@
 ``sum of (x - zx) (w - zw) = sum of (x - zx) (w - o) - (zw - o) sum of (x - zx)``, for any number ``o``. It is the one
 nearest to the zero point for which ``w - o`` are signed bytes: the zero point itself where that will do, and then
 nothing is left over. The sums on the right are a product by ones, the same for all channels and for all products that
-read ``x``: padding is the zero point, so it adds nothing to either side.
+read ``x``, or a product by ``zw - o``: padding is the zero point, so it adds nothing to either side.
 """
 
 from __future__ import annotations
@@ -59,21 +59,31 @@ class SignedWeights:
             rest = None if self.rest is None else m.constant(self.rest, "weights_zero")
             alone: SSAValue = m.emit(op, x, weights, zero, rest, **attributes).out
             return alone
-        channels, along = (0, (-1, *[1] * (self.array.ndim - 2))) if op is onnx.ConvInteger else (-1, (-1,))
-        sums = m.emit(op, x, m.constant(self._ones(channels, groups), "ones"), zero, None, **attributes).out
+        left_over = self._left_over(m, op, x, zero, attributes)
         product = m.emit(op, x, weights, zero, None, **attributes).out
-        # a vector, which is an operand of its region, where one number would be part of its code
-        rests = np.broadcast_to(self.rest.astype(np.int32), self.array.shape[channels]).reshape(along)
-        left_over = m.emit(onnx.Mul, sums, m.constant(rests, "weights_zero")).out
         made: SSAValue = m.emit(onnx.Sub, product, left_over).out
         return made
 
-    def _ones(self, channels: int, groups: int) -> np.ndarray:
-        """Those of the sums of activations: one output channel for all; where groups have their own, one for each."""
-        shape = list(self.array.shape)
-        if groups == 1:
+    def _left_over(
+        self, m: Match, op: type[OnnxOp], x: SSAValue, zero: SSAValue | None, attributes: dict[str, Any]
+    ) -> SSAValue:
+        """``(zw - o) sum of (x - zx)``, of all output channels, or of one for all."""
+        assert self.rest is not None
+        shape, channels = list(self.array.shape), 0 if op is onnx.ConvInteger else -1
+        if attributes.get("group", 1) == 1:  # groups have sums of their own
             shape[channels] = 1
-        return np.ones(shape, np.int8)
+        if op is onnx.ConvInteger and self.rest.size == 1:
+            # a convolution ends after few terms, and should have little to do then
+            by_rest = m.constant(np.full(shape, self.rest, np.int8), "weights_zero")
+            found: SSAValue = m.emit(op, x, by_rest, zero, None, **attributes).out
+            return found
+        sums = m.emit(op, x, m.constant(np.ones(shape, np.int8), "ones"), zero, None, **attributes).out
+        # a vector, which is an operand of its region, where one number would be part of its code
+        rests = np.broadcast_to(self.rest.astype(np.int32), self.array.shape[channels])
+        if op is onnx.ConvInteger:
+            rests = rests.reshape(-1, *[1] * (self.array.ndim - 2))
+        made: SSAValue = m.emit(onnx.Mul, sums, m.constant(rests, "weights_zero")).out
+        return made
 
 
 def is_depthwise(shape: tuple[int, ...], groups: int) -> bool:

@@ -5,7 +5,8 @@ padding left out, the tiles between them share one loop, and a kernel row outsid
 around all of it. Where the width is symbolic, padded rows are copied to scratch first.
 
 Bytes are multiplied as floats, since no instruction multiplies bytes without adding neighbours: less their zero points,
-which makes padding 0, and exactly, as sums of so few terms are below 2^24. So weights may have any zero points.
+which makes padding 0, and exactly, as sums of so few terms are below 2^24. So weights may have any zero points, which
+each task takes off them once.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def implement(region: Region, point: DepthwisePoint, machine: Cpu) -> Implementa
     return Implementation(made.get(), {region.position(region.weight): packing})
 
 
+Weights = Callable[[Dim, int, Expr], Expr]
+"""Those of a row and column of the kernel, of some channels of a block."""
 Taps = Callable[[int, int], bool]
 """Whether pixel `i` of a tile has a tap in kernel column `kw` that is inside the image."""
 
@@ -90,6 +93,7 @@ class _Row:
     r: Expr
     """The row among those of the task."""
     source: Rows
+    weights: Weights
 
 
 class _Nest:
@@ -113,9 +117,25 @@ class _Nest:
             n, block, chunk = loops.unravel(position, shape)
             first = chunk * point.rows
             count = point.rows if divides(point.rows, conv.oh) else minimum(point.rows, conv.oh - first)
-            source = self.source.prepared(n, block, first, count)
+            source, weights = self.source.prepared(n, block, first, count), self._weights(block)
             with loops.each(count) as r:
-                self._row(_Row(n, block, first, r, source))
+                self._row(_Row(n, block, first, r, source, weights))
+
+    def _weights(self, block: Expr) -> Weights:
+        """Those of a block of channels, in scratch where a zero point is taken off them."""
+        conv, zero, loops = self.conv, self.frame.weight_zero, self.loops
+        packed = self.frame.weight
+        if zero is None:
+            return lambda kh, kw, lanes: packed[block, kh, kw, lanes]
+        if product(zero.shape) == 1:
+            origin = spread(zero[tuple(0 for _ in zero.shape)].astype(FLOAT32), conv.block)
+        else:
+            origin = as_elements(zero[loops.span(block * conv.block, conv.block)], FLOAT32)
+        origin, whole = T.Bind(origin), loops.span(0, conv.block)
+        scratch = T.alloc_buffer((*conv.kernel, conv.block), FLOAT32)
+        with loops.each(conv.kernel[0]) as kh, loops.each(conv.kernel[1]) as kw:
+            T.buffer_store(scratch, packed[block, kh, kw, whole] - origin, [kh, kw, whole])
+        return lambda kh, kw, lanes: scratch[kh, kw, lanes]
 
     def _row(self, row: _Row) -> None:
         """All tiles of a row."""
@@ -151,38 +171,18 @@ class _Nest:
 
     def _tile(self, row: _Row, lane: Expr, column: Expr, taps: Taps | None) -> None:
         tile = RegisterTile(self.instruction, self.point.width, self.point.lanes, self.point.lanes)
-        zero = self._weight_zero(row.block, lane)
         writer = Writer(self.frame.epilogue, gcd(self.point.lanes, self.frame.epilogue.block))
         tile.clear()
         if self.exact:
             for kh in range(self.conv.kernel[0]):
-                self._kernel_row(tile, row, lane, column, kh, taps, zero)
+                self._kernel_row(tile, row, lane, column, kh, taps)
         else:
             # Indices of symbolic sizes cost TVM's passes much time: those rows are not written out.
             with self.loops.each(self.conv.kernel[0]) as kh:
-                self._kernel_row(tile, row, lane, column, kh, taps, zero)
+                self._kernel_row(tile, row, lane, column, kh, taps)
         self._store(tile, writer, row, lane, column)
 
-    def _weight_zero(self, block: Expr, lane: Expr) -> Expr | None:
-        """The zero points of the weights of a vector of channels, as floats."""
-        zero, lanes = self.frame.weight_zero, self.point.lanes
-        if zero is None:
-            return None
-        if product(zero.shape) == 1:
-            return T.Bind(spread(zero[tuple(0 for _ in zero.shape)].astype(FLOAT32), lanes))
-        channels = self.loops.span(block * self.conv.block + lane, lanes)
-        return T.Bind(as_elements(zero[channels], FLOAT32))
-
-    def _kernel_row(
-        self,
-        tile: RegisterTile,
-        row: _Row,
-        lane: Expr,
-        column: Expr,
-        kh: Dim,
-        taps: Taps | None,
-        zero: Expr | None,
-    ) -> None:
+    def _kernel_row(self, tile: RegisterTile, row: _Row, lane: Expr, column: Expr, kh: Dim, taps: Taps | None) -> None:
         """The terms of one row of the kernel, where that is inside the image."""
         conv = self.conv
         columns = range(conv.kernel[1])
@@ -193,12 +193,9 @@ class _Nest:
         padded = self.exact and (conv.pads.top or conv.pads.bottom)
         with when(tirx.all(line >= 0, line < conv.h) if padded else None):
             for kw, i in terms:
-                weight = self.frame.weight[row.block, kh, kw, self.loops.span(lane, self.point.lanes)]
-                self._term(tile, row, lane, column + i, kh, kw, i, weight if zero is None else weight - zero)
+                self._term(tile, row, lane, column + i, kh, kw, i)
 
-    def _term(
-        self, tile: RegisterTile, row: _Row, lane: Expr, pixel: Expr, kh: Dim, kw: int, i: int, weight: Expr
-    ) -> None:
+    def _term(self, tile: RegisterTile, row: _Row, lane: Expr, pixel: Expr, kh: Dim, kw: int, i: int) -> None:
         """One vector multiplied into the sums of pixel `i` of the tile."""
         conv, lanes = self.conv, self.loops.span(lane, self.point.lanes)
         place, first_row = pixel * conv.strides[1] + kw * conv.dilations[1], row.first + row.r
@@ -206,7 +203,7 @@ class _Nest:
             x = self.source.above(row.n, row.block, lanes, first_row, kh, conv.pads.top, place - conv.pads.left)
         else:
             x = row.source.element(self.loops.const(0), lanes, row.r, kh, place)
-        tile.multiply_add(i, 0, x, weight)
+        tile.multiply_add(i, 0, x, row.weights(kh, kw, lanes))
 
     def _store(self, tile: RegisterTile, writer: Writer, row: _Row, lane: Expr, column: Expr) -> None:
         """The epilogue of all pixels of a tile."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dsc.ir import Graph, element_of_dtype, onnx, tensor
+from dsc.ir import Graph, element_of, element_of_dtype, onnx, tensor
 from dsc.passes import PassRecord, Pipeline
 from dsc.passes.integers.signed_weights import SignedWeights
 from dsc.pipeline import compile_model
@@ -149,10 +149,11 @@ def test_before_and_after(name: str) -> None:
 def test_no_weight_changes(dtype: type[np.generic], channels: bool) -> None:
     """``array - rest`` are the weights less their zero points, whatever range they have."""
     ends, rng = np.iinfo(dtype), np.random.default_rng(5)
-    for low, high in [(ends.min, ends.max), (ends.min, ends.min), (ends.max, ends.max), (ends.min, 20), (100, ends.max)]:
+    least, most = int(ends.min), int(ends.max)
+    for low, high in [(least, most), (least, least), (most, most), (least, 20), (100, most)]:
         w = rng.integers(low, high, (5, 7), dtype, endpoint=True)
-        for zero in (z + ends.min for z in ZEROS):
-            zeros = np.array([zero, *rng.integers(ends.min, ends.max, 6, endpoint=True)] if channels else zero, dtype)
+        for zero in (z + least for z in ZEROS):
+            zeros = np.array([zero, *rng.integers(least, most, 6, endpoint=True)] if channels else zero, dtype)
             signed = SignedWeights.of(w, zeros, 1)
             assert signed.array.dtype == np.int8
             rest = 0 if signed.rest is None else signed.rest.astype(np.int64)
@@ -201,3 +202,12 @@ def test_refusals(name: str) -> None:
 def test_most_terms(zero: int, terms: int) -> None:
     (record,) = rewritten(deep(zero, terms), "integers")
     assert any("integer" in rule for rule in record.fired)
+
+
+def test_signed_activations_become_unsigned() -> None:
+    """Products by ones are products of bytes as others are."""
+    graph = product(x_zero=np.int8(-3))
+    Pipeline.parse("integers,canonicalize,requantize,unsigned").run(graph)
+    factors = [op.A for op in graph.ops() if isinstance(op, onnx.MatMulInteger)]
+    assert len(factors) == 2
+    assert {element_of(factor.type).dtype for factor in factors} == {np.dtype(np.uint8)}

@@ -36,10 +36,10 @@ PIXEL_CYCLES = 3.0
 
 @dataclass(frozen=True)
 class PackPixels:
-    """[1, C, 1, 1] to [C / block, pixels * block]: the weights of a block, once for each pixel of a vector; and their
-    sum, if wanted."""
+    """[1, C, 1, 1] to [C / neighbours, pixels * neighbours]: the weights of neighbours in a block, once for each pixel
+    of a vector; and their sum, if wanted."""
 
-    block: int
+    neighbours: int
     pixels: int
     dtype: str
     """Of the elements, as they are multiplied."""
@@ -47,12 +47,12 @@ class PackPixels:
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType, ...]:
         """The vectors, and the sum in int32."""
-        vectors = ArrayType((weight.shape[1] // self.block, self.pixels * self.block), self.dtype)
+        vectors = ArrayType((weight.shape[1] // self.neighbours, self.pixels * self.neighbours), self.dtype)
         return (vectors, ArrayType((1,), "int32")) if self.sums else (vectors,)
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
         """The packed copy, and the sum."""
-        vectors = np.tile(array.reshape(-1, self.block), (1, self.pixels)).astype(self.dtype)
+        vectors = np.tile(array.reshape(-1, self.neighbours), (1, self.pixels)).astype(self.dtype)
         return (vectors, array.sum(dtype=np.int32).reshape(1)) if self.sums else (vectors,)
 
 
@@ -91,7 +91,7 @@ class SingleSpace:
         row, n = self._instruction(point), batch((conv.n,))
         width = point.vectors * self._pixels(row)
         tiles = n * ceildiv(self._image, width)
-        blocks = conv.c // conv.block
+        blocks = conv.c * self._pixels(row) // (row.n * row.k)
         # a load, and what makes other numbers of it, for each instruction
         steps = blocks * max(point.vectors * (1 if itemsize(row.a) == 1 else 3) / row.rate, float(row.latency))
         cycles = tiles * (steps + width * PIXEL_CYCLES + TILE_CYCLES / 4)
@@ -104,7 +104,8 @@ class SingleSpace:
     def build(self, point: SinglePoint) -> Implementation:
         """The code of `point`."""
         region, row = self.region, self._instruction(point)
-        packing = PackPixels(region.conv.block, self._pixels(row), row.b, row.b == "int8")
+        neighbours = min(region.conv.block, row.n * row.k)
+        packing = PackPixels(neighbours, self._pixels(row), row.b, row.b == "int8")
         frame = region.frame(packing)
         with frame.function() as made:
             _Nest(region, frame, point, row, region.elements(row.a, frame)).write()
@@ -114,7 +115,7 @@ class SingleSpace:
         return next(row for row in usable(self.region, self.machine) if row.n == point.lanes)
 
     def _pixels(self, row: MultiplyAdd) -> int:
-        return row.n * row.k // self.region.conv.block
+        return max(1, row.n * row.k // self.region.conv.block)
 
     @property
     def _image(self) -> int:
@@ -136,12 +137,15 @@ def refusal(region: Region, machine: Cpu) -> str | None:
 
 
 def usable(region: Region, machine: Cpu) -> list[MultiplyAdd]:
-    """Instructions on vectors that hold whole blocks of neighbours."""
+    """Instructions on vectors that hold whole blocks of neighbours, or of which some are a block."""
     block = region.conv.block
     return [
         row
         for row in region.instructions(machine)
-        if row.m == 1 and row.intrinsic is not None and block % row.k == 0 and row.n * row.k % block == 0
+        if row.m == 1
+        and row.intrinsic is not None
+        and block % row.k == 0
+        and (row.n * row.k % block == 0 or block % (row.n * row.k) == 0)
     ]
 
 
@@ -156,7 +160,7 @@ class _Nest:
         self.conv, self.frame, self.point, self.instruction, self.elements = conv, frame, point, instruction, elements
         self.loops = Loops()
         self.image, self.lane = int(conv.h) * int(conv.w), instruction.n * instruction.k
-        self.pixels = self.lane // conv.block
+        self.pixels = max(1, self.lane // conv.block)
         self.width = self.pixels * point.vectors
         shape = (conv.n, conv.c // conv.block, self.image * conv.block)
         self.view: tirx.Buffer = T.decl_buffer(shape, frame.x.dtype, data=frame.x.data)
@@ -183,11 +187,13 @@ class _Nest:
         tile = RegisterTile(self.instruction, self.point.vectors, lanes)
         writer = Writer(self.frame.epilogue, 1)
         tile.clear()
-        with loops.each(conv.c // conv.block) as block:
-            weights = self.frame.weight[block, loops.span(0, self.lane)]
+        parts = ceildiv(conv.block, self.lane)
+        with loops.each(conv.c // conv.block) as block, loops.each(parts) as part:
+            weights = self.frame.weight[block * parts + part, loops.span(0, self.lane)]
             for i in range(self.point.vectors):
-                first = start * conv.block + i * self.lane
-                tile.multiply_add(i, 0, self.elements.of(self.view[n, block, loops.span(first, self.lane)]), weights)
+                first = (start + i * self.pixels) * conv.block + part * self.lane
+                x = self.elements.of(self.view[n, block, loops.span(first, self.lane)])
+                tile.multiply_add(i, 0, x, weights)
         each = lanes // self.pixels
         for pixel in range(self.width):
             i, first = pixel // self.pixels, pixel % self.pixels * each

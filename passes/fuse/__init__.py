@@ -20,6 +20,7 @@ from dsc.passes.fuse import (
     lookup,
     matmul,
     norm,
+    outer_products,
     pool,
     qkv,
     reduction,
@@ -62,6 +63,7 @@ class Fuse(Pass):
         for family in (conv, matmul, norm, softmax, reduction, pool):
             family.form(plan, self.max_epilogue)
         elementwise.form(plan, self.max_chain)
+        outer_products.absorb(plan)
         dequantized.absorb(plan)
         dequantized.reunite(plan)
         outline(plan)

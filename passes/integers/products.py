@@ -1,22 +1,22 @@
 """Products of dequantized factors are integer products, scaled afterwards.
 
 ``sum of sx (x - zx) sw (w - zw) = sx sw * sum of (x - zx) (w - zw)``: the sum of integers is exact, which that of
-floats is not, and one rounding takes the place of many.
+floats is not, and one rounding takes the place of many. `signed_weights` has what becomes of the weights.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dsc.ir import OnnxOp, element_of_dtype, onnx
+from dsc.ir import element_of_dtype, onnx
 from dsc.passes.canonicalize.facts import rank, static_shape
-from dsc.passes.integers.scales import centered, multiplied, refuse_tensor, refuse_weight, zero_point
+from dsc.passes.integers.scales import multiplied, refuse_tensor, refuse_weight, signed_weights, zero_point
+from dsc.passes.integers.signed_weights import SignedWeights, is_depthwise
 from dsc.passes.pattern import OpPattern, maybe, ops
 from dsc.passes.rule import Match, Rule
-
-MOST_TERMS = (2**31 - 1) // (255 * 128)
-"""Of a sum of products of bytes that certainly stays within 32 bits."""
 
 
 def _dequantized(name: str) -> OpPattern:
@@ -33,13 +33,12 @@ class ConvOfIntegers(Rule):
         shape = static_shape(m.dw.x)
         if shape is None or len(shape) != 4:
             return "it is not 2-dimensional"
-        if int(np.prod(shape[1:])) > MOST_TERMS:
-            return "the sum may leave 32 bits"
-        return refuse_tensor(m, m.dx) or refuse_weight(m, m.dw, 0) or _refuse_window(m, shape[0], shape[1])
+        refused = refuse_tensor(m, m.dx) or refuse_weight(m, m.dw, 0) or _refuse_window(m, shape)
+        return refused or _refuse_sum(signed_weights(m, m.dw, 0), int(np.prod(shape[1:])))
 
     def rewrite(self, m: Match) -> SSAValue:
-        weights = m.constant(_weights(m, m.dw, 0), "conv_w")
-        product = m.emit(onnx.ConvInteger, m.dx.x, weights, zero_point(m, m.dx), None, **m.root.attrs()).out
+        weights, zero = signed_weights(m, m.dw, 0), zero_point(m, m.dx)
+        product = weights.product(m, onnx.ConvInteger, m.dx.x, zero, **m.root.attrs())
         along = (-1, *[1] * (len(m.dw.x.type.get_shape()) - 2))
         scaled = _scaled(m, product, multiplied(m, m.dx, m.dw, m.dw.x.type.get_shape()[0]), along)
         if m.b is None:
@@ -49,11 +48,10 @@ class ConvOfIntegers(Rule):
         return made
 
 
-def _refuse_window(m: Match, outputs: int, per_group: int) -> str | None:
-    """Why kernels for bytes do not take such a convolution, which then is faster in floats."""
+def _refuse_window(m: Match, shape: tuple[int, ...]) -> str | None:
+    """Why kernels for bytes do not take a convolution by weights of this shape, which then is faster in floats."""
     groups = m.root.attr("group")
-    depthwise = per_group == 1 and groups == outputs and groups % 4 == 0
-    if groups > 1 and not depthwise and per_group % 4:
+    if groups > 1 and not is_depthwise(shape, groups) and shape[1] % 4:
         return "groups of so few channels"
     if m.root.attr("auto_pad") not in ("NOTSET", "VALID") or any(pad < 0 for pad in m.root.attr("pads") or ()):
         return "its padding is no number of pixels"
@@ -70,7 +68,7 @@ class MatMulOfIntegers(Rule):
         return _refuse_matrix(m, 1)
 
     def rewrite(self, m: Match) -> SSAValue:
-        return _matrix_product(m, _weights(m, m.db, 1))
+        return _matrix_product(m, signed_weights(m, m.db, 1))
 
 
 class GemmOfIntegers(Rule):
@@ -87,8 +85,8 @@ class GemmOfIntegers(Rule):
 
     def rewrite(self, m: Match) -> SSAValue:
         transposed = bool(m.root.attr("transB"))
-        weights = _weights(m, m.db, 0 if transposed else 1)
-        product = _matrix_product(m, weights.T if transposed else weights)
+        weights = signed_weights(m, m.db, 0 if transposed else 1)
+        product = _matrix_product(m, replace(weights, array=weights.array.T) if transposed else weights)
         if m.c is None:
             return product
         made: SSAValue = m.emit(onnx.Add, product, m.c).out
@@ -102,20 +100,17 @@ def _refuse_matrix(m: Match, columns: int) -> str | None:
         return "b is not a matrix"
     if (rank(m.da.x) or 0) < 2:
         return "a is no matrix"
-    if shape[1 - columns] > MOST_TERMS:
-        return "the sum may leave 32 bits"
-    return refuse_tensor(m, m.da) or refuse_weight(m, m.db, columns)
+    refused = refuse_tensor(m, m.da) or refuse_weight(m, m.db, columns)
+    return refused or _refuse_sum(signed_weights(m, m.db, columns), shape[1 - columns])
 
 
-def _weights(m: Match, op: OnnxOp, axis: int) -> np.ndarray:
-    found = centered(m, op, axis)
-    assert found is not None  # it was checked
-    return found
+def _refuse_sum(weights: SignedWeights, terms: int) -> str | None:
+    return None if terms <= weights.most_terms else "the sum may leave 32 bits"
 
 
-def _matrix_product(m: Match, weights: np.ndarray) -> SSAValue:
-    product = m.emit(onnx.MatMulInteger, m.da.x, m.constant(weights, "matmul_w"), zero_point(m, m.da), None).out
-    return _scaled(m, product, multiplied(m, m.da, m.db, weights.shape[1]), (-1,))
+def _matrix_product(m: Match, weights: SignedWeights) -> SSAValue:
+    product = weights.product(m, onnx.MatMulInteger, m.da.x, zero_point(m, m.da))
+    return _scaled(m, product, multiplied(m, m.da, m.db, weights.array.shape[1]), (-1,))
 
 
 def _scaled(m: Match, product: SSAValue, scales: np.ndarray, shape: tuple[int, ...]) -> SSAValue:

@@ -7,6 +7,7 @@ from xdsl.ir import SSAValue
 
 from dsc.ir import OnnxOp, element_of
 from dsc.passes.canonicalize.facts import rank
+from dsc.passes.integers.signed_weights import SignedWeights
 from dsc.passes.rule import Match
 
 BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
@@ -39,8 +40,7 @@ def refuse_again(m: Match) -> str | None:
 
 
 def refuse_weight(m: Match, op: OnnxOp, axis: int) -> str | None:
-    """Why what a DequantizeLinear reads is no constant of bytes with one scale, or one for each step along `axis`,
-    whose values less their zero points are signed bytes."""
+    """Why what a DequantizeLinear reads is no constant of bytes with one scale, or one for each step along `axis`."""
     if m.graph.constant(op.x) is None:
         return "the weights are not constant"
     if element_of(op.x.type).dtype not in BYTES:
@@ -54,20 +54,14 @@ def refuse_weight(m: Match, op: OnnxOp, axis: int) -> str | None:
         return "the scales are not those of the output channels"
     if op.x_zero_point is not None and m.graph.constant(op.x_zero_point) is None:
         return "the zero points are not known"
-    return None if centered(m, op, axis) is not None else "a weight less its zero point is no signed byte"
+    return None
 
 
-def centered(m: Match, op: OnnxOp, axis: int) -> np.ndarray | None:
-    """The weights less their zero points, as signed bytes; None where they are larger."""
-    weights, zero = m.graph.constant(op.x), _constant(m, op.x_zero_point)
+def signed_weights(m: Match, op: OnnxOp, axis: int) -> SignedWeights:
+    """The weights that a DequantizeLinear reads, which `refuse_weight` has not refused."""
+    weights = m.graph.constant(op.x)
     assert weights is not None
-    if (zero is None or not zero.any()) and weights.dtype == np.int8:
-        return weights
-    along = [1] * weights.ndim
-    along[axis] = -1
-    wide = weights.astype(np.int16) - (0 if zero is None else zero.astype(np.int16).reshape(along))
-    narrow = wide.astype(np.int8)
-    return narrow if np.array_equal(narrow, wide) else None
+    return SignedWeights.of(weights, _constant(m, op.x_zero_point), axis)
 
 
 def zero_point(m: Match, op: OnnxOp) -> SSAValue | None:

@@ -8,6 +8,7 @@ from xdsl.ir import SSAValue
 from dsc.exchange import evaluate
 from dsc.ir import element_of
 from dsc.passes.integers.scales import BYTES, FLOAT32
+from dsc.passes.integers.signed_weights import SignedWeights, is_depthwise
 from dsc.passes.pattern import const, maybe, ops, value
 from dsc.passes.rule import Match, Rule
 
@@ -30,27 +31,28 @@ class QuantizedConstant(Rule):
 
 
 class CenteredWeights(Rule):
-    """integer_product(x, w, zx, zw) => integer_product(x, w - zw, zx), w and zw constant"""
+    """integer_product(x, w, zx, zw) => integer_product(x, w - o, zx) - (zw - o) * integer_product(x, 1, zx)"""
 
     pattern = ops.any("MatMulInteger", "ConvInteger")(value("x"), const("w"), maybe("zx"), const("zw"))
 
     def check(self, m: Match) -> str | None:
-        return None if _centered(m) is not None else "a weight less its zero point is no signed byte"
+        weights, zero = m.array("w"), m.array("zw")
+        if weights.size == 0:
+            return "the weight has no elements"
+        if zero.ndim > 1 and zero.size > 1:
+            return "the zero points are not those of the output channels"
+        signed = self._signed(m)
+        if signed.array is weights or not is_depthwise(weights.shape, m.root.attr("group", 1)):
+            return None
+        kept = signed.rest is not None and weights.dtype == np.int8 and np.array_equal(signed.array, weights)
+        return "a depthwise convolution takes the zero point off itself" if kept else None
 
     def rewrite(self, m: Match) -> SSAValue:
-        weights = _centered(m)
-        assert weights is not None  # it was checked
-        made: SSAValue = m.like(m.root, m.x, m.constant(weights, "weights"), m.zx, None).out
-        return made
+        return self._signed(m).product(m, type(m.root), m.x, m.zx, **m.root.attrs())
 
-
-def _centered(m: Match) -> np.ndarray | None:
-    weights, zero = m.array("w"), m.array("zw").astype(np.int16)
-    if zero.ndim == 1 and m.root.onnx_name == "ConvInteger":
-        zero = zero.reshape(-1, *[1] * (weights.ndim - 1))  # of output channels; those of MatMulInteger are of columns
-    wide = weights.astype(np.int16) - zero
-    narrow = wide.astype(np.int8)
-    return narrow if np.array_equal(narrow, wide) else None
+    def _signed(self, m: Match) -> SignedWeights:
+        weights = m.array("w")
+        return SignedWeights.of(weights, m.array("zw"), 0 if m.root.onnx_name == "ConvInteger" else weights.ndim - 1)
 
 
 RULES: tuple[Rule, ...] = (QuantizedConstant(), CenteredWeights())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dsc.targets.cpu.attention import Attention
 from dsc.targets.cpu.chosen_weights import ChosenWeights
-from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
+from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Single, Winograd
 from dsc.targets.cpu.empty import Empty
 from dsc.targets.cpu.gemm import Gemm
 from dsc.targets.cpu.generic.kernel import GenericKernel
@@ -21,6 +21,6 @@ from dsc.targets.kernel import Kernel
 def cpu_kernels() -> tuple[Kernel[Cpu], ...]:
     """All kernels of `dsc.targets.cpu`."""
     return (
-        Empty(), Depthwise(), Winograd(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(),
+        Empty(), Depthwise(), Winograd(), Single(), Direct(), SparseConv(), Attention(), WeightOnly(), QuantizedRows(),
         SparseMatmul(), SparseInputs(), ChosenWeights(), Gemm(), Transpose(), Lookup(), GenericKernel(),
     )  # fmt: skip

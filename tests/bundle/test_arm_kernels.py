@@ -82,6 +82,22 @@ def conv_of_bytes(x: np.ndarray, oc: int, zero: np.generic, stride: int = 1, gro
     return Part(text, x, weights={"w": w, "zero": np.asarray(zero)}, kind="int32", expected=exact)
 
 
+def to_one_channel(x: np.ndarray, channels: int) -> Part:
+    """Of the bytes that a convolution makes, which are packed."""
+    first, w = signed(channels, x.shape[1], 1, 1), signed(1, channels, 1, 1)
+    middle = np.einsum("nchw,oc->nohw", x.astype(np.int64), first[:, :, 0, 0]).astype(np.uint8)
+    exact = np.einsum("nchw,oc->nohw", middle - np.int64(9), w[:, :, 0, 0]).astype(np.int32)
+    text = "c = ConvInteger(x, v) m = Cast<to=2>(c) y = ConvInteger(m, w, zero)"
+    return Part(text, x, weights={"v": first, "w": w, "zero": np.array(9, np.uint8)}, kind="int32", expected=exact)
+
+
+def by_zero_points_of_weights(left: np.ndarray, right: np.ndarray, zeros: np.ndarray) -> Part:
+    """Of which some leave no signed bytes."""
+    exact = ((left.astype(np.int64) - 7) @ (right.astype(np.int64) - zeros)).astype(np.int32)
+    weights = {"w": right, "zero": np.array(7, left.dtype), "zeros": zeros}
+    return Part("y = MatMulInteger(x, w, zero, zeros)", left, weights=weights, kind="int32", expected=exact)
+
+
 def weights_of_few_bits(rows: int) -> Part:
     """In groups of 32 along the depth."""
     weights = {"w": signed(96, 41), "s": np.abs(floats(3, 41)) * np.float32(0.02)}
@@ -126,6 +142,8 @@ PARTS = [
     conv_of_bytes(unsigned(1, 3, 13, 11), 16, np.uint8(114), stride=2),
     conv_of_bytes(signed(1, 24, 8, 7), 24, np.int8(9), groups=24),
     conv_of_bytes(unsigned(1, 32, 5, 5), 40, np.uint8(0), kernel=1),
+    to_one_channel(unsigned(1, 8, 7, 9), 32),
+    by_zero_points_of_weights(unsigned(5, 37), unsigned(37, 19), unsigned(19)),
     conv(16, 24, 14, "pads=[1,1,1,1]"),  # Winograd
     conv(20, 12, 9, "pads=[1,0,2,1], strides=[2,2]"),
     conv(3, 16, 23, "pads=[3,3,3,3], strides=[2,2]", kernel=7),

@@ -4,8 +4,9 @@ Where the width is known, nothing is copied: the tiles at the ends of a row are 
 padding left out, the tiles between them share one loop, and a kernel row outside the image is skipped by a branch
 around all of it. Where the width is symbolic, padded rows are copied to scratch first.
 
-Bytes are multiplied as floats, since no instruction multiplies bytes without adding neighbours: less their zero point,
-which makes padding 0, and exactly, as sums of so few terms are below 2^24.
+Bytes are multiplied as floats, since no instruction multiplies bytes without adding neighbours: less their zero points,
+which makes padding 0, and exactly, as sums of so few terms are below 2^24. So weights may have any zero points, which
+each task takes off them once.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from dsc.targets.cpu.conv.epilogue import Writer
 from dsc.targets.cpu.conv.problem import Frame, Region
 from dsc.targets.cpu.conv.source import Rows, Source
 from dsc.targets.cpu.machine import Cpu
-from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.tile import RegisterTile, as_elements
 from dsc.targets.kernel import Implementation, Rearrange
-from dsc.targets.tir.loops import Loops, tile_widths, when
+from dsc.targets.tir.loops import Loops, spread, tile_widths, when
 
 WIDTHS = (8, 7, 6, 5, 4)
 """Tile widths tried. Wider tiles were slower wherever a row has several: see `BURST`."""
@@ -75,6 +76,8 @@ def implement(region: Region, point: DepthwisePoint, machine: Cpu) -> Implementa
     return Implementation(made.get(), {region.position(region.weight): packing})
 
 
+Weights = Callable[[Dim, int, Expr], Expr]
+"""Those of a row and column of the kernel, of some channels of a block."""
 Taps = Callable[[int, int], bool]
 """Whether pixel `i` of a tile has a tap in kernel column `kw` that is inside the image."""
 
@@ -90,6 +93,7 @@ class _Row:
     r: Expr
     """The row among those of the task."""
     source: Rows
+    weights: Weights
 
 
 class _Nest:
@@ -113,9 +117,25 @@ class _Nest:
             n, block, chunk = loops.unravel(position, shape)
             first = chunk * point.rows
             count = point.rows if divides(point.rows, conv.oh) else minimum(point.rows, conv.oh - first)
-            source = self.source.prepared(n, block, first, count)
+            source, weights = self.source.prepared(n, block, first, count), self._weights(block)
             with loops.each(count) as r:
-                self._row(_Row(n, block, first, r, source))
+                self._row(_Row(n, block, first, r, source, weights))
+
+    def _weights(self, block: Expr) -> Weights:
+        """Those of a block of channels, in scratch where a zero point is taken off them."""
+        conv, zero, loops = self.conv, self.frame.weight_zero, self.loops
+        packed = self.frame.weight
+        if zero is None:
+            return lambda kh, kw, lanes: packed[block, kh, kw, lanes]
+        if product(zero.shape) == 1:
+            origin = spread(zero[tuple(0 for _ in zero.shape)].astype(FLOAT32), conv.block)
+        else:
+            origin = as_elements(zero[loops.span(block * conv.block, conv.block)], FLOAT32)
+        origin, whole = T.Bind(origin), loops.span(0, conv.block)
+        scratch = T.alloc_buffer((*conv.kernel, conv.block), FLOAT32)
+        with loops.each(conv.kernel[0]) as kh, loops.each(conv.kernel[1]) as kw:
+            T.buffer_store(scratch, packed[block, kh, kw, whole] - origin, [kh, kw, whole])
+        return lambda kh, kw, lanes: scratch[kh, kw, lanes]
 
     def _row(self, row: _Row) -> None:
         """All tiles of a row."""
@@ -183,7 +203,7 @@ class _Nest:
             x = self.source.above(row.n, row.block, lanes, first_row, kh, conv.pads.top, place - conv.pads.left)
         else:
             x = row.source.element(self.loops.const(0), lanes, row.r, kh, place)
-        tile.multiply_add(i, 0, x, self.frame.weight[row.block, kh, kw, lanes])
+        tile.multiply_add(i, 0, x, row.weights(kh, kw, lanes))
 
     def _store(self, tile: RegisterTile, writer: Writer, row: _Row, lane: Expr, column: Expr) -> None:
         """The epilogue of all pixels of a tile."""

@@ -133,6 +133,8 @@ class Region:
     """Type of the input: float32 or bfloat16, or bytes, which are summed in int32."""
     zero: SSAValue | None = None
     """The zero point of bytes, one for all; None where it is 0."""
+    weight_zero: SSAValue | None = None
+    """That of the weights, one for all or one for each output channel; None where it is 0."""
 
     @property
     def integer(self) -> bool:
@@ -209,6 +211,7 @@ class Region:
             packed,
             self.integer and len(packed) > 1,
             None if self.zero is None else inputs[tensors[self.zero]],
+            None if self.weight_zero is None else inputs[tensors[self.weight_zero]],
             Epilogue(body.summed(self.anchor), outputs, inputs),
         )
 
@@ -230,6 +233,8 @@ class Frame:
     """Whether the last of them has the sums of each output channel's weights."""
     zero: tirx.Buffer | None
     """The zero point of the input."""
+    weight_zero: tirx.Buffer | None
+    """That of the weights."""
     epilogue: Epilogue
 
     @property
@@ -264,8 +269,8 @@ def region_of(workload: Workload) -> Region | Refusal:
     element = _element(op, x, weight)
     if isinstance(element, Refusal):
         return element
-    zero = op.x_zero_point if isinstance(op, onnx.ConvInteger) else None
-    tensors = ((x, "input"), (weight, "weight"), *([] if zero is None else [(zero, "zero point")]))
+    zeros = (op.x_zero_point, op.w_zero_point) if isinstance(op, onnx.ConvInteger) else (None, None)
+    tensors = ((x, "input"), (weight, "weight"), *((zero, "zero point") for zero in zeros if zero is not None))
     for value, what in tensors:
         if value not in workload.inputs:
             return Refusal(f"the {what} is computed inside the region")
@@ -281,7 +286,9 @@ def region_of(workload: Workload) -> Region | Refusal:
         return conv
     if 0 in (conv.n, conv.c, conv.oc, *conv.kernel) or any(isinstance(d, int) and d <= 0 for d in (conv.oh, conv.ow)):
         return Refusal("a convolution without elements")
-    region = Region(workload, conv, op.results[0], x, weight, element, zero)
+    if zeros[1] is not None and not (conv.depthwise and conv.c > 1):
+        return Refusal("only depthwise convolutions take zero points off weights")
+    region = Region(workload, conv, op.results[0], x, weight, element, *zeros)
     problem = region.frame().epilogue.problems()
     return region if problem is None else Refusal(problem)
 
@@ -292,8 +299,8 @@ def _element(op: OnnxOp, x: SSAValue, weight: SSAValue) -> str | Refusal:
     if isinstance(op, onnx.Conv):
         taken = element in (FLOAT32, BFLOAT16)
         return element if taken else Refusal(f"of floats, only float32 and bfloat16 are convolved here, not {element}")
-    if stored_dtype(weight.type) != "int8" or op.w_zero_point is not None:
-        return Refusal("the weights are not signed bytes with a zero point of 0")
+    if stored_dtype(weight.type) != "int8":
+        return Refusal("the weights are not signed bytes")
     if op.x_zero_point is not None and any(d != 1 for d in dims_of(op.x_zero_point.type) or ()):
         return Refusal("the input has more than one zero point")
     return element

@@ -239,10 +239,6 @@ def test_zero_points_of_results_without_a_bias_are_operands_too() -> None:
     check_near(before, graph)
 
 
-def weight_zero_too_large() -> Graph:
-    return convolution(weight_zero=3, weight_type=np.uint8)  # the weights go up to 191
-
-
 def computed_weights() -> Graph:
     net = Net(x=(4, 24), w=(24, 10))
     x, w = (quantized(net, v) for v in net.inputs())
@@ -289,7 +285,6 @@ def padding_to_be_found() -> Graph:
 
 
 REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
-    "a weight out of range": (weight_zero_too_large, "a weight less its zero point is no signed byte"),
     "no constant weights": (computed_weights, "the weights are not constant"),
     "scales along the depth": (scale_of_rows, "the scales are not those of the output channels"),
     "a scale that only a run tells": (computed_scale, "the scale is not one number that is known"),

@@ -28,6 +28,12 @@ from dsc.targets.gpu.matrix.transport import (
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, flat, spread, when
 
+STEPS_TOGETHER = 64
+"""Of the depth, that neighbouring threads load single elements of: rows of odd lengths begin anywhere in a piece of
+memory, so each of these costs one more than it fills."""
+BROKEN_SECTORS = 4
+"""Pieces of memory of a row that are loaded side by side where rows are no whole ones."""
+
 
 class Lines(SharedTile):
     """A `SharedTile` of which lines 4, 8 and 16 apart begin in different banks, too: threads that turn memory round
@@ -119,10 +125,34 @@ class Turned(ThroughRegisters):
         return rows, T.Bind(high * together + low)
 
 
+class AlongDepth(SingleElements):
+    """Elements are loaded one by one, where neighbours in memory are in depth: those of neighbouring steps by
+    neighbouring threads, of as many rows as a word has elements."""
+
+    @property
+    def words(self) -> int:
+        return 1
+
+    def _piece(self, i: Expr) -> tuple[Expr, Expr]:
+        """Step of the depth, and number of a word of rows."""
+        together = math.gcd(self.operand.depth, STEPS_TOGETHER)
+        rest, low = self.loops.split(i * self.threads + self.thread, together)
+        high, rows = self.loops.split(rest, self.operand.tile.chunks * CHUNK_WORDS)
+        return T.Bind(high * together + low), rows
+
+
+def along_depth(side: Side) -> bool:
+    """Whether threads that load single elements go along the depth."""
+    return side.factor.access is not None and side.depth_is_side_by_side and not side.lines_are_neighbours
+
+
 def pieces_together(side: Side, depth: int, sector_bytes: int) -> int:
-    """Pieces of rows that neighbouring threads load before they go on with the next rows."""
+    """Pieces of rows that neighbouring threads load before they go on with the next rows: a piece of memory, so that
+    what they store is in different banks; several where rows begin anywhere in one."""
     width = turned(side)
-    return math.gcd(depth // width, max(1, sector_bytes * 8 // (width * side.bits)))
+    is_whole = side.apart is not None and side.apart * side.bytes % sector_bytes == 0
+    sectors = 1 if is_whole else BROKEN_SECTORS
+    return math.gcd(depth // width, max(1, sectors * sector_bytes * 8 // (width * side.bits)))
 
 
 def bring(
@@ -146,4 +176,4 @@ def bring(
         return Vectors(*given, as_words(buffer, side.bits))
     if turned(side) > 1:
         return Turned(*given, as_words(buffer, side.bits))
-    return SingleElements(*given)
+    return (AlongDepth if along_depth(side) else SingleElements)(*given)

@@ -38,6 +38,8 @@ class Kept:
     starts: te.Tensor
     lines: te.Tensor
     values: te.Tensor
+    sums: te.Tensor | None = None
+    """Of each output's weights."""
 
 
 def write(
@@ -51,7 +53,7 @@ class _Writer(WarpWriter["_Stream"]):
     def __init__(
         self, source: Contraction, side: Side, kept: Kept, tiling: SparseTiling, by: Gathering, machine: Gpu
     ) -> None:
-        super().__init__(source, side, tiling, by, machine)
+        super().__init__(source, side, tiling, by, machine, kept.sums)
         self.kept, self.gathering = kept, by
 
     def inputs(self, corner: Corner, shared: tirx.Buffer, thread: Expr, threads: int) -> tuple[Operand, Transport]:

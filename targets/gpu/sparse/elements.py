@@ -30,6 +30,7 @@ class Elements:
     """Rows of a lane, neighbours: as many floats as it loads at once."""
     columns: int
     word: str = "float32"
+    accumulator: str = "float32"
     run: int = 4
     known: int = 1
 

@@ -14,7 +14,7 @@ from dsc.lower.exprs import simplify
 from dsc.targets.cpu.inline import Leaf
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Operand
-from dsc.targets.gpu.matrix.side import WORD_BITS, Side, joined
+from dsc.targets.gpu.matrix.side import WORD_BITS, Side, gathered, with_signs
 from dsc.targets.gpu.matrix.tiling import BANKED_CHUNKS, CHUNK_WORDS, SharedTile
 from dsc.targets.gpu.matrix.transport import (
     WORD,
@@ -107,12 +107,12 @@ class Turned(ThroughRegisters):
             rows, piece = self._piece(i)
             chunk, inside = self.loops.split(rows, CHUNK_WORDS)
             for depth in range(self.words):
-                if per_word == 1:
-                    value = self.registers[i * self.words + depth]
-                else:
-                    word, half = divmod(depth, per_word)
-                    first = i * self.words + word
-                    value = joined(self.registers[first], self.registers[first + self.words // per_word], half)
+                word, which = divmod(depth, per_word)
+                first = i * self.words + word
+                of_rows = [self.registers[first + row * (self.words // per_word)] for row in range(per_word)]
+                value = gathered(of_rows, which)
+                if self.operand.side.is_shifted:
+                    value = with_signs(value, 1)
                 place = self.operand.tile.place(stage, piece * self.words + depth, chunk)
                 T.buffer_store(self.shared, value, [T.Bind(place + inside)])
 
@@ -171,7 +171,7 @@ def bring(
         return SingleElements(*given)
     buffer = next(b for tensor, b in buffers.items() if tensor.same_as(access.memory))
     if not side.is_converted and side.together_in_lines == side.chunk:
-        if machine.copies_to_shared:
+        if machine.copies_to_shared and not side.is_shifted:
             return AsynchronousCopies(*given, flat(buffer))
         return Vectors(*given, as_words(buffer, side.bits))
     if turned(side) > 1:

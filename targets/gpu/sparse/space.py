@@ -152,8 +152,8 @@ class SparseSpace:
         source, packing = self.source, self._packing(point, by)
         given = source.params[self.weight]
         arrays = packing.arrays(ArrayType.of(given))
-        names = ("starts", "lines", "values")
-        kept = [te.placeholder(a.shape, a.dtype, name=name) for a, name in zip(arrays, names, strict=True)]
+        names = ("starts", "lines", "values", "sums")
+        kept = [te.placeholder(a.shape, a.dtype, name=name) for a, name in zip(arrays, names, strict=False)]
         params = (*source.params[: self.weight], *kept, *source.params[self.weight + 1 :])
         source = replace(source, params=params, packings={self.weight: packing})
         made = write(source, self.side, Kept(*kept), point, by, self.machine)
@@ -165,4 +165,7 @@ class SparseSpace:
         groups = math.ceil(n / point.columns) * (point.columns // by.columns)
         fragments = room(self.encoding, self.view, by.columns, depth, by.deep)
         layout, order = tuple(by.layout), tuple(by.order)
-        return KeptInputs(self.view, by.columns, groups, depth, by.deep, layout, order, lines.banks(), fragments)
+        return KeptInputs(
+            self.view, by.columns, groups, depth, by.deep, layout, order, lines.banks(), fragments,
+            summed=self.side.is_centered,
+        )  # fmt: skip

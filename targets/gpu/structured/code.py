@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tvm import te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
@@ -24,20 +26,19 @@ REGISTER = "uint32"
 
 
 def write(
-    source: Contraction, side: Side, packed: tuple[te.Tensor, te.Tensor], tiling: SparseTiling, by: MmaSparse,
-    machine: Gpu,
-) -> tirx.PrimFunc:  # fmt: skip
-    """The function that computes `source`, among whose parameters are those of `packed`: values and metadata. side: the
-    left factor."""
+    source: Contraction, side: Side, packed: Sequence[te.Tensor], tiling: SparseTiling, by: MmaSparse, machine: Gpu
+) -> tirx.PrimFunc:
+    """The function that computes `source`, among whose parameters are those of `packed`: values, metadata, and maybe
+    sums of weights. side: the left factor."""
     return _Writer(source, side, packed, tiling, by, machine).written()
 
 
 class _Writer(WarpWriter["_Stream"]):
     def __init__(
-        self, source: Contraction, side: Side, packed: tuple[te.Tensor, te.Tensor], tiling: SparseTiling,
-        by: MmaSparse, machine: Gpu,
+        self, source: Contraction, side: Side, packed: Sequence[te.Tensor], tiling: SparseTiling, by: MmaSparse,
+        machine: Gpu,
     ) -> None:  # fmt: skip
-        super().__init__(source, side, tiling, by, machine)
+        super().__init__(source, side, tiling, by, machine, packed[2] if len(packed) > 2 else None)
         self.packed, self.instruction = packed, by
         self.pieces = self.depth // (PAIR * DEPTH)
         """Of a step."""
@@ -73,7 +74,7 @@ class _Writer(WarpWriter["_Stream"]):
         return step
 
     def stream(self, group: Expr, lane: Expr) -> _Stream:
-        values, metadata = (self.buffers[each] for each in self.packed)
+        values, metadata = (self.buffers[each] for each in self.packed[:2])
         first = T.Bind(group * self.loops.const(self.steps) * self.pieces)
         return _Stream(as_words(values, self.side.bits, REGISTER), flat(metadata), first, lane)
 

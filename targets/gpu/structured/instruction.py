@@ -39,6 +39,7 @@ class MmaSparse:
     columns: int = 16
     sums: int = 8
     run: int = 2
+    accumulator: str = "float32"
     parts: int = 1
     words: int = PAIR * WORDS + 1
     """Registers of a lane for a pair of instructions' weights and their metadata."""

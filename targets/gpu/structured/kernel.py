@@ -29,7 +29,7 @@ class StructuredMatmul:
         found = sparse_product(workload)
         if isinstance(found, Refusal):
             return found
-        source, side, weight = found.source, found.side, found.weight
+        source, side, weight = found.source, found.sides[0], found.weight
         if Pattern.parse(weight.encoding.pattern.data).limit != TWO_OF_FOUR:
             return Refusal("not two of each four inputs are kept")
         depth = weight.view.steps[len(weight.view.steps) - len(source.depth) :]

@@ -18,6 +18,7 @@ from tvm.tirx.script.builder import ir as T
 
 from dsc.lower.exprs import simplify
 from dsc.targets.gpu.matrix.fragments import ChunkPlace
+from dsc.targets.gpu.matrix.mma_sync import MmaSync
 from dsc.targets.gpu.matrix.side import gathered
 from dsc.targets.gpu.matrix.tiling import CHUNK_WORDS
 from dsc.targets.gpu.matrix.transport import WORD
@@ -35,6 +36,8 @@ class MatrixCores(Narrow):
     name: str
     lanes: int
     parts: int = 1
+    neighbours: int = CHUNK_WORDS
+    """Depth is in chunks, in a lane, of half as many elements at least."""
 
     @property
     def rows(self) -> int:
@@ -60,6 +63,11 @@ class MatrixCores(Narrow):
     @property
     def instructions(self) -> int:
         return self.known * INDEX_INSTRUCTIONS
+
+    @property
+    def input_instructions(self) -> int:
+        """A load, where it is from, and turning: one permutation for a word of halves, two for one of bytes."""
+        return self.elements * (2 + self.per_word // 2)
 
     def _held(self, lane: int) -> list[tuple[int, int]]:
         """Column and slot of the weights that a lane has."""
@@ -104,25 +112,44 @@ class MatrixCores(Narrow):
         row, column = self.fragments.position(lane, inside)
         return row * self.per_word + which, column
 
+    def _turn(self, loaded: tirx.Buffer, values: tirx.Buffer, word: int) -> None:
+        """One element of each of the words that are loaded, of all fragments."""
+        if isinstance(self.fragments, MmaSync):
+            turned_bytes(loaded, [values[which * self.words + word] for which in range(self.per_word)])
+            return
+        for which in range(self.per_word):
+            value = gathered([loaded[part] for part in range(self.per_word)], which)
+            T.buffer_store(values, value, [which * self.words + word])
+
     def multiply(
         self, sums: tirx.Buffer, at: Expr, lane: Expr, shared: tirx.Buffer, place: ChunkPlace, row: Expr,
         weights: Weights,
     ) -> None:  # fmt: skip
         """All fragments."""
-        loaded = T.alloc_buffer((self.per_word,), WORD, scope="local")
-        values = T.alloc_buffer((self.elements,), self.word, scope="local")
+        loaded, values = (T.alloc_buffer((n,), self.word, scope="local") for n in (self.per_word, self.elements))
         for word in range(self.words):
             line, _ = self.fragments.held(lane, word * self.per_word, self.chunk)
             number = T.Bind(tirx.floordiv(row, self.per_word) + line)
             chunk, inside = T.Bind(tirx.floordiv(number, CHUNK_WORDS)), T.Bind(tirx.floormod(number, CHUNK_WORDS))
             for part in range(self.per_word):
                 of_depth = weights.line(self._known_line(word * self.per_word + part))
-                T.buffer_store(loaded, shared[T.Bind(place(of_depth, chunk) + inside)], [part])
-            for which in range(self.per_word):
-                value = gathered([loaded[part] for part in range(self.per_word)], which)
-                bits = value if self.word == WORD else tirx.reinterpret(self.word, value)
-                T.buffer_store(values, bits, [which * self.words + word])
+                found = shared[T.Bind(place(of_depth, chunk) + inside)]
+                T.buffer_store(loaded, found if self.word == WORD else tirx.reinterpret(self.word, found), [part])
+            self._turn(loaded, values, word)
         zero, start = (tirx.const(value, str(lane.expr_ty())) for value in (0, weights.first))
         for which in range(self.per_word):
             first = zero + which * self.words
             self.fragments.multiply(sums, at + which * self.fragments.sums, values, first, weights.weights, start)
+
+
+def turned_bytes(words: tirx.Buffer, to: Sequence[Expr]) -> None:
+    """Four words of four bytes, turned round, by CUDA's permutations of the bytes of two registers."""
+    halves = T.alloc_buffer((4,), "uint32", scope="local")
+    for pair in range(2):
+        for upper, selector in enumerate((0x5140, 0x7362)):  # by turns: the lower bytes of both, the upper ones
+            given = words[2 * pair], words[2 * pair + 1], tirx.const(selector, "uint32")
+            T.evaluate(T.ptx["prmt.b32"](halves[2 * upper + pair], *given))
+    for which, register in enumerate(to):
+        upper, selector = which // 2, (0x5410, 0x7632)[which % 2]  # the lower halves of both, or the upper ones
+        given = halves[2 * upper], halves[2 * upper + 1], tirx.const(selector, "uint32")
+        T.evaluate(T.ptx["prmt.b32"](register, *given))

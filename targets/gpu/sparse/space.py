@@ -41,8 +41,6 @@ CONFLICTS = 1.3
 """Times that banks are read for lines that are gathered, though they are put in an order in which few conflict."""
 LATE = 1.2
 """Standard deviations by which the slowest of a few warps has more fragments than they have on average."""
-INPUT_INSTRUCTIONS = 6
-"""To load a fragment of inputs: where it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +112,7 @@ class SparseSpace:
         of_inputs = fragments * (point.rows // by.rows)
         weight_bytes = len(by.layout) * self.side.bits // 8
         gathered = of_inputs * by.rows * by.deep * self.side.bits / 8 * CONFLICTS
-        executed = fragments * point.warps_down * by.instructions + of_inputs * by.parts * INPUT_INSTRUCTIONS
+        executed = fragments * point.warps_down * by.instructions + of_inputs * by.parts * by.input_instructions
         step = BlockStep(
             threads=point.warps * machine.warp,
             registers=point.thread_registers(by, machine),

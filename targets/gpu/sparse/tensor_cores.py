@@ -24,6 +24,8 @@ CHUNK = 8
 """Halves of a chunk."""
 INSTRUCTIONS = 24
 """Weights and lines of the next fragment, where its lines are, the loop."""
+INPUT_INSTRUCTIONS = 6
+"""To load a fragment of inputs: where it is."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class TensorCores(Narrow):
     parts: int = 1
     known: int = 1
     instructions: int = INSTRUCTIONS
+    input_instructions: int = INPUT_INSTRUCTIONS
+    neighbours: int = 1
 
     @property
     def name(self) -> str:

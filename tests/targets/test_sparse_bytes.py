@@ -5,13 +5,18 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from dsc.check.simulated import simulated
+from dsc.pipeline import compile_model
 from dsc.simulator import simulated_cuda, simulated_rocm
-from dsc.targets import Implementation, Kernel, Refusal
+from dsc.sparsity import Pattern, weight_of
+from dsc.targets import Implementation, Kernel, Refusal, target
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.sparse import SparseMatmul
 from dsc.targets.gpu.structured import StructuredMatmul
+from tests.compiled import TextModel
 from tests.targets.cuda.sass import machine_code
 from tests.targets.cuda.simulated import assembled, machine
 from tests.targets.rocm.compiled import of_implementations
@@ -83,6 +88,29 @@ def test_machine_code_of_amds(arch: str, name: str) -> None:
     for used in found.used:
         assert (used.vector_spills, used.private_bytes) == (0, 0), used
     assert name in found.assembly
+
+
+@pytest.mark.parametrize(
+    ("arch", "pattern", "density", "kernel"),
+    [
+        ("cuda:sm_80", "16x1", 0.1, "gpu.sparse_matmul"),
+        ("cuda:sm_80", "2:4", 0.5, "gpu.structured_matmul"),
+        ("cuda:sm_80", "1x1", 0.9, "gpu.matrix"),
+        ("rocm:gfx942", "16x1", 0.1, "gpu.sparse_matmul"),
+    ],
+)
+def test_models_take_them_where_they_are_faster(arch: str, pattern: str, density: float, kernel: str) -> None:
+    """Of MatMulInteger, as models that quantize at run time have it."""
+    draw, shape = np.random.default_rng(SEED), (768, 3072)
+    mask = weight_of(Pattern.parse(pattern).keep(draw.random(shape[::-1]), density), 1, shape)
+    text = (
+        """(uint8[4096,768] x) => (float[4096,3072] y) { t = MatMulInteger(x, w, z) f = Cast<to=1>(t) y = Mul(f, s) }"""
+    )
+    weight = (draw.integers(1, 127, shape, np.int8) * mask).astype(np.int8)
+    model = TextModel(text, {"w": weight, "z": np.array(131, np.uint8), "s": np.float32(draw.random(3072))})
+    with simulated(target(arch)) as (onto, _):
+        (choice,) = compile_model(model.proto(), target=onto).model.choices
+    assert choice.kernel == kernel
 
 
 def test_refusals() -> None:

@@ -88,8 +88,8 @@ amd-mutations: setup  ## The same of dsc's kernels for AMD's GPUs, in LLVM's cod
 	@$(BIN)/python -m tests.simulator.amd.mutations $(ONLY)
 
 .PHONY: cuda-cases
-cuda-cases: $(VENV)/.dev  ## ONNX's node cases through the GPU kernels, on the simulated CUDA device: ONE_IN=1 (minutes)
-	@$(BIN)/python -m tests.targets.cuda --one-in $(or $(ONE_IN),1)
+cuda-cases: $(VENV)/.dev  ## ONNX's node cases through the GPU kernels, on a simulated device: ONE_IN=1, ARCH=sm_80 or gfx942 (minutes)
+	@$(BIN)/python -m tests.targets.cuda --one-in $(or $(ONE_IN),1) --arch $(or $(ARCH),sm_80)
 
 .PHONY: free-sizes
 free-sizes: $(VENV)/.dev  ## ONNX's node cases with every dim of every input free (a quarter of an hour)

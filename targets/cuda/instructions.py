@@ -69,17 +69,19 @@ def ampere(halves: int, source: str) -> Rows:
 
 
 def structured(halves: int, source: str) -> Rows:
-    """``mma.sp`` of 16 rows, half of whose elements are there, 8 columns and a depth of 32: in the time of a dense
-    product of half the depth."""
-    types = {"float16": "f16", "bfloat16": "bf16"}
+    """``mma.sp`` of 16 rows, half of whose elements are there, 8 columns and a depth of 32, of bytes of 64: in the time
+    of a dense product of half the depth. Weights are signed bytes."""
+    halves_of = {"float16": "f16", "bfloat16": "bf16"}
+    rows = [(element, element, "float32", 32, f"f32.{type_}.{type_}.f32", 1) for element, type_ in halves_of.items()]
+    rows += [("int8", b, "int32", 64, f"s32.s8.{type_}.s32", 2) for b, type_ in (("int8", "s8"), ("uint8", "u8"))]
     return tuple(
         MultiplyAdd(
-            name="mma.sp", a=element, b=element, accumulator="float32", m=16, n=8, k=32,
-            rate=2 * halves / (16 * 8 * 32), latency=33,
-            intrinsic=f"mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.{type_}.{type_}.f32",
+            name="mma.sp", a=a, b=b, accumulator=total, m=16, n=8, k=k,
+            rate=2 * times * halves / (16 * 8 * k), latency=33,
+            intrinsic=f"mma.sp::ordered_metadata.sync.aligned.m16n8k{k}.row.col.{types}",
             source=f"{source}; {PTX}.sp",
         )
-        for element, type_ in types.items()
+        for a, b, total, k, types, times in rows
     )  # fmt: skip
 
 

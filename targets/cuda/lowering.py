@@ -6,7 +6,7 @@ import tvm
 from tvm import tirx
 
 from dsc.lower.floats import plain
-from dsc.targets.gpu.floats import extremes_as_choices, halves_in_float32
+from dsc.targets.gpu.floats import doubles_in_bits, extremes_as_choices, halves_in_float32
 from dsc.targets.tir.passes import each
 
 
@@ -19,6 +19,7 @@ def device_passes() -> tvm.transform.Pass:
             each(extremes_as_choices, "dsc.extremes_as_choices"),
             each(halves_in_float32, "dsc.halves_in_float32"),
             tirx.transform.LowerIntrin(),
+            each(doubles_in_bits, "dsc.doubles_in_bits"),
         ],
         name="dsc.cuda.device",
     )

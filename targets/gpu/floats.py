@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import struct
+
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, Expr
@@ -38,6 +41,20 @@ def halves_in_float32(func: tirx.PrimFunc) -> tirx.PrimFunc:
         return tirx.Cast("float16", Call(node.op, [operand], ret_ty="float32"))
 
     return func.with_body(tvm_ffi.structural_mutate(func.body, [(Call, wide)]))
+
+
+def doubles_in_bits(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """float64 numbers by their bits, where TVM's text of them, which has 15 digits behind the point, is another number:
+    of 2^-127 it would be 0."""
+
+    def exact(node: tirx.FloatImm, _: StructuralMutator) -> Expr:
+        value = float(node.value)
+        if str(node.ty) != "float64" or not math.isfinite(value) or float(f"{value:.15f}") == value:
+            return node
+        (bits,) = struct.unpack("<q", struct.pack("<d", value))
+        return tirx.call_pure_extern("float64", "__longlong_as_double", tirx.const(bits, "int64"))
+
+    return func.with_body(tvm_ffi.structural_mutate(func.body, [(tirx.FloatImm, exact)]))
 
 
 def _is_float(value: Expr) -> bool:

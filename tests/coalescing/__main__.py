@@ -19,12 +19,13 @@ def main() -> None:
     parser.add_argument("--target", default="cuda:sm_80", help="a GPU that can be simulated")
     parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="what tensors are stored in")
     parser.add_argument("--image", type=int, nargs=2, metavar=("H", "W"), help="smaller images than the pinned ones")
+    parser.add_argument("--pattern", help="prune weights to it before, as 16x1 or 2:4")
     parser.add_argument("--rows", type=int, default=12, help="kernels below the bar that are printed of each model")
     parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; ten by default")
     arguments = parser.parse_args()
     onto, failures = target(arguments.target), 0
     for name in arguments.models or TEN_MODELS:
-        found = survey(name, onto, arguments.precision, arguments.image)
+        found = survey(name, onto, arguments.precision, arguments.image, arguments.pattern)
         failures += summary(name, found, arguments.rows) < BAR
     raise SystemExit(bool(failures))
 

@@ -15,6 +15,7 @@ from dsc.codegen.selection import Choice
 from dsc.pipeline import compile_model
 from dsc.simulator import Counters
 from dsc.targets import AnyTarget
+from tests.pruned import model
 
 _LAUNCH = re.compile(r"_kernel(?:_\d+)?$")
 """What TVM appends to the name of a function for each of its launches."""
@@ -41,18 +42,20 @@ class Fetched:
         return self.sectors - self.ideal
 
 
-def survey(name: str, target: AnyTarget, precision: str, sizes: Sequence[int] | None) -> list[Fetched]:
+def survey(
+    name: str, target: AnyTarget, precision: str, sizes: Sequence[int] | None, pattern: str | None
+) -> list[Fetched]:
     """Every function of a model of the zoo that read or wrote memory, those that waste most first.
 
-    sizes: of images, in place of those that the zoo measures with.
+    sizes: of images, in place of those that the zoo measures with. pattern: to which weights are pruned.
     """
     shapes = {spec.name: _shape(spec, sizes) for spec in zoo.recipe(name).inputs}
     feeds = {key: _resized(value, shapes[key]) for key, value in zoo.inputs(name).items()}
     with simulated(target) as (onto, simulation):
         free: dict[str, list[int | str]] = {key: list(shape) for key, shape in shapes.items()}
-        model = compile_model(zoo.fetch(name), target=onto, shapes=free, precision=precision).model
-        model.load(1).run(feeds)
-        return fetched(model.choices, simulation.counters())
+        compiled = compile_model(model(name, pattern), target=onto, shapes=free, precision=precision).model
+        compiled.load(1).run(feeds)
+        return fetched(compiled.choices, simulation.counters())
 
 
 def fetched(choices: Sequence[Choice], counters: Mapping[str, Counters]) -> list[Fetched]:

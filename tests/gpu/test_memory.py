@@ -12,7 +12,10 @@ from tests.gpu.device import RealDevice
 
 pytestmark = pytest.mark.gpu
 
-WATCHED = ("test_contraction.py", "test_generic.py", "test_attention.py", "test_transpose.py")
+WATCHED = (
+    *("test_contraction.py", "test_generic.py", "test_attention.py", "test_transpose.py"),
+    *("test_sparse_matmul.py", "test_structured_matmul.py"),
+)
 
 
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])

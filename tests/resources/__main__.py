@@ -10,6 +10,7 @@ from dsc.cli.kernels import estimated
 from dsc.pipeline import Compilation, compile_model
 from dsc.precision import PRECISIONS
 from dsc.targets import target
+from tests.pruned import model
 from tests.resources.survey import Launch, launches
 from tests.ten_models import TEN_MODELS
 
@@ -21,12 +22,15 @@ def main() -> None:
     parser.add_argument(
         "--precision", default="fp32", choices=PRECISIONS, help="what tensors are stored and multiplied in"
     )
+    parser.add_argument("--pattern", help="prune weights to it before, as 16x1 or 2:4")
     parser.add_argument("models", nargs="*", metavar="ONLY", help="names of the zoo; the ten of the bars by default")
     arguments = parser.parse_args()
     onto, spilling = target(arguments.target), 0
     for name in arguments.models or TEN_MODELS:
         shapes: dict[str, list[int | str]] = {spec.name: list(spec.pinned) for spec in zoo.recipe(name).inputs}
-        compilation = compile_model(zoo.fetch(name), target=onto, shapes=shapes, precision=arguments.precision)
+        compilation = compile_model(
+            model(name, arguments.pattern), target=onto, shapes=shapes, precision=arguments.precision
+        )
         found = launches(compilation.model)
         summary(name, compilation, found)
         spilling += sum(not launch.in_registers for launch in found)

@@ -81,7 +81,10 @@ def _mma(match: re.Match[str], operands: list[Rendered]) -> str | None:
     return f"{{ static constexpr SimulatorMma shape = {{{shape}}}; {arrays} {call} {results} }}"
 
 
-SPARSE_MMAS = tuple(Mma(16, 8, k, element, element, "f32") for element in ("f16", "bf16") for k in (16, 32))
+SPARSE_MMAS = (
+    *(Mma(16, 8, k, element, element, "f32") for element in ("f16", "bf16") for k in (16, 32)),
+    *(Mma(16, 8, 64, a, b, "s32") for a in ("s8", "u8") for b in ("s8", "u8")),
+)
 """All of mma.sp that are known, of whose left operand half is in registers; core/mma.cpp has a row for each."""
 
 
@@ -99,8 +102,8 @@ def _sparse_mma(match: re.Match[str], operands: list[Rendered]) -> str | None:
     )
     if any(len(registers) != count for registers, count in sizes):
         return None
-    type = f"SIMULATOR_{found.a.upper()}"
-    shape = f"{found.m}, {found.n}, {found.k}, {type}, {type}, SIMULATOR_F32, SIMULATOR_F32, false"
+    types = ", ".join(f"SIMULATOR_{type.upper()}" for type in (found.a, found.b, found.c, found.c))
+    shape = f"{found.m}, {found.n}, {found.k}, {types}, false"
     arrays = "".join(
         f"const uint32_t {name}[] = {{{', '.join(take('uint32_t', register) for register in registers)}}};"
         for name, registers in zip("abc", (a, b, c), strict=True)

@@ -221,3 +221,22 @@ def joined(low: Expr, high: Expr, which: int) -> Expr:
     if which:
         return tirx.reinterpret(SINGLE, (low >> bits) | (high & (mask << bits)))
     return tirx.reinterpret(SINGLE, (low & mask) | (high << bits))
+
+
+def gathered(words: Sequence[Expr], which: int) -> Expr:
+    """The `which`-th element of each of as many words as a word has elements, as a word."""
+    if len(words) == 1:
+        return words[0]
+    if len(words) == PAIR:
+        return joined(words[0], words[1], which)
+    first, second = (_every_other(words[i], words[i + 1], which % PAIR) for i in (0, PAIR))
+    return joined(first, second, which // PAIR)
+
+
+def _every_other(low: Expr, high: Expr, first: int) -> Expr:
+    """Of two words of bytes, those of even or of odd numbers, by turns."""
+    even, bits = tirx.const(0x00FF00FF, "uint32"), tirx.const(8, "uint32")
+    low, high = (tirx.reinterpret("uint32", word) for word in (low, high))
+    if first:
+        return tirx.reinterpret(SINGLE, ((low >> bits) & even) | (high & tirx.const(0xFF00FF00, "uint32")))
+    return tirx.reinterpret(SINGLE, (low & even) | ((high & even) << bits))

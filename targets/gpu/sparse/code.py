@@ -38,6 +38,8 @@ class Kept:
     starts: te.Tensor
     lines: te.Tensor
     values: te.Tensor
+    sums: te.Tensor | None = None
+    """Of each output's weights."""
 
 
 def write(
@@ -51,7 +53,7 @@ class _Writer(WarpWriter["_Stream"]):
     def __init__(
         self, source: Contraction, side: Side, kept: Kept, tiling: SparseTiling, by: Gathering, machine: Gpu
     ) -> None:
-        super().__init__(source, side, tiling, by, machine)
+        super().__init__(source, side, tiling, by, machine, kept.sums)
         self.kept, self.gathering = kept, by
 
     def inputs(self, corner: Corner, shared: tirx.Buffer, thread: Expr, threads: int) -> tuple[Operand, Transport]:
@@ -113,8 +115,10 @@ class _Stream:
         for word in range(0, by.words, CHUNK_WORDS):
             span = own.span(part * by.words + word, CHUNK_WORDS)
             T.buffer_store(into.weights, self.values[Loops().span(first + word, CHUNK_WORDS)], [span])
-        for i, slot in enumerate(by.slots(self.lane, part)):
-            T.buffer_store(into.lines, self.lines[fragment * by.deep + slot], [part * by.known + i])
+        slots, together = by.slots(self.lane, part), by.neighbours
+        for i in range(0, len(slots), together):
+            found = self.lines[Loops().span(fragment * by.deep + slots[i], together)]
+            T.buffer_store(into.lines, found, [own.span(part * by.known + i, together)])
 
     @contextmanager
     def fragments(self, step: Expr) -> Iterator[Expr]:

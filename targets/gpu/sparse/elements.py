@@ -20,6 +20,9 @@ WEIGHTS = 16
 INDEX_INSTRUCTIONS = 6
 """For each input of a fragment: the place of its line, the line of the next one; and the loop, shared."""
 
+INPUT_INSTRUCTIONS = 6
+"""To load an input of a lane's rows: where it is."""
+
 
 @dataclass(frozen=True)
 class Elements:
@@ -30,7 +33,10 @@ class Elements:
     """Rows of a lane, neighbours: as many floats as it loads at once."""
     columns: int
     word: str = "float32"
+    accumulator: str = "float32"
     run: int = 4
+    input_instructions: int = INPUT_INSTRUCTIONS
+    neighbours: int = 1
     known: int = 1
 
     @property

@@ -64,6 +64,11 @@ class Gathering(Registers, Protocol):
         ...
 
     @property
+    def neighbours(self) -> int:
+        """Of a lane's `slots`, those that are side by side: their lines are loaded at once."""
+        ...
+
+    @property
     def order(self) -> Sequence[int]:
         """The slots, those whose lines are read at once side by side: these had better lie in different banks."""
         ...
@@ -71,6 +76,11 @@ class Gathering(Registers, Protocol):
     @property
     def instructions(self) -> int:
         """That a warp executes for a fragment of weights, beside those for each fragment of inputs."""
+        ...
+
+    @property
+    def input_instructions(self) -> int:
+        """That it executes for a part of a fragment of inputs, beside the products."""
         ...
 
     def first_word(self, lane: Expr, part: int) -> Expr:

@@ -14,7 +14,7 @@ from dsc.lower.exprs import simplify
 from dsc.targets.cpu.inline import Leaf
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Operand
-from dsc.targets.gpu.matrix.side import WORD_BITS, Side, joined
+from dsc.targets.gpu.matrix.side import WORD_BITS, Side, gathered, with_signs
 from dsc.targets.gpu.matrix.tiling import BANKED_CHUNKS, CHUNK_WORDS, SharedTile
 from dsc.targets.gpu.matrix.transport import (
     WORD,
@@ -27,6 +27,12 @@ from dsc.targets.gpu.matrix.transport import (
 )
 from dsc.targets.gpu.tile import unrolled
 from dsc.targets.tir.loops import Loops, flat, spread, when
+
+STEPS_TOGETHER = 64
+"""Of the depth, that neighbouring threads load single elements of: rows of odd lengths begin anywhere in a piece of
+memory, so each of these costs one more than it fills."""
+BROKEN_SECTORS = 4
+"""Pieces of memory of a row that are loaded side by side where rows are no whole ones."""
 
 
 class Lines(SharedTile):
@@ -101,12 +107,12 @@ class Turned(ThroughRegisters):
             rows, piece = self._piece(i)
             chunk, inside = self.loops.split(rows, CHUNK_WORDS)
             for depth in range(self.words):
-                if per_word == 1:
-                    value = self.registers[i * self.words + depth]
-                else:
-                    word, half = divmod(depth, per_word)
-                    first = i * self.words + word
-                    value = joined(self.registers[first], self.registers[first + self.words // per_word], half)
+                word, which = divmod(depth, per_word)
+                first = i * self.words + word
+                of_rows = [self.registers[first + row * (self.words // per_word)] for row in range(per_word)]
+                value = gathered(of_rows, which)
+                if self.operand.side.is_shifted:
+                    value = with_signs(value, 1)
                 place = self.operand.tile.place(stage, piece * self.words + depth, chunk)
                 T.buffer_store(self.shared, value, [T.Bind(place + inside)])
 
@@ -119,10 +125,34 @@ class Turned(ThroughRegisters):
         return rows, T.Bind(high * together + low)
 
 
+class AlongDepth(SingleElements):
+    """Elements are loaded one by one, where neighbours in memory are in depth: those of neighbouring steps by
+    neighbouring threads, of as many rows as a word has elements."""
+
+    @property
+    def words(self) -> int:
+        return 1
+
+    def _piece(self, i: Expr) -> tuple[Expr, Expr]:
+        """Step of the depth, and number of a word of rows."""
+        together = math.gcd(self.operand.depth, STEPS_TOGETHER)
+        rest, low = self.loops.split(i * self.threads + self.thread, together)
+        high, rows = self.loops.split(rest, self.operand.tile.chunks * CHUNK_WORDS)
+        return T.Bind(high * together + low), rows
+
+
+def along_depth(side: Side) -> bool:
+    """Whether threads that load single elements go along the depth."""
+    return side.factor.access is not None and side.depth_is_side_by_side and not side.lines_are_neighbours
+
+
 def pieces_together(side: Side, depth: int, sector_bytes: int) -> int:
-    """Pieces of rows that neighbouring threads load before they go on with the next rows."""
+    """Pieces of rows that neighbouring threads load before they go on with the next rows: a piece of memory, so that
+    what they store is in different banks; several where rows begin anywhere in one."""
     width = turned(side)
-    return math.gcd(depth // width, max(1, sector_bytes * 8 // (width * side.bits)))
+    is_whole = side.apart is not None and side.apart * side.bytes % sector_bytes == 0
+    sectors = 1 if is_whole else BROKEN_SECTORS
+    return math.gcd(depth // width, max(1, sectors * sector_bytes * 8 // (width * side.bits)))
 
 
 def bring(
@@ -141,9 +171,9 @@ def bring(
         return SingleElements(*given)
     buffer = next(b for tensor, b in buffers.items() if tensor.same_as(access.memory))
     if not side.is_converted and side.together_in_lines == side.chunk:
-        if machine.copies_to_shared:
+        if machine.copies_to_shared and not side.is_shifted:
             return AsynchronousCopies(*given, flat(buffer))
         return Vectors(*given, as_words(buffer, side.bits))
     if turned(side) > 1:
         return Turned(*given, as_words(buffer, side.bits))
-    return SingleElements(*given)
+    return (AlongDepth if along_depth(side) else SingleElements)(*given)

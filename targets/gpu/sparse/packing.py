@@ -67,6 +67,8 @@ class KeptInputs:
     """Of shared memory, in which each line of a step begins, by number."""
     fragments: int
     """That there is room for: layers of nearly the same density share code."""
+    summed: bool = False
+    """Whether what outputs' weights add up to is stored as well: ``[outputs of all groups]``."""
 
     @property
     def steps(self) -> int:
@@ -74,12 +76,13 @@ class KeptInputs:
         return math.ceil(self.view.depth / self.depth)
 
     def arrays(self, weight: ArrayType) -> tuple[ArrayType, ...]:
-        """The starts, the lines, the values."""
-        return (
+        """The starts, the lines, the values, and maybe the sums."""
+        found = (
             ArrayType((self.groups * self.steps + 1,), "int32"),
             ArrayType((self.fragments + 1, self.deep), "int32"),
             ArrayType((self.fragments + 1, len(self.layout)), weight.dtype),
         )
+        return (*found, ArrayType((self.groups * self.columns,), "int32")) if self.summed else found
 
     def apply(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
         """The packed copies; raises ValueError for a weight that has more fragments than its type says."""
@@ -102,7 +105,8 @@ class KeptInputs:
         values = np.zeros((self.fragments + 1, self.deep, self.columns), array.dtype)
         values[fragment, slot] = split[cell // self.steps, :, cell % self.steps, line]
         laid = values.reshape(len(values), -1)[:, np.asarray(self.layout)]
-        return starts, lines, np.ascontiguousarray(laid)
+        found = starts, lines, np.ascontiguousarray(laid)
+        return (*found, padded.sum(axis=1, dtype=np.int32)) if self.summed else found
 
     def _ordered(self, cell: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The lines of each cell in turns from all banks, neighbours from banks that are far apart."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 from tvm import te
 
@@ -22,7 +23,7 @@ from dsc.targets.gpu.matrix.space import LOAD_INSTRUCTIONS
 from dsc.targets.gpu.matrix.tiling import WORD_BYTES
 from dsc.targets.gpu.sparse.code import Kept, write
 from dsc.targets.gpu.sparse.gathering import Gathering
-from dsc.targets.gpu.sparse.lines import Lines, turned
+from dsc.targets.gpu.sparse.lines import Lines, along_depth, turned
 from dsc.targets.gpu.sparse.packing import KeptInputs, View, room
 from dsc.targets.gpu.sparse.tiling import STAGES, SparseTiling
 from dsc.targets.kernel import ArrayType, Implementation
@@ -36,14 +37,10 @@ GROUPS = (1, 2, 4)
 """Of outputs, of a warp."""
 CHUNKS = (8, 16, 32)
 """Of inputs in a step: the more, the fewer fragments are begun."""
-NEIGHBOURS_BYTES = 32
-"""Of the result, that a warp has side by side at least."""
 CONFLICTS = 1.3
 """Times that banks are read for lines that are gathered, though they are put in an order in which few conflict."""
 LATE = 1.2
 """Standard deviations by which the slowest of a few warps has more fragments than they have on average."""
-INPUT_INSTRUCTIONS = 6
-"""To load a fragment of inputs: where it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,28 +63,23 @@ class SparseSpace:
 
     @cached_property
     def _points(self) -> tuple[SparseTiling, ...]:
+        """Those whose warps have whole pieces of memory of a row of the result, if there are any."""
         width = turned(self.side)
-        return tuple(
+        found = tuple(
             tiling
             for _, by in self.instructions
             for tiling in self._tilings(by)
             if tiling.has_room(by, self.machine, width)
         )
+        size = min(element_bytes(output) for output in self.source.outputs)
+        whole = tuple(tiling for tiling in found if tiling.warp_columns * size >= self.machine.sector_bytes)
+        return whole or found
 
     def _tilings(self, by: Gathering) -> Iterator[SparseTiling]:
         direct = is_direct(self.source, by, self.machine.sector_bytes)
-        for rows in ROWS:
-            for down in WARPS_DOWN:
-                for across in WARPS_ACROSS:
-                    for groups in GROUPS:
-                        columns = across * groups * by.columns
-                        if groups * by.columns * self._result_bytes >= NEIGHBOURS_BYTES:
-                            for chunks in CHUNKS:
-                                yield SparseTiling(by.name, rows, columns, down, across, chunks, STAGES, direct=direct)
-
-    @cached_property
-    def _result_bytes(self) -> int:
-        return min(element_bytes(output) for output in self.source.outputs)
+        for rows, down, across, groups, chunks in product(ROWS, WARPS_DOWN, WARPS_ACROSS, GROUPS, CHUNKS):
+            columns = across * groups * by.columns
+            yield SparseTiling(by.name, rows, columns, down, across, chunks, STAGES, direct=direct)
 
     def _by(self, point: SparseTiling) -> tuple[MultiplyAdd, Gathering]:
         return next(found for found in self.instructions if found[1].name == point.instruction)
@@ -120,7 +112,7 @@ class SparseSpace:
         of_inputs = fragments * (point.rows // by.rows)
         weight_bytes = len(by.layout) * self.side.bits // 8
         gathered = of_inputs * by.rows * by.deep * self.side.bits / 8 * CONFLICTS
-        executed = fragments * point.warps_down * by.instructions + of_inputs * by.parts * INPUT_INSTRUCTIONS
+        executed = fragments * point.warps_down * by.instructions + of_inputs * by.parts * by.input_instructions
         step = BlockStep(
             threads=point.warps * machine.warp,
             registers=point.thread_registers(by, machine),
@@ -141,7 +133,7 @@ class SparseSpace:
     def _fetched(self) -> int:
         """Bytes from memory for an element of the left factor: of inputs that are loaded one by one, row by row,
         a piece of memory each."""
-        is_single = self.side.together_in_lines == 1 and turned(self.side) == 1
+        is_single = self.side.together_in_lines == 1 and turned(self.side) == 1 and not along_depth(self.side)
         return self.machine.sector_bytes if is_single else self.side.bytes
 
     def _loads(self, point: SparseTiling) -> float:
@@ -158,8 +150,8 @@ class SparseSpace:
         source, packing = self.source, self._packing(point, by)
         given = source.params[self.weight]
         arrays = packing.arrays(ArrayType.of(given))
-        names = ("starts", "lines", "values")
-        kept = [te.placeholder(a.shape, a.dtype, name=name) for a, name in zip(arrays, names, strict=True)]
+        names = ("starts", "lines", "values", "sums")
+        kept = [te.placeholder(a.shape, a.dtype, name=name) for a, name in zip(arrays, names, strict=False)]
         params = (*source.params[: self.weight], *kept, *source.params[self.weight + 1 :])
         source = replace(source, params=params, packings={self.weight: packing})
         made = write(source, self.side, Kept(*kept), point, by, self.machine)
@@ -171,4 +163,7 @@ class SparseSpace:
         groups = math.ceil(n / point.columns) * (point.columns // by.columns)
         fragments = room(self.encoding, self.view, by.columns, depth, by.deep)
         layout, order = tuple(by.layout), tuple(by.order)
-        return KeptInputs(self.view, by.columns, groups, depth, by.deep, layout, order, lines.banks(), fragments)
+        return KeptInputs(
+            self.view, by.columns, groups, depth, by.deep, layout, order, lines.banks(), fragments,
+            summed=self.side.is_centered,
+        )  # fmt: skip

@@ -16,23 +16,30 @@ from dsc.targets.gpu.matrix.fragments import ChunkPlace
 from dsc.targets.gpu.matrix.mma_sync import MmaSync, interleaved_column
 from dsc.targets.gpu.matrix.side import PAIR
 from dsc.targets.gpu.sparse.gathering import Weights
-from dsc.targets.gpu.sparse.halves import CHUNK, Halves
+from dsc.targets.gpu.sparse.narrow import Narrow
 
 WARP = 32
 """Lanes."""
+CHUNK = 8
+"""Halves of a chunk."""
 INSTRUCTIONS = 24
 """Weights and lines of the next fragment, where its lines are, the loop."""
+INPUT_INSTRUCTIONS = 6
+"""To load a fragment of inputs: where it is."""
 
 
 @dataclass(frozen=True)
-class TensorCores(Halves):
+class TensorCores(Narrow):
     """See `Gathering`."""
 
     fragments: MmaSync
     """With columns interleaved: weights are packed in any order, and lanes have four neighbours of a row then."""
+    per_word: int = PAIR
     parts: int = 1
     known: int = 1
     instructions: int = INSTRUCTIONS
+    input_instructions: int = INPUT_INSTRUCTIONS
+    neighbours: int = 1
 
     @property
     def name(self) -> str:

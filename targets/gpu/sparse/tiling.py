@@ -21,6 +21,11 @@ class Registers(Sums, Protocol):
     """What a warp has in registers to multiply by a sparse weight."""
 
     @property
+    def accumulator(self) -> str:
+        """The type of the sums' registers."""
+        ...
+
+    @property
     def parts(self) -> int:
         """Of a fragment of weights, that are multiplied one after the other; where it is one alone, the next is loaded
         to other registers meanwhile."""

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
-from tvm import tirx
+from tvm import te, tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
+from dsc.targets.gpu.contraction.epilogue import leaves
 from dsc.targets.gpu.contraction.source import Contraction
+from dsc.targets.gpu.elements import Elements
 from dsc.targets.gpu.launch import shared_scope
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix.operand import Corner, Operand
@@ -23,6 +25,7 @@ from dsc.targets.gpu.matrix.tiling import WORD_BYTES
 from dsc.targets.gpu.matrix.transport import WORD, Transport
 from dsc.targets.gpu.matrix.writer import TileWriter
 from dsc.targets.gpu.sparse.tiling import Registers, SparseTiling
+from dsc.targets.gpu.sparse.zero_points import ZeroPoints
 from dsc.targets.gpu.tile import unrolled
 
 Stream = TypeVar("Stream")
@@ -52,10 +55,14 @@ class Warp(Generic[Stream]):
 class WarpWriter(TileWriter, Generic[Stream]):
     """Writes the function that computes a product by a packed weight."""
 
-    def __init__(self, source: Contraction, side: Side, tiling: SparseTiling, by: Registers, machine: Gpu) -> None:
-        """side: the left factor."""
+    def __init__(
+        self, source: Contraction, side: Side, tiling: SparseTiling, by: Registers, machine: Gpu,
+        weights: te.Tensor | None,
+    ) -> None:  # fmt: skip
+        """side: the left factor. weights: what those of each output add up to, where the left factor has zero
+        points."""
         super().__init__(source, (side, side), tiling, machine)
-        self.side, self.points, self.by = side, tiling, by
+        self.side, self.points, self.by, self.weights = side, tiling, by, weights
 
     @abstractmethod
     def inputs(self, corner: Corner, shared: tirx.Buffer, thread: Expr, threads: int) -> tuple[Operand, Transport]:
@@ -81,14 +88,17 @@ class WarpWriter(TileWriter, Generic[Stream]):
         group = T.Bind(tirx.floordiv(at.column, by.columns))
         streams = [self.stream(group + j, lane) for j in range(tiling.groups(by))]
         fragments = tiling.warp_rows // by.rows
-        sums = T.alloc_buffer((fragments * len(streams) * by.sums,), WORD, scope="local")
+        sums = T.alloc_buffer((fragments * len(streams) * by.sums,), by.accumulator, scope="local")
         with unrolled(fragments * len(streams) * by.sums) as i:
-            T.buffer_store(sums, tirx.const(0, WORD), [i])
+            T.buffer_store(sums, tirx.const(0, by.accumulator), [i])
         step = self.step(Warp(lane, first_row, fragments, streams, sums, inputs, shared))
         pipeline = Pipeline(machine, self.steps, tiling.stages, [[way]], loops)
         pipeline.begin()
         pipeline.run(step)
         if not tiling.direct:
             pipeline.finish()
+        if self.weights is not None:
+            elements = Elements(leaves(self.buffers))
+            ZeroPoints(self.side, self.buffers[self.weights], elements, loops).apply(sums, tiling, by, at)
         results = Results(self.source, tiling, by, self.buffers, self.outputs, loops, machine.sector_bytes)
         results.store(sums, shared, at, machine.warp)

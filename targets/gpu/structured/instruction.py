@@ -2,8 +2,9 @@
 9.0, "Warp-level matrix instructions for sparse mma").
 
 The left operand is the weight, so results are outputs by rows. Registers of it are those of a dense operand of half the
-depth. Metadata has two bits for each element, eight elements of the rows ``g`` and ``g + 8`` in a word; a pair of the
-four lanes of a row gives it, and a selector says which. So a word of each lane serves two instructions.
+depth. Metadata has two bits for each element. Of halves a word has eight elements of the rows ``g`` and ``g + 8``; a
+pair of the four lanes of a row gives it, and a selector says which: so a word of each lane serves two instructions. Of
+bytes it has sixteen of one row, and all four lanes give theirs.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from tvm.tirx.script.builder import ir as T
 from dsc.targets.gpu.matrix.fragments import ChunkPlace
 from dsc.targets.machine import MultiplyAdd
 
-DEPTH = 32
-"""Of one instruction, in which half is there."""
-PAIR = 2
-"""Instructions that share a word of metadata."""
 WORDS = 4
 """Registers of either operand, for an instruction."""
-_NAME = re.compile(rf"mma\.sp::ordered_metadata\.sync\.aligned\.m16n8k{DEPTH}\.row\.col\.f32\.(f16|bf16)\.\1\.f32")
+_NAME = re.compile(
+    r"mma\.sp::ordered_metadata\.sync\.aligned\.m16n8k(?:32\.row\.col\.f32\.(f16|bf16)\.\1\.f32"
+    r"|64\.row\.col\.s32\.s8\.(?:s8|u8)\.s32)"
+)
 _LOAD = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
 
 
@@ -34,17 +34,39 @@ class MmaSparse:
     the upper and the lower eight: so a lane's two are neighbours."""
 
     name: str
+    depth: int
+    """Of one instruction, in which half is there."""
+    pair: int
+    """Instructions that share a word of metadata: two of halves, one of bytes."""
+    accumulator: str
+    """uint32 for int32, as TVM declares these registers."""
     rows: int = 16
     """Of the result: those of the dense factor."""
     columns: int = 16
     sums: int = 8
     run: int = 2
     parts: int = 1
-    words: int = PAIR * WORDS + 1
-    """Registers of a lane for a pair of instructions' weights and their metadata."""
     known: int = 0
-    inputs: int = PAIR * WORDS
-    """Registers of a lane for a fragment of the dense factor."""
+
+    @property
+    def words(self) -> int:
+        """Registers of a lane for the weights of instructions that share metadata, and that."""
+        return self.pair * WORDS + 1
+
+    @property
+    def inputs(self) -> int:
+        """Registers of a lane for a fragment of the dense factor."""
+        return 2 * WORDS
+
+    @property
+    def per_word(self) -> int:
+        """Elements of a register."""
+        return self.depth // 16
+
+    @property
+    def deep(self) -> int:
+        """Of what shares a word of metadata."""
+        return self.pair * self.depth
 
     def position(self, lane: Expr, register: int) -> tuple[Expr, Expr]:
         """Row and column of a sum."""
@@ -73,4 +95,7 @@ class MmaSparse:
 
 def mma_sparse(row: MultiplyAdd) -> MmaSparse | None:
     """The instruction, if it is one of these."""
-    return MmaSparse(row.intrinsic) if row.intrinsic is not None and _NAME.fullmatch(row.intrinsic) else None
+    if row.intrinsic is None or not _NAME.fullmatch(row.intrinsic):
+        return None
+    of_bytes = row.accumulator == "int32"
+    return MmaSparse(row.intrinsic, row.k, 1 if of_bytes else 2, "uint32" if of_bytes else row.accumulator)

@@ -21,16 +21,14 @@ from dsc.targets.gpu.matrix.tiling import STAGES, WORD_BYTES
 from dsc.targets.gpu.sparse.packing import View
 from dsc.targets.gpu.sparse.tiling import SparseTiling
 from dsc.targets.gpu.structured.code import write
-from dsc.targets.gpu.structured.instruction import DEPTH, PAIR, MmaSparse
-from dsc.targets.gpu.structured.packing import OUTPUTS, TwoOfFour
+from dsc.targets.gpu.structured.instruction import MmaSparse
+from dsc.targets.gpu.structured.packing import LANES, TwoOfFour
 from dsc.targets.kernel import ArrayType, Implementation
 from dsc.targets.machine import MultiplyAdd
 
 ROWS, GROUPS, CHUNKS = (128, 64, 32), (1, 2, 4), (8, 16)
 WARPS = ((1, 8), (1, 4), (2, 4), (2, 2), (1, 2), (4, 2))
 """One below the other, and side by side."""
-PIECE_BYTES = OUTPUTS * PAIR * DEPTH // 2 * 2 + 32 * WORD_BYTES
-"""Of a weight: values and metadata of 16 outputs and a depth of 64."""
 PIECE_INSTRUCTIONS = 16
 """To load one, and to take it."""
 INPUT_INSTRUCTIONS = 6
@@ -73,8 +71,9 @@ class StructuredSpace:
         source, machine, by, depth = self.source, self.machine, self.by, self._depth(point)
         m, n, k = nominal(source.m), nominal(source.n), nominal(source.k)
         down, across, steps = math.ceil(m / point.rows), math.ceil(n / point.columns), math.ceil(k / depth)
-        pieces = point.columns // by.columns * (depth // (PAIR * DEPTH))
-        fragments = point.warps * (point.warp_rows // by.rows) * (depth // DEPTH)
+        pieces = point.columns // by.columns * (depth // by.deep)
+        piece_bytes = LANES * by.words * WORD_BYTES
+        fragments = point.warps * (point.warp_rows // by.rows) * (depth // by.depth)
         together = max(self.side.together_in_depth, self.side.converted)
         at_once = together if together * self.side.bits >= WORD_BITS else 1
         loads = point.rows * depth / at_once * LOAD_INSTRUCTIONS / machine.warp
@@ -83,13 +82,13 @@ class StructuredSpace:
             registers=point.thread_registers(by, machine),
             shared_bytes=point.shared_bytes(by),
             products=point.rows * point.columns * depth,
-            shared_traffic=fragments * by.rows * DEPTH * 2.0 + point.staged_bytes
-            + pieces * point.warps_down * PIECE_BYTES,
+            shared_traffic=fragments * by.rows * by.depth * self.side.bits / 8 + point.staged_bytes
+            + pieces * point.warps_down * piece_bytes,
             instructions=loads + pieces * point.warps_down * PIECE_INSTRUCTIONS + fragments * INPUT_INSTRUCTIONS,
             ahead=point.ahead,
             stored_traffic=float(2 * point.rows * point.columns * WORD_BYTES),
         )  # fmt: skip
-        stored = steps * pieces * PIECE_BYTES
+        stored = steps * pieces * piece_bytes
         loaded = down * across * (stored + point.rows * k * self.side.bytes)
         others = (*(param for i, param in enumerate(source.params) if i != self.weight), *source.outputs)
         moved = sum(volume(tensor.shape) * element_bytes(tensor) for tensor in others) + across * stored
@@ -99,10 +98,11 @@ class StructuredSpace:
         """The code, and how the weight is packed."""
         source, depth = self.source, self._depth(point)
         groups = math.ceil(nominal(source.n) / point.columns) * (point.columns // self.by.columns)
-        packing = TwoOfFour(self.view, groups, math.ceil(self.view.depth / depth) * (depth // (PAIR * DEPTH)))
+        pieces = math.ceil(self.view.depth / depth) * (depth // self.by.deep)
+        packing = TwoOfFour(self.view, self.by, groups, pieces, self.side.is_centered)
         arrays = packing.arrays(ArrayType.of(source.params[self.weight]))
-        values, metadata = (te.placeholder(array.shape, array.dtype) for array in arrays)
-        params = (*source.params[: self.weight], values, metadata, *source.params[self.weight + 1 :])
+        packed = [te.placeholder(array.shape, array.dtype) for array in arrays]
+        params = (*source.params[: self.weight], *packed, *source.params[self.weight + 1 :])
         source = replace(source, params=params, packings={self.weight: packing})
-        made = write(source, self.side, (values, metadata), point, self.by, self.machine)
+        made = write(source, self.side, packed, point, self.by, self.machine)
         return Implementation(made, source.packings)

@@ -10,7 +10,10 @@ from dsc.simulator import simulated_cuda
 from tests.gpu.device import Device, real_device
 
 ON_DEVICE = pytest.param("device", marks=pytest.mark.gpu)
-OF_CUDA = ("test_backend", "test_matrix", "test_matrix_attention", "test_vector_product")
+OF_CUDA = (
+    *("test_backend", "test_matrix", "test_matrix_attention", "test_vector_product"),
+    *("test_sparse_matmul", "test_structured_matmul"),
+)
 """Tests of CUDA's own instructions, images and figures; `tests.gpu.test_kernels` is of their kernels on any GPU."""
 
 

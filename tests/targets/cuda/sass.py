@@ -43,13 +43,17 @@ def images(library: bytes) -> Iterator[bytes]:
         start = library.find(MAGIC, start + header + size)
 
 
-def instructions(image: bytes) -> dict[str, Counter[str]]:
-    """How many of each instruction (its name without what follows a dot) a fat binary has, by kernel."""
+def machine_code(image: bytes) -> str:
+    """What cuobjdump writes of a fat binary."""
     with scratch_folder() as folder:
         (folder / "kernel.fatbin").write_bytes(image)
         command = [find_cuobjdump(), "-sass", folder / "kernel.fatbin"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    _, *parts = _FUNCTION.split(said)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def instructions(image: bytes) -> dict[str, Counter[str]]:
+    """How many of each instruction (its name without what follows a dot) a fat binary has, by kernel."""
+    _, *parts = _FUNCTION.split(machine_code(image))
     return {
         name: Counter(_INSTRUCTION.findall(text)) for name, text in zip(parts[::2], parts[1::2], strict=True)
     }  # fmt: skip

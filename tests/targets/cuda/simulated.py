@@ -15,6 +15,8 @@ from dsc.simulator import Simulation
 from dsc.targets import AnyTarget, Implementation, Kernel, Point, Refusal, Space, Target, target
 from dsc.targets.backend import Backend
 from dsc.targets.cuda import Cuda
+from dsc.targets.cuda.backend import CudaBackend
+from dsc.targets.cuda.toolchain import Assembled, assemble
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.rocm import Rocm
 from tests.gpu.device import Device, RealDevice
@@ -70,6 +72,20 @@ def library(functions: Mapping[str, tirx.PrimFunc], made: Backend) -> tvm.runtim
         write_imports(code, code, made, objects[1])
         made.link(objects, folder / "lib.so")
         return load_library((folder / "lib.so").read_bytes(), "kernels")
+
+
+def assembled(found: Sequence[Implementation], arch: str) -> Assembled:
+    """Kernels ``k0_kernel`` and so on for one of NVIDIA's GPUs: one image, and what ptxas says of them."""
+    functions = {f"k{i}": each.func.with_attr("global_symbol", f"k{i}") for i, each in enumerate(found)}
+    sources: list[str] = []
+
+    def keep(source: str, _: str) -> bytes:
+        sources.append(source)
+        return b""
+
+    made = CudaBackend(machine(arch), assemble=keep)
+    made.generate(made.lower(tvm.IRModule(functions)))
+    return assemble(sources[0], arch)
 
 
 def check(kernel: Kernel[Gpu], regions: Sequence[Region], simulation: Device, choose: Choose = best) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tvm
 from onnx import TensorProto, helper, numpy_helper
 
 from dsc.check.simulated import simulated
@@ -16,8 +15,6 @@ from dsc.pipeline import compile_model
 from dsc.simulator import Simulation
 from dsc.sparsity import Pattern, weight_of
 from dsc.targets import Kernel, Refusal, target
-from dsc.targets.cuda.backend import CudaBackend
-from dsc.targets.cuda.toolchain import assemble
 from dsc.targets.gpu.contraction import Contract
 from dsc.targets.gpu.machine import Gpu
 from dsc.targets.gpu.matrix import ContractMatrices
@@ -25,7 +22,7 @@ from dsc.targets.gpu.sparse import SparseMatmul
 from dsc.targets.gpu.sparse.packing import KeptInputs, View, room
 from dsc.targets.kernel import ArrayType
 from tests.targets.cuda.sass import LOCAL, count, instructions
-from tests.targets.cuda.simulated import backend, library, machine
+from tests.targets.cuda.simulated import assembled, backend, library, machine
 from tests.targets.sparse_products import Case, check, run, space_of
 
 SEED = random.SystemRandom().randrange(1 << 30)
@@ -79,14 +76,9 @@ def test_sums_are_in_registers(element: str, multiplies: str) -> None:
     space = space_of(SparseMatmul(), Case((1000,), 768, 768, "4x1", 0.1, element), machine())
     points = sorted(space.points(), key=space.estimate)
     most = max(points, key=lambda point: point.warp_rows * point.warp_columns)
-    built = [space.build(point).func for point in (points[0], most)]
-    functions = {f"k{i}": func.with_attr("global_symbol", f"k{i}") for i, func in enumerate(built)}
-    found: list[str] = []
-    made = CudaBackend(machine(), assemble=lambda source, _: found.append(source) or b"")  # type: ignore[func-returns-value]
-    made.generate(made.lower(tvm.IRModule(functions)))
-    assembled = assemble(found[0], "sm_80")
-    assert assembled.said.count("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads") == len(functions)
-    for code in instructions(assembled.image).values():
+    made = assembled([space.build(point) for point in (points[0], most)], "sm_80")
+    assert made.said.count("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads") == 2
+    for code in instructions(made.image).values():
         assert code[multiplies] > 0
         assert count(code, LOCAL) == 0
 

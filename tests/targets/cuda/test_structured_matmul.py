@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import tvm
 from onnx import TensorProto, helper, numpy_helper
 
 from dsc.check.simulated import simulated
-from dsc.files import scratch_folder
 from dsc.ir import SparseAttr
 from dsc.pipeline import compile_model
 from dsc.simulator import Simulation
 from dsc.sparsity import Pattern, weight_of
 from dsc.targets import Refusal, target
-from dsc.targets.cuda.backend import CudaBackend
-from dsc.targets.cuda.toolchain import assemble
 from dsc.targets.gpu.matrix import ContractMatrices
 from dsc.targets.gpu.sparse.packing import View
 from dsc.targets.gpu.structured import StructuredMatmul
+from dsc.targets.gpu.structured.instruction import MmaSparse
 from dsc.targets.gpu.structured.packing import TwoOfFour
 from dsc.targets.kernel import ArrayType
-from tests.targets.cuda.sass import find_cuobjdump
-from tests.targets.cuda.simulated import backend, library, machine
+from tests.targets.cuda.sass import machine_code
+from tests.targets.cuda.simulated import assembled, backend, library, machine
 from tests.targets.sparse_products import Case, check, run, space_of
 
+HALVES = MmaSparse("", 32, 2, "float32")
 SEED = random.SystemRandom().randrange(1 << 30)
 CASES = [
     Case((70,), 96, 40, "2:4"),
@@ -64,18 +61,10 @@ def test_ptxas_makes_sparse_products_of_it(arch: str, element: str) -> None:
     space = space_of(StructuredMatmul(), Case((1000,), 768, 768, "2:4", element=element), machine(arch))
     points = sorted(space.points(), key=space.estimate)
     most = max(points, key=lambda point: point.warp_rows * point.warp_columns)
-    built = [space.build(point).func for point in (points[0], most)]
-    functions = {f"k{i}": func.with_attr("global_symbol", f"k{i}") for i, func in enumerate(built)}
-    found: list[str] = []
-    made = CudaBackend(machine(arch), assemble=lambda source, _: found.append(source) or b"")  # type: ignore[func-returns-value]
-    made.generate(made.lower(tvm.IRModule(functions)))
-    assembled = assemble(found[0], arch)
-    assert assembled.said.count("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads") == len(functions)
-    with scratch_folder() as folder:
-        (folder / "kernel.fatbin").write_bytes(assembled.image)
-        command = [find_cuobjdump(), "-sass", folder / "kernel.fatbin"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.count("HMMA.SP.16832.F32") >= 2 * len(functions)
+    made = assembled([space.build(point) for point in (points[0], most)], arch)
+    assert made.said.count("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads") == 2
+    said = machine_code(made.image)
+    assert said.count("HMMA.SP.16832.F32") >= 4
     assert said.count("HMMA") == said.count("HMMA.SP.16832.F32")
 
 
@@ -127,7 +116,7 @@ def test_registers_and_metadata_stand_for_the_weight(shape: tuple[int, int], dty
     draw = np.random.default_rng(SEED)
     weight = (draw.integers(1, 1000, shape) * Pattern.parse("2:4").keep(draw.random(shape), 0.5)).astype(dtype)
     outputs, depth = shape
-    packing = TwoOfFour(View(shape, (depth, 1), outputs), -(-outputs // 16), -(-depth // 64))
+    packing = TwoOfFour(View(shape, (depth, 1), outputs), HALVES, -(-outputs // 16), -(-depth // 64))
     values, metadata = packing.apply(weight)
     found = np.zeros((packing.groups * 16, packing.pieces * 64))
     for piece, lane, which, register, i in np.ndindex(packing.groups * packing.pieces, 32, 2, 4, 2):
@@ -147,4 +136,4 @@ def test_registers_and_metadata_stand_for_the_weight(shape: tuple[int, int], dty
 def test_three_of_four_are_an_error() -> None:
     weight = np.array([[1, 1, 1, 0]], np.float16)
     with pytest.raises(ValueError, match="more than two of four"):
-        TwoOfFour(View((1, 4), (4, 1), 1), 1, 1).apply(weight)
+        TwoOfFour(View((1, 4), (4, 1), 1), HALVES, 1, 1).apply(weight)

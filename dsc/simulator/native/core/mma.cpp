@@ -138,39 +138,44 @@ void multiply_quads(Lanes &lanes) {
   });
 }
 
-// mma.sp of halves: of each four columns of a row of a two are there, and metadata says which. A word of it has 8 elements
-// of each of the rows g and g + 8, two bits for one, the lowest first; of a quad as many lanes as a row has times 8
-// elements give it, and the selector says which (PTX ISA, "Warp-level matrix instructions for sparse mma").
+// mma.sp: of each four columns of a row of a two are there, and metadata says which, by two bits for one, the lowest
+// first. A word of it has 8 halves of each of the rows g and g + 8, or 16 bytes of one of these; of a quad as many lanes
+// as give it the selector says which (PTX ISA, "Warp-level matrix instructions for sparse mma"; CUTLASS, reorder_meta).
 struct SparseMma : AlignedCollective {
   const SimulatorMma *shape;
   const uint32_t *a, *b, *c;
   uint32_t metadata, selector;
-  float *d;
+  uint32_t *d;
 
   SparseMma(void (*execute)(Lanes &), const SimulatorMma *shape, const uint32_t *a, const uint32_t *b,
-            const uint32_t *c, uint32_t metadata, uint32_t selector, float *d)
+            const uint32_t *c, uint32_t metadata, uint32_t selector, uint32_t *d)
       : AlignedCollective("mma.sp", execute, shape), shape(shape), a(a), b(b), c(c), metadata(metadata),
         selector(selector), d(d) {}
 };
 
-template <int K, SimulatorType A>
+template <int K, SimulatorType A, SimulatorType B>
 void multiply_sparse(Lanes &lanes) {
-  constexpr int kRows = 16, kColumns = 8, kStored = K / 2, kPerWord = 8, kGiving = kStored / kPerWord;
-  float stored[kRows][kStored], b[K][kColumns];
+  using Value = typename Operand<A>::Value;
+  using Sum = std::conditional_t<std::is_same_v<Value, float>, float, int64_t>;
+  constexpr int kRows = 16, kColumns = 8, kStored = K / 2, kWide = Operand<A>::kPerRegister;
+  constexpr bool kBytes = kWide == 4;
+  Value stored[kRows][kStored], b[K][kColumns];
   uint32_t metadata[kCudaWarp], places[kRows][kStored], selector = 0;
   for_each_lane<SparseMma>(lanes, [&](unsigned lane, SparseMma &part) {
     int group = static_cast<int>(lane) / 4, t = static_cast<int>(lane) % 4;
-    for (int q = 0; q < kRows * kStored / 64; ++q)
-      for (int i = 0; i < 2; ++i) stored[group + q % 2 * 8][t * 2 + i + q / 2 * 8] = Operand<A>::get(part.a[q], i);
-    for (int q = 0; q < K * kColumns / 64; ++q)
-      for (int i = 0; i < 2; ++i) b[t * 2 + i + q * 8][group] = Operand<A>::get(part.b[q], i);
+    for (int q = 0; q < kRows * kStored / 32 / kWide; ++q)
+      for (int i = 0; i < kWide; ++i)
+        stored[group + q % 2 * 8][t * kWide + i + q / 2 * 4 * kWide] = Operand<A>::get(part.a[q], i);
+    for (int q = 0; q < K * kColumns / 32 / kWide; ++q)
+      for (int i = 0; i < kWide; ++i) b[t * kWide + i + q * 4 * kWide][group] = Operand<B>::get(part.b[q], i);
     metadata[lane] = part.metadata;
     selector = part.selector;
   });
   for (int row = 0; row < kRows; ++row)
     for (int i = 0; i < kStored; i += 2) {
-      uint32_t word = metadata[static_cast<uint32_t>(row % 8 * 4 + i / kPerWord) + selector * kGiving];
-      int shift = row / 8 * 16 + i % kPerWord * 2;
+      uint32_t giving = static_cast<uint32_t>(row % 8 * 4 + (kBytes ? i / 16 * 2 + row / 8 : i / 8));
+      uint32_t word = metadata[giving + selector * (kStored / 8)];
+      int shift = kBytes ? i % 16 * 2 : row / 8 * 16 + i % 8 * 2;
       uint32_t first = word >> shift & 3, second = word >> (shift + 2) & 3;
       places[row][i] = static_cast<uint32_t>(i * 2) + first;
       places[row][i + 1] = static_cast<uint32_t>(i * 2) + second;
@@ -178,9 +183,10 @@ void multiply_sparse(Lanes &lanes) {
   for_each_lane<SparseMma>(lanes, [&](unsigned lane, SparseMma &part) {
     for (int i = 0; i < 4; ++i) {
       int row = static_cast<int>(lane) / 4 + i / 2 * 8, column = static_cast<int>(lane) % 4 * 2 + i % 2;
-      float sum = 0.0f;
-      for (int k = 0; k < kStored; ++k) sum += stored[row][k] * b[places[row][k]][column];
-      part.d[i] = sum + float_of(part.c[i]);
+      Sum sum = 0;
+      for (int k = 0; k < kStored; ++k) sum += static_cast<Sum>(stored[row][k] * b[places[row][k]][column]);
+      sum += static_cast<Sum>(get_accumulator(part.shape->c, part.c, i, Value{}));
+      set_accumulator(part.shape->d, part.d, i, static_cast<Value>(sum));
     }
   });
 }
@@ -217,13 +223,15 @@ const Row kRows[] = {
     {{8, 8, 4, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F16, false}, multiply_quads},
 };
 
+#define SIMULATOR_SPARSE_ROW(k, a, b, c)                                          \
+  {{16, 8, k, SIMULATOR_##a, SIMULATOR_##b, SIMULATOR_##c, SIMULATOR_##c, false}, \
+   multiply_sparse<k, SIMULATOR_##a, SIMULATOR_##b>}
+
 const Row kSparseRows[] = {
-    {{16, 8, 16, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F32, SIMULATOR_F32, false}, multiply_sparse<16, SIMULATOR_F16>},
-    {{16, 8, 32, SIMULATOR_F16, SIMULATOR_F16, SIMULATOR_F32, SIMULATOR_F32, false}, multiply_sparse<32, SIMULATOR_F16>},
-    {{16, 8, 16, SIMULATOR_BF16, SIMULATOR_BF16, SIMULATOR_F32, SIMULATOR_F32, false},
-     multiply_sparse<16, SIMULATOR_BF16>},
-    {{16, 8, 32, SIMULATOR_BF16, SIMULATOR_BF16, SIMULATOR_F32, SIMULATOR_F32, false},
-     multiply_sparse<32, SIMULATOR_BF16>},
+    SIMULATOR_SPARSE_ROW(16, F16, F16, F32),   SIMULATOR_SPARSE_ROW(32, F16, F16, F32),
+    SIMULATOR_SPARSE_ROW(16, BF16, BF16, F32), SIMULATOR_SPARSE_ROW(32, BF16, BF16, F32),
+    SIMULATOR_SPARSE_ROW(64, S8, S8, S32),     SIMULATOR_SPARSE_ROW(64, S8, U8, S32),
+    SIMULATOR_SPARSE_ROW(64, U8, S8, S32),     SIMULATOR_SPARSE_ROW(64, U8, U8, S32),
 };
 
 template <size_t kCount>
@@ -265,7 +273,7 @@ extern "C" void simulator_mma_sp(const SimulatorMma *shape, const uint32_t *a, c
     for (int shift = 0; shift < 32; shift += 4)
       if ((metadata >> shift & 3) >= (metadata >> (shift + 2) & 3))
         fault(nullptr, "executes an mma.sp whose metadata is not in order");
-  float result[4];  // d may be c
+  uint32_t result[4];  // d may be c
   SparseMma part(row->execute, &row->shape, a, b, c, metadata, selector, result);
   take_part(part);
   memcpy(d, result, sizeof result);

@@ -1,4 +1,4 @@
-"""What ways to multiply halves take over from the fragments of their instruction."""
+"""What ways to multiply elements of which a register has several take over from the fragments of their instruction."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from tvm.ir import Expr
 
-from dsc.targets.gpu.matrix.fragments import Fragments
-
-CHUNK = 8
-"""Halves of a chunk."""
+from dsc.targets.gpu.matrix.fragments import CHUNK_BYTES, Fragments
+from dsc.targets.gpu.matrix.tiling import WORD_BYTES
 
 
 @dataclass(frozen=True)
-class Halves:
+class Narrow:
     """The part of a `Gathering` that an instruction tells."""
 
     fragments: Fragments
+    per_word: int
+    """Elements of a register: halves or bytes."""
 
     @property
     def columns(self) -> int:
@@ -27,8 +27,13 @@ class Halves:
         return self.fragments.run
 
     @property
+    def chunk(self) -> int:
+        """Elements of one."""
+        return CHUNK_BYTES // WORD_BYTES * self.per_word
+
+    @property
     def deep(self) -> int:
-        return self.fragments.chunks * CHUNK
+        return self.fragments.chunks * self.chunk
 
     @property
     def words(self) -> int:
@@ -37,6 +42,10 @@ class Halves:
     @property
     def word(self) -> str:
         return self.fragments.word
+
+    @property
+    def accumulator(self) -> str:
+        return self.fragments.accumulator
 
     def first_word(self, lane: Expr, part: int) -> Expr:
         """All registers of a lane are side by side."""

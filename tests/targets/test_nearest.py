@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,11 @@ QUANTIZED = """(float[n] x, float s, uint8 z, int8 i, uint16 w) => (uint8[n] u, 
 }"""
 CAST = """(float[n] x) => (uint8[n] u, int16[n] v, int32[n] w) {
     r = Round(x)  u = Cast<to=2>(r)  v = Cast<to=5>(r)  w = Cast<to=6>(r)
+}"""
+AT_ONCE = """(uint8[m, 40] a) => (float[m, 24] y)
+    <float quarter = {0.25}, float s = {0.5}, uint8 z = {120}, int8[40, 24] b> {
+    p = MatMulInteger(a, b)  f = Cast<to=1>(p)  x = Mul(f, quarter)
+    q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  y = Add(d, d)
 }"""
 TWICE = """(float[n] x) => (float[n] y)
     <float l = {-128}, float h = {127}, float s = {0.5}, int8 z = {-3}> {
@@ -82,12 +88,26 @@ def test_dequantized_at_once(text: str, size: int) -> None:
     np.testing.assert_array_equal(found, (byte.astype(np.float32) + 3) * np.float32(0.5))
 
 
+def product() -> TextModel:
+    return TextModel(AT_ONCE, {"b": np.random.default_rng(1).integers(-3, 4, (40, 24)).astype(np.int8)})
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16, 33])
+def test_in_the_region_of_a_product(rows: int) -> None:
+    """Halves of a step and what is beyond all bytes are among the sums. (Odd zero points round them otherwise.)"""
+    a = np.random.default_rng(rows).integers(0, 60, (rows, 40)).astype(np.uint8)
+    (found,) = compile_model(product().proto()).model.load(1).run({"a": a}).values()
+    steps = (a.astype(np.int64) @ product().weights["b"]) * 0.5
+    assert (steps % 1 == 0.5).any()
+    byte = np.clip(np.rint(steps) + 120, 0, 255)
+    np.testing.assert_array_equal(found, (byte - 120).astype(np.float32))
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_one_instruction(name: str, tmp_path: Path) -> None:
-    """No rounding of floats to floats, no narrowing before the dequantization."""
-    compile_model(TextModel(TWICE, {}).proto(), target=name, dump=tmp_path)
-    (path,) = tmp_path.glob("*.s")
+    """No rounding of floats to floats, and no byte is made."""
+    compile_model(product().proto(), target=name, dump=tmp_path)
+    (path,) = (tmp_path / "kernels").glob("*matmul*.s")
     code = path.read_text()
     assert f"\t{TARGETS[name]}\t" in code
-    assert "round" not in code
-    assert "rndscale" not in code
+    assert not re.search("round[ps]s|rndscale|vpmov[us]*[dw]b|pack[us]s", code)

@@ -77,13 +77,17 @@ def _spatial_reduction(sch: s_tir.Schedule, stage: Stage, axis: Axis, width: int
 
 
 def _partial_reductions(sch: s_tir.Schedule, stage: Stage, axis: Axis, width: int, rows: int) -> list[Nest]:
-    """Partial results in lanes over the contiguous loops, then halves added to halves until one is left."""
+    """Partial results in lanes over the contiguous loops, then halves added to halves until one is left.
+
+    Those of integers are left to LLVM, which knows that their order does not matter. Of halves of one vector of
+    products of bytes, or of differences, it makes an instruction that adds up some of them, and forgets the others.
+    """
     spatial = len(stage.spatial)
     contiguous = _fuse(sch, sch.get_loops(stage.block)[spatial + axis.first :])
     assert contiguous is not None
     _, lane = sch.split(contiguous, [None, width])
     partials = [sch.rfactor(lane, factor_axis=spatial)]
-    while width > 2:
+    while width > 2 and "float" in str(stage.buffer.dtype):
         width //= 2
         _, lane = sch.split(sch.get_loops(stage.block)[-1], [2, width])
         partials.append(sch.rfactor(lane, factor_axis=spatial))

@@ -28,6 +28,7 @@ CALL_COST = {
     "floor": 1,
     "ceil": 1,
     "round": 1,
+    "nearest": 1,
     "reinterpret": 0,
     "constant": 0,
     **dict.fromkeys(("add", "sub", "mul", "min", "max", "eq", "ne", "lt", "le", "gt", "ge"), 1),

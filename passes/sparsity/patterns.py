@@ -42,7 +42,7 @@ def zeros_of(weight: np.ndarray, axis: int, depths: Sequence[int] = ()) -> Zeros
     them: they load no less than for the columns of such blocks.
     """
     occupied = np.moveaxis(weight, axis, 0) != 0
-    elements, outputs = np.count_nonzero(occupied), 1
+    elements, outputs = int(np.count_nonzero(occupied)), 1
     found = Zeros(Pattern(), elements / occupied.size)
     while outputs < LARGEST:
         outputs, occupied = 2 * outputs, _pairs(occupied)

@@ -28,8 +28,8 @@ LEAST = 0.15
 
 @dataclass(frozen=True)
 class Sparsity(Pass):
-    """Tells for each weight that is multiplied which blocks have zeros, and how many do: blocks of outputs, and of bytes
-    those along the inputs too.
+    """Tells for each weight that is multiplied which blocks have zeros, and how many do: blocks of outputs, and in
+    products of bytes those along the inputs too.
 
     least: the share of zeros from which a weight counts as sparse.
     """

@@ -18,8 +18,10 @@ LATENCIES = 1.3
 """Of a product that an entry takes at least: the next one adds to the same sums."""
 ENTRY_INSTRUCTIONS = 4
 """Of an entry besides loads and products: reading its offset, scaling it, counting, the jump."""
-LINES_APART = 1.5
-"""Of the time that L2 takes for lines in a row: that for some here and some there. Entries of four inputs wait for it."""
+LINES_APART = 1.9
+"""Of the time that L2 takes for lines in a row: that for some here and some there, as whole entries read them."""
+OVERLAPPING = 0.5
+"""Latencies that a whole entry takes at least: so few instructions that the next group's are under way by then."""
 SHUFFLES = 8
 """That interleave four vectors of bytes."""
 MOST_VECTORS = 8
@@ -68,7 +70,8 @@ def step_cycles(
     apart = 1.0 if depth == 1 else LINES_APART
     loads += far * max(0.0, apart * loaded * machine.frequency / machine.l2_bandwidth - loads)
     issue = (outputs * vectors + outputs + vectors + shuffles + ENTRY_INSTRUCTIONS * entries) / machine.issue
-    return max(products, loads, issue, LATENCIES * instruction.latency)
+    latencies = LATENCIES if depth == 1 else OVERLAPPING
+    return max(products, loads, issue, latencies * instruction.latency)
 
 
 def turn_cycles(lanes: int) -> float:

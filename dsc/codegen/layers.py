@@ -65,7 +65,7 @@ def _layer(graph: Graph, factor: Factor, zeros: float, choice: int, names: Seque
     elif zeros < LEAST:
         why = "few zeros" if zeros else "no zeros"
     else:
-        found = zeros_of(graph.weights.get(weight.weight), factor.axis)
+        found = zeros_of(graph.weights.get(weight.weight), factor.axis, factor.depths)
         pattern, kept = str(found.pattern), float(found.density)
         why = obstacle(graph, weight) or "the pass sparsity did not run"
     arrays = tuple(name for name in names if name.partition(".")[2] == weight.weight)

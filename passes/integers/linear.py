@@ -23,7 +23,9 @@ class LinearConv(Rule):
     def check(self, m: Match) -> str | None:
         if m.b is not None and m.graph.constant(m.b) is None:
             return "the bias is not constant"
-        return _refuse(m)
+        if m.graph.constant(m.w) is None:
+            return "the weights are not constant"
+        return _refuse(m, "sx", "zx", "sy", "zy")
 
     def rewrite(self, m: Match) -> SSAValue:
         bias = None
@@ -38,31 +40,36 @@ class LinearConv(Rule):
 
 
 class LinearMatMul(Rule):
-    """qlinear_matmul(x, sx, zx, w, sw, zw, sy, zy) => q(dq(x) @ dq(w))"""
+    """qlinear_matmul(x, sx, zx, w, sw, zw, sy, zy) => q(dq(x) @ dq(w))
+
+    Of two tensors that are computed as well, as in attention. A constant stack of matrices would be folded to floats.
+    """
 
     pattern = ops.QLinearMatMul(
         value("x"), value("sx"), value("zx"), value("w"), value("sw"), value("zw"), value("sy"), value("zy")
     )
 
     def check(self, m: Match) -> str | None:
-        shape = static_shape(m.w)
-        if shape is None or len(shape) != 2:
+        if m.graph.constant(m.w) is None:
+            return _refuse(m, "sx", "zx", "sw", "zw", "sy", "zy")
+        if len(static_shape(m.w) or ()) != 2:
             return "its weight is no matrix"
-        return _refuse(m)
+        return _refuse(m, "sx", "zx", "sy", "zy")
 
     def rewrite(self, m: Match) -> SSAValue:
         x = _dequantized(m, m.x, "sx", "zx", 0)
-        return _quantized(m, m.emit(onnx.MatMul, x, _dequantized(m, m.w, "sw", "zw", 1)).out)
+        return _quantized(m, m.emit(onnx.MatMul, x, _dequantized(m, m.w, "sw", "zw", -1)).out)
 
 
-def _refuse(m: Match) -> str | None:
+def _refuse(m: Match, *even: str) -> str | None:
+    """even: the scales and zero points that have to be one number, for a whole tensor."""
     if any(element_of(value.type).dtype not in BYTES for value in (m.x, m.w, m.root.results[0])):
         return "what is quantized is not bytes"
-    if any(m.graph.constant(value) is None for value in (m.w, m.sx, m.zx, m.sw, m.zw, m.sy, m.zy)):
-        return "the weights, a scale or a zero point are not known"
+    if any(m.graph.constant(value) is None for value in (m.sx, m.zx, m.sw, m.zw, m.sy, m.zy)):
+        return "a scale or a zero point is not known"
     if any(m.array(name).dtype != np.float32 for name in ("sx", "sw", "sy")):
         return "the scales are not float32"
-    if any(m.array(name).size != 1 for name in ("sx", "zx", "sy", "zy")):
+    if any(m.array(name).size != 1 for name in even):
         return "the scale of a tensor is not one number"
     return None
 

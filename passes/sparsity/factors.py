@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xdsl.ir import Operation
 
 from dsc.ir import FusionOp, Graph, OnnxOp, WeightOp, onnx, shape_of
+from dsc.passes.sparsity.patterns import FOURS
 from dsc.passes.sparsity.regions import outside
 
 _PRODUCTS = (onnx.MatMul, onnx.Gemm, onnx.MatMulInteger)
@@ -24,6 +25,11 @@ class Factor:
     weight: WeightOp
     axis: int
     """Of the weight's outputs."""
+
+    @property
+    def depths(self) -> Sequence[int]:
+        """Inputs of the blocks that kernels have a use for, besides one: products of bytes multiply four at once."""
+        return FOURS if isinstance(self.op, onnx.MatMulInteger) else ()
 
 
 def factors(graph: Graph, through_casts: bool = False) -> Iterator[Factor]:

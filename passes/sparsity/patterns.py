@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,11 @@ import numpy as np
 from dsc.sparsity import Pattern, matrix_of
 
 LARGEST = 16
-"""Outputs of a block. Blocks along the depth are taken for their columns: kernels load no less for them."""
+"""Outputs of a block."""
+DEPTHS = (16, 8, 4, 2)
+"""Inputs of a block, the largest first."""
+FOURS = (16, 8, 4)
+"""Inputs of blocks that are whole fours: of bytes, what instructions multiply at once."""
 SLACK = 1.05
 """How many more elements may be in occupied blocks than there are that are not 0."""
 
@@ -29,23 +34,40 @@ class Zeros:
     """Share of its blocks that are occupied."""
 
 
-def zeros_of(weight: np.ndarray, axis: int) -> Zeros:
-    """The largest blocks of outputs that hold hardly an element more than is not 0; and whether of each four inputs two
-    are kept, at most.
+def zeros_of(weight: np.ndarray, axis: int, depths: Sequence[int] = ()) -> Zeros:
+    """The largest blocks of outputs that hold hardly an element more than is not 0; longer ones along the depth where
+    these do not either; and whether of each four inputs two are kept, at most.
 
-    axis: of the outputs.
+    axis: of the outputs. depths: inputs of a block, besides one, the largest first. Kernels of floats have no use for
+    them: they load no less than for the columns of such blocks.
     """
     occupied = np.moveaxis(weight, axis, 0) != 0
-    elements, outputs = np.count_nonzero(occupied), 1
+    elements, outputs = int(np.count_nonzero(occupied)), 1
     found = Zeros(Pattern(), elements / occupied.size)
     while outputs < LARGEST:
         outputs, occupied = 2 * outputs, _pairs(occupied)
         blocks = np.count_nonzero(occupied)
         if blocks * outputs <= SLACK * elements:
             found = Zeros(Pattern(outputs), blocks / occupied.size)
-    matrix, structured = matrix_of(weight, axis), Pattern(found.pattern.outputs, limit=STRUCTURED)
+    matrix, outputs = matrix_of(weight, axis), found.pattern.outputs
+    longer = _along_the_depth(matrix, outputs, depths, elements)
+    if longer is not None:
+        return longer
+    structured = Pattern(outputs, limit=STRUCTURED)
     says_something = found.density > HARDLY and matrix.shape[1] >= STRUCTURED[1]
     return Zeros(structured, found.density) if says_something and structured.holds(matrix) else found
+
+
+def _along_the_depth(matrix: np.ndarray, outputs: int, depths: Sequence[int], elements: int) -> Zeros | None:
+    """The first of these depths whose blocks hold hardly more than so many elements that are not 0."""
+    if elements == 0:
+        return None
+    for depth in depths:
+        pattern = Pattern(outputs, depth)
+        occupied = pattern.occupied(matrix)
+        if pattern.spread(occupied, (matrix.shape[0], matrix.shape[1])).sum() <= SLACK * elements:
+            return Zeros(pattern, float(occupied.mean()))
+    return None
 
 
 def _pairs(occupied: np.ndarray) -> np.ndarray:
@@ -56,8 +78,6 @@ def _pairs(occupied: np.ndarray) -> np.ndarray:
     return joined
 
 
-_DEPTHS = (16, 8, 4, 2)
-"""Inputs of a block, the largest first."""
 _LIMITS = ((1, 4), (2, 8), (2, 4), (4, 8))
 """Blocks that are kept, of how many neighbours along the depth: the strictest first."""
 
@@ -68,15 +88,11 @@ def best_pattern(weight: np.ndarray, axis: int) -> Zeros:
 
     axis: of the outputs.
     """
-    matrix, found = matrix_of(weight, axis), zeros_of(weight, axis)
-    elements, outputs = np.count_nonzero(matrix), found.pattern.outputs
-    for depth in _DEPTHS:
-        pattern = Pattern(outputs, depth)
-        occupied = pattern.occupied(matrix)
-        if elements and pattern.spread(occupied, (matrix.shape[0], matrix.shape[1])).sum() <= SLACK * elements:
-            return Zeros(pattern, float(occupied.mean()))
+    matrix, found = matrix_of(weight, axis), zeros_of(weight, axis, DEPTHS)
+    if found.pattern.depth > 1:
+        return found
     for limit in _LIMITS:
-        pattern = Pattern(outputs, limit=limit)
+        pattern = Pattern(found.pattern.outputs, limit=limit)
         if SLACK * found.density >= limit[0] / limit[1] and pattern.holds(matrix):
             return Zeros(pattern, found.density)
     return found

@@ -28,7 +28,8 @@ LEAST = 0.15
 
 @dataclass(frozen=True)
 class Sparsity(Pass):
-    """Tells for each weight that is multiplied which blocks of outputs have zeros, and how many do.
+    """Tells for each weight that is multiplied which blocks have zeros, and how many do: blocks of outputs, and in
+    products of bytes those along the inputs too.
 
     least: the share of zeros from which a weight counts as sparse.
     """
@@ -41,7 +42,7 @@ class Sparsity(Pass):
         if not 0 < self.least <= 1:
             raise UsageError(f"sparsity: least is a share above 0 and up to 1, not {self.least}")
         for factor in factors(graph):
-            op, weight, axis = factor.op, factor.weight, factor.axis
+            op, weight = factor.op, factor.weight
             if encoding_of(weight.out.type) is not None or obstacle(graph, weight):
                 continue
             data = graph.weights.get(weight.weight)
@@ -49,8 +50,8 @@ class Sparsity(Pass):
             if share < self.least:
                 record.miss("w => w : #dsc.sparse", op, _band(share))
                 continue
-            zeros = zeros_of(data, axis)
-            _state(weight, SparseAttr.of(zeros.pattern, axis, zeros.density))
+            zeros = zeros_of(data, factor.axis, factor.depths)
+            _state(weight, SparseAttr.of(zeros.pattern, factor.axis, zeros.density))
             record.fire(f"w => w : #dsc.sparse<{zeros.pattern}>")
 
 

@@ -7,15 +7,26 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import tvm_ffi
 from onnx import helper, numpy_helper
 
+from dsc.ir import Graph, SparseAttr, WeightOp, tensor
+from dsc.ir import onnx as dsc_onnx
+from dsc.ir.types import with_encoding
+from dsc.lower.workload import Workload
 from dsc.pipeline import compile_model
 from dsc.sparsity import Pattern, matrix_of, weight_of
-from dsc.targets import AnyTarget, Target, target
+from dsc.targets import AnyTarget, Refusal, Target, target
 from dsc.targets.arm.instructions import A76, dot_products
+from dsc.targets.cpu.backend import CpuBackend
+from dsc.targets.cpu.machine import Cpu
+from dsc.targets.cpu.sparse import SparseMatmul
 from dsc.targets.x86 import X86
 from dsc.targets.x86.instructions import INTEL, vpdpbusd
+from tests.guard_pages import all_guarded
+from tests.kernels import compiled_library
 from tests.targets.by_arithmetic import ByArithmetic
+from tests.targets.regions import one_fusion
 
 RANDOM = np.random.default_rng()
 
@@ -86,6 +97,12 @@ def bytes_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         (33, 67, 50, "16x1", 0.3),
         (1, 128, 24, "2x1", 0.5),
         (40, 33, 35, "4x1", 0.0),
+        (70, 96, 40, "1x4", 0.1),
+        (5, 101, 21, "1x4", 0.1),
+        (33, 67, 50, "4x4", 0.3),
+        (1, 130, 24, "2x4", 0.2),
+        (17, 150, 19, "1x16", 0.2),
+        (3, 18, 64, "16x8", 0.5),
     ],
 )
 def test_products(dtype: str, m: int, k: int, n: int, pattern: str, density: float, onto: AnyTarget) -> None:
@@ -115,10 +132,62 @@ def test_convolutions(
         check("Conv", bytes_of(dtype, x), weight, zero, onto, "cpu.conv2d.sparse", **attributes)
 
 
-def test_without_such_an_instruction_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dsc.targets.cpu.machine import Cpu
-    from dsc.targets.cpu.sparse import SparseMatmul
+@pytest.mark.parametrize("pattern", ["1x4", "4x4", "2x8", "1x16"])
+@pytest.mark.parametrize(("m", "k", "n"), [(64, 96, 48), (37, 101, 21), (1, 66, 33), (20, 7, 20), ("m", 83, 18)])
+def test_blocks_of_inputs_at_every_point(m: int | str, k: int, n: int, pattern: str, onto: AnyTarget) -> None:
+    """Whole entries, between guard pages: ragged rows, depths that four does not divide, depths below a square."""
+    machine = onto.machine
+    assert isinstance(machine, Cpu)
+    weight, x = sparse((k, n), 1, pattern, 0.3), bytes_of("uint8", (9 if m == "m" else m, k))
+    space = SparseMatmul().match(product_of_bytes(m, weight, Pattern.parse(pattern)), machine)
+    assert not isinstance(space, Refusal)
+    made = [space.build(point) for point in space.points()]
+    library = compiled_library({f"k{i}": each.func for i, each in enumerate(made)}, CpuBackend(machine))
+    for i, implementation in enumerate(made):
+        starts, offsets, values, *sums = implementation.packings[1].apply(weight)
+        assert offsets.shape[1] == 1  # of four inputs
+        output = np.full((len(x), n), -1, np.int32)
+        with all_guarded([x, starts, offsets, values, *sums, output], end=i % 2 == 0) as guarded:
+            library[f"k{i}"](*map(tvm_ffi.from_dlpack, guarded))
+            np.testing.assert_array_equal(guarded[-1], x.astype(np.int64) @ weight)
 
+
+def product_of_bytes(m: int | str, weight: np.ndarray, pattern: Pattern) -> Workload:
+    """MatMulInteger by a weight whose type has its pattern, as the pass `sparsity` would have it."""
+    graph = Graph.build([("x", tensor(np.uint8, [-1 if m == "m" else m, len(weight)]))])
+    encoding = SparseAttr.of(pattern, 1, float(pattern.occupied(matrix_of(weight, 1)).mean()))
+    factor = WeightOp(graph.weights.add(weight), with_encoding(tensor(np.int8, weight.shape), encoding))
+    product = dsc_onnx.MatMulInteger.make(graph.inputs[0], factor.out, None, None)
+    graph.body.add_ops([factor, product])
+    graph.set_outputs([("y", product.results[0])])
+    return Workload.of(one_fusion(graph, [product]))
+
+
+def test_blocks_of_two_inputs_are_single_entries(onto: AnyTarget) -> None:
+    machine, weight = onto.machine, sparse((64, 32), 1, "4x2", 0.2)
+    assert isinstance(machine, Cpu)
+    space = SparseMatmul().match(product_of_bytes(20, weight, Pattern(4, 2)), machine)
+    assert not isinstance(space, Refusal)
+    _, offsets, *_ = space.build(space.points()[0]).packings[1].apply(weight)
+    assert offsets.shape[1] == 4
+
+
+def test_blocks_of_inputs_cost_less_than_single_entries() -> None:
+    """By estimate, where VNNI is: they come near blocks of outputs, which entries anywhere do not."""
+    machine = target("x86:znver4").machine
+    assert isinstance(machine, Cpu)
+    machine = replace(machine, cores=1)
+    best = {}
+    for text in ("4x1", "1x4", "4x4", "unstructured"):
+        pattern = Pattern.parse(text)
+        space = SparseMatmul().match(product_of_bytes(128, sparse((768, 768), 1, text, 0.1), pattern), machine)
+        assert not isinstance(space, Refusal)
+        best[text] = min(map(space.estimate, space.points()))
+    assert best["4x4"] < best["1x4"] < 1.4 * best["4x1"]
+    assert best["unstructured"] > 1.2 * best["1x4"]
+
+
+def test_without_such_an_instruction_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = target("x86:haswell")
     asked: list[object] = []
     match = SparseMatmul.match

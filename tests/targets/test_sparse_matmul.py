@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -187,12 +188,25 @@ def test_entries_are_stored_group_by_group() -> None:
         assert (array.shape, str(array.dtype)) == (type_.shape, type_.dtype)
 
 
+def test_entries_of_four_inputs_are_stored_whole() -> None:
+    weight = np.zeros((6, 3), np.int8)  # [depth, outputs]
+    weight[1, 0], weight[5, 0], weight[2:4, 2] = 1, 2, 3
+    packing = Entries(outputs=1, panel=4, axis=1, steps=4, step=64, taps=(0,), k=4, depth=4, sums=True)
+    starts, offsets, values, sums = packing.apply(weight)
+    np.testing.assert_array_equal(starts, [0, 2, 2, 3, 3])
+    np.testing.assert_array_equal(offsets[:3], [[0], [64], [0]])
+    np.testing.assert_array_equal(values[:3], [[0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 3, 3]])
+    np.testing.assert_array_equal(sums, [3, 0, 6])
+    for array, type_ in zip((starts, offsets, values), packing.arrays(ArrayType(weight.shape, "int8")), strict=False):
+        assert (array.shape, str(array.dtype)) == (type_.shape, type_.dtype)
+
+
 def test_more_entries_than_the_type_says_are_an_error() -> None:
     with pytest.raises(ValueError, match="3 steps, where there is room for 2"):
         Entries(1, 1, 0, 2, 1, (0,)).apply(np.ones((1, 3), np.float32))
 
 
-@pytest.mark.parametrize("text", ["unstructured", "4x1", "16x1", "1x4", "4x4"])
+@pytest.mark.parametrize("text", ["unstructured", "4x1", "16x1", "1x4", "4x4", "2x16"])
 @pytest.mark.parametrize("shape", [(64, 48), (7, 9), (33, 50)])
 def test_there_is_room_for_what_the_type_says(text: str, shape: tuple[int, int]) -> None:
     """At the density that the type tells exactly, whatever blocks are ragged."""
@@ -203,3 +217,6 @@ def test_there_is_room_for_what_the_type_says(text: str, shape: tuple[int, int])
         encoding = SparseAttr.of(pattern, 0, occupied.mean())
         packing = Entries(outputs, 4, 0, steps_of(encoding, outputs, shape), 1, (0,))
         packing.apply(mask.astype(np.float32))
+        for depth in {1, math.gcd(4, pattern.depth)} - {2}:
+            steps = steps_of(encoding, outputs, shape, 4, depth)
+            Entries(outputs, 4, 0, steps, 1, (0,), 4, depth).apply(mask.astype(np.int8))

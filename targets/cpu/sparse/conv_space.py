@@ -115,5 +115,5 @@ class SparseConvSpace:
         """The code of `point`."""
         plane, k = plane_of(self.region, point, self.instruction), self.instruction.k
         axis = self.encoding.axis.data
-        packing = Entries(self._outputs, self._lanes, axis, self._steps, plane.size, plane.taps, k, k > 1)
+        packing = Entries(self._outputs, self._lanes, axis, self._steps, plane.size, plane.taps, k, sums=k > 1)
         return implement(self.region, point, self.instruction, packing)

@@ -18,6 +18,10 @@ LATENCIES = 1.3
 """Of a product that an entry takes at least: the next one adds to the same sums."""
 ENTRY_INSTRUCTIONS = 4
 """Of an entry besides loads and products: reading its offset, scaling it, counting, the jump."""
+LINES_APART = 1.9
+"""Of the time that L2 takes for lines in a row: that for some here and some there, as whole entries read them."""
+OVERLAPPING = 0.5
+"""Latencies that a whole entry takes at least: so few instructions that the next group's are under way by then."""
 SHUFFLES = 8
 """That interleave four vectors of bytes."""
 MOST_VECTORS = 8
@@ -25,41 +29,49 @@ OUTPUTS = 4
 """Of an entry at most: what is loaded for one is multiplied so often that larger blocks gain nothing."""
 
 
-def entry_outputs(machine: Cpu, instruction: MultiplyAdd, pattern: Pattern) -> int:
-    """Outputs of an entry: as many of a block's as share what is loaded, a power of two.
+def entry_depth(instruction: MultiplyAdd, pattern: Pattern) -> int:
+    """Inputs of an entry: as many as are multiplied at once, where blocks have so many neighbours."""
+    return instruction.k if pattern.depth % instruction.k == 0 else 1
 
-    Of bytes, their sums of four vectors must have registers beside what is interleaved.
+
+def entry_outputs(machine: Cpu, instruction: MultiplyAdd, pattern: Pattern, depth: int = 1) -> int:
+    """Outputs of an entry of so many inputs: as many of a block's as share what is loaded, a power of two.
+
+    Where bytes are interleaved, their sums of four vectors must have registers beside these.
     """
     fitting = OUTPUTS
-    if instruction.k > 1:
+    if instruction.k > depth:
         fitting = max(1, (machine.vector_registers - 2 * instruction.k) // instruction.k)
     return math.gcd(pattern.outputs, OUTPUTS, 1 << (fitting.bit_length() - 1))
 
 
-def tile_vectors(machine: Cpu, instruction: MultiplyAdd, outputs: int) -> range:
+def tile_vectors(machine: Cpu, instruction: MultiplyAdd, outputs: int, depth: int = 1) -> range:
     """Numbers of vectors of a tile: its sums and its inputs have registers, and two are left for what is loaded ahead.
 
     Bytes are interleaved as four vectors.
     """
-    if instruction.k > 1:
+    if instruction.k > depth:
         return range(instruction.k, instruction.k + 1)
     return range(1, min(MOST_VECTORS, (machine.vector_registers - 2) // (outputs + 1)) + 1)
 
 
-def step_cycles(machine: Cpu, instruction: MultiplyAdd, outputs: int, vectors: int, far: bool) -> float:
+def step_cycles(
+    machine: Cpu, instruction: MultiplyAdd, outputs: int, vectors: int, far: float, depth: int = 1
+) -> float:
     """Of one step of entries: its products, what they load, and how many instructions that is.
 
-    far: whether the inputs come from L2.
+    far: the share of the inputs that come from L2. depth: of an entry.
     """
-    k = instruction.k
-    shuffles = 0 if k == 1 else SHUFFLES
+    entries = instruction.k // depth
+    shuffles = 0 if entries == 1 else SHUFFLES
     products = outputs * vectors / instruction.rate + shuffles / machine.pipes
     loaded = 4 * vectors * instruction.n
     loads = 8 * loaded / machine.load_bits + outputs / machine.broadcasts
-    if far:
-        loads = max(loads, loaded * machine.frequency / machine.l2_bandwidth)
-    issue = (outputs * vectors + outputs + vectors + shuffles + ENTRY_INSTRUCTIONS * k) / machine.issue
-    return max(products, loads, issue, LATENCIES * instruction.latency)
+    apart = 1.0 if depth == 1 else LINES_APART
+    loads += far * max(0.0, apart * loaded * machine.frequency / machine.l2_bandwidth - loads)
+    issue = (outputs * vectors + outputs + vectors + shuffles + ENTRY_INSTRUCTIONS * entries) / machine.issue
+    latencies = LATENCIES if depth == 1 else OVERLAPPING
+    return max(products, loads, issue, latencies * instruction.latency)
 
 
 def turn_cycles(lanes: int) -> float:

@@ -37,9 +37,9 @@ class _Sparse(Writer):
         kind = T.serial if tiling.axis == "none" else T.parallel
         with loops.each(frame.row_tiles * strips, kind) as task:
             tile, strip = loops.split(task, strips)
-            turned_rows = self._turned_rows(T.Bind(tile * tiling.rows))
             assert self.source.weight is not None
             stream = Stream.of(frame.packed[self.source.weight], self.instruction.k)
+            turned_rows = self._turned_rows(T.Bind(tile * tiling.rows), stream.depth)
             sums = Panel(stream, self.instruction, tiling.rows, loops)
             first = strip * tiling.strip
             whole = divides(tiling.strip, frame.panels)
@@ -49,25 +49,40 @@ class _Sparse(Writer):
                 sums.multiply(place.panel, lambda at: turned_rows[at])
                 self._finished(place, sums)
 
-    def _turned_rows(self, first: Expr) -> tirx.Buffer:
-        """The rows of a tile in scratch as one long array: ``[k][rows]``. Beyond the last row is that again."""
-        rows, k, lanes, loops = self.tiling.rows, int(self.source.k), square_of(self.instruction), self.loops
-        scratch = flat(T.alloc_buffer((k, rows), self.instruction.a))
+    def _turned_rows(self, first: Expr, depth: int) -> tirx.Buffer:
+        """The rows of a tile in scratch as one long array: ``[k / depth][rows][depth]``.
+
+        Beyond the last row, and beyond the last input, is that again.
+        """
+        rows, k, lanes, loops = self.tiling.rows, int(self.source.k), square_of(self.instruction, depth), self.loops
+        scratch = flat(T.alloc_buffer((ceildiv(k, depth), rows, depth), self.instruction.a))
         last = loops.const(self.source.m) - 1
-        if not self.source.plain_a or k < lanes:
-            with loops.each(rows) as row:
-                element = self.operands.element_of_a(Task(loops.const(0), [], first, 1), tirx.min(first + row, last))
-                with loops.each(k) as at:
-                    T.buffer_store(scratch, element(at), [at * rows + row])
+        whole = k // depth
+        if not self.source.plain_a or whole < lanes:
+            self._copied_rows(scratch, first, 0, depth)
             return scratch
         a = self.frame.flat[self.source.a]
-        with loops.each(rows // lanes) as part, loops.each(ceildiv(k, lanes)) as tile:
+        with loops.each(rows // lanes) as part, loops.each(ceildiv(whole, lanes)) as tile:
             row = T.Bind(part * lanes)
-            column = loops.bind(minimum(tile * lanes, k - lanes))  # the last overlaps the one before it
-            starts = [T.Bind(tirx.min(first + row + i, last) * k + column) for i in range(lanes)]
-            vectors = [a[loops.span(start, lanes)] for start in starts]
-            turn_into(scratch, partial(_place, column, row, rows), vectors, loops)
+            column = loops.bind(minimum(tile * lanes, whole - lanes))  # the last overlaps the one before it
+            starts = [T.Bind(tirx.min(first + row + i, last) * k + depth * column) for i in range(lanes)]
+            vectors = [a[loops.span(start, depth * lanes)] for start in starts]
+            turn_into(scratch, partial(_place, column, row, rows, depth), vectors, loops, depth)
+        if k % depth:
+            self._copied_rows(scratch, first, whole, depth)
         return scratch
+
+    def _copied_rows(self, scratch: tirx.Buffer, first: Expr, begin: int, depth: int) -> None:
+        """Element by element: inputs from entry `begin` on."""
+        rows, k, loops = self.tiling.rows, int(self.source.k), self.loops
+        last = loops.const(self.source.m) - 1
+        with loops.each(rows) as row:
+            element = self.operands.element_of_a(Task(loops.const(0), [], first, 1), tirx.min(first + row, last))
+            with loops.each(ceildiv(k, depth) - begin) as entry:
+                for i in range(depth):
+                    at = (begin + entry) * depth + i
+                    inside = loops.bind(minimum(at, k - 1)) if k % depth else at
+                    T.buffer_store(scratch, element(inside), [_place(begin + entry, row, rows, depth, 0) + i])
 
     def _finished(self, place: Place, sums: Panel) -> None:
         """The outputs of one panel."""
@@ -86,6 +101,6 @@ class _Sparse(Writer):
         sums.rows(store)
 
 
-def _place(column: Expr, row: Expr, rows: int, i: int) -> Expr:
-    """Where input `column + i` of a row is in scratch."""
-    return (column + i) * rows + row
+def _place(column: Expr, row: Expr, rows: int, depth: int, i: int) -> Expr:
+    """Where the inputs of entry `column + i` of a row are in scratch."""
+    return ((column + i) * rows + row) * depth

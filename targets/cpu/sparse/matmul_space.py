@@ -16,6 +16,7 @@ from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.sparse.cost import (
     GROUP_CYCLES,
     STORE_CYCLES,
+    entry_depth,
     entry_outputs,
     step_cycles,
     tile_vectors,
@@ -42,7 +43,7 @@ class SparseMatmulSpace:
     def points(self) -> Sequence[Tiling]:
         """All tilings worth considering."""
         lanes = self._instruction.n
-        possible = tile_vectors(self.machine, self._instruction, self._outputs)
+        possible = tile_vectors(self.machine, self._instruction, self._outputs, self._depth)
         useful = max(possible[0], math.ceil(self._rows / lanes))
         return [
             Tiling(vectors * lanes, 1, lanes, axis, strip=strip)
@@ -56,8 +57,16 @@ class SparseMatmulSpace:
         return self.machine.multiply_adds(*self.source.operands)[0]
 
     @cached_property
+    def _pattern(self) -> Pattern:
+        return Pattern.parse(self.encoding.pattern.data)
+
+    @cached_property
+    def _depth(self) -> int:
+        return entry_depth(self._instruction, self._pattern)
+
+    @cached_property
     def _outputs(self) -> int:
-        return entry_outputs(self.machine, self._instruction, Pattern.parse(self.encoding.pattern.data))
+        return entry_outputs(self.machine, self._instruction, self._pattern, self._depth)
 
     def _shares(self, tiles: int) -> list[tuple[str, int]]:
         """Panels of a task: all, or so many that there is work for each core."""
@@ -83,7 +92,7 @@ class SparseMatmulSpace:
     @cached_property
     def _steps(self) -> int:
         """Of the whole weight."""
-        return steps_of(self.encoding, self._outputs, self._weight.shape, self._instruction.k)
+        return steps_of(self.encoding, self._outputs, self._weight.shape, self._instruction.k, self._depth)
 
     @cached_property
     def _element(self) -> float:
@@ -96,7 +105,8 @@ class SparseMatmulSpace:
         tiles, strips = math.ceil(self._rows / point.rows), math.ceil(self._panels / point.strip)
         vectors = point.rows // lanes
         scratch = self._element * k * point.rows
-        each = step_cycles(machine, self._instruction, self._outputs, vectors, far=scratch > machine.l1_bytes // 2)
+        far = float(scratch > machine.l1_bytes // 2) if self._depth == 1 else max(0.0, 1 - machine.l1_bytes / scratch)
+        each = step_cycles(machine, self._instruction, self._outputs, vectors, far, self._depth)
         if scratch > machine.l2_bytes // 2:
             each *= 2
         groups = self._panels * (lanes // self._outputs)
@@ -104,25 +114,23 @@ class SparseMatmulSpace:
         cycles = tiles * (self._steps * each + groups * GROUP_CYCLES + finished + strips * self._turning(point.rows))
         tasks = 1 if point.axis == "none" else tiles * strips
         share = math.ceil(tasks / min(tasks, machine.cores)) / tasks
-        stored = self._steps * (4.0 * self._instruction.k + 4.0 * self._outputs)
+        stored = self._steps * (4.0 * self._instruction.k / self._depth + 4.0 * self._outputs)
         streamed = stored * tiles / machine.bandwidth(stored)
         seconds = max(cycles / machine.frequency, streamed) * share
         return seconds + (machine.launch_seconds if tasks > 1 else 0.0)
 
     def _turning(self, rows: int) -> float:
         """Cycles to turn the activations of a tile."""
-        square, k = square_of(self._instruction), nominal(self.source.k)
-        if self.source.plain_a and k >= square:
-            return rows / square * math.ceil(k / square) * turn_cycles(square)
+        square, k = square_of(self._instruction, self._depth), nominal(self.source.k)
+        if self.source.plain_a and k >= square * self._depth:
+            return rows / square * math.ceil(k / (square * self._depth)) * turn_cycles(square)
         return COPY_CYCLES * k * rows
 
     def build(self, point: Tiling) -> Implementation:
         """The code, and how the weight is packed."""
-        source, weight, instruction = self.source, self.source.weight, self._instruction
+        source, weight, instruction, depth = self.source, self.source.weight, self._instruction, self._depth
         assert weight is not None
-        axis = self.encoding.axis.data
-        packing = Entries(
-            self._outputs, point.lanes, axis, self._steps, point.rows, (0,), instruction.k, source.sums is not None
-        )
+        axis, step, sums = self.encoding.axis.data, depth * point.rows, source.sums is not None
+        packing = Entries(self._outputs, point.lanes, axis, self._steps, step, (0,), instruction.k, depth, sums)
         code = write(source, point, instruction, {weight: packing.arrays(self._weight)})
         return Implementation(code, {weight: packing})

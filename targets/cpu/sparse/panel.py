@@ -1,7 +1,9 @@
 """The inner loops of a sparse product: a panel of outputs by a tile of columns, entry by entry.
 
 A column is a row of activations, or a pixel: the scratch has those of one input side by side, so that an entry loads
-vectors of them and multiplies each by one number for each of its outputs. No zero is multiplied. What is summed lies
+vectors of them and multiplies each by one number for each of its outputs. Of bytes, what an instruction multiplies at
+once for a column has to lie side by side: four entries are interleaved in registers, or an entry has four neighbouring
+inputs, which scratch has side by side already. No zero is multiplied. What is summed lies
 with the outputs in rows; it is turned in registers, so that epilogues find the outputs side by side.
 """
 
@@ -14,7 +16,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx.script.builder import ir as T
 
-from dsc.targets.cpu.tile import RegisterTile
+from dsc.targets.cpu.tile import RegisterTile, reinterpreted
 from dsc.targets.cpu.turn import CHUNK, in_turns, turned
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import Loops
@@ -28,7 +30,7 @@ class Stream:
     offsets: tirx.Buffer
     values: tirx.Buffer
     k: int
-    """Entries of a step."""
+    """Inputs of a step."""
 
     @staticmethod
     def of(packed: Sequence[tirx.Buffer], k: int) -> Stream:
@@ -41,10 +43,21 @@ class Stream:
         """Of an entry."""
         return int(self.values.shape[1]) // self.k
 
+    @property
+    def entries(self) -> int:
+        """Of a step."""
+        return int(self.offsets.shape[1])
 
-def square_of(instruction: MultiplyAdd) -> int:
-    """The side of the squares that are turned on the way to scratch: a vector of floats, or 16 bytes."""
-    return instruction.n if instruction.k == 1 else CHUNK
+    @property
+    def depth(self) -> int:
+        """Inputs of an entry."""
+        return self.k // self.entries
+
+
+def square_of(instruction: MultiplyAdd, depth: int = 1) -> int:
+    """The side of the squares that are turned on the way to scratch: a vector of floats, or of fours of bytes where
+    entries have such a `depth`; 16 bytes."""
+    return instruction.n if instruction.k == depth else CHUNK
 
 
 class Panel:
@@ -53,7 +66,8 @@ class Panel:
     def __init__(self, stream: Stream, instruction: MultiplyAdd, columns: int, loops: Loops) -> None:
         """Allocates the scratch in the current frame.
 
-        columns: of a tile; a multiple of the instruction's lanes, of bytes as many as four vectors have.
+        columns: of a tile; a multiple of the instruction's lanes, as many as four vectors have where these are
+            interleaved.
         """
         self.stream, self.instruction, self.columns, self.loops = stream, instruction, columns, loops
         self.lanes = instruction.n
@@ -79,10 +93,11 @@ class Panel:
 
     def _step(self, tile: RegisterTile, step: Expr, inputs: Callable[[Expr], Expr]) -> None:
         """All products of one step."""
-        k, stream = self.stream.k, self.stream
-        offsets = [T.Bind(stream.offsets[step, j]) for j in range(k)]
-        if k == 1:
-            vectors = [T.Bind(inputs(Loops().span(offsets[0] + start, lanes))) for start, lanes in tile.vectors]
+        k, depth, stream = self.stream.k, self.stream.depth, self.stream
+        offsets = [T.Bind(stream.offsets[step, j]) for j in range(stream.entries)]
+        if stream.entries == 1:
+            spans = [Loops().span(offsets[0] + depth * start, depth * lanes) for start, lanes in tile.vectors]
+            vectors = [T.Bind(inputs(span)) for span in spans]
         else:
             vectors = _interleaved([T.Bind(inputs(Loops().span(offset, self.columns))) for offset in offsets])
         for o in range(stream.outputs):
@@ -108,7 +123,7 @@ class Panel:
 
     def _column(self, vector: Expr, lane: int) -> Expr:
         """The column that a lane of a vector of sums belongs to; interleaving puts bytes of a chunk in four vectors."""
-        if self.stream.k == 1:
+        if self.stream.entries == 1:
             return vector * self.lanes + lane
         chunk, place = divmod(lane, CHUNK // self.stream.k)
         return vector * (CHUNK // self.stream.k) + (chunk * CHUNK + place)
@@ -122,10 +137,16 @@ def _interleaved(rows: Sequence[Expr]) -> list[Expr]:
     return [*in_turns(low, low_next, 2), *in_turns(high, high_next, 2)]
 
 
-def turn_into(scratch: tirx.Buffer, place: Callable[[int], Expr], vectors: Sequence[Expr], loops: Loops) -> None:
+def turn_into(
+    scratch: tirx.Buffer, place: Callable[[int], Expr], vectors: Sequence[Expr], loops: Loops, depth: int = 1
+) -> None:
     """Writes a square of elements, given as the vectors of inputs of one column each, with columns side by side.
 
-    place: where those of an input go, by number, in `scratch` as one long array.
+    place: where those of an input go, by number, in `scratch` as one long array. depth: bytes that stay side by side,
+    as one of the square's elements; 1 is for elements of any type.
     """
-    for i, row in enumerate(turned([T.Bind(vector) for vector in vectors])):
-        T.buffer_store(scratch, row, [loops.span(place(i), len(vectors))])
+    lanes, element = len(vectors), scratch.dtype
+    as_one = [vector if depth == 1 else reinterpreted(vector, f"int{8 * depth}x{lanes}") for vector in vectors]
+    for i, row in enumerate(turned([T.Bind(vector) for vector in as_one])):
+        stored = row if depth == 1 else reinterpreted(row, f"{element}x{depth * lanes}")
+        T.buffer_store(scratch, stored, [loops.span(place(i), depth * lanes)])

@@ -40,8 +40,32 @@ def product(*, columns: bool = False, zero: np.generic = WEIGHT_ZERO, rows: int 
     return net.done(net.QLinearMatMul(x, SCALE, ZERO, w, scales, zeros, OUT_SCALE, OUT_ZERO))
 
 
+def attention() -> Graph:
+    """Both products of activations: queries by keys, and what a softmax made of them by values."""
+    net = Net(q=(2, 9, 24), k=(2, 9, 24), v=(2, 9, 24))
+    keys, heads = (2, 9, 3, 8), []
+    for x, perm in zip(net.inputs(), ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
+        split = net.Reshape(net.QuantizeLinear(x, np.float32(0.02), ZERO), np.array(keys, np.int64))
+        heads.append(net.Transpose(split, perm=perm))
+    q, k, v = heads
+    scale, step = np.float32(0.02), np.float32(1 / 255)
+    scores = net.QLinearMatMul(q, scale, ZERO, k, scale, ZERO, np.float32(0.15), np.uint8(128))
+    weights = net.Softmax(net.DequantizeLinear(scores, np.float32(0.15), np.uint8(128)), axis=-1)
+    quantized = net.QuantizeLinear(weights, step, np.uint8(0))
+    y = net.QLinearMatMul(quantized, step, np.uint8(0), v, scale, ZERO, np.float32(0.01), ZERO)
+    return net.done(net.Reshape(net.Transpose(y, perm=[0, 2, 1, 3]), np.array((2, 9, 24), np.int64)))
+
+
+def of_activations(*, left: tuple[int, ...] = (3, 4, 24), right: tuple[int, ...] = (3, 24, 5)) -> Graph:
+    net = Net(x=left, w=right)
+    x, w = (net.QuantizeLinear(each, SCALE, ZERO) for each in net.inputs())
+    one = np.array([SCALE])
+    return net.done(net.QLinearMatMul(x, SCALE, ZERO, w, one, np.array([ZERO]), OUT_SCALE, OUT_ZERO))
+
+
 CONV = ["QuantizeLinear", "conv(ConvInteger Cast Mul Add Clip Round Cast)"]
 MATMUL = ["QuantizeLinear", "matmul(MatMulInteger Cast Mul Add Clip Round Cast)"]
+OF_ACTIVATIONS = [*["elementwise(QuantizeLinear DequantizeLinear)"] * 2, "matmul(MatMul QuantizeLinear)"]
 CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     "conv": (convolution, CONV),
     "conv with a bias": (lambda: convolution(bias=True, pads=[1, 1, 0, 1], strides=[2, 1]), CONV),
@@ -49,6 +73,8 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     "depthwise": (lambda: convolution((8, 1, 3, 3), bias=True, group=8), CONV),
     "matmul": (product, MATMUL),
     "matmul of columns": (lambda: product(columns=True, zero=np.int8(0)), MATMUL),
+    "two activations": (of_activations, OF_ACTIVATIONS),
+    "a matrix for all of a batch": (lambda: of_activations(right=(24, 5)), OF_ACTIVATIONS),
     "one row": (lambda: product(columns=True, zero=np.int8(0), rows=1), MATMUL),
 }
 
@@ -68,6 +94,24 @@ def test_before_and_after(name: str) -> None:
             assert off.max() <= 1
             assert (off > 0).mean() < 0.05
         assert np.unique(wanted).size >= 5
+
+
+def test_products_of_activations_are_attention() -> None:
+    """As in QDQ files: one region from bytes to bytes, within one step of ONNX Runtime."""
+    before, after = attention(), attention()
+    Pipeline.parse("integers,canonicalize,requantize,fuse{quantized-attention=true}").run(after)
+    *quantized, region = summary(after)
+    assert quantized == ["QuantizeLinear"] * 3
+    assert region.startswith("attention(")
+    inputs = feeds(before)
+    model = compile_model(attention()).model
+    assert "cpu.attention" in [kernel["kernel"] for kernel in model.manifest.kernels]
+    (wanted,) = run(before, inputs)
+    for found in (*run(after, inputs), *model.load(1).run(inputs).values()):
+        off = np.abs(found.astype(np.int32) - wanted)
+        assert off.max() <= 1
+        assert (off > 0).mean() < 0.05
+    assert np.unique(wanted).size >= 20
 
 
 def computed(at: int) -> Graph:
@@ -93,6 +137,18 @@ def three_dims() -> Graph:
     return net.done(net.QLinearMatMul(x, SCALE, ZERO, w, SCALE, np.int8(0), OUT_SCALE, OUT_ZERO))
 
 
+def scales_of_columns() -> Graph:
+    net = Net(x=(4, 24), w=(24, 10))
+    x, w = (net.QuantizeLinear(each, SCALE, ZERO) for each in net.inputs())
+    return net.done(net.QLinearMatMul(x, SCALE, ZERO, w, np.full(10, SCALE), np.full(10, ZERO), OUT_SCALE, OUT_ZERO))
+
+
+def computed_filters() -> Graph:
+    net = Net(x=(1, 8, 6, 5), w=(4, 8, 1, 1))
+    x, w = (net.QuantizeLinear(each, SCALE, ZERO) for each in net.inputs())
+    return net.done(net.QLinearConv(x, SCALE, ZERO, w, SCALE, ZERO, OUT_SCALE, OUT_ZERO))
+
+
 def computed_bias() -> Graph:
     net = Net(x=(1, 8, 6, 5), b=(4,))
     x, bias = net.inputs()
@@ -106,7 +162,9 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str]] = {
     "a scale of each row": (scales_of_rows, "the scale of a tensor is not one number"),
     "a weight that is no matrix": (three_dims, "its weight is no matrix"),
     "a bias that only a run tells": (computed_bias, "the bias is not constant"),
-    "a scale that only a run tells": (lambda: computed(5), "a scale or a zero point are not known"),
+    "a scale that only a run tells": (lambda: computed(5), "a scale or a zero point is not known"),
+    "columns of activations": (scales_of_columns, "the scale of a tensor is not one number"),
+    "filters that only a run tells": (computed_filters, "the weights are not constant"),
 }
 
 

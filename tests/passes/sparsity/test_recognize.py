@@ -9,7 +9,7 @@ from dsc.errors import UsageError
 from dsc.ir import Graph, SparseAttr, WeightOp, encoding_of
 from dsc.passes import Pipeline
 from dsc.passes.base import PassRecord
-from dsc.passes.sparsity.patterns import zeros_of
+from dsc.passes.sparsity.patterns import FOURS, zeros_of
 from dsc.pipeline import compile_model
 from dsc.sparsity import Pattern, matrix_of, weight_of
 from tests.passes.net import Net, feeds, run
@@ -101,6 +101,32 @@ def test_two_of_four_inputs_are_found(text: str, axis: int) -> None:
     zeros = zeros_of(pruned((96, 96), axis, text, 0.5), axis)
     assert zeros.pattern == Pattern.parse(text)
     assert zeros.density == 0.5
+
+
+def of_bytes(pattern: str) -> Graph:
+    """A quantized product and convolution, of weights with zeros in one pattern."""
+    net = Net(x=(1, 32, 5, 5))
+    x = net.QuantizeLinear(net.inputs()[0], np.float32(0.1), np.uint8(7))
+    filters = np.sign(pruned((64, 32, 1, 1), 0, pattern, 0.1)).astype(np.int8)
+    w = np.sign(pruned((25, 64), 1, pattern, 0.1)).astype(np.int8)
+    return net.done(net.ConvInteger(x, filters, np.uint8(7)), net.MatMulInteger(net.Reshape(x, np.array([32, 25])), w))
+
+
+@pytest.mark.parametrize("text", ["1x4", "4x4", "1x16", "4x1", "unstructured"])
+def test_products_of_bytes_have_blocks_of_inputs(text: str) -> None:
+    """Convolutions have blocks of outputs alone, as floats."""
+    graph = of_bytes(text)
+    Pipeline.parse("sparsity").run(graph)
+    outputs = Pattern(Pattern.parse(text).outputs)
+    assert {each.axis.data: each.pattern.data for each in encodings(graph)} == {0: str(outputs), 1: text}
+
+
+@pytest.mark.parametrize("text", ["1x4", "4x16"])
+def test_blocks_of_inputs_are_none_of_floats(text: str) -> None:
+    weight = pruned((96, 96), 0, text, 0.1)
+    assert zeros_of(weight, 0).pattern == Pattern(Pattern.parse(text).outputs)
+    assert zeros_of(weight, 0, FOURS).pattern == Pattern.parse(text)
+    assert zeros_of(np.zeros((32, 32), np.int8), 0, FOURS).pattern.depth == 1
 
 
 def test_three_of_four_inputs_are_not_two() -> None:

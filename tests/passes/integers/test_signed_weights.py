@@ -113,11 +113,11 @@ CASES: dict[str, tuple[Callable[[], Graph], list[str]]] = {
     ),
     "qlinear_conv": (
         linear_conv,
-        [QUANTIZED, "conv(ConvInteger)", "conv(Mul ConvInteger Sub Cast Mul Add Round Clip Cast DequantizeLinear)"],
+        [QUANTIZED, "conv(ConvInteger)", "conv(Mul ConvInteger Sub Cast Mul Add Clip Round Cast DequantizeLinear)"],
     ),
     "qlinear_matmul": (
         linear_matmul,
-        [QUANTIZED, SUMS, "matmul(Mul MatMulInteger Sub Cast Mul Add Round Clip Cast DequantizeLinear)"],
+        [QUANTIZED, SUMS, "matmul(Mul MatMulInteger Sub Cast Mul Add Clip Round Cast DequantizeLinear)"],
     ),
     "dynamic": (dynamic, ["DynamicQuantizeLinear", SUMS, "matmul(Mul MatMulInteger Sub Cast Mul)"]),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
+import tvm_ffi
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NO_ACCESS = 0
@@ -37,6 +38,15 @@ def all_guarded(arrays: Sequence[np.ndarray], end: bool = True) -> Iterator[list
     """Guarded copies of all arrays."""
     with ExitStack() as stack:
         yield [stack.enter_context(guarded(array, end)) for array in arrays]
+
+
+def run_guarded(
+    kernel: tvm_ffi.Function, inputs: Sequence[np.ndarray], output: np.ndarray, end: bool = True
+) -> np.ndarray:
+    """The output of a kernel, on guarded copies of its inputs and of what the output is before it."""
+    with all_guarded([*inputs, output], end) as copies:
+        kernel(*map(tvm_ffi.from_dlpack, copies))
+        return copies[-1].copy()
 
 
 def _protect(address: int, access: int) -> None:

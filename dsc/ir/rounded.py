@@ -18,4 +18,4 @@ def rounded_between(op: Operation) -> tuple[float, float] | None:
     if not isinstance(rounding, onnx.Round) or not isinstance(clip := rounding.X.owner, onnx.Clip):
         return None
     limits = [limit.item() for limit in map(onnx.constant_value, clip.node_inputs()[1:]) if limit is not None]
-    return (limits[0], limits[1]) if len(limits) == 2 and all(limit == int(limit) for limit in limits) else None
+    return (limits[0], limits[1]) if len(limits) == 2 and all(limit.is_integer() for limit in limits) else None

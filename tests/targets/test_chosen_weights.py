@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import tvm_ffi
 
 from dsc.ir import Graph, onnx, tensor
 from dsc.lower.workload import Workload
@@ -16,7 +15,7 @@ from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.chosen_weights import ChosenWeights
 from dsc.targets.cpu.chosen_weights.space import ChosenWeightsSpace
 from dsc.targets.cpu.machine import Cpu
-from tests.guard_pages import all_guarded
+from tests.guard_pages import run_guarded
 from tests.kernels import compiled_library, machine, with_lane_operands
 from tests.targets.assembly import X86
 from tests.targets.regions import one_fusion
@@ -107,9 +106,8 @@ def test_against_float64(name: str) -> None:
         # in the order in which the region reads them: the Gather, the product, what is added
         inputs = [*implementation.packings[0].apply(weight), choice, x, other]
         print(case, point, flush=True)  # seen when the process dies
-        with all_guarded([*inputs, np.full(expected.shape, np.nan, np.float32)], end=i % 2 == 0) as guarded:
-            library[f"k{i}"](*map(tvm_ffi.from_dlpack, guarded))
-            off = ~(np.abs(guarded[-1] - expected) <= bound)
+        found = run_guarded(library[f"k{i}"], inputs, np.full(expected.shape, np.nan, np.float32), end=i % 2 == 0)
+        off = ~(np.abs(found - expected) <= bound)
         assert not off.any(), f"{name} {case} {point}: {np.argwhere(off)[:3]}"
 
 

@@ -6,13 +6,12 @@ import random
 
 import numpy as np
 import pytest
-import tvm_ffi
 
 from dsc.targets import Implementation, Kernel, Refusal
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.conv.kernels import Depthwise, Direct, Winograd
 from dsc.targets.cpu.sparse import SparseConv
-from tests.guard_pages import all_guarded
+from tests.guard_pages import run_guarded
 from tests.kernels import compiled, machine
 from tests.targets.conv_regions import Case, arguments, pack
 
@@ -64,9 +63,7 @@ def run(case: Case, implementation: Implementation, arrays: list[np.ndarray], en
     function = compiled(implementation.func, CpuBackend(machine()))
     shape = pack(np.empty(case.result, np.float32), case.out_block).shape
     given = [tensor.numpy() for tensor in arguments(case, arrays, implementation)]
-    with all_guarded([*given, np.full(shape, np.nan, np.float32)], end) as guarded:
-        function(*map(tvm_ffi.from_dlpack, guarded))
-        return guarded[-1].copy()
+    return run_guarded(function, given, np.full(shape, np.nan, np.float32), end)
 
 
 @pytest.mark.parametrize("number", range(COUNT))

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tvm_ffi
 
 from dsc.codegen import CompiledModel
+from dsc.ir import rounded_between
 from dsc.pipeline import compile_model
+from dsc.targets.cpu.generic.kernel import GenericKernel
 from tests.compiled import TextModel
+from tests.kernels import machine
+from tests.passes.net import Net
+from tests.targets.regions import Region, implement, library
 
 QUANTIZED = """(float[n] x, float s, uint8 z, int8 i, uint16 w) => (uint8[n] u, int8[n] v, uint16[n] q, uint8[n] m) {
     u = QuantizeLinear(x, s, z)  v = QuantizeLinear(x, s, i)  q = QuantizeLinear(x, s, w)  m = QuantizeLinear(x, s)
-}"""
-CAST = """(float[n] x) => (uint8[n] u, int16[n] v, int32[n] w) {
-    r = Round(x)  u = Cast<to=2>(r)  v = Cast<to=5>(r)  w = Cast<to=6>(r)
 }"""
 AT_ONCE = """(uint8[m, 40] a) => (float[m, 24] y)
     <float quarter = {0.25}, float s = {0.5}, uint8 z = {120}, int8[40, 24] b> {
     p = MatMulInteger(a, b)  f = Cast<to=1>(p)  x = Mul(f, quarter)
     q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  y = Add(d, d)
 }"""
-TWICE = """(float[n] x) => (float[n] y)
-    <float l = {-128}, float h = {127}, float s = {0.5}, int8 z = {-3}> {
-    c = Clip(x, l, h)  r = Round(c)  b = Cast<to=3>(r)  y = DequantizeLinear(b, s, z)
-}"""
-OTHER_LIMITS = TWICE.replace("{-128}", "{-200}").replace("{127}", "{300}")
+CAST = """(float[{0}] x) => (uint8[{0}] u, int16[{0}] v, int32[{0}] w) {{
+    r = Round(x)  u = Cast<to=2>(r)  v = Cast<to=5>(r)  w = Cast<to=6>(r)
+}}"""
+TWICE = """(float[{}] x, float s, int8 z) => (float[{}] y) <float low = {{{}}}, float high = {{{}}}> {{
+    c = Clip(x, low, high)  r = Round(c)  b = Cast<to=3>(r)  y = DequantizeLinear(b, s, z)
+}}"""
+SIZES = [1, 5, 16, 67, 3406]
 TARGETS = {"x86:x86-64-v2": "cvtps2dq", "x86:x86-64-v3": "vcvtps2dq", "x86:x86-64-v4": "vcvtps2dq"}
 
 
@@ -51,7 +57,7 @@ def expected(x: np.ndarray, scale: np.float32, zero: np.generic) -> np.ndarray:
     return np.clip(rounded + float(zero), ends.min, ends.max).astype(zero.dtype)
 
 
-@pytest.mark.parametrize("size", [1, 5, 16, 67, 3406])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("zero", [(0, 0, 0), (255, -128, 65535), (7, 127, 1), (128, -1, 40000)])
 def test_quantized(quantized: CompiledModel, size: int, zero: tuple[int, int, int]) -> None:
     x, module = values(size), quantized.load(1)
@@ -68,24 +74,47 @@ def quantized() -> CompiledModel:
     return compile_model(TextModel(QUANTIZED, {}).proto()).model
 
 
-def test_rounded_and_cast() -> None:
-    x = values(3406)
-    x = x[np.abs(x) < 2**31]
-    found = compile_model(TextModel(CAST, {}).proto()).model.load(1).run({"x": x})
-    whole = np.rint(x).astype(np.int64)
-    for name, dtype in {"u": np.uint8, "v": np.int16, "w": np.int32}.items():
-        np.testing.assert_array_equal(found[name], whole.astype(dtype), err_msg=name)
+def run(text: str, inputs: Sequence[np.ndarray], *dtypes: type[np.generic]) -> tuple[str, list[np.ndarray]]:
+    """The code of the generic kernel for one region, before it is lowered, and its results."""
+    cpu = machine()
+    implementation = implement(GenericKernel(), Region(text), cpu)
+    outputs = [np.zeros(inputs[0].shape, dtype) for dtype in dtypes]
+    (function,) = library([implementation], cpu)
+    function(*map(tvm_ffi.from_dlpack, (*inputs, *outputs)))
+    return implementation.func.script(), outputs
 
 
-@pytest.mark.parametrize("size", [1, 5, 67, 3406])
-@pytest.mark.parametrize("text", [TWICE, OTHER_LIMITS], ids=["bytes", "no bytes"])
-def test_dequantized_at_once(text: str, size: int) -> None:
-    """What is cut to less than bytes is dequantized as it is; what is not is narrowed first, which changes it."""
-    x = values(size)
-    low, high = (-128, 127) if text is TWICE else (-200, 300)
-    (found,) = compile_model(TextModel(text, {}).proto()).model.load(1).run({"x": x}).values()
+@pytest.mark.parametrize("size", SIZES)
+def test_rounded_and_cast(size: int) -> None:
+    x = np.clip(values(size), np.float32(-(2**31)), np.float32(2**31 - 128))
+    code, found = run(CAST.format(size), [x], np.uint8, np.int16, np.int32)
+    assert "dsc.nearest" in code
+    assert "nearbyint" not in code
+    for each in found:
+        np.testing.assert_array_equal(each, np.rint(x).astype(np.int64).astype(each.dtype), err_msg=str(each.dtype))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("low", "high", "at_once"), [(-128, 127, True), (-5, 9, True), (-200, 300, False), (-128, 128, False)]
+)
+def test_dequantized_at_once(low: int, high: int, at_once: bool, size: int) -> None:
+    """What is cut to bytes is dequantized as it is; what is not is narrowed first, which changes it."""
+    x, zero = values(size), np.int8(-3)
+    code, (found,) = run(
+        TWICE.format(size, size, low, high), [x, np.array(0.5, np.float32), np.asarray(zero)], np.float32
+    )
+    assert ('Cast("int8"' not in code) == at_once
     byte = np.rint(np.clip(x, low, high)).astype(np.int32).astype(np.int8)
     np.testing.assert_array_equal(found, (byte.astype(np.float32) + 3) * np.float32(0.5))
+
+
+@pytest.mark.parametrize("limits", [(-np.inf, np.inf), (np.nan, 1), (0.5, 9), (None, 9)])
+def test_limits_that_are_no_whole_numbers(limits: tuple[float | None, float]) -> None:
+    net = Net(x=(4,))
+    clipped = net.Clip(net.inputs()[0], *(None if each is None else np.float32(each) for each in limits))
+    graph = net.done(net.Cast(net.Round(clipped), to=3))
+    assert [rounded_between(op) for op in graph.ops()] == [None] * len(list(graph.ops()))
 
 
 def product() -> TextModel:

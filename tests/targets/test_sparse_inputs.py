@@ -18,7 +18,7 @@ from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.sparse_inputs import SparseInputs
 from dsc.targets.cpu.sparse_inputs.space import SparseInputsSpace
 from dsc.targets.kernel import Implementation
-from tests.guard_pages import all_guarded
+from tests.guard_pages import run_guarded
 from tests.kernels import compiled_library, machine, with_lane_operands
 from tests.targets.assembly import X86
 from tests.targets.regions import one_fusion
@@ -108,9 +108,7 @@ def run(
     ((position, packing),) = made.packings.items()
     inputs = [x, bias]
     inputs[position:position] = packing.apply(weight)
-    with all_guarded([*inputs, np.full(shape, np.nan, np.float32)], end=end) as guarded:
-        function(*map(tvm_ffi.from_dlpack, guarded))
-        return guarded[-1].copy()
+    return run_guarded(function, inputs, np.full(shape, np.nan, np.float32), end)
 
 
 @pytest.mark.parametrize("name", MACHINES)

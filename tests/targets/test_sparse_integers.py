@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import tvm_ffi
 from onnx import helper, numpy_helper
 
 from dsc.ir import Graph, SparseAttr, WeightOp, tensor
@@ -23,7 +22,7 @@ from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.sparse import SparseMatmul
 from dsc.targets.x86 import X86
 from dsc.targets.x86.instructions import INTEL, vpdpbusd
-from tests.guard_pages import all_guarded
+from tests.guard_pages import run_guarded
 from tests.kernels import compiled_library
 from tests.targets.by_arithmetic import ByArithmetic
 from tests.targets.regions import one_fusion
@@ -146,10 +145,9 @@ def test_blocks_of_inputs_at_every_point(m: int | str, k: int, n: int, pattern: 
     for i, implementation in enumerate(made):
         starts, offsets, values, *sums = implementation.packings[1].apply(weight)
         assert offsets.shape[1] == 1  # of four inputs
-        output = np.full((len(x), n), -1, np.int32)
-        with all_guarded([x, starts, offsets, values, *sums, output], end=i % 2 == 0) as guarded:
-            library[f"k{i}"](*map(tvm_ffi.from_dlpack, guarded))
-            np.testing.assert_array_equal(guarded[-1], x.astype(np.int64) @ weight)
+        inputs = [x, starts, offsets, values, *sums]
+        found = run_guarded(library[f"k{i}"], inputs, np.full((len(x), n), -1, np.int32), end=i % 2 == 0)
+        np.testing.assert_array_equal(found, x.astype(np.int64) @ weight)
 
 
 def product_of_bytes(m: int | str, weight: np.ndarray, pattern: Pattern) -> Workload:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import tvm_ffi
 
 from dsc.ir import Graph, SparseAttr, WeightOp, onnx, tensor
 from dsc.ir.types import with_encoding
@@ -22,7 +21,7 @@ from dsc.targets.cpu.sparse import SparseMatmul
 from dsc.targets.cpu.sparse.entries import Entries, steps_of
 from dsc.targets.cpu.sparse.matmul_space import SparseMatmulSpace
 from dsc.targets.kernel import ArrayType
-from tests.guard_pages import all_guarded
+from tests.guard_pages import run_guarded
 from tests.kernels import compiled_library, machine, with_lane_operands
 from tests.targets.assembly import X86
 from tests.targets.regions import one_fusion
@@ -127,9 +126,8 @@ def test_against_float64(name: str) -> None:
         inputs = [x, bias]
         inputs[position:position] = implementation.packings[position].apply(weight)
         print(case, point, flush=True)  # seen when the process dies
-        with all_guarded([*inputs, np.full(expected.shape, np.nan, np.float32)], end=i % 2 == 0) as guarded:
-            library[f"k{i}"](*map(tvm_ffi.from_dlpack, guarded))
-            off = ~(np.abs(guarded[-1] - expected) <= bound)
+        found = run_guarded(library[f"k{i}"], inputs, np.full(expected.shape, np.nan, np.float32), end=i % 2 == 0)
+        off = ~(np.abs(found - expected) <= bound)
         assert not off.any(), f"{name} {case} {point}: {np.argwhere(off)[:3]}"
 
 

@@ -25,7 +25,7 @@ def turned(vectors: Sequence[Expr]) -> list[Expr]:
     """
     lanes = len(vectors)
     chunk = min(lanes, CHUNK // element_bytes(vectors[0]))
-    runs = [_by_turns(vectors[first : first + chunk]) for first in range(0, lanes, chunk)]
+    runs = [turned_in_chunks(vectors[first : first + chunk]) for first in range(0, lanes, chunk)]
     columns = [_by_chunks([run[i] for run in runs], chunk) for i in range(chunk)]
     return [columns[i % chunk][i // chunk] for i in range(lanes)]
 
@@ -53,8 +53,11 @@ def in_turns(left: Expr, right: Expr, size: int = 1) -> tuple[Expr, Expr]:
     return half(0), half(chunk // 2)
 
 
-def _by_turns(rows: Sequence[Expr]) -> list[Expr]:
-    """As many vectors as a chunk has elements, transposed in each chunk."""
+def turned_in_chunks(rows: Sequence[Expr]) -> list[Expr]:
+    """Vectors with each chunk of them transposed: as many as a chunk has elements, or fewer (a power of two).
+
+    Of fewer rows, a chunk of a result has the first columns of all rows, as many as fit; that of the next, the next.
+    """
     found, half = list(rows), len(rows) // 2
     for _ in range(half.bit_length()):
         found = [vector for i in range(half) for vector in in_turns(found[i], found[i + half])]

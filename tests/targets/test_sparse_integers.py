@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -20,6 +20,8 @@ from dsc.targets.arm.instructions import A76, dot_products
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.sparse import SparseMatmul
+from dsc.targets.cpu.sparse.matmul_code import finished_byte
+from dsc.targets.cpu.sparse.matmul_space import SparseMatmulSpace
 from dsc.targets.x86 import X86
 from dsc.targets.x86.instructions import INTEL, vpdpbusd
 from tests.guard_pages import run_guarded
@@ -159,6 +161,87 @@ def product_of_bytes(m: int | str, weight: np.ndarray, pattern: Pattern) -> Work
     graph.body.add_ops([factor, product])
     graph.set_outputs([("y", product.results[0])])
     return Workload.of(one_fusion(graph, [product]))
+
+
+@dataclass(frozen=True)
+class Requantized:
+    """A product of bytes that ends in bytes: ``x @ w`` times a scale for each output, and by rows something more."""
+
+    m: int | str
+    weight: np.ndarray
+    pattern: Pattern
+    element: str
+    by_rows: bool = False
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Powers of two: exact."""
+        return np.ldexp(np.float32(1), -(np.arange(self.weight.shape[1]) % 7 + 6)).astype(np.float32)
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest byte."""
+        return int(np.iinfo(self.element).min), int(np.iinfo(self.element).max)
+
+    def workload(self) -> Workload:
+        k, n = self.weight.shape
+        rows = -1 if self.m == "m" else self.m
+        graph = Graph.build([("x", tensor(np.uint8, [rows, k])), ("z", tensor(np.float32, [rows, n]))])
+        encoding = SparseAttr.of(self.pattern, 1, float(self.pattern.occupied(matrix_of(self.weight, 1)).mean()))
+        factor = WeightOp(graph.weights.add(self.weight), with_encoding(tensor(np.int8, self.weight.shape), encoding))
+        constants = (self.scale, *(np.array(limit, np.float32) for limit in self.limits))
+        scale, low, high = (graph.weight_op(graph.weights.add(each)) for each in constants)
+        body = [dsc_onnx.MatMulInteger.make(graph.inputs[0], factor.out, None, None)]
+        body.append(dsc_onnx.Cast.make(body[-1].out, to=1))
+        body.append(dsc_onnx.Mul.make(body[-1].out, scale.out))
+        if self.by_rows:
+            body.append(dsc_onnx.Add.make(body[-1].out, graph.inputs[1]))
+        body.append(dsc_onnx.Clip.make(body[-1].out, low.out, high.out))
+        body.append(dsc_onnx.Round.make(body[-1].out))
+        body.append(dsc_onnx.Cast.make(body[-1].out, to=helper.np_dtype_to_tensor_dtype(np.dtype(self.element))))
+        graph.body.add_ops([factor, scale, low, high, *body])
+        graph.set_outputs([("y", body[-1].results[0])])
+        return Workload.of(one_fusion(graph, body))
+
+    def exact(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        scaled = (x.astype(np.int64) @ self.weight) * self.scale.astype(np.float64) + (z if self.by_rows else 0)
+        return np.rint(scaled.clip(*self.limits)).astype(self.element)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "by_rows"), [("4x1", False), ("4x1", True), ("2x1", False), ("unstructured", False), ("1x4", False)]
+)
+@pytest.mark.parametrize(
+    ("m", "k", "n", "element"),
+    [(64, 96, 48, "uint8"), (37, 101, 21, "int8"), (1, 66, 3, "uint8"), ("m", 83, 18, "int8")],
+)
+def test_bytes_of_sums(
+    m: int | str, k: int, n: int, element: str, pattern: str, by_rows: bool, onto: AnyTarget
+) -> None:
+    """Between guard pages: made before sums are turned, and after it where rows matter."""
+    case = Requantized(m, sparse((k, n), 1, pattern, 0.3), Pattern.parse(pattern), element, by_rows)
+    space = SparseMatmul().match(case.workload(), onto.machine)
+    assert isinstance(space, SparseMatmulSpace)
+    points = space.points()[::2]
+    before = not by_rows or m == 1  # of one row, z belongs to the output alone
+    for point in points:
+        finished = finished_byte(space.source, point.rows)
+        assert finished == (element if before and point.rows % 16 == 0 else None)
+    made = [space.build(point) for point in points]
+    library = compiled_library({f"k{i}": each.func for i, each in enumerate(made)}, CpuBackend(onto.machine))
+    rows = 9 if m == "m" else m
+    x, z = bytes_of("uint8", (rows, k)), RANDOM.integers(-99, 99, (rows, n)).astype(np.float32)
+    for i, implementation in enumerate(made):
+        packed = implementation.packings[1].apply(case.weight)
+        inputs = [
+            x,
+            *packed,
+            case.scale,
+            *([z] if by_rows else []),
+            *(np.array(limit, np.float32) for limit in case.limits),
+        ]
+        found = run_guarded(library[f"k{i}"], inputs, np.full((rows, n), 77, element), end=i % 2 == 0)
+        np.testing.assert_array_equal(found, case.exact(x, z))
 
 
 def test_blocks_of_two_inputs_are_single_entries(onto: AnyTarget) -> None:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from tvm import te, tirx
 from tvm.ir import Expr
+from tvm.tirx.analysis import undefined_vars
 from tvm_ffi import structural_equal
 from xdsl.ir import Operation, SSAValue
 
@@ -214,6 +215,25 @@ def _only_multiplied(found: Product) -> bool:
     for tensor in (found.a, *found.outputs):
         probe.at(tensor, [tirx.const(0, str(tirx.convert(d).ty)) for d in tensor.shape])
     return not read
+
+
+def reads_rows(found: Product) -> bool:
+    """Whether outputs are made of more than a sum and what belongs to its column."""
+    *rows, n = [tirx.Var(f"i{axis}", str(tirx.convert(d).ty)) for axis, d in enumerate(found.acc.shape)]
+    read: list[tirx.Var] = []
+
+    def leaf(tensor: te.Tensor) -> Leaf:
+        def load(indices: Sequence[Expr]) -> Expr:
+            read.extend(variable for index in indices for variable in undefined_vars(index))
+            return tirx.const(0, str(tensor.dtype))
+
+        return load
+
+    given = [*found.params, *([] if found.sums is None else [found.sums])]
+    probe = Inliner({**{tensor: leaf(tensor) for tensor in given}, found.acc: zero(found.acc)})
+    for output in found.outputs:
+        read += undefined_vars(probe.at(output, [*rows, n]))
+    return any(variable.same_as(row) for variable in read for row in rows)
 
 
 def unproven_dims(left: Sequence[Dim], right: Sequence[Dim]) -> list[tuple[Dim, Dim]] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from tvm import tirx
@@ -11,10 +13,12 @@ from tvm.tirx.script.builder import ir as T
 from dsc.lower.exprs import ceildiv, divides, minimum
 from dsc.targets.cpu.gemm.code import Writer
 from dsc.targets.cpu.gemm.frame import Frame, Packed, Place, Task
-from dsc.targets.cpu.gemm.product import Product
+from dsc.targets.cpu.gemm.product import Product, reads_rows
 from dsc.targets.cpu.gemm.tiling import Tiling
-from dsc.targets.cpu.inline import Kept
-from dsc.targets.cpu.sparse.panel import Panel, Stream, square_of, turn_into
+from dsc.targets.cpu.inline import Inliner, Kept
+from dsc.targets.cpu.sparse.panel import Finish, Panel, Stream, square_of, turn_into
+from dsc.targets.cpu.tile import reinterpreted
+from dsc.targets.cpu.turn import CHUNK
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import flat, function, when
 
@@ -29,6 +33,16 @@ def write(source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Pac
     return made.get()
 
 
+def finished_byte(source: Product, rows: int) -> str | None:
+    """The type of the one output, if it is bytes that are made of sums before these are turned; None if not.
+
+    rows: of a tile. What is read row by row lies across the vectors then, and whole chunks of bytes are turned.
+    """
+    output, *others = source.outputs
+    dtype = str(output.dtype)
+    return dtype if not others and dtype in ("int8", "uint8") and rows % CHUNK == 0 and not reads_rows(source) else None
+
+
 class _Sparse(Writer):
     def tasks(self) -> None:
         """The whole product: a task is a tile of rows and some panels."""
@@ -40,14 +54,18 @@ class _Sparse(Writer):
             assert self.source.weight is not None
             stream = Stream.of(frame.packed[self.source.weight], self.instruction.k)
             turned_rows = self._turned_rows(T.Bind(tile * tiling.rows), stream.depth)
-            sums = Panel(stream, self.instruction, tiling.rows, loops)
+            byte = finished_byte(self.source, tiling.rows)
+            outputs = Panel(stream, self.instruction, tiling.rows, loops, self._finish() if byte else None)
             first = strip * tiling.strip
             whole = divides(tiling.strip, frame.panels)
             count = tiling.strip if whole else minimum(tiling.strip, frame.panels - first)
             with loops.each(count) as i:
                 place = Place(Task(loops.const(0), [], tile, 1), loops.const(0), T.Bind(first + i))
-                sums.multiply(place.panel, lambda at: turned_rows[at])
-                self._finished(place, sums)
+                outputs.multiply(place.panel, lambda at: turned_rows[at])
+                if byte:
+                    self._written(place, outputs)
+                else:
+                    self._finished(place, outputs)
 
     def _turned_rows(self, first: Expr, depth: int) -> tirx.Buffer:
         """The rows of a tile in scratch as one long array: ``[k / depth][rows][depth]``.
@@ -84,21 +102,52 @@ class _Sparse(Writer):
                     inside = loops.bind(minimum(at, k - 1)) if k % depth else at
                     T.buffer_store(scratch, element(inside), [_place(begin + entry, row, rows, depth, 0) + i])
 
+    def _finish(self) -> Finish:
+        """Makes the output of a sum; beyond the last, where only scratch is written, by what belongs to the last."""
+        source, last, lanes, leaves = self.source, int(self.source.n) - 1, self.tiling.lanes, self.frame.leaves()
+        kept = Kept(source.kept, lanes)
+
+        def finish(n: Expr, total: Expr, lane: Expr) -> Expr:
+            inside = tirx.min(n, self.loops.const(last)) if (last + 1) % lanes else n
+            inliner = Inliner({**leaves, source.acc: lambda _: total}, kept.keep(lane) if source.kept else None)
+            return inliner.at(source.outputs[0], [*self._unread, inside])
+
+        return finish
+
+    def _written(self, place: Place, outputs: Panel) -> None:
+        """Outputs of one panel that are finished."""
+        n, out = self.loops.const(self.source.n), self.frame.outputs[0]
+
+        def write(column: Expr, first: Callable[[int], Expr]) -> None:
+            row = T.Bind(place.row_tile * self.tiling.rows + column)
+            with self._inside(row):
+                start = T.Bind(row * n + place.panel * self.tiling.lanes)
+                for is_full, width in self.frame.widths(place.panel):
+                    with when(is_full):
+                        assert isinstance(width, int)  # the weight's shape is known
+                        made = reinterpreted(first(width), f"{out.dtype}x{width}")
+                        T.buffer_store(out, made, [self.loops.span(start, width)])
+
+        outputs.byte_rows(write)
+
     def _finished(self, place: Place, sums: Panel) -> None:
-        """The outputs of one panel."""
+        """The outputs of one panel, of its sums."""
         kept = Kept(self.source.kept, self.tiling.lanes)
-        m, rows = self.loops.const(self.source.m), self.tiling.rows
-        ragged = not (isinstance(self.source.m, int) and self.source.m % rows == 0)
 
         def store(column: Expr, i: int, buffer: tirx.Buffer) -> None:
-            row = T.Bind(place.row_tile * rows + column)
-            with when(row < m if ragged else None):
+            row = T.Bind(place.row_tile * self.tiling.rows + column)
+            with self._inside(row):
                 for is_full, width in self.frame.widths(place.panel):
                     with when(is_full):
                         assert isinstance(width, int)  # the weight's shape is known
                         self._store(place, row, width, buffer, i, kept)
 
         sums.rows(store)
+
+    def _inside(self, row: Expr) -> AbstractContextManager[None]:
+        """Where tiles may reach beyond the last row: a branch for those that are."""
+        ragged = not (isinstance(self.source.m, int) and self.source.m % self.tiling.rows == 0)
+        return when(row < self.loops.const(self.source.m) if ragged else None)
 
 
 def _place(column: Expr, row: Expr, rows: int, depth: int, i: int) -> Expr:

@@ -23,7 +23,7 @@ from dsc.targets.cpu.sparse.cost import (
     turn_cycles,
 )
 from dsc.targets.cpu.sparse.entries import Entries, steps_of
-from dsc.targets.cpu.sparse.matmul_code import write
+from dsc.targets.cpu.sparse.matmul_code import finished_byte, write
 from dsc.targets.cpu.sparse.panel import square_of
 from dsc.targets.kernel import ArrayType, Implementation
 from dsc.targets.machine import MultiplyAdd
@@ -110,7 +110,8 @@ class SparseMatmulSpace:
         if scratch > machine.l2_bytes // 2:
             each *= 2
         groups = self._panels * (lanes // self._outputs)
-        finished = vectors * self._panels * (turn_cycles(lanes) + STORE_CYCLES * lanes)
+        turned = turn_cycles(lanes) / (4 if finished_byte(self.source, point.rows) else 1)
+        finished = vectors * self._panels * (turned + STORE_CYCLES * lanes)
         cycles = tiles * (self._steps * each + groups * GROUP_CYCLES + finished + strips * self._turning(point.rows))
         tasks = 1 if point.axis == "none" else tiles * strips
         share = math.ceil(tasks / min(tasks, machine.cores)) / tasks

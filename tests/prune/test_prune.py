@@ -193,18 +193,18 @@ def test_too_few_samples_are_said() -> None:
     assert few.report.to_json()["needed_samples"] == 8
 
 
-def test_what_a_batch_norm_gives_has_the_moments_of_float() -> None:
+def test_what_a_batch_norm_gives_is_nearest_to_float() -> None:
     """Of each channel, on the calibration data: weights before it were changed, and its own statistics for that."""
     model, data = NORM.proto(), samples(NORM, 30)
     found = prune(model, data, sparsity=0.6).model
     normed = []
     for each in (model, found):
         each.graph.output.insert(0, onnx.ValueInfoProto(name="b"))
-        normed.append(np.concatenate([run(each, feed) for feed in data]))
+        normed.append(np.concatenate([run(each, feed) for feed in data]).swapaxes(0, 1).reshape(8, -1))
     wanted, got = normed
     assert np.abs(got - wanted).max() > 0.1
-    for moment in (np.mean, np.std):
-        np.testing.assert_allclose(moment(got, axis=(0, 2, 3)), moment(wanted, axis=(0, 2, 3)), rtol=1e-3, atol=1e-4)
+    for x, y in zip(wanted, got, strict=True):  # no line through what is found is nearer
+        np.testing.assert_allclose(np.polyfit(y, x, 1), (1, 0), atol=1e-3)
 
 
 def test_what_is_written_is_the_model(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Sums of what layers read and give, against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dsc.prune.problem import Problem
+from dsc.prune.prune import prune
+from dsc.prune.sums import Sums
+from dsc.quantize.layers import find_layers, weight_of
+from dsc.quantize.matrices import Matrices
+from dsc.quantize.network import Network
+from dsc.quantize.prepare import prepare
+from tests.compiled import TextModel
+from tests.quantize.nets import weight
+
+NET = TextModel(
+    """(float[n,24] x) => (float[n,10] y) {
+        [one] a = Gemm(x, w, b)
+        [two] y = Gemm(a, v)
+    }""",
+    {"w": weight(24, 40), "b": weight(40), "v": weight(40, 10)},
+    17,
+)
+RNG = np.random.default_rng()
+
+
+def hardly_varying(spread: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What a layer reads in the float model and in the pruned one: about means that are larger than what varies."""
+    mean = 3 * RNG.standard_normal(24)
+    mean[5] = 0
+    floats = [mean + spread * RNG.standard_normal((50, 3)) @ RNG.standard_normal((3, 24)) for _ in range(3)]
+    pairs = [(some, some + spread * RNG.standard_normal(some.shape) / 10) for some in floats]
+    return [(one.astype(np.float32), other.astype(np.float32)) for one, other in pairs]
+
+
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("spread", [1.0, 1e-4])
+def test_sums_are_those_of_float64(centered: bool, spread: float) -> None:
+    network = Network(prepare(NET.proto(), 0))
+    layer = find_layers(network)[0]
+    array = weight_of(network, layer)
+    sums, pairs = Sums(Matrices.of(network, layer), array), hardly_varying(spread)
+    for pair in pairs:
+        sums.add([pair])
+    (found,) = sums.problems(centered=centered)
+    y, x = (np.concatenate([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
+    wanted = y @ array.astype(np.float64)
+    shift = wanted.mean(axis=0) - x.mean(axis=0) @ array
+    np.testing.assert_allclose(sums.shift([array.T]), shift, atol=1e-5 * np.abs(wanted).max())
+    if centered:
+        x, wanted = x - x.mean(axis=0), wanted - wanted.mean(axis=0)
+    exact = Problem.of(array.T, x.T @ x, wanted.T @ x)
+    scale = np.abs(exact.hessian).max()
+    np.testing.assert_allclose(found.hessian, exact.hessian, atol=1e-5 * scale)  # float32's, of what varies
+    np.testing.assert_allclose(found.target, exact.target, atol=1e-4 * np.abs(exact.target).max())
+    assert np.linalg.eigvalsh(found.hessian).min() > 0
+
+
+@pytest.mark.parametrize("method", ["obs", "admm"])
+def test_inputs_that_hardly_vary_are_pruned(method: str) -> None:
+    """The second layer reads a hundred-thousandth of the bias of the first."""
+    samples = [{"x": (1e-5 * RNG.standard_normal((16, 24))).astype(np.float32)} for _ in range(8)]
+    pruned = prune(NET.proto(), samples, sparsity=0.5, method=method)
+    assert pruned.report.sparsity == pytest.approx(0.5, abs=0.01)
+    assert pruned.report.snr is not None
+    assert pruned.report.snr > 60  # biases make up for all but what varies

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dsc.errors import UnsupportedModelError, UsageError
+from dsc.errors import BudgetError, UnsupportedModelError, UsageError
 from dsc.prune.densities import CHOICES, MOST, Loss, by_loss, by_magnitude, uniform
 from dsc.prune.policy import SparsityPolicy
 from dsc.prune.problem import Problem
@@ -66,15 +66,15 @@ class Decisions:
     def densities(self, sparsity: float) -> dict[str, float]:
         """Of all weights that are pruned. sparsity: of all that are not the policy's, those that stay dense included.
 
-        Raises UsageError where the weights that stay dense are too many for it.
+        Raises BudgetError where the weights that stay dense are too many for it.
         """
         sizes = {weight.name: weight.size for weight in self._open}
         total = sum(sizes.values()) + self._dense
         kept = (1 - sparsity) * total - self._dense
         if kept < 0:
-            raise UsageError(
+            raise BudgetError(
                 f"a sparsity of {sparsity:g} leaves {(1 - sparsity) * total:.0f} of {total} weights, and {self._dense} "
-                "are of depthwise convolutions, which stay dense unless a policy names them"
+                f"are of depthwise convolutions, which stay dense unless a policy names them; {self.most:.1%} is the most"
             )
         allocation = self._request.how.allocation
         if allocation == "error":

@@ -148,7 +148,7 @@ class Decisions:
             if twins is not None:
                 sums = Sums(Matrices.of(self._network, weight.layer), array)
                 sums.add(twins.pairs(weight.layer.data))
-                problems = sums.problems(centered=weight.layer.takes_shift)
+                problems = sums.problems(centered=weight.layer.takes_shift, as_in_float=True)
             found[weight.name] = Loss.of(problems, weight.size, self._request.pattern)
         return found
 
@@ -156,6 +156,14 @@ class Decisions:
         """[outputs, depth]."""
         columns = Matrices.of(self._network, weight.layer).columns(weight_of(self._network, weight.layer))
         return np.asarray(columns.transpose(0, 2, 1).reshape(-1, columns.shape[1]), np.float64)
+
+    def is_pruned(self, weight: Weight, density: float) -> bool:
+        """Whether the float model has as many zeros of the pattern: to prune would put others in their place."""
+        pattern, parts = self._request.pattern, [problem.target for problem in self.without_data(weight)]
+        if pattern.limit is not None:
+            return all(map(pattern.holds, parts))
+        blocks = [pattern.occupied(part) for part in parts]
+        return sum(map(np.count_nonzero, blocks)) <= round(density * sum(part.size for part in blocks))
 
     def without_data(self, weight: Weight) -> list[Problem]:
         groups = Matrices.of(self._network, weight.layer).groups

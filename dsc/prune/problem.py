@@ -26,15 +26,14 @@ class Problem:
 
     @staticmethod
     def of(weight: np.ndarray, inputs: np.ndarray, outputs: np.ndarray) -> Problem:
-        """weight: of the float model, [outputs, depth]. inputs: x^T x. outputs: y^T x, [outputs, depth].
-
-        Inputs that are always 0 count as independent ones.
-        """
-        diagonal = np.diagonal(inputs)
-        mean = float(diagonal.mean()) if diagonal.any() else 1.0
-        damping = np.where(diagonal > 0, 0.0, mean) + DAMPING * mean
-        hessian = inputs + np.diag(damping)
+        """weight: of the float model, [outputs, depth]. inputs: x^T x. outputs: y^T x, [outputs, depth]."""
+        hessian, damping = _damped(inputs)
         return Problem(hessian, np.linalg.solve(hessian, (outputs + weight * damping).T).T)
+
+    @staticmethod
+    def as_in_float(weight: np.ndarray, inputs: np.ndarray) -> Problem:
+        """Of a layer that reads what it reads in the float model: no weight is better than its own."""
+        return Problem(_damped(inputs)[0], weight.astype(np.float64))
 
     @staticmethod
     def without_data(weight: np.ndarray) -> Problem:
@@ -50,3 +49,16 @@ class Problem:
         """The squared error of a weight, less that of the target."""
         off = matrix - self.target
         return float(np.sum((off @ self.hessian) * off))
+
+
+def _damped(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """H, and what was added to its diagonal.
+
+    Inputs that are always 0 count as independent ones, and so do all where squares of float32 tell nothing of them.
+    """
+    diagonal = np.diagonal(inputs)
+    mean = float(diagonal.mean())
+    if mean < np.finfo(np.float32).tiny:
+        diagonal, inputs, mean = np.zeros_like(diagonal), np.zeros_like(inputs), 1.0
+    damping = np.where(diagonal > 0, 0.0, mean) + DAMPING * mean
+    return inputs + np.diag(damping), damping

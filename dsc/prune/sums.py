@@ -44,7 +44,7 @@ class Sums:
             if sum(some.shape[1] for some, _ in waiting) >= self._places:
                 self._sum_up(waiting)
                 waiting = []
-        if waiting:
+        if any(rows.size for rows, _ in waiting):
             self._sum_up(waiting)
 
     def _sum_up(self, waiting: list[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -60,8 +60,10 @@ class Sums:
         self._result += made.sum(axis=1, dtype=np.float64)
         self.count += rows.shape[1]
 
-    def problems(self, *, centered: bool) -> list[Problem]:
-        """One for each group. centered: means do not count, as a bias makes them what they should be."""
+    def problems(self, *, centered: bool, as_in_float: bool = False) -> list[Problem]:
+        """One for each group. centered: means do not count, as a bias makes them what they should be. as_in_float: the
+        layer reads what it reads in the float model, so that the target is its weight, bit by bit.
+        """
         row, result = self._row / max(self.count, 1), self._result / max(self.count, 1)
         inputs = self._inputs - self.count * _outer(row, row)
         outputs = self._outputs - self.count * _outer(result, row)
@@ -69,6 +71,8 @@ class Sums:
             row, result = self._means()
             inputs, outputs = inputs + self.count * _outer(row, row), outputs + self.count * _outer(result, row)
         weights = self._columns.transpose(0, 2, 1)
+        if as_in_float:
+            return [Problem.as_in_float(*parts) for parts in zip(weights, inputs, strict=True)]
         return [Problem.of(*parts) for parts in zip(weights, inputs, outputs, strict=True)]
 
     def shift(self, matrices: list[np.ndarray]) -> np.ndarray:

@@ -18,9 +18,10 @@ from dsc.prune.policy import SparsityPolicy, SparsityRule, read_policy
 from dsc.prune.prune import prune
 from dsc.prune.pruned import Pruned
 from dsc.prune.save import save_proto
-from dsc.sparsity import Pattern, matrix_of
+from dsc.sparsity import Pattern, matrix_of, sparsity
+from tests.compiled import TextModel
 from tests.prune.nets import NORM, SHARED, rows
-from tests.quantize.nets import CONVS, DENSE, PRODUCTS, samples
+from tests.quantize.nets import CONVS, DENSE, PRODUCTS, samples, weight
 
 
 def arrays(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -63,6 +64,22 @@ def test_zeros_where_they_are_asked_for(net: object, pattern: str, method: str) 
         assert found.report.sparsity == pytest.approx(0.5, abs=0.06)  # blocks of small weights
         if pattern == "unstructured" and method != "wanda":  # which rounds for each output
             assert found.report.sparsity == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "obs", "admm"])
+@pytest.mark.parametrize("pattern", ["unstructured", "4x1", "2:4"])
+def test_what_is_sparse_already_stays(pattern: str, method: str) -> None:
+    """Zeros of the pattern, as many as are asked for or more: others in their place would make the model denser."""
+    known, given = Pattern.parse(pattern), {"w": weight(24, 40), "v": weight(40, 8)}
+    given["w"] *= known.keep(np.abs(given["w"].T), 0.2).T
+    text = """(float[n,24] x) => (float[n,8] y) { [one] a = MatMul(x, w) [two] y = MatMul(a, v) }"""
+    data = None if method == "magnitude" else rows(8)
+    share = None if known.limit else 0.5
+    found = prune(TextModel(text, given, 17).proto(), data, pattern=pattern, sparsity=share, method=method)
+    one, two = found.report.layers
+    assert (one.reason, one.sparsity) == ("it has as many zeros already", sparsity(given["w"]))
+    np.testing.assert_array_equal(arrays(found.model)["w"], given["w"])
+    assert two.reason == "too sensitive for what is asked" or two.sparsity == pytest.approx(0.5, abs=0.05)
 
 
 def test_data_makes_it_better() -> None:

@@ -66,3 +66,16 @@ def test_inputs_that_hardly_vary_are_pruned(method: str) -> None:
     assert pruned.report.sparsity == pytest.approx(0.5, abs=0.01)
     assert pruned.report.snr is not None
     assert pruned.report.snr > 60  # biases make up for all but what varies
+
+
+def test_a_layer_that_reads_what_it_does_in_float_wants_its_own_weight() -> None:
+    network = Network(prepare(NET.proto(), 0))
+    layer = find_layers(network)[0]
+    array = weight_of(network, layer)
+    sums = Sums(Matrices.of(network, layer), array)
+    sums.add([(some, some) for some, _ in hardly_varying(1.0)])
+    sums.add([(np.zeros((0, 24), np.float32),) * 2])  # a sample without rows says nothing
+    (found,), (solved,) = sums.problems(centered=True, as_in_float=True), sums.problems(centered=True)
+    np.testing.assert_array_equal(found.target, array.T)
+    np.testing.assert_array_equal(found.hessian, solved.hessian)
+    np.testing.assert_allclose(solved.target, array.T, atol=1e-3)

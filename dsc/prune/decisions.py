@@ -74,7 +74,8 @@ class Decisions:
         if kept < 0:
             raise BudgetError(
                 f"a sparsity of {sparsity:g} leaves {(1 - sparsity) * total:.0f} of {total} weights, and {self._dense} "
-                f"are of depthwise convolutions, which stay dense unless a policy names them; {self.most:.1%} is the most"
+                "are of depthwise convolutions, which stay dense unless a policy names them: "
+                f"{self.most:.1%} is the most"
             )
         allocation = self._request.how.allocation
         if allocation == "error":

@@ -116,6 +116,26 @@ def test_means_of_outputs_are_those_of_float() -> None:
     assert ratio(dense, SHARED.proto(), rows(5, seed=4)) > 60
 
 
+def test_operators_that_stay_as_they_are_are_said() -> None:
+    text = """(float[t,1,6] x) => (float[t,4] y) {
+        [cell] h = LSTM<hidden_size=5>(x, w, r)  [flat] f = Squeeze(h, axes)
+        [mixed] e = Einsum<equation="ti,ij->tj">(f, u)  [out] y = MatMul(e, v)
+    }"""
+    given = {
+        "w": weight(1, 20, 6),
+        "r": weight(1, 20, 5),
+        "axes": np.array([1, 2]),
+        "u": weight(5, 8),
+        "v": weight(8, 4),
+    }
+    found = prune(TextModel(text, given, 17).proto(), sparsity=0.5)
+    said = {layer.name: (layer.op, layer.shape, layer.size, layer.reason) for layer in found.report.layers}
+    assert said["cell"] == ("LSTM", (1, 20, 6), 0, "dsc prunes no LSTM")
+    assert said["mixed"] == ("Einsum", (5, 8), 0, "dsc prunes no Einsum")
+    assert said["out"] == ("MatMul", (8, 4), 32, "")
+    assert found.report.sparsity == 0.5
+
+
 def test_groups_that_blocks_would_cut() -> None:
     found = prune(NORM.proto(), pattern="3x1", sparsity=0.4)
     by_name = {layer.name: layer for layer in found.report.layers}
@@ -156,6 +176,14 @@ def test_as_sparse_as_the_accuracy_allows(pattern: str, drop: float) -> None:
     strict = prune(SHARED.proto(), rows(40), evaluate=lambda r: float(right(r).mean()), max_accuracy_drop=0.5)
     assert strict.report.accuracy is not None
     assert strict.report.accuracy.held_out is None
+
+
+def test_more_zeros_than_layers_that_may_have_them() -> None:
+    """The depthwise convolution stays dense; with a policy for it the others are as sparse as that."""
+    with pytest.raises(BudgetError, match=r"72 are of depthwise convolutions, .*: 90.1% is the most"):
+        prune(NORM.proto(), sparsity=0.95)
+    named = SparsityPolicy((SparsityRule(0.5, names=("deep",)),))
+    assert prune(NORM.proto(), sparsity=0.95, policy=named).report.sparsity > 0.9
 
 
 def test_a_budget_that_cannot_be_kept() -> None:

@@ -19,7 +19,10 @@ DAMPING = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """hessian: H, [depth, depth]. target: t, [outputs, depth]. Both float64."""
+    """hessian: H, [depth, depth], or its diagonal, [depth], where it has nothing else. target: t, [outputs, depth].
+
+    Both float64.
+    """
 
     hessian: np.ndarray
     target: np.ndarray
@@ -38,7 +41,16 @@ class Problem:
     @staticmethod
     def without_data(weight: np.ndarray) -> Problem:
         """The error is that of the weights themselves."""
-        return Problem(np.eye(weight.shape[1]), weight.astype(np.float64))
+        return Problem(np.ones(weight.shape[1]), weight.astype(np.float64))
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Of H."""
+        return self.hessian if self.hessian.ndim == 1 else np.diagonal(self.hessian)
+
+    def times(self, matrix: np.ndarray) -> np.ndarray:
+        """[outputs, depth] by H."""
+        return np.asarray(matrix * self.hessian if self.hessian.ndim == 1 else matrix @ self.hessian)
 
     @cached_property
     def power(self) -> float:
@@ -48,7 +60,7 @@ class Problem:
     def error(self, matrix: np.ndarray) -> float:
         """The squared error of a weight, less that of the target."""
         off = matrix - self.target
-        return float(np.sum((off @ self.hessian) * off))
+        return float(np.sum(self.times(off) * off))
 
 
 def _damped(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,11 +12,11 @@ from dsc.prune.densities import CHOICES, MOST, Loss, by_loss, by_magnitude, unif
 from dsc.prune.policy import SparsityPolicy
 from dsc.prune.problem import Problem
 from dsc.prune.request import PatternRequest
-from dsc.prune.sums import Sums
+from dsc.prune.sums import Sums, parts_of
 from dsc.prune.twins import Twins
 from dsc.prune.weights import Weight, find_tables, find_weights
 from dsc.quantize.calibration import Feed
-from dsc.quantize.layers import weight_of
+from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.matrices import Matrices
 from dsc.quantize.network import Network
 from dsc.quantize.work import Progress
@@ -144,10 +144,9 @@ class Decisions:
         found = {}
         for index, weight in enumerate(self._open):
             self._tell("measure layers", index, self.count)
-            array = weight_of(self._network, weight.layer)
             problems = self.without_data(weight)
             if twins is not None:
-                sums = Sums(Matrices.of(self._network, weight.layer), array)
+                sums = self.sums(weight.layer)
                 sums.add(twins.pairs(weight.layer.data))
                 problems = sums.problems(centered=weight.layer.takes_shift, as_in_float=True)
             found[weight.name] = Loss.of(problems, weight.size, self._request.pattern)
@@ -165,6 +164,12 @@ class Decisions:
             return all(map(pattern.holds, parts))
         blocks = [pattern.occupied(part) for part in parts]
         return sum(map(np.count_nonzero, blocks)) <= round(density * sum(part.size for part in blocks))
+
+    def sums(self, layer: Layer) -> Sums:
+        """For what a layer reads, in parts of its depth that the pattern does not cross."""
+        matrices, pattern = Matrices.of(self._network, layer), self._request.pattern
+        step = pattern.depth * (pattern.limit[1] if pattern.limit else 1)
+        return Sums(matrices, weight_of(self._network, layer), parts_of(matrices.depth, step))
 
     def without_data(self, weight: Weight) -> list[Problem]:
         groups = Matrices.of(self._network, weight.layer).groups

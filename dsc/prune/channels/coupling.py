@@ -68,7 +68,7 @@ class Coupling:
 
     def name_of(self, use: Use) -> str:
         """Of a constant, in the float model."""
-        return self._nodes[use.node].input[use.operand]
+        return str(self._nodes[use.node].input[use.operand])
 
     def constant(self, use: Use) -> np.ndarray:
         """The array of a constant, as the float model has it."""

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from dsc.errors import UnsupportedModelError, UsageError
+from dsc.errors import BudgetError, UnsupportedModelError, UsageError
 from dsc.prune.densities import CHOICES, MOST, Loss, by_loss, by_magnitude, uniform
 from dsc.prune.policy import SparsityPolicy
 from dsc.prune.problem import Problem
 from dsc.prune.request import PatternRequest
-from dsc.prune.sums import Sums
+from dsc.prune.sums import Sums, parts_of
 from dsc.prune.twins import Twins
 from dsc.prune.weights import Weight, find_tables, find_weights
 from dsc.quantize.calibration import Feed
-from dsc.quantize.layers import weight_of
+from dsc.quantize.layers import Layer, weight_of
 from dsc.quantize.matrices import Matrices
 from dsc.quantize.network import Network
 from dsc.quantize.work import Progress
@@ -66,15 +66,16 @@ class Decisions:
     def densities(self, sparsity: float) -> dict[str, float]:
         """Of all weights that are pruned. sparsity: of all that are not the policy's, those that stay dense included.
 
-        Raises UsageError where the weights that stay dense are too many for it.
+        Raises BudgetError where the weights that stay dense are too many for it.
         """
         sizes = {weight.name: weight.size for weight in self._open}
         total = sum(sizes.values()) + self._dense
         kept = (1 - sparsity) * total - self._dense
         if kept < 0:
-            raise UsageError(
+            raise BudgetError(
                 f"a sparsity of {sparsity:g} leaves {(1 - sparsity) * total:.0f} of {total} weights, and {self._dense} "
-                "are of depthwise convolutions, which stay dense unless a policy names them"
+                "are of depthwise convolutions, which stay dense unless a policy names them: "
+                f"{self.most:.1%} is the most"
             )
         allocation = self._request.how.allocation
         if allocation == "error":
@@ -143,12 +144,11 @@ class Decisions:
         found = {}
         for index, weight in enumerate(self._open):
             self._tell("measure layers", index, self.count)
-            array = weight_of(self._network, weight.layer)
             problems = self.without_data(weight)
             if twins is not None:
-                sums = Sums(Matrices.of(self._network, weight.layer), array)
+                sums = self.sums(weight.layer)
                 sums.add(twins.pairs(weight.layer.data))
-                problems = sums.problems(centered=weight.layer.takes_shift)
+                problems = sums.problems(centered=weight.layer.takes_shift, as_in_float=True)
             found[weight.name] = Loss.of(problems, weight.size, self._request.pattern)
         return found
 
@@ -156,6 +156,20 @@ class Decisions:
         """[outputs, depth]."""
         columns = Matrices.of(self._network, weight.layer).columns(weight_of(self._network, weight.layer))
         return np.asarray(columns.transpose(0, 2, 1).reshape(-1, columns.shape[1]), np.float64)
+
+    def is_pruned(self, weight: Weight, density: float) -> bool:
+        """Whether the float model has as many zeros of the pattern: to prune would put others in their place."""
+        pattern, parts = self._request.pattern, [problem.target for problem in self.without_data(weight)]
+        if pattern.limit is not None:
+            return all(map(pattern.holds, parts))
+        blocks = [pattern.occupied(part) for part in parts]
+        return sum(map(np.count_nonzero, blocks)) <= round(density * sum(part.size for part in blocks))
+
+    def sums(self, layer: Layer) -> Sums:
+        """For what a layer reads, in parts of its depth that the pattern does not cross."""
+        matrices, pattern = Matrices.of(self._network, layer), self._request.pattern
+        step = pattern.depth * (pattern.limit[1] if pattern.limit else 1)
+        return Sums(matrices, weight_of(self._network, layer), parts_of(matrices.depth, step))
 
     def without_data(self, weight: Weight) -> list[Problem]:
         groups = Matrices.of(self._network, weight.layer).groups

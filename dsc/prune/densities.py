@@ -56,7 +56,7 @@ class Loss:
 
 
 def _error(problem: Problem, pattern: Pattern, density: float) -> float:
-    mask = pattern.keep(problem.target**2 * np.diagonal(problem.hessian), density)
+    mask = pattern.keep(problem.target**2 * problem.diagonal, density)
     return problem.error(refit(problem, problem.target, mask, _STEPS))
 
 

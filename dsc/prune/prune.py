@@ -52,7 +52,8 @@ def prune(
     keep to it). speedup: how many times as fast the compiled model is to be as the float one, where it loses the least
     for it. target: the machine for that; the one that is here, if None, where it is measured too.
     Raises UsageError for data the model does not take, unknown names, and arguments of no effect; BudgetError where the
-    accuracy or the speed is not reached, with the best that was; UnsupportedModelError where there is nothing to prune.
+    sparsity, the accuracy or the speed is not reached, with the best that is; UnsupportedModelError where there is
+    nothing to prune.
     """
     request = checked_request(
         pattern, sparsity, method, multiple,

@@ -19,16 +19,16 @@ def refit(problem: Problem, start: np.ndarray, mask: np.ndarray, steps: int = ST
     ``(v - t) H = 0`` there, by conjugate gradients with the diagonal of H for a preconditioner; all outputs at once, so
     that a step is one product of matrices.
     """
-    scale = 1 / np.diagonal(problem.hessian)
+    scale = 1 / problem.diagonal
     found = np.where(mask, start, 0.0)
-    left = np.where(mask, (problem.target - found) @ problem.hessian, 0.0)
+    left = np.where(mask, problem.times(problem.target - found), 0.0)
     ahead = left * scale
     direction, power = ahead, np.sum(left * ahead, axis=1)
     enough = power * _ENOUGH**2
     for _ in range(steps):
         if not (power > enough).any():
             break
-        image = np.where(mask, direction @ problem.hessian, 0.0)
+        image = np.where(mask, problem.times(direction), 0.0)
         curvature = np.sum(direction * image, axis=1)
         step = np.divide(power, curvature, out=np.zeros_like(power), where=(curvature > 0) & (power > enough))
         found = found + step[:, None] * direction

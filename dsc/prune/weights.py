@@ -50,12 +50,32 @@ class Weight:
         return math.prod(self.shape)
 
 
+_UNKNOWN = ("Einsum", "GRU", "LSTM", "RNN")
+"""Operators that multiply by constants, too, which stay as they are."""
+
+
 def find_weights(network: Network, pattern: Pattern) -> list[Weight]:
-    """The weights of all products, in the order in which they are first read."""
+    """The weights of all products, in the order in which they are first read, then those that none of them reads."""
     readers: dict[str, list[Layer]] = {}
     for layer in find_layers(network):
         readers.setdefault(layer.weight if network.is_constant(layer.weight) else layer.name, []).append(layer)
-    return [_weight(network, tuple(layers), pattern) for layers in readers.values()]
+    return [*(_weight(network, tuple(layers), pattern) for layers in readers.values()), *_others(network)]
+
+
+def _others(network: Network) -> list[Weight]:
+    """Of operators that hold no product in a form that is known: named, so that a report leaves out nothing."""
+    found = []
+    for node in network.nodes:
+        names = [
+            name for name in node.input if node.op_type in _UNKNOWN and not node.domain and network.is_constant(name)
+        ]
+        for name in names[:1]:
+            array = network.constant(name)
+            assert array is not None  # it is constant
+            refusal = f"dsc prunes no {node.op_type}"
+            layer = Layer(node.name, node.op_type, node.input[0], name, node.output[0], None, 0, False, refusal)
+            found.append(Weight(node.name, (layer,), tuple(array.shape), refusal))
+    return found
 
 
 def find_tables(network: Network, pattern: Pattern) -> list[Weight]:

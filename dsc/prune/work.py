@@ -134,13 +134,13 @@ class PatternWork:
     def _joint(self, weight: Weight) -> Sums:
         """Of all products that read a weight, in the float model: what the later ones read is not known yet."""
         twins = Twins(self.float_model, self.float_model, self.samples)
-        sums = Sums(Matrices.of(self._network, weight.layer), weight_of(self._network, weight.layer))
+        sums = self._decisions.sums(weight.layer)
         for layer in weight.layers:
             sums.add(twins.pairs(layer.data))
         return sums
 
     def _sums(self, twins: Twins, layer: Layer) -> Sums:
-        sums = Sums(Matrices.of(self._network, layer), weight_of(self._network, layer))
+        sums = self._decisions.sums(layer)
         sums.add(twins.pairs(layer.data))
         return sums
 
@@ -149,15 +149,22 @@ class PatternWork:
         matrices, array = Matrices.of(self._network, weight.layer), weight_of(self._network, weight.layer)
         notes, reason = [weight.padded] if weight.padded and density < 1 else [], self._reason(weight, density)
         centered = self._request.how.updates and weight.layer.takes_shift and len(weight.layers) == 1
-        problems = self._decisions.without_data(weight) if sums is None else sums.problems(centered=centered)
         if sums is not None and sums.count < matrices.depth:
             notes.append(f"{sums.count} rows of data for a depth of {matrices.depth}")
+        if density < 1 and self._decisions.is_pruned(weight, density):
+            reason = "it has as many zeros already"
         if reason or density >= 1:
             report = LayerReport(weight.name, weight.layer.op, weight.shape, weight.size, _zeros(array), None, reason)
             return array, report
         how = METHODS["magnitude"] if weight.is_table else self._request.how
+        if sums is None:
+            problems = self._decisions.without_data(weight)
+        else:
+            problems = sums.problems(centered=centered, as_in_float=not how.updates)
         parts = [how.prune(problem, self._request.pattern, density) for problem in problems]
-        found = np.ascontiguousarray(matrices.weight(np.stack([part.T for part in parts]))).astype(np.float32)
+        step = len(parts) // matrices.groups  # parts of the depth
+        whole = [np.concatenate(parts[first : first + step], axis=1) for first in range(0, len(parts), step)]
+        found = np.ascontiguousarray(matrices.weight(np.stack([each.T for each in whole]))).astype(np.float32)
         snr = decibels(
             sum(problem.power for problem in problems),
             sum(problem.error(part) for problem, part in zip(problems, parts, strict=True)),

@@ -44,11 +44,10 @@ def zeros_of(weight: np.ndarray, axis: int, depths: Sequence[int] = ()) -> Zeros
     occupied = np.moveaxis(weight, axis, 0) != 0
     elements, outputs = int(np.count_nonzero(occupied)), 1
     found = Zeros(Pattern(), elements / occupied.size)
-    while outputs < LARGEST:
+    while 2 * outputs <= min(LARGEST, weight.shape[axis]):
         outputs, occupied = 2 * outputs, _pairs(occupied)
-        blocks = np.count_nonzero(occupied)
-        if blocks * outputs <= SLACK * elements:
-            found = Zeros(Pattern(outputs), blocks / occupied.size)
+        if _held(occupied, outputs, weight.shape[axis]) <= SLACK * elements:
+            found = Zeros(Pattern(outputs), np.count_nonzero(occupied) / occupied.size)
     matrix, outputs = matrix_of(weight, axis), found.pattern.outputs
     longer = _along_the_depth(matrix, outputs, depths, elements)
     if longer is not None:
@@ -68,6 +67,12 @@ def _along_the_depth(matrix: np.ndarray, outputs: int, depths: Sequence[int], el
         if pattern.spread(occupied, (matrix.shape[0], matrix.shape[1])).sum() <= SLACK * elements:
             return Zeros(pattern, float(occupied.mean()))
     return None
+
+
+def _held(occupied: np.ndarray, outputs: int, count: int) -> int:
+    """Elements in occupied blocks of so many outputs; of `count`, the last block has what is left."""
+    sizes = np.minimum(outputs, count - np.arange(0, count, outputs))
+    return int(sizes @ np.count_nonzero(occupied.reshape(len(sizes), -1), axis=1))
 
 
 def _pairs(occupied: np.ndarray) -> np.ndarray:

@@ -18,9 +18,10 @@ from dsc.prune.policy import SparsityPolicy, SparsityRule, read_policy
 from dsc.prune.prune import prune
 from dsc.prune.pruned import Pruned
 from dsc.prune.save import save_proto
-from dsc.sparsity import Pattern, matrix_of
+from dsc.sparsity import Pattern, matrix_of, sparsity
+from tests.compiled import TextModel
 from tests.prune.nets import NORM, SHARED, rows
-from tests.quantize.nets import CONVS, DENSE, PRODUCTS, samples
+from tests.quantize.nets import CONVS, DENSE, PRODUCTS, samples, weight
 
 
 def arrays(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -65,6 +66,22 @@ def test_zeros_where_they_are_asked_for(net: object, pattern: str, method: str) 
             assert found.report.sparsity == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "obs", "admm"])
+@pytest.mark.parametrize("pattern", ["unstructured", "4x1", "2:4"])
+def test_what_is_sparse_already_stays(pattern: str, method: str) -> None:
+    """Zeros of the pattern, as many as are asked for or more: others in their place would make the model denser."""
+    known, given = Pattern.parse(pattern), {"w": weight(24, 40), "v": weight(40, 8)}
+    given["w"] *= known.keep(np.abs(given["w"].T), 0.2).T
+    text = """(float[n,24] x) => (float[n,8] y) { [one] a = MatMul(x, w) [two] y = MatMul(a, v) }"""
+    data = None if method == "magnitude" else rows(8)
+    share = None if known.limit else 0.5
+    found = prune(TextModel(text, given, 17).proto(), data, pattern=pattern, sparsity=share, method=method)
+    one, two = found.report.layers
+    assert (one.reason, one.sparsity) == ("it has as many zeros already", sparsity(given["w"]))
+    np.testing.assert_array_equal(arrays(found.model)["w"], given["w"])
+    assert two.reason == "too sensitive for what is asked" or two.sparsity == pytest.approx(0.5, abs=0.05)
+
+
 def test_data_makes_it_better() -> None:
     model, tests = SHARED.proto(), rows(20, seed=9)
     by = {
@@ -97,6 +114,26 @@ def test_means_of_outputs_are_those_of_float() -> None:
     assert by_name["deep"].reason == "it is depthwise: few weights, all needed"
     dense = prune(SHARED.proto(), rows(30), sparsity=0.0)
     assert ratio(dense, SHARED.proto(), rows(5, seed=4)) > 60
+
+
+def test_operators_that_stay_as_they_are_are_said() -> None:
+    text = """(float[t,1,6] x) => (float[t,4] y) {
+        [cell] h = LSTM<hidden_size=5>(x, w, r)  [flat] f = Squeeze(h, axes)
+        [mixed] e = Einsum<equation="ti,ij->tj">(f, u)  [out] y = MatMul(e, v)
+    }"""
+    given = {
+        "w": weight(1, 20, 6),
+        "r": weight(1, 20, 5),
+        "axes": np.array([1, 2]),
+        "u": weight(5, 8),
+        "v": weight(8, 4),
+    }
+    found = prune(TextModel(text, given, 17).proto(), sparsity=0.5)
+    said = {layer.name: (layer.op, layer.shape, layer.size, layer.reason) for layer in found.report.layers}
+    assert said["cell"] == ("LSTM", (1, 20, 6), 0, "dsc prunes no LSTM")
+    assert said["mixed"] == ("Einsum", (5, 8), 0, "dsc prunes no Einsum")
+    assert said["out"] == ("MatMul", (8, 4), 32, "")
+    assert found.report.sparsity == 0.5
 
 
 def test_groups_that_blocks_would_cut() -> None:
@@ -139,6 +176,14 @@ def test_as_sparse_as_the_accuracy_allows(pattern: str, drop: float) -> None:
     strict = prune(SHARED.proto(), rows(40), evaluate=lambda r: float(right(r).mean()), max_accuracy_drop=0.5)
     assert strict.report.accuracy is not None
     assert strict.report.accuracy.held_out is None
+
+
+def test_more_zeros_than_layers_that_may_have_them() -> None:
+    """The depthwise convolution stays dense; with a policy for it the others are as sparse as that."""
+    with pytest.raises(BudgetError, match=r"72 are of depthwise convolutions, .*: 90.1% is the most"):
+        prune(NORM.proto(), sparsity=0.95)
+    named = SparsityPolicy((SparsityRule(0.5, names=("deep",)),))
+    assert prune(NORM.proto(), sparsity=0.95, policy=named).report.sparsity > 0.9
 
 
 def test_a_budget_that_cannot_be_kept() -> None:

@@ -66,9 +66,13 @@ class Coupling:
         name = node.input[index]
         return self.dims_of(Use(node.name, index) if self.network.is_constant(name) else name)
 
+    def name_of(self, use: Use) -> str:
+        """Of a constant, in the float model."""
+        return str(self._nodes[use.node].input[use.operand])
+
     def constant(self, use: Use) -> np.ndarray:
         """The array of a constant, as the float model has it."""
-        array = self.network.constant(self._nodes[use.node].input[use.operand])
+        array = self.network.constant(self.name_of(use))
         assert array is not None  # it is a use
         return array
 

@@ -81,7 +81,8 @@ def _problems(network: Network, layer: Layer, twins: Twins) -> tuple[list[Proble
 def _without_data(coupling: Coupling, contraction: Contraction) -> Problem:
     """Of a product that has no form as one of rows: its weight alone."""
     array = coupling.constant(contraction.weight)
-    return Problem.without_data(np.moveaxis(array, contraction.axis, -1).reshape(-1, array.shape[contraction.axis]))
+    depth = array.shape[contraction.axis]
+    return Problem(np.eye(depth), np.moveaxis(array, contraction.axis, -1).reshape(-1, depth).astype(np.float64))
 
 
 def _product(group: Group, coupling: Coupling, contraction: Contraction, problems: Sequence[Problem]) -> Product:

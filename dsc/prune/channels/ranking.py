@@ -55,7 +55,7 @@ def costs(product: Product) -> np.ndarray:
     """What each unit gives to the outputs, if inputs are independent: a share of their power."""
     found = np.zeros(len(product.columns))
     for problem in product.problems:
-        squares = np.sum(problem.target**2, axis=0) * np.diagonal(problem.hessian)
+        squares = np.sum(problem.target**2, axis=0) * problem.diagonal
         found += squares[product.columns].sum(axis=1)
     return found / product.power
 

@@ -24,10 +24,10 @@ _Masks: TypeAlias = Mapping[int, np.ndarray]
 
 def zeroed(network: Network, gone: Gone) -> onnx.ModelProto:
     """The model with zeros where what goes is multiplied: its outputs are those of the smaller one."""
-    axes: dict[Use, list[int]] = defaultdict(list)
-    for contraction in gone.coupling.contractions:
-        axes[contraction.weight].append(contraction.axis)
-    return _with_constants(network, lambda use: _masks(gone, use, axes[use]), _with_zeros)
+    name, axes = gone.coupling.name_of, defaultdict[str, set[int]](set)
+    for contraction in gone.coupling.contractions:  # along both axes, where products read a weight both ways round
+        axes[name(contraction.weight)].add(contraction.axis)
+    return _with_constants(network, lambda use: _masks(gone, use, sorted(axes[name(use)])), _with_zeros)
 
 
 def removed(network: Network, gone: Gone) -> onnx.ModelProto:

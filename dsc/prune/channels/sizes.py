@@ -15,16 +15,23 @@ from dsc.quantize.layers import PRODUCTS
 
 
 class Sizes:
-    """The constant factors of a model's products, in its order, and the nodes that read them."""
+    """The constant factors of a model's products, in its order, and the nodes that read them.
+
+    nodes: the first of each factor. readers: the names of all.
+    """
 
     def __init__(self, coupling: Coupling) -> None:
         self._coupling = coupling
         self.nodes: dict[Use, onnx.NodeProto] = {}
+        self.readers: dict[Use, list[str]] = {}
+        first: dict[str, Use] = {}
         for node in coupling.network.nodes:
             if node.op_type in PRODUCTS and not node.domain:
                 constant = [i for i, name in enumerate(node.input[:2]) if coupling.network.is_constant(name)]
                 if len(constant) == 1 and coupling.read_by(node, constant[0]):
-                    self.nodes[Use(node.name, constant[0])] = node
+                    use = first.setdefault(node.input[constant[0]], Use(node.name, constant[0]))
+                    self.nodes.setdefault(use, node)
+                    self.readers.setdefault(use, []).append(node.name)
 
     @property
     def weights(self) -> list[Use]:

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 import onnx
 
-from dsc.errors import UnsupportedModelError, UsageError
+from dsc.errors import BudgetError, UnsupportedModelError
 from dsc.prune.channels.allocation import Choice, allocated, options
 from dsc.prune.channels.dims import Use
 from dsc.prune.channels.groups import Gone, Group, find_groups
@@ -74,13 +74,13 @@ class ChannelWork:
         return Plan(f"a sparsity of {share:.0%}", partial(self._shared, share))
 
     def _shared(self, share: float) -> Made:
-        """The model without a share of its weights. Raises UsageError where not so many may go."""
+        """The model without a share of its weights. Raises BudgetError where not so many may go."""
         wanted = (1 - share) * self._sizes.total
         least = self._left([choice.options[-1] for choice in self._choices])
         if least > wanted:
-            raise UsageError(
+            raise BudgetError(
                 f"a sparsity of {share:g} leaves {wanted:.0f} of {self._sizes.total} weights, and {least:.0f} are left "
-                "when as many channels go as may"
+                f"when as many channels go as may: {1 - least / self._sizes.total:.1%} is the most"
             )
         return self.made(allocated(self._choices, self._left, wanted))
 
@@ -113,7 +113,10 @@ class ChannelWork:
         costs: of each product, by name; those that are not there cost next to nothing.
         """
         least = min(costs.values()) * _NOTHING
-        worth = {use: costs.get(use.node, least) / self._sizes.size(use) for use in self._sizes.weights}
+        worth = {
+            use: sum(costs.get(name, least) for name in readers) / self._sizes.size(use)
+            for use, readers in self._sizes.readers.items()
+        }
 
         def found(counts: Sequence[int]) -> float:
             return self._sizes.left(dict(zip(self._groups, counts, strict=True)), worth)

@@ -32,13 +32,13 @@ _GLANCE = 10
 def admm(problem: Problem, pattern: Pattern, density: float) -> np.ndarray:
     """The weight of a mask that knows how the others adapt, or of the weights that count most, if that is better."""
     found = refit(problem, problem.target, _mask(problem, pattern, density))
-    largest = pattern.keep(problem.target**2 * np.diagonal(problem.hessian), density)
+    largest = pattern.keep(problem.target**2 * problem.diagonal, density)
     other = refit(problem, problem.target, largest, _GLANCE)
     return found if problem.error(found) <= problem.error(other) else refit(problem, other, largest)
 
 
 def _mask(problem: Problem, pattern: Pattern, density: float) -> np.ndarray:
-    unit = np.sqrt(np.diagonal(problem.hessian))
+    unit = np.sqrt(problem.diagonal)
     values, vectors = np.linalg.eigh((problem.hessian / np.outer(unit, unit)).astype(np.float32))
     values = np.maximum(values, 0)  # but for roundings of float32
     target = (problem.target * unit).astype(np.float32)

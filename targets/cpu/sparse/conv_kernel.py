@@ -11,8 +11,12 @@ from dsc.targets.cpu.conv.elements import BFLOAT16, FLOAT32
 from dsc.targets.cpu.conv.problem import Region, region_of
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.sparse.conv_space import SparseConvSpace
+from dsc.targets.cpu.sparse.plane import Plane
 from dsc.targets.kernel import Refusal
 from dsc.targets.machine import MultiplyAdd
+
+PHASES = 16
+"""Planes of a channel at most: each is code of its own, and patches of 16 x 16 would take minutes to compile."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class SparseConv:
             return Refusal("channels in groups")
         if not all(isinstance(size, int) for size in (conv.h, conv.w)):
             return Refusal("an image whose size is not known")
+        phases = len(Plane(conv, 1, 0).phases)
+        if phases > PHASES:
+            return Refusal(f"strides and taps that make {phases} planes of a channel, and {PHASES} are the most")
         return SparseConvSpace(region, encoding, machine, instruction, region.frame().epilogue.block)
 
 

@@ -89,8 +89,9 @@ class SparseConvSpace:
         strips, chunks = math.ceil(int(conv.oh) / point.rows), math.ceil(self._panels / point.panels)
         tasks = batch((conv.n,)) * strips * chunks
         size = 4 / self.instruction.k * scratch
-        far = size > machine.l1_bytes // 2
-        each = step_cycles(machine, self.instruction, self._outputs, point.vectors, far)
+        again = max(1.0, len(plane.taps) * self.encoding.density)  # entries of a channel, which mostly read its lines
+        far = max(0.0, 1 - machine.l1_bytes / size) / again
+        each = step_cycles(machine, self.instruction, self._outputs, point.vectors, far, anywhere=True)
         if size > machine.l2_bytes // 2:
             each *= 2
         groups = point.panels * (lanes // self._outputs)

@@ -16,10 +16,16 @@ STORE_CYCLES = 2.0
 """One vector of outputs through an epilogue."""
 LATENCIES = 1.3
 """Of a product that an entry takes at least: the next one adds to the same sums."""
+ALONE = 0.85
+"""The same of an entry of one output, whose group's end waits for nothing else."""
 ENTRY_INSTRUCTIONS = 4
 """Of an entry besides loads and products: reading its offset, scaling it, counting, the jump."""
 LINES_APART = 1.9
-"""Of the time that L2 takes for lines in a row: that for some here and some there, as whole entries read them."""
+"""Of the time that L2 takes for lines in a row: that for some here and some there, as entries read them."""
+LINE = 64
+"""Bytes."""
+CROSSING = 1.75
+"""Of the time of loads: that of those that begin anywhere, most of which take two lines."""
 OVERLAPPING = 0.5
 """Latencies that a whole entry takes at least: so few instructions that the next group's are under way by then."""
 SHUFFLES = 8
@@ -56,21 +62,29 @@ def tile_vectors(machine: Cpu, instruction: MultiplyAdd, outputs: int, depth: in
 
 
 def step_cycles(
-    machine: Cpu, instruction: MultiplyAdd, outputs: int, vectors: int, far: float, depth: int = 1
+    machine: Cpu,
+    instruction: MultiplyAdd,
+    outputs: int,
+    vectors: int,
+    far: float,
+    depth: int = 1,
+    *,
+    anywhere: bool = False,
 ) -> float:
     """Of one step of entries: its products, what they load, and how many instructions that is.
 
-    far: the share of the inputs that come from L2. depth: of an entry.
+    far: the share of the inputs that come from L2. depth: of an entry. anywhere: whether what an entry reads begins at
+    any place of a line, as taps do, and not at the first.
     """
     entries = instruction.k // depth
     shuffles = 0 if entries == 1 else SHUFFLES
     products = outputs * vectors / instruction.rate + shuffles / machine.pipes
     loaded = 4 * vectors * instruction.n
-    loads = 8 * loaded / machine.load_bits + outputs / machine.broadcasts
-    apart = 1.0 if depth == 1 else LINES_APART
-    loads += far * max(0.0, apart * loaded * machine.frequency / machine.l2_bandwidth - loads)
+    loads = (CROSSING if anywhere else 1.0) * 8 * loaded / machine.load_bits + outputs / machine.broadcasts
+    fetched = loaded + (LINE * entries if anywhere else 0)
+    loads += far * max(0.0, LINES_APART * fetched * machine.frequency / machine.l2_bandwidth - loads)
     issue = (outputs * vectors + outputs + vectors + shuffles + ENTRY_INSTRUCTIONS * entries) / machine.issue
-    latencies = LATENCIES if depth == 1 else OVERLAPPING
+    latencies = OVERLAPPING if depth > 1 else ALONE if outputs == 1 else LATENCIES
     return max(products, loads, issue, latencies * instruction.latency)
 
 

@@ -105,7 +105,7 @@ class SparseMatmulSpace:
         tiles, strips = math.ceil(self._rows / point.rows), math.ceil(self._panels / point.strip)
         vectors = point.rows // lanes
         scratch = self._element * k * point.rows
-        far = float(scratch > machine.l1_bytes // 2) if self._depth == 1 else max(0.0, 1 - machine.l1_bytes / scratch)
+        far = max(0.0, 1 - machine.l1_bytes / scratch)
         each = step_cycles(machine, self._instruction, self._outputs, vectors, far, self._depth)
         if scratch > machine.l2_bytes // 2:
             each *= 2

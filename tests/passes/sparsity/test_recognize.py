@@ -95,6 +95,24 @@ def test_ragged_blocks_are_found() -> None:
     assert zeros_of(pruned((67, 50), 0, "4x1", 0.2), 0).pattern == Pattern(4)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "text", "found"),
+    [
+        (18, "4x1", "4x1"),
+        (9, "4x1", "4x1"),
+        (22, "16x1", "16x1"),
+        (6, "4x1", "4x1"),
+        (3, "4x1", "2x1"),
+        (1, "4x1", "unstructured"),
+    ],
+)
+def test_the_last_block_counts_what_it_has(outputs: int, text: str, found: str) -> None:
+    """Of blocks that do not divide the outputs; none are larger than these."""
+    zeros = zeros_of(pruned((outputs, 400), 0, text, 0.2), 0)
+    assert str(zeros.pattern) == found
+    assert zeros.density == pytest.approx(0.2, abs=0.01)
+
+
 @pytest.mark.parametrize("text", ["2:4", "4x2:4"])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_two_of_four_inputs_are_found(text: str, axis: int) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import pytest
 
-from dsc.errors import UnsupportedModelError, UsageError
+from dsc.errors import BudgetError, UnsupportedModelError, UsageError
 from dsc.prune.policy import SparsityPolicy, SparsityRule
 from dsc.prune.prune import prune
+from tests.compiled import TextModel
 from tests.prune.channels.nets import ENCODER, MIXED, RESIDUAL
 from tests.prune.nets import NORM
 from tests.prune.test_prune import ratio, run
-from tests.quantize.nets import CONVS, DENSE, PRODUCTS, samples
+from tests.quantize.nets import CONVS, DENSE, PRODUCTS, samples, weight
 
 
 def shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
@@ -102,13 +105,41 @@ def test_policies() -> None:
         ({"sparsity": 0.5, "method": "magnitude", "calibration": images(1)}, "takes no calibration data"),
         ({"sparsity": 0.5, "multiple": 0}, "expected 1 or more"),
         ({"sparsity": 0.5, "multiple": 8, "pattern": "4x1"}, "multiples are of channels"),
-        ({"sparsity": 0.95}, r"leaves \d+ of \d+ weights, and \d+ are left when as many channels go as may"),
         ({"sparsity": 0.5, "calibration": [{"x": np.full((1, 3, 8, 8), np.inf, np.float32)}]}, "infinite or NaN"),
     ],
 )
 def test_what_is_refused(options: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         prune(RESIDUAL.proto(), **{"pattern": "channels", **options})
+
+
+def test_more_than_may_go() -> None:
+    said = r"leaves \d+ of \d+ weights, and \d+ are left when as many channels go as may: (\d+)[.]\d% is the most"
+    with pytest.raises(BudgetError, match=said) as raised:
+        prune(RESIDUAL.proto(), pattern="channels", sparsity=0.95)
+    found = re.search(said, str(raised.value))
+    assert found is not None
+    most = int(found[1]) / 100
+    assert prune(RESIDUAL.proto(), pattern="channels", sparsity=most).report.sparsity == pytest.approx(most, abs=0.02)
+
+
+def test_a_weight_that_two_products_read_stays_one() -> None:
+    """Read both ways round: what goes of its outputs goes of its inputs. Copies would make the model larger."""
+    text = """(float[n,9] x) => (float[n,5] y) {
+        [one] a = MatMul(x, w0)  [two] b = MatMul(a, w)  [three] c = Relu(b)  [four] d = Gemm<transB=1>(c, w)
+        [five] y = MatMul(d, w1)
+    }"""
+    model = TextModel(text, {"w0": weight(9, 24), "w": weight(24, 24), "w1": weight(24, 5)}, 17)
+    samples = [{"x": np.random.default_rng(n).standard_normal((8, 9)).astype(np.float32)} for n in range(4)]
+    for method, data in (("magnitude", None), ("obs", samples)):
+        found = prune(model.proto(), data, pattern="channels", sparsity=0.4, method=method)
+        sizes = [tuple(tensor.dims) for tensor in found.model.graph.initializer if len(tensor.dims) == 2]
+        assert [layer.name for layer in found.report.layers] == ["one", "two", "five"]
+        assert len(sizes) == 3
+        went = 1 - sum(rows * columns for rows, columns in sizes) / (9 * 24 + 24 * 24 + 24 * 5)
+        assert found.report.sparsity == pytest.approx(went)
+        assert went == pytest.approx(0.4, abs=0.1)
+        assert np.isfinite(run(found.model, samples[0])).all()
 
 
 def test_nothing_to_remove() -> None:

@@ -121,16 +121,17 @@ def test_a_norm_over_channels_keeps_them() -> None:
 def test_a_constant_that_two_read_becomes_two() -> None:
     """And keeps its name where one reads it as it was."""
     text = """(float[n,9] x) => (float[n,12] y, float[n,12] z) {
-        [one] a = MatMul(x, w)  [add] b = Add(a, c)  [two] y = MatMul(b, v)  [other] d = MatMul(x, w)
+        [one] a = MatMul(x, w)  [add] b = Add(a, c)  [two] y = MatMul(b, v)  [other] d = MatMul(x, u)
         [sum] z = Add(d, c)
     }"""
-    model = TextModel(text, {"w": weight(9, 12), "c": weight(12), "v": weight(12, 12)}, 17)
+    weights = {"w": weight(9, 12), "c": weight(12), "v": weight(12, 12), "u": weight(9, 12)}
+    model = TextModel(text, weights, 17)
     network = Network(prepare(model.proto(), 0))
     coupling = coupled(network)
     (group,) = find_groups(coupling)
     smaller = removed(network, Gone(coupling, group.units[:5]))
     shapes = {tensor.name: list(tensor.dims) for tensor in smaller.graph.initializer}
-    assert shapes == {"w": [9, 12], "c": [12], "w_1": [9, 7], "c_1": [7], "v": [7, 12]}
+    assert shapes == {"w": [9, 7], "c": [12], "c_1": [7], "v": [7, 12], "u": [9, 12]}
 
 
 def test_tensors_of_which_nothing_is_known() -> None:

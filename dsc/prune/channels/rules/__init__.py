@@ -12,7 +12,7 @@ import onnx
 
 from dsc.ir.onnx.facts import Fact, facts_of
 from dsc.prune.channels.coupling import Coupling
-from dsc.prune.channels.dims import UnknownRankError
+from dsc.prune.channels.dims import UnknownRankError, Use
 from dsc.prune.channels.rules import joining, moving, products, reducing, views
 from dsc.quantize.network import Network
 
@@ -37,8 +37,18 @@ def coupled(network: Network) -> Coupling:
         found.pin_tensor(name, f"{name} is an output of the model")
     for node in network.nodes:
         _apply(node, found)
+    _join_readings(found)
     found.settle()
     return found
+
+
+def _join_readings(coupling: Coupling) -> None:
+    """A weight that several products read stays one: copies would make the model larger."""
+    first: dict[str, Use] = {}
+    for use in dict.fromkeys(contraction.weight for contraction in coupling.contractions):
+        other = first.setdefault(coupling.name_of(use), use)
+        for some, dim in zip(coupling.dims_of(other), coupling.dims_of(use), strict=True):
+            coupling.join(some, dim, f"{use.node} reads the weight of {other.node}")
 
 
 def _apply(node: onnx.NodeProto, coupling: Coupling) -> None:

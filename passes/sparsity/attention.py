@@ -26,13 +26,11 @@ from dsc.ir import (
     attention_window,
     dims_of,
     element_of,
-    element_of_dtype,
     is_constant,
     onnx,
     set_attention_keep,
     set_attention_window,
 )
-from dsc.ir.types import tensor_of_dims
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.sparsity.before import Before
 from dsc.passes.sparsity.chosen_keys import BLOCK, ChosenKeys, expanded
@@ -206,17 +204,10 @@ def _guard(fusion: FusionOp) -> None:
 
 
 def _band(made: Before, scores: SSAValue, window: int) -> SSAValue:
-    """Whether each key is within the window of each query: elements of it are computed where they are needed, so that
-    it is nowhere in memory."""
+    """Whether each key is within the window of each query."""
     dims = dims_of(scores.type)
     assert dims is not None
-    type_ = tensor_of_dims(element_of_dtype(np.bool_).mlir, dims[-2:])
-    shape = made.add(onnx.Shape.make(scores, start=-2))
-    band = made.add(onnx.ConstantOfShape.make(shape, value=np.array([True]), result_types=[type_]))
-    for upper, offset in ((0, window), (1, -window)):
-        diagonal = made.constant(np.array(offset, np.int64))
-        band = made.add(onnx.Trilu.make(band, diagonal, upper=upper, result_types=[type_]))
-    return band
+    return made.band(made.add(onnx.Shape.make(scores, start=-2)), dims[-2:], window, window)
 
 
 def _is_masked(scores: SSAValue) -> bool:

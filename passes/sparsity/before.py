@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import DTypeLike
 from xdsl.ir import Block, Operation, SSAValue
 
-from dsc.ir import OnnxOp, dims_of, element_of_dtype, onnx
+from dsc.ir import OnnxOp, element_of_dtype, onnx
 from dsc.ir.types import tensor_of_dims
 
 
@@ -39,12 +40,13 @@ class Before:
         """In another type."""
         return self.add(onnx.Cast.make(value, to=element_of_dtype(dtype).code))
 
-    def positions(self, value: SSAValue, axis: int) -> SSAValue:
-        """The numbers of the places along a dim of a value; axis: from the end."""
-        dims = dims_of(value.type)
-        assert dims is not None
-        size = self.add(onnx.Shape.make(value, start=axis, end=axis + 1 or None))
-        limit = self.add(onnx.Squeeze.make(size))
-        zero, one = (self.constant(np.array(number, np.int64)) for number in (0, 1))
-        type_ = tensor_of_dims(element_of_dtype(np.int64).mlir, [dims[axis]])
-        return self.add(onnx.Range.make(zero, limit, one, result_types=[type_]))
+    def band(self, shape: SSAValue, dims: Sequence[int | str], below: int | None, above: int | None) -> SSAValue:
+        """Whether a column is no more than `below` before a row and no more than `above` after it: elements of it are
+        computed where they are needed, so that it is nowhere in memory. shape: as an operand, and its dims."""
+        type_ = tensor_of_dims(element_of_dtype(np.bool_).mlir, dims)
+        found = self.add(onnx.ConstantOfShape.make(shape, value=np.array([True]), result_types=[type_]))
+        for upper, offset in ((0, above), (1, None if below is None else -below)):
+            if offset is not None:
+                diagonal = self.constant(np.array(offset, np.int64))
+                found = self.add(onnx.Trilu.make(found, diagonal, upper=upper, result_types=[type_]))
+        return found

@@ -32,7 +32,19 @@ _WEIGHTLESS = 106.0
 """How far below another of its row a score has no weight in float32, with some to spare."""
 _SLACK = 1e-3
 """Of a block, which roundings of a share may add."""
-_Mask = tuple[SSAValue, SSAValue, "tuple[SSAValue, SSAValue] | None"]
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """What a mask does to blocks of keys."""
+
+    added: SSAValue
+    """``[batch, heads, blocks of queries or 1, blocks of keys]``, any of batch and heads 1 if one is for all: the most
+    that it adds to a score, -inf for blocks all of whose keys it removes."""
+    live: SSAValue | None
+    """``bool [batch, heads, 1, keys]``: whether it leaves a key, if that is the same for all queries."""
+    share: SSAValue | None
+    """``[batch, heads, 1, blocks of keys]``: of the keys of a block, that it leaves; a little where it leaves none."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +114,6 @@ class ChosenKeys:
             estimate = made.add(onnx.MatMul.make(queries, keys))
             slope = made.constant(np.array(parts.scores.slope(), element_of(estimate.type).dtype))
             estimate = made.add(onnx.Mul.make(estimate, slope))
-            if mask is not None:
-                estimate = made.add(onnx.Add.make(estimate, mask[0]))
         with self._kernel(attention, "elementwise", "first and own blocks above all, masked ones below") as made:
             estimate = _ordered(made, estimate, mask, parts.aligned, window)
         return self._best(attention, estimate, keep, rank)
@@ -125,9 +135,7 @@ class ChosenKeys:
     def _mask(
         self, attention: FusionOp, parts: Parts, outside: dict[SSAValue, SSAValue]
     ) -> _Mask | str | None:
-        """Of blocks, what the mask adds to their scores at most; below what it removes them; and for keys whether it
-        leaves them, with the share of each block that it leaves, if that is one for all queries. None if there is none.
-        """
+        """That of an attention; None if it has none; or why it is not understood."""
         probe = Before(self._graph.body, attention)
         added = parts.scores(probe, outside)
         dims = [1] * (4 - len(dims_of(added.type) or ())) + list(dims_of(added.type) or ())
@@ -156,27 +164,28 @@ class ChosenKeys:
             self._kernels.append((probe, "elementwise", "mask"))
             with self._kernel(attention, "reduction", "highest(mask)") as made:
                 highest = _pooled(made, onnx.MaxPool, added, -1)
+        element = element_of(added.type).dtype
         with self._kernel(attention, "reduction", "below that, nothing has weight") as made:
             top = made.add(onnx.ReduceMax.make(highest, made.integers(-1), keepdims=1))
-            margin = made.constant(np.array(_WEIGHTLESS, element_of(added.type).dtype))
-            top = made.add(onnx.Sub.make(top, margin))
+            top = made.add(onnx.Sub.make(top, made.constant(np.array(_WEIGHTLESS, element))))
+        with self._kernel(attention, "elementwise", "where(highest > top, highest, -inf)") as made:
+            low = made.constant(np.array(-np.inf, element))
+            highest = made.add(onnx.Where.make(made.add(onnx.Greater.make(highest, top)), highest, low))
         if by_query:
-            return highest, top, None
+            return _Mask(highest, None, None)
         with self._kernel(attention, "elementwise", "mask > top") as made:
             live = made.add(onnx.Greater.make(added, top))
         with self._kernel(attention, "reduction", "share(live)") as made:
-            number = made.cast(live, element_of(added.type).dtype)
-            least = made.constant(np.array(0.5 / BLOCK, element_of(added.type).dtype))
-            share = made.add(onnx.Max.make(_pooled(made, onnx.AveragePool, number, -1), least))
-        return highest, top, (live, share)
+            share = _pooled(made, onnx.AveragePool, made.cast(live, element), -1)
+            share = made.add(onnx.Max.make(share, made.constant(np.array(0.5 / BLOCK, element))))
+        return _Mask(highest, live, share)
 
     def _mean_of_live(self, made: Before, keys: SSAValue, mask: _Mask | None) -> SSAValue:
-        if mask is None or mask[2] is None:
+        if mask is None or mask.live is None or mask.share is None:
             return _pooled(made, onnx.AveragePool, keys, -1)
-        live, share = mask[2]
         zero = made.constant(np.array(0, element_of(keys.type).dtype))
-        left = made.add(onnx.Where.make(live, keys, zero, result_types=[keys.type]))
-        return made.add(onnx.Div.make(_pooled(made, onnx.AveragePool, left, -1), share))
+        left = made.add(onnx.Where.make(mask.live, keys, zero, result_types=[keys.type]))
+        return made.add(onnx.Div.make(_pooled(made, onnx.AveragePool, left, -1), mask.share))
 
     def _best(self, attention: FusionOp, estimate: SSAValue, keep: float, rank: int) -> SSAValue:
         """Those of which fewer than the share that is kept have a larger estimate: of equal ones, all or none."""
@@ -199,26 +208,26 @@ class ChosenKeys:
 
 
 def _ordered(made: Before, estimate: SSAValue, mask: _Mask | None, aligned: bool, window: int | None) -> SSAValue:
-    """Estimates, infinite for blocks that are kept whatever they are, and -inf for those that are not."""
-    element = element_of(estimate.type).dtype
-    most, least = (made.constant(np.array(value, element)) for value in (np.inf, -np.inf))
-
-    def chosen(condition: SSAValue, this: SSAValue, other: SSAValue) -> SSAValue:
-        return made.add(onnx.Where.make(condition, this, other, result_types=[estimate.type]))
-
-    key = made.positions(estimate, -1)
-    query = made.add(onnx.Unsqueeze.make(made.positions(estimate, -2), made.integers(-1)))
-    found = chosen(made.add(onnx.IsNaN.make(estimate)), most, estimate)
-    found = chosen(made.add(onnx.Equal.make(key, made.constant(np.array(0, np.int64)))), most, found)
+    """Estimates, above all others for blocks that are kept whatever they are, and -inf for those that are not."""
+    element, dims = element_of(estimate.type).dtype, (dims_of(estimate.type) or ())[-2:]
+    # no infinity: with the -inf of a mask it is that
+    most = made.constant(np.array(np.finfo(element).max / 2, element))
+    low, high = (made.constant(np.array(value, element)) for value in (-np.inf, np.inf))
+    shape = made.add(onnx.Shape.make(estimate, start=-2))
+    row = made.add(onnx.Concat.make(made.integers(1), made.add(onnx.Shape.make(estimate, start=-1)), axis=0))
+    kept = [made.add(onnx.Where.make(made.band(row, [1, dims[1]], None, 0), most, low))]
     if aligned:
-        found = chosen(made.add(onnx.Equal.make(query, key)), most, found)
+        kept.append(made.add(onnx.Where.make(made.band(shape, dims, 0, 0), most, low)))
+    unknown = made.add(onnx.IsNaN.make(estimate))
+    estimate = made.add(onnx.Where.make(unknown, most, estimate, result_types=[estimate.type]))
+    estimate = made.add(onnx.Max.make(estimate, *kept, result_types=[estimate.type]))
     if mask is not None:
-        found = chosen(made.add(onnx.Greater.make(mask[0], mask[1])), found, least)
+        estimate = made.add(onnx.Add.make(estimate, mask.added, result_types=[estimate.type]))
     if window is not None:
-        reach = made.constant(np.array((window + BLOCK - 1) // BLOCK, np.int64))
-        apart = made.add(onnx.Abs.make(made.add(onnx.Sub.make(query, key))))
-        found = chosen(made.add(onnx.LessOrEqual.make(apart, reach)), found, least)
-    return found
+        blocks = (window + BLOCK - 1) // BLOCK
+        near = made.add(onnx.Where.make(made.band(shape, dims, blocks, blocks), high, low))
+        estimate = made.add(onnx.Min.make(estimate, near, result_types=[estimate.type]))
+    return estimate
 
 
 def _pooled(made: Before, pool: type[OnnxOp], value: SSAValue, axis: int) -> SSAValue:

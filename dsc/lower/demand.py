@@ -19,8 +19,8 @@ class Demand:
     """Of one run."""
 
     multiply_adds: int
-    """In sums of products: of matrices, of convolutions, both of attention (of what is kept, and within its window). Other
-    arithmetic is not counted."""
+    """In sums of products: of matrices, of convolutions, both of attention (of what is kept, and within its window).
+    Other arithmetic is not counted."""
     element: str
     """Type of their factors as they may be multiplied; that of the most of them. ``float32`` where there are none."""
     weight_bytes: int

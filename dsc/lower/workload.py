@@ -122,9 +122,9 @@ class Workload:
     pass `sparsify-attention` states it of the body that it makes.)
     """
     attention_keep: dialect.KeptKeys | None = None
-    """What share of the keys of an attention is kept. The body chooses -inf for the scores of all other blocks of keys,
-    block of queries by block of queries, by the last of its operands, ``[batch..., blocks of queries, blocks of keys]``,
-    which is 0 for those. (That pass states it, too.)
+    """What share of the keys of an attention is kept. The body chooses -inf for the scores of other blocks of keys, for
+    each block of queries, by the last of its operands, ``[batch..., blocks of queries, blocks of keys]``, which is 0
+    for those. (That pass states it, too.)
     """
 
     @cached_property

@@ -182,9 +182,7 @@ def _mask(fusion: FusionOp, condition: Callable[[Before, SSAValue], SSAValue]) -
     scores = softmax.input
     made = Before(fusion.block, softmax)
     low = made.constant(np.array(-np.inf, element_of(scores.type).dtype))
-    softmax.operands[0] = made.add(
-        onnx.Where.make(condition(made, scores), scores, low, result_types=[scores.type])
-    )
+    softmax.operands[0] = made.add(onnx.Where.make(condition(made, scores), scores, low, result_types=[scores.type]))
 
 
 def _guard(fusion: FusionOp) -> None:

@@ -2,9 +2,9 @@
 
 The mean of some queries times the mean of some keys estimates their scores (as block-sparse attention of long prompts
 does: MInference, Jiang et al. 2024; SpargeAttn, Zhang et al. 2025). Of those that a mask leaves, a share is kept: the
-block of keys at the place of the queries, and the first of all, to which trained models give what they have no other use
-for (the "sink", Xiao et al. 2023), and then those of the largest estimates. Bounds of keys instead of means (Quest, Tang
-et al. 2024) were no better where the first block is kept.
+block of keys at the place of the queries, and the first of all, to which trained models give what they have no other
+use for (the "sink", Xiao et al. 2023), and then those of the largest estimates. Bounds of keys instead of means (Quest,
+Tang et al. 2024) were no better where the first block is kept.
 
 The best keys of each query alone cannot be had for less than all scores, which is half of the work.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from dsc.ir import FusionOp, Graph, OnnxOp, dims_of, element_of, onnx
+from dsc.ir import FusionOp, Graph, OnnxOp, attention_keep, dims_of, element_of, onnx
 from dsc.ir.types import tensor_of_dims
 from dsc.passes.fuse.outline import outline
 from dsc.passes.fuse.plan import Plan
@@ -132,9 +132,7 @@ class ChosenKeys:
         yield made
         self._kernels.append((made, kind, rule))
 
-    def _mask(
-        self, attention: FusionOp, parts: Parts, outside: dict[SSAValue, SSAValue]
-    ) -> _Mask | str | None:
+    def _mask(self, attention: FusionOp, parts: Parts, outside: dict[SSAValue, SSAValue]) -> _Mask | str | None:
         """That of an attention; None if it has none; or why it is not understood."""
         probe = Before(self._graph.body, attention)
         added = parts.scores(probe, outside)
@@ -150,7 +148,7 @@ class ChosenKeys:
         if not fits:
             return "a mask of which it is not known that it has as many keys"
         if dims[-2] != 1 and not parts.aligned:
-            return "queries and keys of different numbers, and a mask for each query: none may keep a key that it leaves"
+            return "queries and keys of different numbers, and a mask for each query: it may leave one nothing"
         if key not in self._masks:
             self._masks[key] = self._summary(attention, probe, added, by_query=dims[-2] != 1)
         return self._masks[key]
@@ -264,12 +262,12 @@ def expanded(made: Before, kept: SSAValue, scores: SSAValue) -> SSAValue:
     return made.cast(made.add(cut), np.bool_)
 
 
-def choosing(graph: Graph, attentions: dict[Operation, SSAValue]) -> set[Operation]:
-    """The ops that do nothing but to choose keys; attentions: what was chosen for each."""
+def choosing(graph: Graph) -> set[Operation]:
+    """The ops that do nothing but to choose keys."""
+    chosen = {op: op.operands[-1] for op in graph.ops() if attention_keep(op) is not None}
     found: set[Operation] = set()
     for op in reversed(list(graph.ops())):
         uses = [use for result in op.results for use in result.uses]
-        chosen = [use.operation in found or attentions.get(use.operation) is op.results[0] for use in uses]
-        if uses and all(chosen):
+        if uses and all(use.operation in found or chosen.get(use.operation) in op.results for use in uses):
             found.add(op)
     return found

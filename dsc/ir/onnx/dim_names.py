@@ -4,8 +4,8 @@ size.
 Two dims of the same name have the same size. So a residual can be seen to have the shape of the convolution
 it is added to, though height and width are known at run time only. A window of stride s with o = padding -
 dilation * (kernel - 1) - 1 makes (h + o) // s + 1 of h: that is h itself for "same" padding and stride 1,
-else it is named after h, o and s. Rounded up, it is (h + o + s - 1) // s + 1: unless the last window would begin behind the
-image, which it does not where windows are no shorter than their stride and there is no padding.
+else it is named after h, o and s. Rounded up, it is (h + o + s - 1) // s + 1: unless the last window would
+begin behind the image, which it does not where windows are no shorter than their stride and there is no padding.
 """
 
 from __future__ import annotations

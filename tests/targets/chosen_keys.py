@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from dsc.ir import FusionOp, Graph, attention_keep
 from dsc.lower.workload import Workload
 from dsc.passes import Pipeline
 from tests.compiled import TextModel
+from tests.targets.weighted import Weighted
 
 BLOCK = 32
 
@@ -35,10 +37,11 @@ def text(shape: tuple[int | str, ...], mask: str = "", between: str = "w = Softm
 ADDED = "pm = Add(p, mask) w = Softmax<axis=-1>(pm)"
 
 
-def sparsified(of: str, options: str) -> Graph:
+def sparsified(of: str, options: str, quantized: bool = False) -> Graph:
     """After the pass."""
     graph = import_model(TextModel(of).proto())
-    Pipeline.parse(f"canonicalize,fuse,sparsify-attention{{{options}}}").run(graph)
+    fuse = "fuse{quantized-attention=true}" if quantized else "fuse"
+    Pipeline.parse(f"canonicalize,{fuse},sparsify-attention{{{options}}}").run(graph)
     return graph
 
 
@@ -58,14 +61,46 @@ def run(graph: Graph, feeds: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.n
     return output, chosen
 
 
-def model(graph: Graph) -> onnx.ModelProto:
-    """As it is exported."""
-    return export_model(graph)
-
-
 def workload(graph: Graph) -> Workload:
     """The region."""
     return Workload.of(attention_of(graph))
+
+
+@dataclass(frozen=True)
+class ChosenAttention(Weighted):
+    """The region apart from its choice, which is an input like others: the last."""
+
+    kind: str = "attention"
+    options: str = "keep=0.3"
+    quantized: bool = False
+
+    def graph(self) -> Graph:
+        """One region, its inputs in the order in which it has them."""
+        whole = sparsified(self.text, self.options, self.quantized)
+        fusion = attention_of(whole)
+        named = {value: name for name, value in zip(whole.input_names, whole.inputs, strict=True)}
+        given = [(named.get(value, "chosen"), value.type) for value in fusion.operands]
+        graph = Graph.build(given, whole.weights)
+        again = fusion.clone(dict(zip(fusion.operands, graph.inputs, strict=True)))
+        graph.body.add_op(again)
+        graph.set_outputs(list(zip(whole.output_names, again.results, strict=True)))
+        return graph
+
+    def model(self) -> onnx.ModelProto:
+        """As it is exported."""
+        return export_model(self.graph())
+
+    def workload(self) -> Workload:
+        """The region."""
+        return workload(self.graph())
+
+    def arrays(self, seed: int = 0) -> list[np.ndarray]:
+        """Blocks are chosen at random, at least one for each block of queries."""
+        *arrays, chosen = super().arrays(seed)
+        random = np.random.default_rng(seed + 1)
+        picked = random.random(chosen.shape) < 0.4
+        picked[..., 0] |= ~picked.any(-1)
+        return [*arrays, picked.astype(np.uint8)]
 
 
 def inputs(batch: int, queries: int, keys: int = 0, seed: int = 0) -> dict[str, np.ndarray]:

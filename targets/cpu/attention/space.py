@@ -132,7 +132,7 @@ class AttentionSpace:
         )
 
     def _near(self, point: Blocking) -> int:
-        """The keys of a task: all, or those of its window and what else is in their blocks; of these, the chosen ones."""
+        """The keys of a task: all, or those of its window and what else is in their blocks; of these, the chosen."""
         keys, window, chosen = nominal(self.problem.keys), self.problem.window, self.problem.chosen
         if window is not None:
             keys = min(keys, point.rows + 2 * window + max(point.skipped, point.keys * self._kind.together))

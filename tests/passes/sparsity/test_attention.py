@@ -148,6 +148,6 @@ def test_windows_of_nothing(text: str) -> None:
 @pytest.mark.parametrize("text", ["sparsify-attention{width=2}", "sparsify-attention{window=x}"])
 def test_other_options(text: str) -> None:
     with pytest.raises(
-        UsageError, match="the options of sparsify-attention are window: int . None, keep: float . None"
+        UsageError, match=r"the options of sparsify-attention are window: int . None, keep: float . None"
     ):
         Pipeline.parse(text)

@@ -149,7 +149,8 @@ def test_one_mask_is_looked_at_once() -> None:
     """By all attentions that have it; and what chooses is told from what was there."""
     two = """(float[1,96,8] x, float[1,1,96] mask) => (float[1,96,8] y) {
         xt = Transpose<perm=[0,2,1]>(x) p = MatMul(x, xt) pm = Add(p, mask) w = Softmax<axis=-1>(pm) h = MatMul(w, x)
-        ht = Transpose<perm=[0,2,1]>(h) q = MatMul(h, ht) qm = Add(q, mask) u = Softmax<axis=-1>(qm) y = MatMul(u, h) }"""
+        ht = Transpose<perm=[0,2,1]>(h) q = MatMul(h, ht) qm = Add(q, mask) u = Softmax<axis=-1>(qm)
+        y = MatMul(u, h) }"""
     before = import_model(TextModel(two).proto())
     Pipeline.parse("canonicalize,fuse").run(before)
     graph = sparsified(two, "keep=0.3")

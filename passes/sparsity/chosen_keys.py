@@ -30,6 +30,8 @@ BLOCK = 32
 four times as many pairs to choose from."""
 _WEIGHTLESS = 106.0
 """How far below another of its row a score has no weight in float32, with some to spare."""
+_MOST = 2.0**15
+"""An estimate above all others, in any type: of products that large, the softmax chooses a single key."""
 _SLACK = 1e-3
 """Of a block, which roundings of a share may add."""
 
@@ -100,7 +102,7 @@ class ChosenKeys:
     def choose(self, attention: FusionOp, keep: float, window: int | None) -> SSAValue | str:
         """``uint8 [batch..., blocks of queries, blocks of keys]``, 1 for those that are kept; or why there is none."""
         parts = Parts.of(attention)
-        outside = dict(zip(attention.block.args, attention.inputs, strict=True))
+        outside: dict[SSAValue, SSAValue] = dict(zip(attention.block.args, attention.inputs, strict=True))
         mask = self._mask(attention, parts, outside)
         if isinstance(mask, str):
             return mask
@@ -191,7 +193,7 @@ class ChosenKeys:
         with self._kernel(attention, "reduction", "ceil(keep * blocks that are left)") as made:
             left = made.cast(made.add(onnx.Greater.make(estimate, made.constant(low))), np.float32)
             count = made.add(onnx.ReduceSum.make(left, made.integers(-1), keepdims=1))
-            share, slack, one = (made.constant(np.float32(value)) for value in (keep, _SLACK, 1))
+            share, slack, one = (made.constant(np.array(value, np.float32)) for value in (keep, _SLACK, 1))
             share = made.add(onnx.Sub.make(made.add(onnx.Mul.make(count, share)), slack))
             budget = made.add(onnx.Max.make(made.add(onnx.Ceil.make(share)), one))
         with self._kernel(attention, "reduction", "estimates above < budget") as made:
@@ -209,8 +211,7 @@ def _ordered(made: Before, estimate: SSAValue, mask: _Mask | None, aligned: bool
     """Estimates, above all others for blocks that are kept whatever they are, and -inf for those that are not."""
     element, dims = element_of(estimate.type).dtype, (dims_of(estimate.type) or ())[-2:]
     # no infinity: with the -inf of a mask it is that
-    most = made.constant(np.array(np.finfo(element).max / 2, element))
-    low, high = (made.constant(np.array(value, element)) for value in (-np.inf, np.inf))
+    most, low, high = (made.constant(np.array(value, element)) for value in (_MOST, -np.inf, np.inf))
     shape = made.add(onnx.Shape.make(estimate, start=-2))
     row = made.add(onnx.Concat.make(made.integers(1), made.add(onnx.Shape.make(estimate, start=-1)), axis=0))
     kept = [made.add(onnx.Where.make(made.band(row, [1, dims[1]], None, 0), most, low))]
@@ -254,11 +255,12 @@ def expanded(made: Before, kept: SSAValue, scores: SSAValue) -> SSAValue:
     assert dims is not None
     rank = len(dims)
     scales = made.constant(np.array([1] * (rank - 2) + [BLOCK] * 2, np.float32))
-    pixels = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    whole = made.add(onnx.Resize.make(kept, None, scales, **pixels))
+    whole = onnx.Resize.make(
+        kept, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
     ends = made.add(onnx.Shape.make(scores, start=-2))
     axes, type_ = made.integers(rank - 2, rank - 1), tensor_of_dims(element_of(kept.type).mlir, dims)
-    cut = onnx.Slice.make(whole, made.integers(0, 0), ends, axes, None, result_types=[type_])
+    cut = onnx.Slice.make(made.add(whole), made.integers(0, 0), ends, axes, None, result_types=[type_])
     return made.cast(made.add(cut), np.bool_)
 
 

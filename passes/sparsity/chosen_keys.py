@@ -111,9 +111,9 @@ class ChosenKeys:
             queries = _pooled(made, onnx.AveragePool, _of_rank_4(made, copied(made, parts.queries, dict(outside))), -2)
         with self._kernel(attention, "reduction", "mean(keys)") as made:
             keys = _of_rank_4(made, copied(made, parts.keys, dict(outside)))
-            keys = self._mean_of_live(made, keys, mask)
+            keys = _mean_of_live(made, _turned(made, keys), mask)
         with self._kernel(attention, "matmul", "mean(queries) @ mean(keys)") as made:
-            estimate = made.add(onnx.MatMul.make(queries, keys))
+            estimate = made.add(onnx.MatMul.make(queries, _turned(made, keys)))
             slope = made.constant(np.array(parts.scores.slope(), element_of(estimate.type).dtype))
             estimate = made.add(onnx.Mul.make(estimate, slope))
         with self._kernel(attention, "elementwise", "first and own blocks above all, masked ones below") as made:
@@ -180,13 +180,6 @@ class ChosenKeys:
             share = made.add(onnx.Max.make(share, made.constant(np.array(0.5 / BLOCK, element))))
         return _Mask(highest, live, share)
 
-    def _mean_of_live(self, made: Before, keys: SSAValue, mask: _Mask | None) -> SSAValue:
-        if mask is None or mask.live is None or mask.share is None:
-            return _pooled(made, onnx.AveragePool, keys, -1)
-        zero = made.constant(np.array(0, element_of(keys.type).dtype))
-        left = made.add(onnx.Where.make(mask.live, keys, zero, result_types=[keys.type]))
-        return made.add(onnx.Div.make(_pooled(made, onnx.AveragePool, left, -1), mask.share))
-
     def _best(self, attention: FusionOp, estimate: SSAValue, keep: float, rank: int) -> SSAValue:
         """Those of which fewer than the share that is kept have a larger estimate: of equal ones, all or none."""
         low = np.array(-np.inf, element_of(estimate.type).dtype)
@@ -205,6 +198,15 @@ class ChosenKeys:
             if rank == 3:
                 kept = made.add(onnx.Squeeze.make(kept, made.integers(0)))
             return made.cast(kept, np.uint8)
+
+
+def _mean_of_live(made: Before, keys: SSAValue, mask: _Mask | None) -> SSAValue:
+    """Of ``[batch, heads, keys, depth]``: neighbours in memory mostly are those along the depth."""
+    if mask is None or mask.live is None or mask.share is None:
+        return _pooled(made, onnx.AveragePool, keys, -2)
+    zero = made.constant(np.array(0, element_of(keys.type).dtype))
+    left = made.add(onnx.Where.make(_turned(made, mask.live), keys, zero, result_types=[keys.type]))
+    return made.add(onnx.Div.make(_pooled(made, onnx.AveragePool, left, -2), _turned(made, mask.share)))
 
 
 def _ordered(made: Before, estimate: SSAValue, mask: _Mask | None, aligned: bool, window: int | None) -> SSAValue:
@@ -233,6 +235,11 @@ def _pooled(made: Before, pool: type[OnnxOp], value: SSAValue, axis: int) -> SSA
     """One of the last two dims by blocks; the last of which may have fewer elements."""
     kernel = [BLOCK if axis == each else 1 for each in (-2, -1)]
     return made.add(pool.make(value, kernel_shape=kernel, strides=kernel, ceil_mode=1))
+
+
+def _turned(made: Before, value: SSAValue) -> SSAValue:
+    """With its last two dims the other way round."""
+    return made.add(onnx.Transpose.make(value, perm=[0, 1, 3, 2]))
 
 
 def _of_rank_4(made: Before, value: SSAValue) -> SSAValue:

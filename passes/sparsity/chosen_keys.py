@@ -140,15 +140,11 @@ class ChosenKeys:
         added = parts.scores(probe, outside)
         dims = [1] * (4 - len(dims_of(added.type) or ())) + list(dims_of(added.type) or ())
         key = _text(added, {})
-        product = dims_of(parts.scores.product.type) or ()
-        fits = all(d in (1, p) for d, p in zip(dims[-2:], product[-2:], strict=True))
-        if dims[-1] == 1 or not fits or (dims[-2] != 1 and not parts.aligned) or key in self._masks:
+        if dims[-1] == 1 or (dims[-2] != 1 and not parts.aligned) or key in self._masks:
             for op in reversed(probe.added):
                 self._graph.body.erase_op(op)
         if dims[-1] == 1:
             return None
-        if not fits:
-            return "a mask of which it is not known that it has as many keys"
         if dims[-2] != 1 and not parts.aligned:
             return "queries and keys of different numbers, and a mask for each query: it may leave one nothing"
         if key not in self._masks:

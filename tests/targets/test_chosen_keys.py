@@ -32,6 +32,10 @@ def sized(b: int, s: int) -> dict[str, int]:
     return {"b": b, "s": s, f"s_m1s{BLOCK}": -(-s // BLOCK)}
 
 
+SLICED = """n = Shape<start=1, end=2>(q) z = Constant<value=int64[1] {0}>() a = Constant<value=int64[1] {2}>()
+    b = Constant<value=int64[1] {3}>() low = Constant<value=float {-3.4e38}>() rows = Slice(mask, z, n, a)
+    cut = Slice(rows, z, n, b) pm = Where(cut, p, low) w = Softmax<axis=-1>(pm)"""
+"""As exports of GPT-2 have it."""
 CASES = [
     ChosenAttention(text((2, 137))),
     ChosenAttention(text((1, 320), "float[1,1,1,320] mask", ADDED)),
@@ -143,10 +147,11 @@ def test_fours_of_bytes() -> None:
 
 
 @pytest.mark.parametrize("options", ["keep=0.3", "keep=0.5 window=60"])
-@pytest.mark.parametrize("mask", ["", "float[b,1,1,s] mask", "float[1,1,s,s] mask"])
+@pytest.mark.parametrize("mask", ["", "float[b,1,1,s] mask", "float[1,1,s,s] mask", "bool[1,1,256,256] mask"])
 def test_compiled_whole(mask: str, options: str) -> None:
-    """The choice too: lengths are free; estimates of random data are no ties."""
-    of = text(("b", "s"), mask, ADDED) if mask else text(("b", "s"))
+    """The choice too: lengths are free, one mask is cut out of a larger one. Estimates of random data are no ties."""
+    between = SLICED if mask.startswith("bool") else ADDED
+    of = text(("b", "s"), mask, between) if mask else text(("b", "s"))
     passes = f"canonicalize,fuse,sparsify-attention{{{options}}}"
     module = compile_model(TextModel(of).proto(), passes=passes).model.load(1)
     graph = sparsified(of, options)
@@ -155,6 +160,8 @@ def test_compiled_whole(mask: str, options: str) -> None:
         if mask.startswith("float[b"):
             left = np.arange(length) < np.array([length, max(1, length // 2), 3])[:batch, None, None, None]
             feeds["mask"] = np.where(left, np.float32(0), np.float32(-1e4))
+        elif mask.startswith("bool"):
+            feeds["mask"] = np.tri(256, dtype=bool)[None, None]
         elif mask:
             feeds["mask"] = np.where(np.tri(length, dtype=bool), np.float32(0), np.float32(-1e4))[None, None]
         expected, _ = run(graph, feeds)

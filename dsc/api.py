@@ -27,6 +27,7 @@ def compile(
     precision: str = "fp32",
     activations: str = "fp32",
     attention_window: int | None = None,
+    attention_keep: float | None = None,
     threads: int | None = None,
     tuning_seconds: float = 60.0,
     database: str | os.PathLike[str] | None = None,
@@ -44,6 +45,7 @@ def compile(
     precision: "fp32", "tf32", "bf16" or "fp16": what tensors are stored and multiplied in (docs/precision.md).
     activations: "fp32", "int16" or "int8": what is multiplied by weights of 4 or 8 bits (docs/weight-only.md).
     attention_window: approximates: queries see keys that lie no more positions away (docs/sparsity.md).
+    attention_keep: approximates: queries see this share of the keys, those that are estimated to matter most.
     threads: cores that a run uses; all by default.
     tuning_seconds, database: what opt_level 3 may spend on measuring, and the file in which it remembers.
     compress: have the weights in fewer bytes in what `Module.save` writes, without loss.
@@ -66,6 +68,7 @@ def compile(
         precision=precision,
         activations=activations,
         attention_window=attention_window,
+        attention_keep=attention_keep,
         tuning_seconds=tuning_seconds,
         database=Path(database) if database is not None else None,
         compress=compress,

@@ -21,6 +21,7 @@ from dsc.precision import PRECISIONS
 from dsc.request import (
     check_activations,
     check_approximated,
+    check_attention_keep,
     check_attention_window,
     check_multiplies,
     check_multiplies_bytes,
@@ -30,6 +31,7 @@ from dsc.request import (
     check_request,
     check_rounded,
     check_samples,
+    sparsifying,
 )
 from dsc.targets import DEFAULT_TARGET, AnyTarget, Target
 from dsc.targets import target as named_target
@@ -57,6 +59,7 @@ def preset(
     precision: str = "fp32",
     activations: str = "fp32",
     attention_window: int | None = None,
+    attention_keep: float | None = None,
 ) -> Pipeline:
     """The passes of an optimization level for a target.
 
@@ -67,6 +70,7 @@ def preset(
     precision: fp32, tf32, bf16 or fp16: the pass of that name comes last, so that regions are the same in all.
     activations: fp32, int16 or int8: what they are rounded to, row by row, where weights of few bits multiply them.
     attention_window: how many positions from a query keys may lie, which approximates; all of them where it is None.
+    attention_keep: the share of the keys that queries see, which approximates; all of them where it is None.
     Raises UsageError for other levels, precisions and activations, and for those that the target cannot multiply in.
     """
     check_opt_level(opt_level)
@@ -75,7 +79,8 @@ def preset(
     check_activations(activations)
     check_multiplies_bytes(target, activations, opt_level)
     check_attention_window(attention_window)
-    check_regions(attention_window, opt_level)
+    check_attention_keep(attention_keep)
+    check_regions(attention_window, attention_keep, opt_level)
     compilable = f"expand-functions{{ops={','.join(without_lowering())}}}"
     before, after = ("integers", "requantize") if target.multiplies_bytes() else ("", "")
     unsigned = "unsigned" if before and target.machine.multiplies_unsigned else ""
@@ -84,8 +89,8 @@ def preset(
     canonical, weights = keeping if target.unpacks_weights() else plain
     fuse = "fuse{quantized-attention=true}" if target.multiplies_bytes() else "fuse"
     rows = "" if activations == "fp32" else f"quantize-rows{{type={activations}}}"
-    window = "" if attention_window is None else f"sparsify-attention{{window={attention_window}}}"
-    best = [before, canonical, widen, weights, after, unsigned, fuse, window, target.passes(), rows]
+    sparsify = sparsifying(attention_window, attention_keep)
+    best = [before, canonical, widen, weights, after, unsigned, fuse, sparsify, target.passes(), rows]
     levels = (["fold"], ["canonicalize", widen], best)
     rounding = _rounding(target, PRECISIONS[precision], opt_level)
     return Pipeline.parse(",".join(filter(None, (compilable, *levels[min(opt_level, 2)], rounding))))
@@ -138,6 +143,7 @@ def compile_model(
     precision: str = "fp32",
     activations: str = "fp32",
     attention_window: int | None = None,
+    attention_keep: float | None = None,
     samples: Samples | None = None,
     tuning_seconds: float = 60.0,
     database: Path | None = None,
@@ -152,7 +158,7 @@ def compile_model(
     passes: instead of the preset of `opt_level`.
     precision: fp32, tf32, bf16 or fp16, as `preset` has it: what tensors are stored and multiplied in.
     activations: fp32, int16 or int8, likewise: what is multiplied by weights of few bits.
-    attention_window: approximates attention, as `preset` has it; by how much that is off is in the manifest.
+    attention_window, attention_keep: approximate attention, as `preset` has it; its error is in the manifest.
     samples: on what that is measured, where a pass approximates; on random inputs where none are given.
     tuning_seconds, database: what -O3 may spend on measuring, and the file in which it remembers.
     dump: a folder for the code of each kernel, from its schedule to its assembly.
@@ -160,13 +166,23 @@ def compile_model(
     Raises DscError subclasses: UsageError for a bad request, UnsupportedModelError for a model that cannot be compiled.
     """
     check_request(
-        source, target, opt_level, shapes, passes, tuning_seconds, database, precision, activations, attention_window
+        source,
+        target,
+        opt_level,
+        shapes,
+        passes,
+        tuning_seconds,
+        database,
+        precision,
+        activations,
+        attention_window,
+        attention_keep,
     )
     shapes = checked_shapes(shapes or {})
     tell, clock = progress or _silent, _Clock()
     onto = target if isinstance(target, Target) else named_target(target)
     given = Pipeline.parse(passes) if isinstance(passes, str) else passes
-    pipeline = given or preset(opt_level, onto, precision, activations, attention_window)
+    pipeline = given or preset(opt_level, onto, precision, activations, attention_window, attention_keep)
     check_samples(samples is not None, approximates(pipeline))
     chooser = Tuner(onto, tuning_seconds, Database(database)) if opt_level == 3 else None
 
@@ -180,7 +196,7 @@ def compile_model(
     watch = Approximating(graph) if approximates(pipeline) else None
     records = optimize(graph, pipeline, [*([] if watch is None else [watch]), *observers], progress)
     check_rounded(graph, activations)
-    check_approximated(graph, attention_window, records)
+    check_approximated(graph, attention_window, attention_keep, records)
     clock.lap("optimize")
     approximation = None
     if watch is not None:

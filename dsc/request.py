@@ -10,6 +10,7 @@ from pathlib import Path
 from dsc.errors import ArtifactError, UsageError
 from dsc.exchange.shapes import Shapes
 from dsc.ir import Graph, multiplied_as
+from dsc.ir import attention_keep as attention_keep_of
 from dsc.ir import attention_window as attention_window_of
 from dsc.passes import PassRecord, Pipeline
 from dsc.precision import ACTIVATIONS, PRECISIONS
@@ -32,11 +33,12 @@ def check_request(
     precision: object,
     activations: object,
     attention_window: object,
+    attention_keep: object,
 ) -> None:
     """Raise UsageError for arguments of `compile_model` that are of another type, out of range, or of no effect."""
     check_target(target)
     check_opt_level(opt_level)
-    check_passes(passes, precision, activations, attention_window)
+    check_passes(passes, precision, activations, attention_window, attention_keep)
     is_number = isinstance(tuning_seconds, int | float) and not isinstance(tuning_seconds, bool)
     if not is_number or not math.isfinite(tuning_seconds) or tuning_seconds < 0:  # type: ignore[arg-type, operator]
         raise UsageError(f"tuning_seconds must be a number of seconds, not {tuning_seconds!r}")
@@ -74,18 +76,25 @@ def check_opt_level(opt_level: object) -> None:
         raise UsageError(f"there is no optimization level {opt_level!r}: choose one of 0, 1, 2, 3")
 
 
-def check_passes(passes: object, precision: object, activations: object, attention_window: object = None) -> None:
-    """Raise UsageError for what is no pipeline, no precision, no type of activations, no window, or a pipeline beside
-    these."""
+def check_passes(
+    passes: object,
+    precision: object,
+    activations: object,
+    attention_window: object = None,
+    attention_keep: object = None,
+) -> None:
+    """Raise UsageError for what is no pipeline, no precision, no type of activations, no window, no share of keys, or a
+    pipeline beside these."""
     if not isinstance(passes, str | Pipeline | None):
         raise UsageError(f"passes must be a text, as 'canonicalize,fuse', or a Pipeline, not {passes!r}")
     check_precision(precision)
     check_activations(activations)
     check_attention_window(attention_window)
-    if passes is not None and attention_window is not None:
+    check_attention_keep(attention_keep)
+    if passes is not None and (sparsify := sparsifying(attention_window, attention_keep)):
         raise UsageError(
-            "an attention window adds a pass to the preset, and passes are given in its place: "
-            f"have sparsify-attention{{window={attention_window}}} after fuse"
+            "an approximation of attention adds a pass to the preset, and passes are given in its place: "
+            f"have {sparsify} after fuse"
         )
     if passes is not None and activations != ACTIVATIONS[0]:
         raise UsageError(
@@ -117,10 +126,24 @@ def check_attention_window(window: object) -> None:
         raise UsageError(f"an attention window is a number of positions, 1 or more, not {window!r}")
 
 
-def check_regions(attention_window: int | None, opt_level: int) -> None:
-    """Raise UsageError where no regions are formed that could have a window."""
-    if attention_window is not None and opt_level < 2:
-        raise UsageError(f"attention windows are of regions, which -O2 and -O3 form; this is -O{opt_level}")
+def check_attention_keep(share: object) -> None:
+    """Raise UsageError for what is no share of keys."""
+    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
+        raise UsageError(f"what attention keeps is a share of the keys, more than 0 and less than 1, not {share!r}")
+
+
+def sparsifying(attention_window: object, attention_keep: object) -> str:
+    """The pass that approximates attention so, as text; "" where none does."""
+    options = {"window": attention_window, "keep": attention_keep}
+    given = " ".join(f"{name}={value}" for name, value in options.items() if value is not None)
+    return f"sparsify-attention{{{given}}}" if given else ""
+
+
+def check_regions(attention_window: int | None, attention_keep: float | None, opt_level: int) -> None:
+    """Raise UsageError where no regions are formed that could be approximated."""
+    if sparsifying(attention_window, attention_keep) and opt_level < 2:
+        what = "what attention keeps is" if attention_window is None else "attention windows are"
+        raise UsageError(f"{what} of regions, which -O2 and -O3 form; this is -O{opt_level}")
 
 
 def check_samples(given: bool, approximates: bool) -> None:
@@ -128,19 +151,22 @@ def check_samples(given: bool, approximates: bool) -> None:
     if given and not approximates:
         raise UsageError(
             "samples are to measure by how much an approximation is off, and no pass approximates: have an attention "
-            "window, or sparsify-attention among the passes"
+            "window or a share of keys that attention keeps, or sparsify-attention among the passes"
         )
 
 
-def check_approximated(graph: Graph, attention_window: int | None, records: Sequence[PassRecord]) -> None:
-    """Raise UsageError where an optimized model has no attention that got the window that was asked for."""
-    if attention_window is None or any(attention_window_of(op) is not None for op in graph.ops()):
-        return
+def check_approximated(
+    graph: Graph, attention_window: int | None, attention_keep: float | None, records: Sequence[PassRecord]
+) -> None:
+    """Raise UsageError where no attention of an optimized model is approximated in a way that was asked for."""
+    asked = ((attention_window, attention_window_of, "have a window of"), (attention_keep, attention_keep_of, "keep"))
     misses = [
         miss for record in records if record.name.startswith("sparsify-attention") for miss in record.near_misses()
     ]
-    why = "; ".join(f"{miss.count}: {miss.reason}" for miss in misses) or "it has none"
-    raise UsageError(f"no attention of the model can have a window of {attention_window}: {why}")
+    for wanted, stated, what in asked:
+        if wanted is not None and all(stated(op) is None for op in graph.ops()):
+            why = "; ".join(f"{miss.count}: {miss.reason}" for miss in misses) or "it has none"
+            raise UsageError(f"no attention of the model can {what} {wanted}: {why}")
 
 
 def check_multiplies_bytes(target: AnyTarget, activations: str, opt_level: int) -> None:

@@ -15,10 +15,11 @@ from dsc.check.reference import Reference
 from dsc.check.samples import USUAL, Sizes, random_inputs
 from dsc.errors import DscError, UsageError
 from dsc.exchange import export_model
-from dsc.ir import FusionOp, Graph, attention_window
+from dsc.ir import FusionOp, Graph, attention_keep, attention_window
 from dsc.passes.base import Pass, PassRecord
 from dsc.passes.pipeline import Pipeline
-from dsc.passes.sparsity.attention import SparsifyAttention, attentions, name_of
+from dsc.passes.sparsity.attention import SparsifyAttention, attentions, is_approximated, name_of
+from dsc.passes.sparsity.chosen_keys import BLOCK, choosing
 
 Feed = Mapping[str, np.ndarray]
 SEEDS = range(3)
@@ -37,14 +38,15 @@ class Samples:
 
 @dataclass(frozen=True)
 class AttentionError:
-    """By how much an attention with a window is off.
+    """By how much an attention is off that has a window, or keeps a share of its keys, or both.
 
     own: of what it makes of the exact model's values. accumulated: of what it makes of those of attentions before it
     that are approximated too. None where it was not measured.
     """
 
     name: str
-    window: int
+    window: int | None
+    keep: float | None
     own: Deviation | None = None
     accumulated: Deviation | None = None
 
@@ -122,26 +124,27 @@ class Approximating:
     def measure(self, samples: Samples | None = None) -> Approximation:
         """By how much what was approximated is off.
 
-        samples: random ones where none are given, longer than the window where the model allows that. Raises UsageError
-        for samples that the model does not take, and where there is none.
+        samples: random ones where none are given, so long that keys are left out where the model allows that. Raises
+        UsageError for samples that the model does not take, and where there is none.
         """
-        changed = _windowed(self.approximated)
-        windows = [(name_of(op), attention_window(op) or 0) for op in changed]
-        if not windows:
+        changed = _approximated(self.approximated)
+        if not changed:
             return Approximation((), self._refused)
+        stated = [_stated(op) for op in changed]
         try:
-            on = samples or self._random(max(window for _, window in windows))
-            errors, outputs = self._errors(on, len(windows))
+            on = samples or self._random(max(window or 4 * BLOCK for _, window, _ in stated))
+            errors, outputs = self._errors(on, len(stated))
         except DscError as error:
             if samples is not None:
                 raise
-            unknown = tuple(AttentionError(*each) for each in windows)
+            unknown = tuple(AttentionError(*each) for each in stated)
             return Approximation(unknown, self._refused, inputs=f"not measured: {error}")
-        found = tuple(AttentionError(*each, *error) for each, error in zip(windows, errors, strict=True))
+        found = tuple(AttentionError(*each, *error) for each, error in zip(stated, errors, strict=True))
         return Approximation(found, self._refused, outputs, on.source)
 
     def _random(self, window: int) -> Samples:
-        """The longest that the model takes, as far as its sizes are free, up to four windows."""
+        """The longest that the model takes, as far as its sizes are free, up to four windows, or so many blocks of keys
+        that some are left out."""
         reference, lengths = Reference(export_model(self.imported)), (4 * window, 2 * window, window + window // 2)
         refusal: DscError | None = None
         for usual in (*(Sizes(1, USUAL[1].pixels, length) for length in lengths), *USUAL):
@@ -160,7 +163,7 @@ class Approximating:
         """Each attention's own and accumulated errors, and those of the outputs."""
         exact = Reference(export_model(_with_twins(self.exact.clone(), self.approximated)))
         copy = self.approximated.clone()
-        approximated = Reference(export_model(_with_results(copy, _windowed(copy))))
+        approximated = Reference(export_model(_with_results(copy, _approximated(copy))))
         errors = [(Deviations(), Deviations()) for _ in range(count)]
         outputs = {name: Deviations() for name in self.imported.output_names}
         measured = 0
@@ -178,8 +181,14 @@ class Approximating:
         return results, {name: error.result() for name, error in outputs.items()}
 
 
-def _windowed(graph: Graph) -> list[FusionOp]:
-    return [op for op in attentions(graph) if attention_window(op) is not None]
+def _approximated(graph: Graph) -> list[FusionOp]:
+    return [op for op in attentions(graph) if is_approximated(op)]
+
+
+def _stated(attention: FusionOp) -> tuple[str, int | None, float | None]:
+    """Its name, its window, and the share of its keys that it keeps."""
+    kept = attention_keep(attention)
+    return name_of(attention), attention_window(attention), None if kept is None else kept.share
 
 
 def _with_results(graph: Graph, regions: Sequence[Operation]) -> Graph:
@@ -195,11 +204,28 @@ def _with_twins(exact: Graph, approximated: Graph) -> Graph:
     values: dict[SSAValue, SSAValue] = dict(zip(approximated.inputs, exact.inputs, strict=True))
     regions: list[Operation] = []
     twins: list[Operation] = []
-    for op, other in zip(list(exact.ops()), approximated.ops(), strict=True):
+    added, rest = choosing(approximated), iter(list(exact.ops()))
+    last: Operation | None = None
+    for other in approximated.ops():
+        if other in added:
+            last = _put_after(exact, last, other.clone(values))
+            values.update(zip(other.results, last.results, strict=True))
+            continue
+        op = next(rest)
         values.update(zip(other.results, op.results, strict=True))
-        if isinstance(op, FusionOp) and attention_window(other) is not None:
-            twin = other.clone({value: values[value] for value in other.operands})
-            exact.body.insert_op_after(twin, op)
+        last = op
+        if isinstance(op, FusionOp) and is_approximated(other):
+            last = _put_after(exact, op, other.clone({value: values[value] for value in other.operands}))
             regions.append(op)
-            twins.append(twin)
+            twins.append(last)
+    assert next(rest, None) is None
     return _with_results(exact, [*regions, *twins])
+
+
+def _put_after(graph: Graph, op: Operation | None, added: Operation) -> Operation:
+    """`added`, behind `op` or at the beginning."""
+    if op is not None:
+        graph.body.insert_op_after(added, op)
+    elif (first := graph.body.first_op) is not None:
+        graph.body.insert_op_before(added, first)
+    return added

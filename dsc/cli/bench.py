@@ -55,6 +55,7 @@ def bench(
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
     attention_window: options.AttentionWindow = None,
+    attention_keep: options.AttentionKeep = None,
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -70,7 +71,8 @@ def bench(
     options.check_tuning(context, opt_level, db)
     if module is not None:
         compiling = (
-            "opt_level", "target", "passes", "precision", "activations", "attention_window", "plugin", "time", "db",
+            "opt_level", "target", "passes", "precision", "activations", "attention_window", "attention_keep",
+            "plugin", "time", "db",
         )  # fmt: skip
         options.refuse(context, f"says how to compile, {module} is compiled already", *compiling)
     load_plugins(plugin)
@@ -78,7 +80,9 @@ def bench(
 
     if module is None:
         check_runs_here(target, "dsc bench")
-    compiler = _Compiler(target, opt_level, shapes, passes, precision, activations, attention_window, time, db)
+    compiler = _Compiler(
+        target, opt_level, shapes, passes, precision, activations, attention_window, attention_keep, time, db
+    )
     wanted = [f"zoo:{name}" for name in SPEED_BAR] if zoo else [model or ""]
     before, found = environment(), []
     for text in wanted:
@@ -105,6 +109,7 @@ class _Compiler:
     precision: str
     activations: str
     attention_window: int | None
+    attention_keep: float | None
     tuning_seconds: float
     database: Path | None
 
@@ -132,6 +137,7 @@ class _Compiler:
                 precision=self.precision,
                 activations=self.activations,
                 attention_window=self.attention_window,
+                attention_keep=self.attention_keep,
                 tuning_seconds=self.tuning_seconds,
                 database=self.database,
                 progress=tell,

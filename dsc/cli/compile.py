@@ -39,6 +39,7 @@ def compile_(
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
     attention_window: options.AttentionWindow = None,
+    attention_keep: options.AttentionKeep = None,
     calibration: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Inputs on which the error of an approximation is measured; random if none."),
@@ -92,6 +93,7 @@ def compile_(
             precision=precision,
             activations=activations,
             attention_window=attention_window,
+            attention_keep=attention_keep,
             samples=None if calibration is None else _samples(calibration, source, samples),
             tuning_seconds=time,
             database=db,

@@ -25,6 +25,7 @@ def opt(
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
     attention_window: options.AttentionWindow = None,
+    attention_keep: options.AttentionKeep = None,
     opt_level: options.OptLevel = 2,
     target: options.Target = FAMILY,
     shape: options.ShapeOptions = None,
@@ -56,9 +57,9 @@ def opt(
     from dsc.request import check_passes
     from dsc.targets import target as named_target
 
-    check_passes(passes, precision, activations, attention_window)
+    check_passes(passes, precision, activations, attention_window, attention_keep)
     onto = named_target(target)
-    preferred = precision, activations, attention_window
+    preferred = precision, activations, attention_window, attention_keep
     pipeline = Pipeline.parse(passes) if passes is not None else preset(opt_level, onto, *preferred)
     graph = import_model(source.path, shapes=parse_shapes(shape))
     observers = options.observers(dump_phases, print_ir_after)

@@ -70,6 +70,12 @@ AttentionWindow: TypeAlias = Annotated[
         metavar="POSITIONS", help="Approximate: no query sees keys further from it than that. All are seen by default."
     ),
 ]
+AttentionKeep: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", help="Approximate: queries see that share of the keys, those that seem to matter most."
+    ),
+]
 Plugins: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(

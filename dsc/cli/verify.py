@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from dsc.targets import AnyTarget
 
 _OF_COMPILING = (
-    "module", "opt_level", "target", "passes", "precision", "activations", "attention_window", "plugin", "time", "db",
+    "module", "opt_level", "target", "passes", "precision", "activations", "attention_window", "attention_keep",
+    "plugin", "time", "db",
     "atol", "rtol", "simulate", "order",
 )  # fmt: skip
 
@@ -50,6 +51,7 @@ def verify(
     precision: options.Precision = "fp32",
     activations: options.Activations = "fp32",
     attention_window: options.AttentionWindow = None,
+    attention_keep: options.AttentionKeep = None,
     plugin: options.Plugins = None,
     time: options.TuningTime = 60.0,
     db: options.DatabaseFile = None,
@@ -100,7 +102,7 @@ def verify(
     options.check_tuning(context, opt_level, db)
     if module is not None:
         said = f"says how to compile, {module} is compiled already"
-        options.refuse(context, said, "precision", "activations", "attention_window")
+        options.refuse(context, said, "precision", "activations", "attention_window", "attention_keep")
     _check_simulation(context, simulate, module, opt_level)
     load_plugins(plugin)
     from dsc import check
@@ -113,7 +115,18 @@ def verify(
         model_choices: tuple[Choice, ...] = ()
         if module is None:
             compilation = _compiled(
-                source, shapes, onto, opt_level, passes, precision, activations, attention_window, time, db, tell
+                source,
+                shapes,
+                onto,
+                opt_level,
+                passes,
+                precision,
+                activations,
+                attention_window,
+                attention_keep,
+                time,
+                db,
+                tell,
             )
             model_choices = compilation.model.choices
             compiled = compilation.model.load(threads)
@@ -182,6 +195,7 @@ def _compiled(
     precision: str,
     activations: str,
     attention_window: int | None,
+    attention_keep: float | None,
     tuning_seconds: float,
     database: Path | None,
     tell: Tell,
@@ -197,6 +211,7 @@ def _compiled(
         precision=precision,
         activations=activations,
         attention_window=attention_window,
+        attention_keep=attention_keep,
         tuning_seconds=tuning_seconds,
         database=database,
         progress=tell,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from xdsl.dialects.builtin import IntegerAttr, StringAttr, SymbolRefAttr, TensorType, i64
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, StringAttr, SymbolRefAttr, TensorType, f64, i64
 from xdsl.ir import Attribute, Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
@@ -27,6 +28,17 @@ from dsc.ir.types import DimsAttr, SparseAttr, dims_of, tensor_of_dims
 _MULTIPLIED_AS = "multiplied_as"
 _EXPECTED_ZEROS = "expected_zeros"
 _ATTENTION_WINDOW = "attention_window"
+_ATTENTION_KEEP = "attention_keep"
+_ATTENTION_BLOCK = "attention_block"
+
+
+@dataclass(frozen=True)
+class KeptKeys:
+    """Of an attention whose blocks of queries each attend to some blocks of keys only: what share of them is kept, and
+    how many queries, or keys, a block has. Which ones are kept is the last operand of the region."""
+
+    share: float
+    block: int
 
 
 @irdl_op_definition
@@ -87,6 +99,21 @@ def attention_window(op: Operation) -> int | None:
 def set_attention_window(op: Operation, window: int) -> None:
     """State it."""
     op.attributes[_ATTENTION_WINDOW] = IntegerAttr(window, i64)
+
+
+def attention_keep(op: Operation) -> KeptKeys | None:
+    """What is kept of the keys of an attention, if its body has masked the others; see
+    `dsc.lower.workload.Workload.attention_keep`."""
+    share, block = (op.attributes.get(name) for name in (_ATTENTION_KEEP, _ATTENTION_BLOCK))
+    if not isinstance(share, FloatAttr) or not isinstance(block, IntegerAttr):
+        return None
+    return KeptKeys(share.value.data, block.value.data)
+
+
+def set_attention_keep(op: Operation, kept: KeptKeys) -> None:
+    """State it."""
+    op.attributes[_ATTENTION_KEEP] = FloatAttr(kept.share, f64)
+    op.attributes[_ATTENTION_BLOCK] = IntegerAttr(kept.block, i64)
 
 
 @irdl_op_definition

@@ -19,8 +19,8 @@ class Demand:
     """Of one run."""
 
     multiply_adds: int
-    """In sums of products: of matrices, of convolutions, both of attention (of what is within its window). Other
-    arithmetic is not counted."""
+    """In sums of products: of matrices, of convolutions, both of attention (of what is kept, and within its window).
+    Other arithmetic is not counted."""
     element: str
     """Type of their factors as they may be multiplied; that of the most of them. ``float32`` where there are none."""
     weight_bytes: int
@@ -48,14 +48,16 @@ def demand(workload: Workload) -> Demand | None:
 
 
 def _seen(workload: Workload) -> float:
-    """The share of the pairs of a query and a key that is within the window of an attention; 1 where there is none."""
-    window = workload.attention_window
+    """The share of the pairs of a query and a key that an attention keeps, and that is within its window; 1 where there
+    is none."""
+    window, kept = workload.attention_window, workload.attention_keep
+    share = 1.0 if kept is None else kept.share
     if window is None:
-        return 1.0
+        return share
     (softmax,) = (op for op in workload.body if op.name == "onnx.Softmax")
     length = volume(lowered(workload).tensor(softmax.results[0]).shape[-1:])
     near = min(window, length - 1)
-    return (length * (2 * near + 1) - near * (near + 1)) / length**2
+    return share * (length * (2 * near + 1) - near * (near + 1)) / length**2
 
 
 def _products(stage: te.Tensor) -> tuple[int, str] | None:

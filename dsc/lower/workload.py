@@ -121,6 +121,11 @@ class Workload:
     softmax, and their weights 0 after it, so that a kernel may leave them out. There are as many queries as keys. (The
     pass `sparsify-attention` states it of the body that it makes.)
     """
+    attention_keep: dialect.KeptKeys | None = None
+    """What share of the keys of an attention is kept. The body chooses -inf for the scores of other blocks of keys, for
+    each block of queries, by the last of its operands, ``[batch..., blocks of queries, blocks of keys]``, which is 0
+    for those. (That pass states it, too.)
+    """
 
     @cached_property
     def inputs(self) -> tuple[SSAValue, ...]:
@@ -172,6 +177,8 @@ class Workload:
             lines[0] += f" of inputs with {self.expected_zeros:.0%} zeros"
         if self.attention_window is not None:
             lines[0] += f" of keys within {self.attention_window}"
+        if self.attention_keep is not None:
+            lines[0] += f" of {self.attention_keep.share:g} of the keys in blocks of {self.attention_keep.block}"
         integers = _read_at_compile_time(self.body)
         for index, operand in enumerate(self.operands):
             names[operand.value] = f"%{index}"
@@ -243,6 +250,7 @@ class _Builder:
             multiplied_as=dialect.multiplied_as(self.op),
             expected_zeros=dialect.expected_zeros(self.op),
             attention_window=dialect.attention_window(self.op),
+            attention_keep=dialect.attention_keep(self.op),
         )
 
     def _operand(self, source: SSAValue, value: SSAValue) -> Operand:

@@ -16,7 +16,7 @@ from dsc.runtime.recorded import recorded_approximation, recorded_kernel, record
 from dsc.runtime.schema import MalformedError, Value, parse_json
 from dsc.runtime.weights import ELEMENT_TYPES
 
-FORMAT = 6
+FORMAT = 7
 """Version of the artifact's layout; a reader takes exactly the one it knows."""
 
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "lib.so", "weights.safetensors"

@@ -57,9 +57,12 @@ def recorded_approximation(content: Value) -> dict[str, Any]:
     """`Manifest.approximation`. Raises `MalformedError` where it is of another form."""
     attentions, refused, outputs, inputs = content.fields("attentions", "refused", "outputs", "inputs")
     for attention in attentions.items():
-        name, window, own, accumulated = attention.fields("name", "window", "own", "accumulated")
+        name, window, keep, own, accumulated = attention.fields("name", "window", "keep", "own", "accumulated")
         name.text()
-        window.integer(1)
+        if window.value is not None:
+            window.integer(1)
+        if keep.value is not None:
+            keep.number()
         for error in (own, accumulated):
             if error.value is not None:
                 _error(error)

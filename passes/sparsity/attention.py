@@ -1,82 +1,138 @@
-"""sparsify-attention: queries see the keys near them and no others. It changes results: only who asks for it gets it.
+"""sparsify-attention: queries see the keys near them, or those that matter most, and no others. It changes results:
+only who asks for it gets it.
 
-The body of a region says it in plain operators, a band that chooses between scores and -inf, so that the graph can be
-run and exported at any stage; and the region has the window as an attribute, by which kernels leave out whole blocks of
-keys. Where a mask may remove all keys of a window, as those of padding from queries in the padding, the query's
+The body of a region says it in plain operators, which choose between scores and -inf, so that the graph can be run and
+exported at any stage; and the region says in attributes what they do, by which kernels leave out whole blocks of keys.
+Where a mask may remove all keys that are left, as those of padding from queries in the padding, the query's
 probabilities are 0 instead of NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dsc.errors import UsageError
 from dsc.ir import (
     FusionOp,
     Graph,
+    KeptKeys,
     OnnxOp,
+    attention_keep,
     attention_window,
     dims_of,
     element_of,
-    element_of_dtype,
     is_constant,
     onnx,
+    set_attention_keep,
     set_attention_window,
 )
-from dsc.ir.types import tensor_of_dims
 from dsc.passes.base import Pass, PassRecord
+from dsc.passes.sparsity.before import Before
+from dsc.passes.sparsity.chosen_keys import BLOCK, ChosenKeys, expanded
+from dsc.passes.sparsity.masks import number
 
 RULE = "softmax(scores) @ v => softmax(where(|i - j| <= window, scores, -inf)) @ v"
+KEEP_RULE = "softmax(scores) @ v => softmax(where(kept(i / block, j / block), scores, -inf)) @ v"
 
 
 @dataclass(frozen=True)
 class SparsifyAttention(Pass):
-    """Masks keys of self-attention that lie further than `window` positions from a query, on both sides: after `fuse`.
+    """Masks keys of attention: after `fuse`. A mask that the attention has, as a causal one, removes what it removes
+    beside that.
 
-    A mask that the attention has, as a causal one, removes what it removes beside that. Raises UsageError for a window
-    below 1.
+    window: of self-attention, keys that lie further than so many positions from a query, on both sides.
+    keep: all but this share of the blocks of keys that masks, and the window, leave to a block of queries: those that
+        are estimated to matter most at run time, see `chosen_keys`.
+    Raises UsageError for a window below 1, a share that is not between 0 and 1, and where there is neither.
     """
 
     name: ClassVar[str] = "sparsify-attention"
 
-    window: int
+    window: int | None = None
+    keep: float | None = None
 
     def __post_init__(self) -> None:
-        if self.window < 1:
+        if self.window is None and self.keep is None:
+            raise UsageError(f"{self.name}: give it a window, a share of keys to keep, or both, as window=256 keep=0.2")
+        if self.window is not None and self.window < 1:
             raise UsageError(f"{self.name}: window is a number of positions, 1 or more, not {self.window}")
+        if self.keep is not None and not 0 < self.keep < 1:
+            raise UsageError(f"{self.name}: keep is a share of keys, more than 0 and less than 1, not {self.keep}")
 
     def apply(self, graph: Graph, record: PassRecord) -> None:
-        for fusion in attentions(graph):
-            reason = self._refusal(fusion)
+        choice = ChosenKeys(graph)
+        for fusion in list(attentions(graph)):
+            reason = _refusal(fusion)
             if reason is None:
-                _mask(fusion, self.window)
-                set_attention_window(fusion, self.window)
-                record.fire(RULE)
+                self._sparsify(fusion, choice, record)
             else:
-                record.miss(RULE, _named(fusion), reason)
+                rule = RULE if self.keep is None else KEEP_RULE
+                record.miss(rule, _named(fusion), reason)
+        choice.close()
 
-    def _refusal(self, fusion: FusionOp) -> str | None:
-        if attention_window(fusion) is not None:
-            return "it has a window already"
-        body = list(fusion.block.ops)
-        softmaxes = [op for op in body if isinstance(op, onnx.Softmax)]
-        if len(softmaxes) != 1 or sum(isinstance(op, onnx.MatMul) for op in body) != 2:
-            return "it is not two products and a softmax"
-        scores = softmaxes[0].input
-        *_, queries, keys = dims_of(scores.type) or ("", "")
-        if queries != keys or queries == "":
-            return "queries and keys of different numbers: no key is at the place of a query"
-        if isinstance(keys, int) and keys <= self.window + 1:
-            return f"no key lies further than {self.window} from a query"
-        changing = next((op for op in _after(softmaxes[0]) if not _keeps_zeros(op)), None)
-        if changing is not None:
-            return f"{changing.name} gives weight to what has no probability"
-        return None
+    def _sparsify(self, fusion: FusionOp, choice: ChosenKeys, record: PassRecord) -> None:
+        window, masked = self.window, _is_masked(_softmax(fusion).input)
+        if window is not None and (reason := _nothing_outside(fusion, window)) is not None:
+            record.miss(RULE, _named(fusion), reason)
+            window = None
+        kept: SSAValue | None = None
+        if self.keep is not None:
+            reason = choice.refusal(fusion, self.keep)
+            chosen = choice.choose(fusion, self.keep, window) if reason is None else reason
+            if isinstance(chosen, str):
+                record.miss(KEEP_RULE, _named(fusion), chosen)
+            else:
+                kept = chosen
+        if window is not None:
+            _mask(fusion, lambda made, scores: _band(made, scores, window))
+            set_attention_window(fusion, window)
+            record.fire(RULE)
+        if kept is not None and self.keep is not None:
+            argument = fusion.block.insert_arg(kept.type, len(fusion.block.args))
+            fusion.operands = [*fusion.operands, kept]
+            _mask(fusion, lambda made, scores: expanded(made, argument, scores))
+            set_attention_keep(fusion, KeptKeys(self.keep, BLOCK))
+            record.fire(KEEP_RULE)
+        if masked and (window is not None or kept is not None):
+            _guard(fusion)
+
+
+def _refusal(fusion: FusionOp) -> str | None:
+    """Why no keys of an attention can be masked; or None."""
+    if is_approximated(fusion):
+        return "it is approximated already"
+    body = list(fusion.block.ops)
+    softmaxes = [op for op in body if isinstance(op, onnx.Softmax)]
+    if len(softmaxes) != 1 or sum(isinstance(op, onnx.MatMul) for op in body) != 2:
+        return "it is not two products and a softmax"
+    changing = next((op for op in _after(softmaxes[0]) if not _keeps_zeros(op)), None)
+    if changing is not None:
+        return f"{changing.name} gives weight to what has no probability"
+    return None
+
+
+def _nothing_outside(fusion: FusionOp, window: int) -> str | None:
+    """Why there is nothing outside a window; or None."""
+    *_, queries, keys = dims_of(_softmax(fusion).input.type) or ("", "")
+    if queries != keys or queries == "":
+        return "queries and keys of different numbers: no key is at the place of a query"
+    if isinstance(keys, int) and keys <= window + 1:
+        return f"no key lies further than {window} from a query"
+    return None
+
+
+def is_approximated(op: Operation) -> bool:
+    """Whether an attention leaves out keys on purpose."""
+    return attention_window(op) is not None or attention_keep(op) is not None
+
+
+def _softmax(fusion: FusionOp) -> OnnxOp:
+    return next(op for op in fusion.block.ops if isinstance(op, onnx.Softmax))
 
 
 def attentions(graph: Graph) -> Iterator[FusionOp]:
@@ -113,32 +169,31 @@ def _keeps_zeros(op: OnnxOp) -> bool:
     if isinstance(op, onnx.Cast | onnx.QuantizeLinear | onnx.DequantizeLinear | onnx.IsNaN):
         return True
     if isinstance(op, onnx.Where):  # zeros for whole queries, or for what is NaN
-        return any(_number(a) == 0 and not is_constant(b) for a, b in ((op.X, op.Y), (op.Y, op.X)))
+        return any(number(a) == 0 and not is_constant(b) for a, b in ((op.X, op.Y), (op.Y, op.X)))
     if isinstance(op, onnx.Mul | onnx.Div):
-        numbers = [_number(value) for value in op.operands[isinstance(op, onnx.Div) :]]
+        numbers = [number(value) for value in op.operands[isinstance(op, onnx.Div) :]]
         return any(number is not None and np.isfinite(number) and number != 0 for number in numbers)
     return False
 
 
-def _number(value: SSAValue) -> float | None:
-    constant = onnx.constant_value(value) if is_constant(value) else None
-    return float(constant.reshape(())) if constant is not None and constant.size == 1 else None
-
-
-def _mask(fusion: FusionOp, window: int) -> None:
-    """Puts the band before the softmax, and zeros for queries that may be left without any key after it."""
-    block = fusion.block
-    softmax = next(op for op in block.ops if isinstance(op, onnx.Softmax))
-    scores, probabilities = softmax.input, softmax.out
-    made = _Before(block, softmax)
+def _mask(fusion: FusionOp, condition: Callable[[Before, SSAValue], SSAValue]) -> None:
+    """Puts a choice between scores and -inf before the softmax."""
+    softmax = _softmax(fusion)
+    scores = softmax.input
+    made = Before(fusion.block, softmax)
     low = made.constant(np.array(-np.inf, element_of(scores.type).dtype))
-    near = _band(made, scores, window)
-    softmax.operands[0] = made.add(onnx.Where.make(near, scores, low, result_types=[scores.type]))
-    if not _is_masked(scores) or any(isinstance(use.operation, onnx.IsNaN) for use in probabilities.uses):
+    softmax.operands[0] = made.add(onnx.Where.make(condition(made, scores), scores, low, result_types=[scores.type]))
+
+
+def _guard(fusion: FusionOp) -> None:
+    """Puts zeros for queries that may be left without any key after the softmax."""
+    softmax = _softmax(fusion)
+    probabilities = softmax.out
+    if any(isinstance(use.operation, onnx.IsNaN) for use in probabilities.uses):
         return
     following = softmax.next_op
     assert following is not None
-    made = _Before(block, following)
+    made = Before(fusion.block, following)
     zero = made.constant(np.array(0, element_of(probabilities.type).dtype))
     test = onnx.IsNaN.make(probabilities)
     guard = onnx.Where.make(made.add(test), zero, probabilities, result_types=[probabilities.type])
@@ -146,41 +201,18 @@ def _mask(fusion: FusionOp, window: int) -> None:
     probabilities.replace_uses_with_if(guard.out, lambda use: use.operation not in (test, guard))
 
 
-@dataclass(frozen=True)
-class _Before:
-    """Puts ops before another one."""
-
-    block: Block
-    op: Operation
-
-    def add(self, op: OnnxOp) -> SSAValue:
-        """Its result."""
-        self.block.insert_op_before(op, self.op)
-        return op.out
-
-    def constant(self, value: np.ndarray) -> SSAValue:
-        return self.add(onnx.Constant.make(value=value))
-
-
-def _band(made: _Before, scores: SSAValue, window: int) -> SSAValue:
-    """Whether each key is within the window of each query: elements of it are computed where they are needed, so that
-    it is nowhere in memory."""
+def _band(made: Before, scores: SSAValue, window: int) -> SSAValue:
+    """Whether each key is within the window of each query."""
     dims = dims_of(scores.type)
     assert dims is not None
-    type_ = tensor_of_dims(element_of_dtype(np.bool_).mlir, dims[-2:])
-    shape = made.add(onnx.Shape.make(scores, start=-2))
-    band = made.add(onnx.ConstantOfShape.make(shape, value=np.array([True]), result_types=[type_]))
-    for upper, offset in ((0, window), (1, -window)):
-        diagonal = made.constant(np.array(offset, np.int64))
-        band = made.add(onnx.Trilu.make(band, diagonal, upper=upper, result_types=[type_]))
-    return band
+    return made.band(made.add(onnx.Shape.make(scores, start=-2)), dims[-2:], window, window)
 
 
 def _is_masked(scores: SSAValue) -> bool:
     """Whether anything but numbers is between the first product and the scores: that may remove keys."""
     op = scores.owner
     while isinstance(op, OnnxOp) and not isinstance(op, onnx.MatMul):
-        computed = [value for value in op.operands if _number(value) is None]
+        computed = [value for value in op.operands if number(value) is None]
         if len(computed) != 1:
             return True
         op = computed[0].owner

@@ -11,9 +11,10 @@ import pytest
 
 from dsc.check import examine, verify_each
 from dsc.check.approximation import Approximating, Approximation, Samples, approximates
+from dsc.check.reference import Reference
 from dsc.check.stages import Stages
 from dsc.errors import UsageError
-from dsc.exchange import import_model
+from dsc.exchange import export_model, import_model
 from dsc.passes import Pipeline
 from dsc.pipeline import Compilation, compile_model
 from dsc.runtime import Module
@@ -152,3 +153,52 @@ def test_verify_each_goes_on_from_what_is_approximated() -> None:
     stages = Stages(graph.clone(), feed, dict(zip(["y"], model().reference(feed), strict=True)))
     Pipeline.parse(f"{PASSES % 4},layout").run(graph, [verify_each(stages)])
     assert stages.wrong(graph) is not None
+
+
+KEPT = "canonicalize,fuse,sparsify-attention{keep=0.4}"
+
+
+def test_errors_of_kept_keys_are_those_of_the_choice() -> None:
+    """Two attentions of which the second has the first's error, too; what chooses is written into the exact model."""
+    length, (feed,) = 160, samples(1, 160)
+    watch = Approximating(import_model(model(length).proto()))
+    Pipeline.parse(KEPT).run(import_model(model(length).proto()), [watch])
+    found = watch.measure(Samples("mine", [feed]))
+    first, second = found.attentions
+    assert (first.window, first.keep, second.keep) == (None, 0.4, 0.4)
+    assert first.own is not None
+    assert second.own is not None
+    assert second.accumulated is not None
+    assert first.own == first.accumulated
+    assert 0 < first.own.snr < 60
+    assert second.own.snr != pytest.approx(second.accumulated.snr, abs=0.01)
+    exact, near = (Reference(export_model(graph)).run(feed)["y"] for graph in (watch.imported, watch.approximated))
+    assert second.accumulated.max_abs == pytest.approx(np.abs(exact - near).max(), rel=1e-3)
+    assert found.outputs == {"y": second.accumulated}
+
+
+def test_a_module_is_held_against_the_same_choice() -> None:
+    made = compile_model(model(160).proto(), attention_keep=0.4, attention_window=100)
+    found: Mapping[str, Any] | None = made.model.manifest.approximation
+    assert found is not None
+    assert [(each["window"], each["keep"]) for each in found["attentions"]] == [(100, 0.4)] * 2
+    graph, module = import_model(model(160).proto()), made.model.load(1)
+    verdict = examine(model(160).proto(), graph, module, samples(2, 160))
+    assert verdict.passed, verdict
+    graph = import_model(model(160).proto())
+    (feed,) = samples(1, 160)
+    stages = Stages(graph.clone(), feed, dict(zip(["y"], model(160).reference(feed), strict=True)))
+    Pipeline.parse(f"{KEPT},layout").run(graph, [verify_each(stages)])
+
+
+def test_shares_that_would_do_nothing_are_refused() -> None:
+    proto = model().proto()
+    with pytest.raises(UsageError, match=r"can keep 0\.3: 2: all of its 2 blocks of 32 keys would be kept"):
+        compile_model(proto, attention_keep=0.3)
+    with pytest.raises(UsageError, match="what attention keeps is of regions, which -O2 and -O3 form; this is -O1"):
+        compile_model(proto, attention_keep=0.3, opt_level=1)
+    with pytest.raises(UsageError, match=r"have sparsify-attention\{window=3 keep=0.3\} after fuse"):
+        compile_model(proto, attention_window=3, attention_keep=0.3, passes="canonicalize")
+    for share in (0, 1, True, "0.3"):
+        with pytest.raises(UsageError, match="a share of the keys, more than 0 and less than 1"):
+            compile_model(proto, attention_keep=share)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""`--attention-window`: what is approximated is compiled, told with its error, and verified."""
+"""`--attention-window`, `--attention-keep`: what is approximated is compiled, told with its error, and verified."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_on_the_command_line(cli: Cli, source: Path, tmp_path: Path) -> None:
     assert [(each["name"], each["window"]) for each in found["attentions"]] == [("/w", 6), ("/u", 6)]
     assert "the first 2 of" in found["inputs"]
     rows = [line.split() for line in done.out.splitlines() if line.startswith("/")]
-    assert [row[:3] for row in rows] == [
-        [each["name"], "6", f"{each['own']['snr']:.1f}"] for each in found["attentions"]
+    assert [row[:4] for row in rows] == [
+        [each["name"], "6", "-", f"{each['own']['snr']:.1f}"] for each in found["attentions"]
     ]
     inspected = cli("inspect", artifact, "--json", report)
     assert [line.split() for line in inspected.out.splitlines() if line.startswith("/")] == rows
@@ -65,3 +65,22 @@ def test_what_is_refused(cli: Cli, source: Path, tmp_path: Path) -> None:
     np.savez(data, **samples(1)[0])
     assert "no pass approximates" in cli("compile", source, "--calibration", data, "--dry-run").failed(2)
     assert "there is none" in cli("compile", source, "--samples", 3, "--dry-run").failed(2)
+
+
+def test_a_share_of_the_keys(cli: Cli, tmp_path: Path) -> None:
+    source, artifact, report = tmp_path / "m.onnx", tmp_path / "m.dsc", tmp_path / "r.json"
+    onnx.save(model(160).proto(), source)
+    done = cli("compile", source, "--attention-keep", 0.4, "-o", artifact, "--json", report)
+    assert done.code == 0, done.err
+    found = json.loads(report.read_text())["approximation"]
+    assert [(each["window"], each["keep"]) for each in found["attentions"]] == [(None, 0.4)] * 2
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("- ")]
+    assert [row[:4] for row in rows] == [["-", "-", "0.4", f"{each['own']['snr']:.1f}"] for each in found["attentions"]]
+    assert cli("inspect", artifact).code == 0
+    done = cli("verify", source, "--module", artifact, "--samples", 1)
+    assert done.code == 0, done.err
+    done = cli("opt", source, "--attention-keep", 0.4, "--attention-window", 90, "--verify-each", "--stats")
+    assert done.code == 0, done.err
+    assert "sparsify-attention{window=90 keep=0.4}" in done.err
+    assert "attention_keep = 4.000000e-01" in done.out
+    assert "less than 1, not 1.5" in cli("compile", source, "--attention-keep", 1.5).failed(2)

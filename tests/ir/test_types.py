@@ -77,10 +77,13 @@ def test_windows_name_the_dims_they_make(attributes, dims):
     assert dims_of(ops.Conv.make(x, w, **attributes).out.type) == dims
 
 
-def test_windows_of_an_unnamed_or_rounded_up_size_stay_unnamed():
+def test_windows_of_an_unnamed_size_stay_unnamed_and_those_that_may_be_left_out():
     (x,) = Block(arg_types=[tensor("float32", (1, 3, -1, -1), ["", "", "", "w"])]).args
     assert dims_of(ops.MaxPool.make(x, kernel_shape=[2, 2], strides=[2, 2]).out.type) == (1, 3, "", "w_m2s2")
-    assert dims_of(ops.MaxPool.make(x, kernel_shape=[2, 2], ceil_mode=1).out.type) == (1, 3, "", "")
+    rounded_up = {"kernel_shape": [2, 2], "ceil_mode": 1}
+    assert dims_of(ops.MaxPool.make(x, **rounded_up, strides=[2, 2]).out.type) == (1, 3, "", "w_m1s2")
+    assert dims_of(ops.MaxPool.make(x, **rounded_up, strides=[3, 3]).out.type) == (1, 3, "", "")
+    assert dims_of(ops.MaxPool.make(x, **rounded_up, pads=[1, 1, 1, 1]).out.type) == (1, 3, "", "")
 
 
 def sparse(*shape: int) -> TensorType[Attribute]:

@@ -17,6 +17,7 @@ from dsc.pipeline import compile_model
 from dsc.targets import target
 from dsc.targets.bound import bound
 from tests.compiled import TextModel
+from tests.targets.chosen_keys import ChosenAttention, text
 from tests.targets.regions import Region
 from tests.targets.windowed_attention import WindowedAttention, band
 
@@ -101,3 +102,9 @@ def test_weights_come_from_memory_unless_all_of_them_fit_the_cache() -> None:
     assert large.seconds == pytest.approx((1 << 20) / 1555e9)
     both = bound(machine, Demand(0, "float32", 1 << 20, 1 << 30), 400e6)
     assert both.seconds == pytest.approx(((1 << 20) + (1 << 30)) / 1555e9)
+
+
+def test_an_attention_to_chosen_keys_multiplies_what_it_keeps() -> None:
+    found = demand(ChosenAttention(text((2, 320)), options="keep=0.25").workload())
+    assert found is not None
+    assert found.multiply_adds == 2 * 2 * 320 * 320 * (24 + 24) // 4

@@ -4,7 +4,8 @@ size.
 Two dims of the same name have the same size. So a residual can be seen to have the shape of the convolution
 it is added to, though height and width are known at run time only. A window of stride s with o = padding -
 dilation * (kernel - 1) - 1 makes (h + o) // s + 1 of h: that is h itself for "same" padding and stride 1,
-else it is named after h, o and s.
+else it is named after h, o and s. Rounded up, it is (h + o + s - 1) // s + 1: unless the last window would
+begin behind the image, which it does not where windows are no shorter than their stride and there is no padding.
 """
 
 from __future__ import annotations
@@ -30,11 +31,23 @@ def name_dims(
     if onnx_name not in OPERATORS[Fact.SLIDING] or dims is None or "" not in dims:
         return type_
     source, kernel = dims_of(operands[0][0].type), _kernel(onnx_name, operands, properties)
-    if source is None or kernel is None or len(source) != len(dims) or "ceil_mode" in properties:
+    if source is None or kernel is None or len(source) != len(dims) or _leaves_out_windows(properties, kernel):
         return type_
     named = [*dims[:2], *(_slid(properties, i, h, kernel) for i, h in enumerate(source[2:]))]
     found = [d if d != "" else n for d, n in zip(dims, named, strict=True)]
     return tensor_of_dims(element_of(type_).mlir, found)
+
+
+def _leaves_out_windows(properties: Mapping[str, Attribute], kernel: Sequence[int]) -> bool:
+    """Whether a number of windows that is rounded up may be one less."""
+    if not _rounds_up(properties):
+        return False
+    plain = not {"pads", "auto_pad", "dilations"} & set(properties)
+    return not plain or any(_int(properties, "strides", i, 1) > size for i, size in enumerate(kernel))
+
+
+def _rounds_up(properties: Mapping[str, Attribute]) -> bool:
+    return "ceil_mode" in properties and to_python(properties["ceil_mode"]) == 1
 
 
 def _kernel(
@@ -56,6 +69,8 @@ def _slid(properties: Mapping[str, Attribute], i: int, size: int | str, kernel: 
     offset = padding - dilation * (kernel[i] - 1) - 1
     if "auto_pad" in properties and str(to_python(properties["auto_pad"])).startswith("SAME"):
         offset = -1
+    if _rounds_up(properties):
+        offset += stride - 1
     if stride == 1 and offset == -1:
         return size
     return f"{size}_{'m' if offset < 0 else 'p'}{abs(offset)}s{stride}"

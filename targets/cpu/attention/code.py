@@ -20,9 +20,9 @@ from dsc.lower import functions
 from dsc.lower.exprs import Dim, ceildiv, product
 from dsc.targets.cpu.attention.elements import Elements
 from dsc.targets.cpu.attention.factors import instruction_of
-from dsc.targets.cpu.attention.keys import AllKeys, Blocks, Keys
+from dsc.targets.cpu.attention.keys import AllKeys, Blocks, Keys, Runs
 from dsc.targets.cpu.attention.masking import Masking
-from dsc.targets.cpu.attention.problem import Problem
+from dsc.targets.cpu.attention.problem import Chosen, Problem
 from dsc.targets.cpu.attention.skipping import Skipping
 from dsc.targets.cpu.inline import Inliner, Kept, Leaf
 from dsc.targets.cpu.machine import Cpu
@@ -100,7 +100,9 @@ class Writer:
             head, block = self.loops.split(task, self.blocks)
             batch = self.loops.unravel(head, self.problem.batch)
             first = block * self.blocking.rows
-            if skipping is not None:
+            if self.problem.chosen is not None:
+                self.present = self._chosen(self.problem.chosen, batch, block)
+            elif skipping is not None:
                 self.present = skipping.present(head, batch, block, lambda row: self.query(first + row))
             elif self.problem.window is not None:
                 self.present = self._near(self.blocking.keys * self.together).span(block)
@@ -114,6 +116,13 @@ class Writer:
         skipping = Skipping(masking, self.elements, self.loops, near, self.blocks, self.machine.lanes())
         skipping.write(kind)
         return skipping
+
+    def _chosen(self, chosen: Chosen, batch: Sequence[Expr], block: Expr) -> Runs:
+        """The keys that were chosen for a block of queries, which lies within one of those that choose."""
+        runs = Runs(self._near(chosen.size))
+        query = T.Bind(block * self.blocking.rows // chosen.size)
+        runs.find(block, lambda key: self.elements.chooses(chosen, batch, query, key))
+        return runs
 
     def _near(self, size: int) -> Blocks:
         """The keys in blocks of that size."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tvm import te, tirx
 from tvm.ir import Expr
 
-from dsc.targets.cpu.attention.problem import Problem
+from dsc.targets.cpu.attention.problem import Chosen, Problem
 from dsc.targets.cpu.gemm.product import batch_at
 from dsc.targets.cpu.inline import Inliner, Leaf
 
@@ -26,9 +26,14 @@ class Elements:
         def load(buffer: tirx.Buffer) -> Leaf:
             return lambda indices: buffer[tuple(indices)]
 
-        return {tensor: load(buffer) for tensor, buffer in self.buffers.items()}
+        loads = {tensor: load(buffer) for tensor, buffer in self.buffers.items()}
+        return {**loads, **self.problem.kept_leaves()}
+
+    def chooses(self, chosen: Chosen, batch: Sequence[Expr], query: Expr, key: Expr) -> Expr:
+        """Whether a block of queries attends to one of keys, both by number."""
+        return tirx.NE(self.of(chosen.blocks, batch, [query, key]), tirx.const(0, str(chosen.blocks.dtype)))
 
     def of(self, tensor: te.Tensor, batch: Sequence[Expr], at: Sequence[Expr]) -> Expr:
-        """An element of q, k or v: `batch` is where it is in that of the scores."""
+        """An element of q, k or v, or of what is chosen: `batch` is where it is in that of the scores."""
         leading = batch_at(tensor.shape[:-2], self.problem.batch, batch)
         return Inliner(self.leaves()).at(tensor, [*leading, *at])

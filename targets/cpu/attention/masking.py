@@ -42,6 +42,8 @@ class Masking:
 
 def masking_of(workload: Workload, problem: Problem) -> Masking | Refusal:
     """What is known of the scores of the attention `problem` in `workload`; or why no key can be skipped by it."""
+    if problem.chosen is not None:
+        return Refusal("blocks of keys are chosen, none of which the mask removes")
     first, second = (op for op in workload.body if isinstance(op, onnx.MatMul))
     softmax = next(op for op in workload.body if isinstance(op, onnx.Softmax))
     if not _stay_zero(workload, problem, second.A):

@@ -29,6 +29,20 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class Chosen:
+    """Which blocks of keys blocks of queries attend to."""
+
+    blocks: te.Tensor
+    """``[batch..., blocks of queries, blocks of keys]``, an input: 0 for those that are left out."""
+    each: te.Tensor
+    """The same for each score, from which `scores` are made."""
+    size: int
+    """Queries, and keys, in a block."""
+    share: float
+    """Of the keys, which is kept."""
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """``softmax(scores(q @ k)) @ v`` for each of `batch`; ``q[s, d]``, ``k[d, t]``, ``v[t, e]``.
 
@@ -73,6 +87,12 @@ class Problem:
     """The factors of both products as bytes, if they are made of such."""
     window: int | None
     """How many positions from a query keys may lie; `scores` are -inf, and `weights` 0, of those that lie further."""
+    chosen: Chosen | None
+    """Where some blocks of keys are kept only: `scores` are -inf, and `weights` 0, of all others."""
+
+    def kept_leaves(self) -> dict[te.Tensor, Leaf]:
+        """What code knows that goes through the chosen keys only."""
+        return {} if self.chosen is None else {self.chosen.each: lambda _: tirx.const(True, "bool")}
 
     def stored(self, value: Expr, parameters: Mapping[te.Tensor, Leaf] | None = None) -> Expr:
         """An element of the context, in float32, as the output has it; `parameters` give scales and zero points."""
@@ -147,8 +167,20 @@ def problem_of(workload: Workload) -> Problem | Refusal:
         tuple(body.inputs), workload.scalars, tuple(batch), queries, keys, depth, width, q, k, v, multiplied, scores,
         probabilities, weights, guard is not None, context, output, converted, steps, tuple(same_batch), ((), ()),
         workload.multiplied_as == "bfloat16", quantized_factors(first, second, body), workload.attention_window,
+        _chosen(workload, body, softmax.operands[0]),
     )  # fmt: skip
     return _checked(found)
+
+
+def _chosen(workload: Workload, body: Lowered, scores: SSAValue) -> Chosen | None:
+    """The choice that the body makes last before the softmax, by its last operand."""
+    kept = workload.attention_keep
+    if kept is None:
+        return None
+    choice = scores.owner
+    assert isinstance(choice, onnx.Where)
+    blocks = body.tensor(workload.op.regions[0].block.args[-1])
+    return Chosen(blocks, body.tensor(choice.condition), kept.block, kept.share)
 
 
 def _guard(workload: Workload, probabilities: SSAValue) -> SSAValue | None:
@@ -205,7 +237,7 @@ def _checked(found: Problem) -> Problem | Refusal:
         return tirx.const(0.0, "float32")
 
     leaves: dict[te.Tensor, Leaf] = {p: zero(p) for p in found.params}
-    leaves = {**leaves, found.product: here, found.probabilities: here}
+    leaves = {**leaves, found.product: here, found.probabilities: here, **found.kept_leaves()}
     unproven = [unproven_dims(tensor.shape, shape) for tensor in (found.scores, found.weights)]
     if any(pairs is None for pairs in unproven):
         return Refusal("scores of another shape than the product")

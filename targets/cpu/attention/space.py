@@ -59,15 +59,22 @@ class AttentionSpace:
         # where heads lie side by side, rows of keys fall into the same sets of L1
         most = self.machine.l1_ways
         for lanes, vectors in self._columns():
+            if self.problem.chosen is not None and self.problem.chosen.size % (lanes * vectors):
+                continue
             for queries in range(1, min(most, lanes * vectors) + 1):
                 if lanes * vectors % queries == 0 and self._rows(queries) >= 1:
                     groups = math.ceil(width / self._rows(queries))
-                    keys = min(most, self._rows(vectors))
+                    keys = self._tile(min(most, self._rows(vectors)))
                     skipped = self._skipped(keys)
                     blocking = Blocking(lanes, vectors, keys, queries, math.ceil(width / groups), skipped=skipped)
                     yield blocking
                     if known:
                         yield replace(blocking, parallel=False)
+
+    def _tile(self, most: int) -> int:
+        """Rows of a tile of the first product, at most so many: those that divide the blocks that are chosen."""
+        chosen = self.problem.chosen
+        return most if chosen is None else max(size for size in range(1, most + 1) if chosen.size % size == 0)
 
     def _skipped(self, keys: int) -> int:
         """Keys in blocks that may be skipped; 0 where that does not pay, or cannot be.
@@ -125,11 +132,11 @@ class AttentionSpace:
         )
 
     def _near(self, point: Blocking) -> int:
-        """The keys of a task: all, or those of its window with what else is in their blocks."""
-        keys, window = nominal(self.problem.keys), self.problem.window
-        if window is None:
-            return keys
-        return min(keys, point.rows + 2 * window + max(point.skipped, point.keys * self._kind.together))
+        """The keys of a task: all, or those of its window and what else is in their blocks; of these, the chosen."""
+        keys, window, chosen = nominal(self.problem.keys), self.problem.window, self.problem.chosen
+        if window is not None:
+            keys = min(keys, point.rows + 2 * window + max(point.skipped, point.keys * self._kind.together))
+        return keys if chosen is None else min(keys, math.ceil(chosen.share * keys / chosen.size) * chosen.size)
 
     def _rounding(self, point: Blocking) -> float:
         """Vector operations that make pairs or fours of keys, values and weights."""

@@ -120,7 +120,7 @@ def test_refusals_say_why() -> None:
     twice = attending(sized())
     sparsified(twice, 3)
     (miss,) = SparsifyAttention(5).run(twice).near_misses()
-    assert miss.reason == "it has a window already"
+    assert miss.reason == "it is approximated already"
 
 
 def test_what_keeps_zeros_is_taken() -> None:
@@ -145,7 +145,9 @@ def test_windows_of_nothing(text: str) -> None:
         Pipeline.parse(text)
 
 
-@pytest.mark.parametrize("text", ["sparsify-attention", "sparsify-attention{keep=2}", "sparsify-attention{window=x}"])
+@pytest.mark.parametrize("text", ["sparsify-attention{width=2}", "sparsify-attention{window=x}"])
 def test_other_options(text: str) -> None:
-    with pytest.raises(UsageError, match="the options of sparsify-attention are window: int"):
+    with pytest.raises(
+        UsageError, match=r"the options of sparsify-attention are window: int . None, keep: float . None"
+    ):
         Pipeline.parse(text)

@@ -12,6 +12,7 @@ from dsc.targets import Point, Refusal, Space
 from dsc.targets.gpu.attention import Attention
 from dsc.targets.gpu.attention.blocking import BLOCKINGS
 from tests.gpu.device import Device
+from tests.targets.chosen_keys import ADDED, ChosenAttention, text
 from tests.targets.cuda.simulated import backend, check, device, every, library, machine
 from tests.targets.regions import Region
 from tests.targets.test_attention import CASES, MASKED, heads
@@ -34,6 +35,15 @@ def test_windows(simulation: Device) -> None:
     """As a mask that is computed: no key is skipped."""
     near = WindowedAttention(WINDOWED.text, WINDOWED.sizes, window=9)
     check(Attention(), [near], simulation, lambda space: space.points()[:2])
+
+
+def test_chosen_keys(simulation: Device) -> None:
+    """Likewise."""
+    cases = [
+        ChosenAttention(text((1, 100)), options="keep=0.5"),
+        ChosenAttention(text((2, 70), "float[2,1,1,70] mask", ADDED), options="keep=0.4 window=40"),
+    ]
+    check(Attention(), cases, simulation, lambda space: space.points()[:2])
 
 
 def test_every_blocking(in_any_order: Device) -> None:

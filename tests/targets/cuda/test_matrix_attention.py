@@ -20,6 +20,7 @@ from dsc.targets.gpu.estimate import Launch, resident_blocks
 from dsc.targets.gpu.matrix_attention import AttendMatrices
 from dsc.targets.gpu.matrix_attention.space import AttentionSpace
 from tests.gpu.device import Device
+from tests.targets.chosen_keys import ChosenAttention
 from tests.targets.cuda.simulated import backend, best, check, library, machine
 from tests.targets.cuda.test_contraction import ptxas
 from tests.targets.cuda.test_matrix import ROUNDED, run
@@ -75,6 +76,20 @@ def test_windows(simulation: Device) -> None:
     whole = bert(2, 37, 2, 16)
     near = _NearHalves(whole.text, whole.sizes, window=9, atol=HALF_ULP)
     check(AttendMatrices(), [near], simulation, lambda space: [small(space)])  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _ChosenHalves(ChosenAttention):
+    """Likewise."""
+
+    def workload(self) -> Workload:
+        return replace(super().workload(), multiplied_as="float16")
+
+
+def test_chosen_keys(simulation: Device) -> None:
+    """The body is computed: no key is skipped."""
+    chosen = _ChosenHalves(bert(2, 69, 2, 16).text, options="keep=0.5", atol=HALF_ULP)
+    check(AttendMatrices(), [chosen], simulation, lambda space: [small(space)])  # type: ignore[arg-type]
 
 
 def test_more_queries_of_a_warp_and_more_steps_ahead() -> None:

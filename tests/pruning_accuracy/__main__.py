@@ -32,7 +32,7 @@ BARS = (
     Bar("fashion-mnist", 4096, "channels", 0.5, 0.87),
     Bar("fashion-mnist", 4096, "channels", 0.8, 0.85),
     Bar("text-lines", 128, "unstructured", 0.5, 0.87),
-    Bar("text-lines", 128, "unstructured", None, 0.87),
+    Bar("text-lines", 64, "unstructured", None, 0.87),
     Bar("reuters-r8", 64, "unstructured", 0.5, 0.955),
     Bar("reuters-r8", 64, "4x1", 0.5, 0.94),
 )

@@ -66,7 +66,10 @@ def test_every_value_of_a_layer_and_its_rivals_replaced_by_nonsense() -> None:
 
 ERROR = {"snr": 20.5, "max_abs": 0.1, "cosine": 0.99}
 APPROXIMATION = {
-    "attentions": [{"name": "/softmax", "window": 8, "own": ERROR, "accumulated": ERROR | {"snr": "-inf"}}],
+    "attentions": [
+        {"name": "/softmax", "window": 8, "keep": None, "own": ERROR, "accumulated": ERROR | {"snr": "-inf"}},
+        {"name": "/softmax2", "window": None, "keep": 0.2, "own": ERROR, "accumulated": None},
+    ],
     "refused": {"it has a window already": 2},
     "outputs": {"y": {"snr": "inf", "max_abs": 0, "cosine": 1}},
     "inputs": "random",
@@ -77,7 +80,8 @@ def test_every_value_of_an_approximation_replaced_by_nonsense(capsys: pytest.Cap
     print_approximation(recorded_approximation(Value(APPROXIMATION, "approximation")))
     printed = capsys.readouterr().out.splitlines()
     assert [line.split() for line in printed if line.startswith(("/softmax", "y"))] == [
-        ["/softmax", "8", "20.5", "lost", "0.1", "0.99000"],
+        ["/softmax", "8", "-", "20.5", "lost", "0.1", "0.99000"],
+        ["/softmax2", "-", "0.2", "20.5"],
         ["y", "exact", "0", "1.00000"],
     ]
     assert "  measured on: random" in printed

@@ -20,7 +20,6 @@ from dsc.targets.arm.instructions import A76, dot_products
 from dsc.targets.cpu.backend import CpuBackend
 from dsc.targets.cpu.machine import Cpu
 from dsc.targets.cpu.sparse import SparseMatmul
-from dsc.targets.cpu.sparse.matmul_code import finished_byte
 from dsc.targets.cpu.sparse.matmul_space import SparseMatmulSpace
 from dsc.targets.x86 import X86
 from dsc.targets.x86.instructions import INTEL, vpdpbusd
@@ -225,8 +224,7 @@ def test_bytes_of_sums(
     points = space.points()[::2]
     before = not by_rows or m == 1  # of one row, z belongs to the output alone
     for point in points:
-        finished = finished_byte(space.source, point.rows)
-        assert finished == (element if before and point.rows % 16 == 0 else None)
+        assert space.finishes_first(point) == (before and point.rows % 16 == 0)
     made = [space.build(point) for point in points]
     library = compiled_library({f"k{i}": each.func for i, each in enumerate(made)}, CpuBackend(onto.machine))
     rows = 9 if m == "m" else m

@@ -18,32 +18,34 @@ from dsc.targets.cpu.gemm.tiling import Tiling
 from dsc.targets.cpu.inline import Inliner, Kept
 from dsc.targets.cpu.sparse.panel import Finish, Panel, Stream, square_of, turn_into
 from dsc.targets.cpu.tile import reinterpreted
-from dsc.targets.cpu.turn import CHUNK
 from dsc.targets.machine import MultiplyAdd
 from dsc.targets.tir.loops import flat, function, when
 
 
-def write(source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Packed) -> tirx.PrimFunc:
+def write(
+    source: Product, tiling: Tiling, instruction: MultiplyAdd, packed: Packed, finishes_first: bool
+) -> tirx.PrimFunc:  # fmt: skip
     """The function that computes `source`, whose weight is given as `Entries`.
 
     tiling: rows are those of activations in a tile, as many as some vectors have lanes; a panel is one vector.
+    finishes_first: whether outputs are made before sums are turned, as `makes_bytes` allows for whole chunks of rows.
     """
     with function() as made:
-        _Sparse(Frame(source, tiling, instruction, packed)).tasks()
+        _Sparse(Frame(source, tiling, instruction, packed), finishes_first).tasks()
     return made.get()
 
 
-def finished_byte(source: Product, rows: int) -> str | None:
-    """The type of the one output, if it is bytes that are made of sums before these are turned; None if not.
-
-    rows: of a tile. What is read row by row lies across the vectors then, and whole chunks of bytes are turned.
-    """
+def makes_bytes(source: Product) -> bool:
+    """Whether the one output is bytes that are made of sums and of nothing that belongs to a row."""
     output, *others = source.outputs
-    dtype = str(output.dtype)
-    return dtype if not others and dtype in ("int8", "uint8") and rows % CHUNK == 0 and not reads_rows(source) else None
+    return not others and str(output.dtype) in ("int8", "uint8") and not reads_rows(source)
 
 
 class _Sparse(Writer):
+    def __init__(self, frame: Frame, finishes_first: bool) -> None:
+        super().__init__(frame)
+        self._finishes_first = finishes_first
+
     def tasks(self) -> None:
         """The whole product: a task is a tile of rows and some panels."""
         tiling, frame, loops = self.tiling, self.frame, self.loops
@@ -54,15 +56,15 @@ class _Sparse(Writer):
             assert self.source.weight is not None
             stream = Stream.of(frame.packed[self.source.weight], self.instruction.k)
             turned_rows = self._turned_rows(T.Bind(tile * tiling.rows), stream.depth)
-            byte = finished_byte(self.source, tiling.rows)
-            outputs = Panel(stream, self.instruction, tiling.rows, loops, self._finish() if byte else None)
+            finish = self._finish() if self._finishes_first else None
+            outputs = Panel(stream, self.instruction, tiling.rows, loops, finish)
             first = strip * tiling.strip
             whole = divides(tiling.strip, frame.panels)
             count = tiling.strip if whole else minimum(tiling.strip, frame.panels - first)
             with loops.each(count) as i:
                 place = Place(Task(loops.const(0), [], tile, 1), loops.const(0), T.Bind(first + i))
                 outputs.multiply(place.panel, lambda at: turned_rows[at])
-                if byte:
+                if self._finishes_first:
                     self._written(place, outputs)
                 else:
                     self._finished(place, outputs)

@@ -23,8 +23,9 @@ from dsc.targets.cpu.sparse.cost import (
     turn_cycles,
 )
 from dsc.targets.cpu.sparse.entries import Entries, steps_of
-from dsc.targets.cpu.sparse.matmul_code import finished_byte, write
+from dsc.targets.cpu.sparse.matmul_code import makes_bytes, write
 from dsc.targets.cpu.sparse.panel import square_of
+from dsc.targets.cpu.turn import CHUNK
 from dsc.targets.kernel import ArrayType, Implementation
 from dsc.targets.machine import MultiplyAdd
 
@@ -110,7 +111,7 @@ class SparseMatmulSpace:
         if scratch > machine.l2_bytes // 2:
             each *= 2
         groups = self._panels * (lanes // self._outputs)
-        turned = turn_cycles(lanes) / (4 if finished_byte(self.source, point.rows) else 1)
+        turned = turn_cycles(lanes) / (4 if self.finishes_first(point) else 1)
         finished = vectors * self._panels * (turned + STORE_CYCLES * lanes)
         cycles = tiles * (self._steps * each + groups * GROUP_CYCLES + finished + strips * self._turning(point.rows))
         tasks = 1 if point.axis == "none" else tiles * strips
@@ -119,6 +120,14 @@ class SparseMatmulSpace:
         streamed = stored * tiles / machine.bandwidth(stored)
         seconds = max(cycles / machine.frequency, streamed) * share
         return seconds + (machine.launch_seconds if tasks > 1 else 0.0)
+
+    def finishes_first(self, point: Tiling) -> bool:
+        """Whether bytes are made of sums before these are turned, by whole chunks: a quarter is turned then."""
+        return self._makes_bytes and point.rows % CHUNK == 0
+
+    @cached_property
+    def _makes_bytes(self) -> bool:
+        return makes_bytes(self.source)
 
     def _turning(self, rows: int) -> float:
         """Cycles to turn the activations of a tile."""
@@ -133,5 +142,5 @@ class SparseMatmulSpace:
         assert weight is not None
         axis, step, sums = self.encoding.axis.data, depth * point.rows, source.sums is not None
         packing = Entries(self._outputs, point.lanes, axis, self._steps, step, (0,), instruction.k, depth, sums)
-        code = write(source, point, instruction, {weight: packing.arrays(self._weight)})
+        code = write(source, point, instruction, {weight: packing.arrays(self._weight)}, self.finishes_first(point))
         return Implementation(code, {weight: packing})
